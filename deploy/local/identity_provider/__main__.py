@@ -1,0 +1,85 @@
+"""python -m deploy.local.identity_provider: serve the embedded identity provider on the issuer's loopback address."""
+
+import os
+import socket
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+import uvicorn
+from joserfc.jwk import ECKey, KeySet
+
+from deploy.local.identity_provider import keys
+from deploy.local.identity_provider.server import Provider
+from deploy.local.identity_provider.tokens import Issuer
+from pipeline.config import Config, load_from_environment
+
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+FETCH_SECONDS = 3.0
+JWKS_BYTES_MAX = 64 * 1024
+
+
+def provider(config: Config) -> Provider:
+    """The provider that this configuration describes."""
+    key = keys.prepare(config)
+    foreign = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256", "kid": key.kid or ""})
+    public_url = config.gateway.public_url
+
+    async def recipient_key() -> ECKey:
+        return await fetch_recipient_key(f"{public_url}/identity/jwks.json")
+
+    return Provider(
+        Issuer(config.identity.issuer, key, foreign),
+        config.identity.client_id,
+        keys.client_secret(config),
+        f"{public_url}/identity/callback",
+        recipient_key,
+    )
+
+
+async def fetch_recipient_key(address: str) -> ECKey:
+    """The newest encryption key that the relying party publishes; fetched each time: a new one is seen at once."""
+    async with httpx.AsyncClient(timeout=FETCH_SECONDS, trust_env=False) as client:
+        answer = await client.get(address)
+    answer.raise_for_status()
+    if len(answer.content) > JWKS_BYTES_MAX:
+        raise ValueError("the relying party's key set is too large")
+    usable = [key for key in KeySet.import_key_set(answer.json()).keys if isinstance(key, ECKey)]
+    if not usable:
+        raise ValueError("the relying party publishes no EC key")
+    return usable[0]
+
+
+def bound_socket(issuer: str) -> socket.socket:
+    """A listening socket on the issuer's address, which must be loopback."""
+    address = urlsplit(issuer)
+    if address.hostname not in LOOPBACK or address.port is None:
+        raise SystemExit(
+            "the embedded identity provider only listens on loopback; identity.issuer must name it with a port"
+        )
+    return socket.create_server((address.hostname, address.port))
+
+
+def say_ready() -> None:
+    """sd_notify(3): tell whoever started us that the socket is open."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if address:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        say_ready()
+
+
+async def serve(config: Config) -> None:
+    """Serves until a signal ends it."""
+    listening = bound_socket(config.identity.issuer)
+    settings = uvicorn.Config(provider(config).app(), log_level="warning", access_log=False, server_header=False)
+    await _Server(settings).serve([listening])
+
+
+if __name__ == "__main__":
+    anyio.run(serve, load_from_environment())

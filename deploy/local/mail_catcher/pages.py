@@ -1,0 +1,129 @@
+"""The page that shows caught mails, and the same as JSON.
+
+Owns     / (list), /mails/ID, /mails/ID.eml, /api/mails, /api/mails/ID
+Rules    mails are other people's bytes: everything is escaped, nothing in them is executed or loaded
+"""
+
+from html import escape
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from deploy.local.mail_catcher.spool import LINK, CaughtMail, Spool, decode
+
+HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+REFRESH_SECONDS = 5
+STYLE = """
+:root { color-scheme: light dark; --ink: #1c2127; --soft: #5f6b7a; --line: #d9dee4; --back: #f6f7f9; --card: #fff;
+  --link: #0b57b7 }
+@media (prefers-color-scheme: dark) { :root { --ink: #e7eaee; --soft: #9aa6b4; --line: #343c46; --back: #14181d;
+  --card: #1c2229; --link: #7db4ff } }
+* { box-sizing: border-box }
+body { margin: 0; background: var(--back); color: var(--ink); font: 16px/1.5 system-ui, sans-serif }
+main { max-width: 56rem; margin: 0 auto; padding: 2rem 1rem 4rem }
+h1 { font-size: 1.4rem; margin: 0 0 .25rem } p { margin: .25rem 0 1rem } .soft { color: var(--soft) }
+a { color: var(--link) }
+ul { list-style: none; margin: 1.5rem 0; padding: 0; border: 1px solid var(--line); border-radius: .5rem;
+  background: var(--card) }
+li + li { border-top: 1px solid var(--line) }
+li a { display: block; padding: .75rem 1rem; color: inherit; text-decoration: none }
+li a:hover { background: var(--back) }
+li a:focus-visible { outline: 2px solid var(--link); outline-offset: -2px }
+li strong { display: block } li span { color: var(--soft); font-size: .875rem; overflow-wrap: anywhere }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; margin: 1rem 0 } dt { color: var(--soft) }
+dd { margin: 0; overflow-wrap: anywhere }
+pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--card); border: 1px solid var(--line);
+  border-radius: .5rem; padding: 1rem; font: .95rem/1.5 ui-monospace, monospace }
+"""
+
+
+def application(spool: Spool) -> Starlette:
+    """The ASGI application."""
+
+    async def listing(request: Request) -> Response:
+        return _page("Caught mails", _listing(list(spool.newest_first())), refresh=True)
+
+    async def show(request: Request) -> Response:
+        mail_id, raw_wanted = request.path_params["mail_id"].removesuffix(".eml"), request.url.path.endswith(".eml")
+        content = spool.raw(mail_id)
+        if content is None:
+            return _page("No such mail", "<h1>No such mail</h1><p><a href='/'>All mails</a></p>", status=404)
+        if raw_wanted:
+            return PlainTextResponse(content, headers=HEADERS)
+        mail = decode(mail_id, content)
+        return _page(mail.subject, _mail(mail))
+
+    async def api_list(request: Request) -> Response:
+        return JSONResponse({"items": [mail.as_json() for mail in spool.newest_first()]}, headers=HEADERS)
+
+    async def api_show(request: Request) -> Response:
+        mail_id = request.path_params["mail_id"]
+        content = spool.raw(mail_id)
+        if content is None:
+            return JSONResponse({"title": "no such mail", "status": 404}, status_code=404, headers=HEADERS)
+        return JSONResponse(decode(mail_id, content).as_json(), headers=HEADERS)
+
+    async def style(request: Request) -> Response:
+        return Response(STYLE, media_type="text/css", headers=HEADERS)
+
+    return Starlette(
+        routes=[
+            Route("/", listing),
+            Route("/mails/{mail_id}", show),
+            Route("/api/mails", api_list),
+            Route("/api/mails/{mail_id}", api_show),
+            Route("/style.css", style),
+        ]
+    )
+
+
+def _page(title: str, body: str, *, refresh: bool = False, status: int = 200) -> HTMLResponse:
+    again = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">' if refresh else ""
+    return HTMLResponse(
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8">{again}'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<title>{escape(title)}</title><link rel="stylesheet" href="/style.css"></head>'
+        f"<body><main>{body}</main></body></html>",
+        status_code=status,
+        headers=HEADERS,
+    )
+
+
+def _listing(mails: list[CaughtMail]) -> str:
+    rows = "".join(
+        f'<li><a href="/mails/{mail.id}"><strong>{escape(mail.subject)}</strong>'
+        f"<span>to {escape(mail.to)} · {escape(mail.date)}</span></a></li>"
+        for mail in mails
+    )
+    return (
+        "<h1>Caught mails</h1>"
+        '<p class="soft">Every mail that this installation sends ends here; none leaves this machine. '
+        "Addresses bounces@… are refused for ever, later@… for now.</p>"
+        + (f"<ul>{rows}</ul>" if rows else "<p>No mail yet. This page looks again every few seconds.</p>")
+    )
+
+
+def _mail(mail: CaughtMail) -> str:
+    about = (("From", mail.sender), ("To", mail.to), ("Date", mail.date), ("Message-ID", mail.message_id))
+    rows = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in about if value)
+    return (
+        f'<p><a href="/">← All mails</a></p><h1>{escape(mail.subject)}</h1><dl>{rows}</dl>'
+        f'<pre>{_linked(mail.text)}</pre><p><a href="/mails/{mail.id}.eml">As it came (.eml)</a></p>'
+    )
+
+
+def _linked(text: str) -> str:
+    """Escaped text in which addresses can be followed."""
+    parts, at = [], 0
+    for found in LINK.finditer(text):
+        address = escape(found[0], quote=True)
+        parts += [escape(text[at : found.start()]), f'<a href="{address}" rel="noreferrer">{address}</a>']
+        at = found.end()
+    return "".join([*parts, escape(text[at:])])

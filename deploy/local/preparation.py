@@ -1,0 +1,128 @@
+"""The steps between an empty directory and processes that can start.
+
+Owns     their order: token, PostgreSQL, roles, schema, keys and certificates, identity provider's keys
+Rules    every step may be repeated after a crash in the middle of it: what exists stays
+Not      here: starting the processes (up.py), the steps' own knowledge (their modules)
+"""
+
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.local import accounts, postgres, record, roles, settings, softhsm
+from deploy.local.children import child_environment, die_with_parent
+from deploy.local.identity_provider import keys as identity_keys
+from deploy.local.layout import CHECKOUT, Layout, Ports
+from deploy.local.programs import process_environment
+from pipeline.config import Config, load
+
+STEP_SECONDS_MAX = 120
+INSTALLATION = """
+INSERT INTO qerds.installation (mode, embedded) SELECT '{mode}', true
+WHERE NOT EXISTS (SELECT FROM qerds.installation);
+"""
+
+
+class StepFailed(RuntimeError):
+    """A step of the preparation failed; the text is what it said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What later steps need of the earlier ones."""
+
+    layout: Layout
+    ports: Ports
+    run_dir: Path
+    token: softhsm.SoftToken
+    cluster: postgres.Cluster
+    config: Config
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return process_environment(self.layout.config, self.token.conf)
+
+
+def make_run_dir(layout: Layout) -> Path:
+    """A short directory for the sockets (their paths must fit in 107 bytes); a killed predecessor's goes."""
+    last = record.read_last(layout)
+    if last is not None and Path(last.run_dir).name.startswith("qerds-"):
+        shutil.rmtree(last.run_dir, ignore_errors=True)
+    run_dir = Path(tempfile.mkdtemp(prefix="qerds-"))
+    if accounts.database_account() is not None:
+        run_dir.chmod(0o711)  # PostgreSQL's account has to get to its own folder in it
+    return run_dir
+
+
+def prepare(layout: Layout, ports: Ports, run_dir: Path) -> Prepared:
+    """Folders, secrets, token, configuration file, and a database cluster that can be started."""
+    account = accounts.database_account()
+    for name in ("pg", "bridge"):
+        (run_dir / name).mkdir(mode=0o711 if account else 0o700)
+    accounts.give(account, run_dir / "pg")
+    token = softhsm.prepare(layout.state, layout.secrets)
+    settings.write(layout.config, settings.sections(layout, ports, run_dir, token))
+    home = postgres.place(layout.state, account)
+    cluster = postgres.Cluster(
+        binaries=postgres.reachable_binaries(postgres.find_binaries(), home, account),
+        data_dir=home / "postgres",
+        socket_dir=run_dir / "pg",
+        port=ports.database,
+        superuser_password=roles.secret_in(layout.secrets / "postgres"),
+        account=account,
+    )
+    postgres.create(cluster)
+    return Prepared(layout, ports, run_dir, token, cluster, load(layout.config))
+
+
+def prepare_database_and_keys(prepared: Prepared) -> None:
+    """Roles and schema on the running server; meanwhile keys, CA, certificates and CRL in the token."""
+    roles.prepare_roles(prepared.cluster, prepared.config.database)
+    identity_keys.prepare(prepared.config)
+    steps = [
+        start_step("pipeline.adapters.postgres.migrate", prepared.environment),
+        start_step("hsm_bridge.ceremony", prepared.environment, "--config", str(prepared.layout.config)),
+    ]
+    for step in steps:
+        step.finish()
+    postgres.psql(prepared.cluster, INSTALLATION.format(mode=prepared.config.mode), prepared.config.database.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A module that runs once, in a process of its own: a driver's state stays out of this one, which lives long."""
+
+    module: str
+    process: "subprocess.Popen[str]"
+
+    def finish(self) -> str:
+        """What it printed; raises StepFailed when it failed or took too long."""
+        try:
+            printed, _ = self.process.communicate(timeout=STEP_SECONDS_MAX)
+        except subprocess.TimeoutExpired as error:
+            self.process.kill()
+            raise StepFailed(f"{self.module} took more than {STEP_SECONDS_MAX} s") from error
+        if self.process.returncode != 0:
+            raise StepFailed(f"{self.module} failed:\n{printed.strip()[-3000:]}")
+        return printed
+
+
+def start_step(module: str, environment: Mapping[str, str], *arguments: str) -> Step:
+    """Starts it."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", module, *arguments],
+        cwd=CHECKOUT,
+        env=child_environment(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        process_group=0,
+        preexec_fn=die_with_parent(signal.SIGKILL),
+    )
+    return Step(module, process)

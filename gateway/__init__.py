@@ -1,0 +1,1 @@
+"""The HTTP faces: parse, authenticate, authorise, write one row, answer."""

@@ -1,0 +1,135 @@
+"""The outermost handler: every request has an id, a deadline and one answer, whatever happens inside.
+
+Owns     Request-Id, Mode and the safe headers, the deadline by route, turning errors into problems, counting
+Rules    the only place of the gateway that catches Exception, and it always records. After the first byte of an answer
+         nothing else can be said: the connection is closed, so that a cut body is never taken for a whole one
+Not      here: what the routes do; pages of the portal render their own refusals
+"""
+
+import time
+from collections.abc import MutableMapping
+from typing import Protocol
+from uuid import UUID
+
+import anyio
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from gateway import problems
+from gateway.limits import DOWNLOAD_SECONDS, REQUEST_SECONDS, UPLOAD_SECONDS
+from gateway.problem_codes import PROBLEMS
+from gateway.problem_pages import problem_page
+from gateway.problems import Problem
+from pipeline.config import Config
+from pipeline.errors import Transient
+from pipeline.recorder import Recorder
+
+# What the API calls the provider's standing; the page a person reads says the same.
+MODE_NAMES = {"non_qualified": "demonstration", "qualified": "qualified"}
+MACHINE_PATHS = ("/v1/", "/oauth2/", "/.well-known/")
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+STATUS_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "type_not_allowed"}
+
+
+class Ids(Protocol):
+    """Identifiers of requests."""
+
+    def uuid7(self) -> UUID: ...
+
+
+class Edge:
+    """The application that the server calls."""
+
+    def __init__(self, inner: ASGIApp, config: Config, ids: Ids, recorder: Recorder) -> None:
+        self._inner = inner
+        self._config = config
+        self._ids = ids
+        self._recorder = recorder
+        self.in_flight = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            raise RuntimeError(f"the gateway speaks HTTP only, not {scope['type']}")
+        answer = _Answer(send, {"Request-Id": str(self._ids.uuid7()), "Mode": MODE_NAMES[self._config.mode]})
+        scope["app"] = self  # lets the router raise for an unknown path or method instead of answering in plain text
+        started = time.monotonic()
+        self.in_flight += 1
+        try:
+            with anyio.fail_after(deadline_seconds(scope)):
+                await self._inner(scope, receive, answer)
+        except Exception as error:
+            await self._refuse(scope, receive, answer, error)
+        finally:
+            self.in_flight -= 1
+            self._count(scope, answer.status, time.monotonic() - started)
+
+    async def _refuse(self, scope: Scope, receive: Receive, answer: "_Answer", error: Exception) -> None:
+        problem = problem_for(error)
+        if problem.code == "internal_error" or answer.status:
+            self._recorder.error("gateway", error)
+        if answer.status:
+            raise ConnectionAbortedError("the answer could not be completed") from error
+        request = Request(scope, receive)
+        request_id = answer.headers["Request-Id"]
+        with anyio.fail_after(REQUEST_SECONDS):
+            await self._render(problem, request, request_id)(scope, receive, answer)
+
+    def _render(self, problem: Problem, request: Request, request_id: str) -> Response:
+        accepts_page = "text/html" in request.headers.get("accept", "")
+        if accepts_page and not request.url.path.startswith(MACHINE_PATHS):
+            page = problem_page(problem.code, problems.language_of(request))
+            return HTMLResponse(page, PROBLEMS[problem.code].status, dict(problem.headers))
+        return problems.render(problem, request, request_id, self._config.gateway.public_url)
+
+    def _count(self, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", "other")  # the pattern, never the path: identifiers stay out
+        self._recorder.count("http_requests", f"{scope['method']} {route} {status}")
+        self._recorder.count("http_request_milliseconds", f"{scope['method']} {route}", int(seconds * 1000))
+
+
+def problem_for(error: Exception) -> Problem:
+    """What the client is told about an error."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, (Transient, TimeoutError)):
+        return Problem("unavailable")
+    if isinstance(error, HTTPException) and error.status_code in STATUS_CODES:
+        return Problem(STATUS_CODES[error.status_code], headers=error.headers or {})
+    return Problem("internal_error")
+
+
+def deadline_seconds(scope: Scope) -> float:
+    """By what the request does: bodies and downloads may take long, everything else may not."""
+    path, method = scope["path"], scope["method"]
+    if method == "POST" and path in ("/v1/uploads", "/v1/verify", "/verify"):
+        return UPLOAD_SECONDS
+    if method == "GET" and not path.startswith(("/oauth2/", "/.well-known/")):
+        return DOWNLOAD_SECONDS if "/package" in path or "/documents/" in path else REQUEST_SECONDS
+    return REQUEST_SECONDS
+
+
+class _Answer:
+    """The server's `send`, adding our headers and remembering that an answer has begun."""
+
+    def __init__(self, send: Send, headers: dict[str, str]) -> None:
+        self._send = send
+        self.headers = headers
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message = {**message, "headers": [*message["headers"], *self._missing(message)]}
+        await self._send(message)
+
+    def _missing(self, message: MutableMapping[str, object]) -> list[tuple[bytes, bytes]]:
+        """A route that sets a header itself (caching of static files, say) keeps its own."""
+        there = {name.lower() for name, _ in message["headers"]}  # type: ignore[attr-defined]
+        ours = {**HEADERS, **self.headers}
+        return [(k.encode(), v.encode()) for k, v in ours.items() if k.lower().encode() not in there]

@@ -1,0 +1,55 @@
+"""What one request may cost: bytes and seconds.
+
+Owns     the limits that every route stays within, and the bounded reading of a body
+Rules    a body is counted as it arrives, so that a false Content-Length changes nothing; every wait has an end
+"""
+
+from collections.abc import AsyncIterator
+
+import anyio
+from starlette.requests import ClientDisconnect, Request
+
+from gateway.problems import Problem
+
+JSON_BYTES_MAX = 256 * 1024  # twenty documents, ten metadata entries and every name at its limit are some 60 kB
+FORM_BYTES_MAX = 16 * 1024  # a client assertion is some 1 kB
+DOCUMENT_BYTES_MAX = 100 * 1024 * 1024  # qerds.upload: 104,857,600
+DOCUMENTS_MAX = 20
+PACKAGE_BYTES_MAX = 32 * 1024 * 1024  # what the verifier takes (pipeline/evidence/container.py)
+LIST_MAX = 1000
+LIST_DEFAULT = 100
+
+REQUEST_SECONDS = 30.0
+UPLOAD_SECONDS = 900.0  # 100 MB at 1 Mbit/s
+DOWNLOAD_SECONDS = 900.0
+PIECE_SECONDS = 30.0  # between two pieces of a body: a sender that stalls does not hold a place for the whole time
+
+
+async def pieces(request: Request, bytes_max: int) -> AsyncIterator[bytes]:
+    """The body as it arrives; raises Problem body_too_large, or when it stalls or breaks off."""
+    too_large = Problem("body_too_large", f"this address takes at most {bytes_max} bytes")
+    announced = request.headers.get("content-length", "")
+    if announced.isascii() and announced.isdigit() and int(announced[:19]) > bytes_max:
+        raise too_large
+    seen_bytes = 0
+    stream = request.stream()
+    while True:
+        try:
+            with anyio.fail_after(PIECE_SECONDS):
+                piece = await anext(stream, None)
+        except TimeoutError as error:
+            raise Problem("unavailable", f"the body stopped arriving for {PIECE_SECONDS:.0f} s") from error
+        except ClientDisconnect as error:
+            raise Problem("invalid_encoding", "the body broke off") from error
+        if piece is None:
+            return
+        seen_bytes += len(piece)
+        if seen_bytes > bytes_max:
+            raise too_large
+        if piece:
+            yield piece
+
+
+async def read_body(request: Request, bytes_max: int) -> bytes:
+    """A small body, whole."""
+    return b"".join([piece async for piece in pieces(request, bytes_max)])

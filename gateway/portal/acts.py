@@ -1,0 +1,47 @@
+"""The two acts of a recipient: the forms that accept and refuse.
+
+Rules    POST only, from a page of this session, by a person who identified for this letter, with the box ticked; every
+         answer but a mistake in the form is a redirect to the letter's page, which shows what stands: a second submit
+         shows the first result
+Not      here: the decision itself (decision.py), the pages (letter.py)
+"""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.portal import decision
+from gateway.portal.decision import Outcome
+from gateway.portal.desk import see_other
+from gateway.portal.letter import LetterPages
+from gateway.portal.session import FormRefused, submitted
+
+UNDERSTOOD = "yes"  # the value of the confirmation's box
+FORM_CHARACTERS = 32
+
+
+class Acts(LetterPages):
+    """POST /{language}/letter/{number}/accept and /refuse."""
+
+    async def decide(self, request: Request) -> Response:
+        """Decides once."""
+        desk = await self.desk(request)
+        if isinstance(desk, Response):
+            return desk
+        try:
+            fields = await submitted(self.ports, request, desk.browser)
+        except FormRefused:
+            return self.form_refused(desk.language, desk.address)
+        if desk.person is None:
+            return see_other(desk.address)
+        act, form = request.path_params["act"], fields.get("form", "")
+        if fields.get("understood") != UNDERSTOOD or len(form) != FORM_CHARACTERS:
+            return self.confirmation(desk, act, "checkbox")
+        intent = desk.browser.intent(desk.letter.delivery, act, form)
+        outcome = await decision.decide(self.ports, desk.letter.delivery, desk.person, act, intent)
+        return see_other(desk.address + AFTERWARDS.get(outcome, ""))
+
+
+AFTERWARDS = {
+    Outcome.NOT_RECORDED: "?message=not_recorded",
+    Outcome.IDENTIFY: "/identity?result=again",
+}

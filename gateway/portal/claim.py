@@ -1,0 +1,55 @@
+"""The claim link: from the notice's address to the letter's page.
+
+Rules    the link is a pointer without power: GET and HEAD change nothing of a letter, however often a scanner follows it;
+         an unknown, a malformed and an expired token get the same bytes after the same queries
+Not      here: identity, which comes before anything else (gateway/identity)
+"""
+
+import hashlib
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.portal.desk import Faces, letter_address, see_other
+from gateway.portal.session import browser, digest, form_digest, fresh_identifier, remember
+from gateway.portal.standing import Standing, standing
+from gateway.portal.store import SESSION_LETTERS_MAX, Letter
+
+TOKEN_CHARACTERS_MAX = 128  # 128 bits in any encoding are far shorter
+NOBODY = UUID(int=0)
+
+
+class ClaimLink(Faces):
+    """GET /c/{token}."""
+
+    async def open(self, request: Request) -> Response:
+        """A redirect to the letter's page in the notice's language, or the neutral page."""
+        letter = await self._letter(request.path_params["token"])
+        if letter is None:
+            return self.neutral(request)
+        answer = see_other(letter_address(letter.language, letter.number))
+        if request.method == "HEAD":
+            return answer
+        await self._enter(request, letter, answer)
+        return answer
+
+    async def _letter(self, token: str) -> Letter | None:
+        """Two queries, whatever the token is."""
+        claimed = await self.ports.portal.claimed(hashlib.sha256(token[:TOKEN_CHARACTERS_MAX].encode()).digest())
+        letter = await self.ports.portal.letter(claimed or NOBODY)
+        if letter is None or standing(letter) is Standing.CLOSED:
+            return None
+        return letter
+
+    async def _enter(self, request: Request, letter: Letter, answer: Response) -> None:
+        """Lets this browser see the letter's page: in its session, or in a new one."""
+        present = await browser(self.ports, request)
+        if present is not None and letter.delivery in present.session.deliveries:
+            return
+        if present is not None and len(present.session.deliveries) < SESSION_LETTERS_MAX:
+            await self.ports.portal.join_session(present.session.session_sha256, letter.delivery)
+            return
+        identifier = fresh_identifier(self.ports)
+        await self.ports.portal.open_session(digest(identifier), form_digest(identifier), letter.delivery)
+        remember(answer, identifier)

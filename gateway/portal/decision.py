@@ -1,0 +1,124 @@
+"""Accept or refuse: the recipient's decision, in two transactions with the bridge between them.
+
+Owns     the guard (may this letter be decided now?), the intent, the drafts of C.3 and D.1, or of C.4
+Rules    transaction 1 fixes the time of the decision (rules "Decision against expiry"): a decision taken in time is not
+         lost to a slow bridge; transaction 2 drafts only while its intent lives, and C.5 is drafted only when none does
+Crash    after transaction 1: the intent dies within 60 s, nothing was decided, the person may try again.
+         After transaction 2: the drafts are in the outbox of `seal`; the person sees "recorded"
+Source   ETSI EN 319 522-1 clause 6.2 (C.3, C.4), 6.3 (D.1); CPCE R.53-3
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from enum import Enum
+from uuid import UUID
+
+import anyio
+
+from gateway.portal.ports import PortalPorts
+from gateway.portal.store import Person
+from pipeline.delivery import states
+from pipeline.delivery.facts import DecisionIntent
+from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
+from pipeline.errors import Transient
+from pipeline.evidence.dossier import Dossier, Identification
+from pipeline.evidence.draft import after, draft
+from pipeline.evidence.facts import EvidenceDraft
+from pipeline.ports import DecisionItem, DecisionReceipt, Denied, Locked
+
+ACCEPT = "accept"
+REFUSE = "refuse"
+BRIDGE_SECONDS = 10  # far below the 60 s that an intent lives
+DECIDED = frozenset({"C.2", "C.3", "C.4", "C.5"})  # any of them drafted ends the choice
+
+
+class Outcome(Enum):
+    """What became of one submitted decision."""
+
+    RECORDED = "recorded"
+    ALREADY = "already"  # this or another decision stands; the page shows which
+    IN_PROGRESS = "in_progress"
+    CLOSED = "closed"
+    NOT_RECORDED = "not_recorded"  # nothing was decided; try again
+    IDENTIFY = "identify"  # the ticket is not good any more
+
+
+async def decide(ports: PortalPorts, delivery: UUID, person: Person, act: str, intent: UUID) -> Outcome:
+    """The person behind `person` decides. `intent` names the submitted form: the same form decides once."""
+    dossier = await ports.portal.dossier(delivery)
+    async with ports.portal.transaction() as tx:
+        locked = (await tx.lock([delivery]))[delivery]
+        if (no := objection(locked)) is not None:
+            return no
+        if await tx.intent_known(intent):
+            return Outcome.NOT_RECORDED  # its bridge call failed earlier; a fresh form may try again
+        decided_at = locked.legal_time
+        await tx.add([DecisionIntent(intent, delivery, act, decided_at)])
+
+    receipt = await _receipt(ports, DecisionItem(person.ticket, delivery, act))
+    if not isinstance(receipt, DecisionReceipt):
+        return receipt
+
+    async with ports.portal.transaction() as tx:
+        locked = (await tx.lock([delivery]))[delivery]
+        if locked.state != states.NOTIFIED or locked.drafted & DECIDED:
+            return Outcome.ALREADY
+        if not await tx.intent_lives(intent):
+            return Outcome.NOT_RECORDED
+        drafts = decision_drafts(locked, dossier, person, act, receipt.receipt, decided_at)
+        await tx.add(drafts)
+        await tx.emit([Emission(DRAFT, delivery, d.evidence, lane=INTERACTIVE) for d in drafts])
+    return Outcome.RECORDED
+
+
+def objection(locked: Locked) -> Outcome | None:
+    """Why this letter cannot be decided now; None when it can. Read under the lock."""
+    if locked.drafted & {"C.3", "C.4"}:
+        return Outcome.ALREADY
+    if locked.state != states.NOTIFIED or "C.1" not in locked.stamped or locked.drafted & DECIDED:
+        return Outcome.CLOSED
+    if locked.intent_alive:
+        return Outcome.IN_PROGRESS
+    if locked.expires_at is None or locked.legal_time >= locked.expires_at:
+        return Outcome.CLOSED
+    return None
+
+
+def decision_drafts(
+    locked: Locked, dossier: Dossier, person: Person, act: str, receipt: bytes, decided_at: datetime
+) -> Sequence[EvidenceDraft]:
+    """C.3 with D.1 behind it (that pair is the proof of receipt), or C.4."""
+    who = identification(person)
+    if act == REFUSE:
+        return [
+            draft(locked.head, "C.4", dossier, identification=who, receipt=receipt, event_time=decided_at),
+        ]
+    accepted = draft(locked.head, "C.3", dossier, identification=who, receipt=receipt, event_time=decided_at)
+    head = after(locked.head, accepted)
+    consigned = draft(head, "D.1", dossier, identification=who, receipt=receipt, event_time=decided_at)
+    return [accepted, consigned]
+
+
+def identification(person: Person) -> Identification:
+    """The person as evidence names them."""
+    return Identification(
+        given_names=person.given_names,
+        birth_name=person.birth_name,
+        usage_name=person.usage_name,
+        birth_date=person.birth_date,
+        subject=person.subject,
+        level=person.level,
+        method=person.method,
+        authenticated_at=person.authenticated_at,
+        person_sha256=person.person_sha256,
+    )
+
+
+async def _receipt(ports: PortalPorts, item: DecisionItem) -> DecisionReceipt | Outcome:
+    """The bridge's receipt. An answer that was lost is harmless: without drafts, nothing was decided."""
+    try:
+        with anyio.fail_after(BRIDGE_SECONDS):
+            [answer] = await ports.bridge.decide([item])
+    except (Transient, TimeoutError):
+        return Outcome.NOT_RECORDED
+    return Outcome.IDENTIFY if isinstance(answer, Denied) else answer

@@ -1,0 +1,34 @@
+"""What the portal needs from outside, in one bundle. pipeline/connect.py makes it, tests make another."""
+
+from typing import Protocol
+from uuid import UUID
+
+from gateway.portal.store import PortalStore
+from pipeline.config import Config
+from pipeline.ports import IdentityProvider, Keys, Objects, RecipientBridge
+
+
+class Ids(Protocol):
+    """Identifiers and random bytes."""
+
+    def uuid7(self) -> UUID: ...
+    def random_bytes(self, count: int) -> bytes: ...
+
+
+class PortalPorts(Protocol):
+    """Everything outside that a page may cause to be asked."""
+
+    @property
+    def config(self) -> Config: ...
+    @property
+    def portal(self) -> PortalStore: ...
+    @property
+    def objects(self) -> Objects: ...
+    @property
+    def bridge(self) -> RecipientBridge: ...
+    @property
+    def keys(self) -> Keys: ...
+    @property
+    def identity(self) -> IdentityProvider: ...
+    @property
+    def ids(self) -> Ids: ...

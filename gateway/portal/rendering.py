@@ -1,0 +1,94 @@
+"""Templates to pages: one environment per language, and how dates, sizes and numbers read.
+
+Rules    everything is escaped; an undefined name is an error, not an empty place; what a page may show is decided by the
+         row types it is given (store.py), not by the template
+Not      here: headers (headers.py), which page (letter.py)
+"""
+
+from collections.abc import Mapping
+from datetime import date, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_date, format_datetime
+from babel.numbers import format_decimal
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.responses import HTMLResponse
+
+from gateway.portal.language import LANGUAGES, Language, translations
+from pipeline.config import Config
+from pipeline.delivery.number import spoken
+
+TEMPLATES = Path(__file__).parent.parent / "templates"
+PARIS = ZoneInfo("Europe/Paris")  # the time zone of the period: CPCE R.53-3
+LOCALE: Mapping[Language, str] = {"fr": "fr_FR", "en": "en_GB"}
+
+
+class Pages:
+    """All templates, ready in every language."""
+
+    def __init__(self, config: Config) -> None:
+        self._environments = {language: _environment(language, config) for language in LANGUAGES}
+
+    def page(
+        self,
+        template: str,
+        language: Language,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        **values: object,
+    ) -> HTMLResponse:
+        """One page. `values` is all that the template can show, beside the provider's name."""
+        text = self._environments[language].get_template(template).render(language=language, **values)
+        return HTMLResponse(text, status, headers)
+
+
+def _environment(language: Language, config: Config) -> Environment:
+    locale = LOCALE[language]
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        extensions=["jinja2.ext.i18n"],
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    environment.install_gettext_translations(translations(language), newstyle=True)  # type: ignore[attr-defined]
+    environment.globals |= {
+        "brand": config.provider.name,
+        "demonstration": config.mode == "non_qualified",
+        "other_language": "en" if language == "fr" else "fr",
+    }
+    environment.filters |= {
+        "day": lambda day: _day(day, locale),
+        "moment": lambda moment: _moment(moment, locale),
+        "instant": lambda moment: moment.isoformat(timespec="milliseconds"),
+        "size": lambda count: _size(count, locale),
+        "spoken": spoken,
+        "masked": masked,
+    }
+    return environment
+
+
+def masked(email: str) -> str:
+    """An address that its owner recognises and a stranger does not learn: first letter and domain."""
+    local, _, domain = email.rpartition("@")
+    return f"{local[:1]}•••@{domain}"
+
+
+def _day(day: date, locale: str) -> str:
+    return format_date(day, "full", locale=locale)
+
+
+def _moment(moment: datetime, locale: str) -> str:
+    """Date and time in Paris, to the second, with the zone: what a person may have to quote."""
+    pattern = "d MMMM y, HH:mm:ss zzzz" if locale == "en_GB" else "d MMMM y 'à' HH:mm:ss zzzz"
+    return format_datetime(moment, pattern, tzinfo=PARIS, locale=locale)
+
+
+def _size(count: int, locale: str) -> str:
+    if count < 1000:
+        return f"{count} {'octets' if locale == 'fr_FR' else 'bytes'}"
+    unit, factor = ("k", 1000) if count < 1_000_000 else ("M", 1_000_000)
+    return f"{format_decimal(round(count / factor, 1), locale=locale)} {unit}{'o' if locale == 'fr_FR' else 'B'}"

@@ -1,0 +1,122 @@
+"""The public verification page: give a proof, get the verdict of the same program that works offline.
+
+Owns     the form, the upload's limits, the page that says what was found
+Rules    nothing is stored or logged; the upload stays in memory; a few uploads at a time, so that strangers cannot take
+         the memory of the portal. The check runs in a worker thread: seconds of mathematics must not hold up other pages
+         Anchor and revocation list are this service's own, as it publishes them; who distrusts it checks offline
+Not      here: what is checked (pipeline/evidence/verification)
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+
+import anyio
+from anyio.to_thread import run_sync
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.responses import Response
+
+from gateway.portal.desk import Faces, see_other
+from gateway.portal.language import Language, known, negotiated
+from gateway.portal.ports import PortalPorts
+from gateway.portal.rendering import Pages
+from pipeline.evidence.verification import ContentDigests, Report, content_digests, verify
+
+UPLOAD_BYTES_MAX = 32 * 1024 * 1024
+UPLOAD_SECONDS = 60
+UPLOADS_AT_ONCE = 2
+FILES_MAX = 21  # a proof and as many documents as a letter has
+FIELDS_MAX = 4
+
+
+class UploadRefused(ValueError):
+    """Too large, too slow or not an upload."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What was uploaded."""
+
+    proof: bytes
+    contents: tuple[ContentDigests, ...]
+
+
+class _InMemory(MultiPartParser):
+    spool_max_size = UPLOAD_BYTES_MAX + 1  # never reached, so nothing is written to a disk
+
+
+class VerifyPages(Faces):
+    """/verify and /{language}/verify."""
+
+    def __init__(self, ports: PortalPorts, pages: Pages) -> None:
+        super().__init__(ports, pages)
+        self._places = anyio.CapacityLimiter(UPLOADS_AT_ONCE)
+
+    async def choose_language(self, request: Request) -> Response:
+        """GET /verify."""
+        return see_other(f"/{negotiated(request.headers.get('accept-language', ''))}/verify")
+
+    async def form(self, request: Request) -> Response:
+        """GET: the form."""
+        language = known(request.path_params["language"])
+        if language is None:
+            return self.neutral(request)
+        return self._form(language, None)
+
+    async def judge(self, request: Request) -> Response:
+        """POST: the verdict."""
+        language = known(request.path_params["language"])
+        if language is None:
+            return self.neutral(request)
+        try:
+            self._places.acquire_on_behalf_of_nowait(request)
+        except anyio.WouldBlock:
+            return self._form(language, "busy", 503)
+        try:
+            given = await _given(request)
+            report = await self._report(given)
+        except UploadRefused as error:
+            return self._form(language, str(error), 413 if str(error) == "too_large" else 422)
+        finally:
+            self._places.release_on_behalf_of(request)
+        return self.pages.page("verified.html", language, report=report, address=f"/{language}/verify", given=given)
+
+    async def _report(self, given: Given) -> Report:
+        anchors: Sequence[bytes] = [await self.ports.keys.trust_anchor()]
+        revoked = await self.ports.keys.document("crl")
+        lists = [] if revoked is None else [revoked]
+        return await run_sync(lambda: verify(given.proof, anchors, given.contents, revocation_lists=lists))
+
+    def _form(self, language: Language, message: str | None, status: int = 200) -> Response:
+        return self.pages.page("verify.html", language, status, message=message, address=f"/{language}/verify")
+
+
+async def _given(request: Request) -> Given:
+    """The proof and the documents; raises UploadRefused, whose text is one of too_large, too_slow, empty, malformed."""
+    parser = _InMemory(request.headers, _bounded(request), max_files=FILES_MAX, max_fields=FIELDS_MAX)
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise UploadRefused("malformed")
+    try:
+        with anyio.fail_after(UPLOAD_SECONDS):
+            form = await parser.parse()
+    except MultiPartException as error:
+        raise UploadRefused("malformed") from error
+    except TimeoutError as error:
+        raise UploadRefused("too_slow") from error
+    async with form:
+        proof = form.get("proof")
+        if not isinstance(proof, UploadFile) or not (data := await proof.read()):
+            raise UploadRefused("empty")
+        documents = [f for f in form.getlist("content") if isinstance(f, UploadFile) and f.filename]
+        contents = [content_digests(d.filename or "", await d.read()) for d in documents]
+    return Given(data, tuple(contents))
+
+
+async def _bounded(request: Request) -> AsyncGenerator[bytes, None]:
+    received = 0
+    async for chunk in request.stream():
+        received += len(chunk)
+        if received > UPLOAD_BYTES_MAX:
+            raise UploadRefused("too_large")
+        yield chunk

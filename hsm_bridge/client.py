@@ -1,0 +1,273 @@
+"""The client of the bridge, for whoever has a socket of it.
+
+Owns     one connection, its reconnects, pipelining by request id, deadlines
+Rules    needs no task of its own: whichever caller waits reads for all, and hands the reading on when it has its
+         answer, so cancelling any caller harms no other; every operation may be repeated, so a connection found dead is
+         replaced once, silently. Runs on asyncio and on trio
+Not      here: retries over time, translation into the pipeline's errors (pipeline/adapters/bridge.py)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import msgspec
+from anyio.abc import ByteStream
+
+from hsm_bridge import wire
+
+DEADLINE_SECONDS = 10.0
+GRACE_SECONDS = 1.0  # the bridge says busy at the deadline; this is for the way back
+RECEIVE_BYTES = 64 * 1024
+REQUEST_BYTES_MAX = wire.FRAME_BYTES_MAX - 4096  # room for the head of a request
+
+Item = TypeVar("Item", bound=msgspec.Struct)
+Answer = TypeVar("Answer", bound=msgspec.Struct)
+
+
+class BridgeBusy(Exception):
+    """The bridge has no room now; ask again later."""
+
+
+class BridgeAway(Exception):
+    """The bridge, its token or its clock is away; ask again later."""
+
+
+class BridgeDenied(Exception):
+    """This caller may not ask this at all, or asks in a form the bridge does not know: a fault of the installation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The bridge says no to one item."""
+
+    code: str
+    detail: str
+
+
+class _Lost(Exception):
+    """The connection ended before the answer came."""
+
+
+@dataclass(slots=True)
+class _Waiter:
+    """One request on its way."""
+
+    woken: anyio.Event = field(default_factory=anyio.Event)
+    response: wire.Response | None = None
+    lost: bool = False
+
+
+@dataclass(slots=True)
+class _Connection:
+    """One socket and who waits for what on it."""
+
+    stream: ByteStream
+    buffer: wire.FrameBuffer = field(default_factory=wire.FrameBuffer)
+    sending: anyio.Lock = field(default_factory=anyio.Lock)
+    waiters: dict[int, _Waiter] = field(default_factory=dict)
+    has_reader: bool = False
+    alive: bool = True
+
+
+class BridgeClient:
+    """Typed operations; each takes items and gives one answer or Denied per item, in order.
+
+    Raises BridgeBusy and BridgeAway, after which the same call may be repeated, and BridgeDenied.
+    """
+
+    def __init__(self, socket_path: Path, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
+        self._path = socket_path
+        self._deadline_seconds = deadline_seconds
+        self._connection: _Connection | None = None
+        self._connecting = anyio.Lock()
+        self._last_id = 0
+
+    async def open_intake(self, items: Sequence[wire.OpenIntake]) -> list[wire.Opened | Denied]:
+        return await self._ask("open_intake", items, wire.Opened)
+
+    async def wrap(self, items: Sequence[wire.Wrap]) -> list[wire.Wrapped | Denied]:
+        return await self._ask("wrap", items, wire.Wrapped)
+
+    async def seal_evidence(self, items: Sequence[wire.SealEvidence]) -> list[wire.Sealed | Denied]:
+        return await self._ask("seal_evidence", items, wire.Sealed)
+
+    async def seal_package(self, items: Sequence[wire.SealPackage]) -> list[wire.Sealed | Denied]:
+        return await self._ask("seal_package", items, wire.Sealed)
+
+    async def time_stamp(self, items: Sequence[wire.TimeStamp]) -> list[wire.Stamped | Denied]:
+        return await self._ask("time_stamp", items, wire.Stamped)
+
+    async def begin_identity(self, items: Sequence[wire.BeginIdentity]) -> list[wire.Begun | Denied]:
+        return await self._ask("begin_identity", items, wire.Begun)
+
+    async def verify_identity(self, items: Sequence[wire.VerifyIdentity]) -> list[wire.Identified | Denied]:
+        return await self._ask("verify_identity", items, wire.Identified)
+
+    async def decide(self, items: Sequence[wire.Decide]) -> list[wire.Decided | Denied]:
+        return await self._ask("decide", items, wire.Decided)
+
+    async def release(self, items: Sequence[wire.Release]) -> list[wire.Released | Denied]:
+        return await self._ask("release", items, wire.Released)
+
+    async def describe(self) -> wire.Description:
+        return self._only(await self._ask("describe", [wire.Describe()], wire.Description))
+
+    async def health(self) -> wire.HealthReport:
+        return self._only(await self._ask("health", [wire.Health()], wire.HealthReport))
+
+    async def aclose(self) -> None:
+        """Ends the connection; a later call makes a new one."""
+        if self._connection is not None:
+            await self._end(self._connection)
+
+    @staticmethod
+    def _only(answers: list[Answer | Denied]) -> Answer:
+        answer = answers[0]
+        if isinstance(answer, Denied):
+            raise BridgeAway(answer.code)
+        return answer
+
+    async def _ask(self, op: str, items: Sequence[Item], kind: type[Answer]) -> list[Answer | Denied]:
+        """Splits what is too much for one frame; the parts are asked one after the other."""
+        answers: list[Answer | Denied] = []
+        for part in split([wire.encode(item) for item in items]):
+            response = await self.exchange(op, part)
+            if response.err is not None:
+                raise _error(response.err, op)
+            results = response.results or []
+            if len(results) != len(part):
+                raise BridgeAway(f"{op} answered {len(results)} of {len(part)} items")
+            answers += [_read(result, kind) for result in results]
+        return answers
+
+    async def exchange(self, op: str, items: list[bytes]) -> wire.Response:
+        """One request and its response; raises BridgeAway. The one method that a stand-in replaces."""
+        try:
+            with anyio.fail_after(self._deadline_seconds + GRACE_SECONDS):
+                try:
+                    return await self._exchange_once(op, items)
+                except _Lost:
+                    return await self._exchange_once(op, items)
+        except TimeoutError as error:
+            raise BridgeAway(f"{op}: no answer in {self._deadline_seconds:g} s") from error
+        except (_Lost, OSError) as error:
+            raise BridgeAway(f"{op}: the bridge is not there") from error
+
+    async def _exchange_once(self, op: str, items: list[bytes]) -> wire.Response:
+        connection = await self._connected()
+        self._last_id += 1
+        request = wire.Request(
+            v=wire.VERSION,
+            id=self._last_id,
+            op=op,
+            items=[msgspec.Raw(item) for item in items],
+            deadline_ms=int(self._deadline_seconds * 1000),
+        )
+        waiter = connection.waiters[request.id] = _Waiter()
+        try:
+            await self._send(connection, wire.frame(wire.encode(request)))
+            return await self._await_answer(connection, waiter)
+        finally:
+            del connection.waiters[request.id]
+
+    async def _connected(self) -> _Connection:
+        async with self._connecting:
+            if self._connection is None or not self._connection.alive:
+                self._connection = _Connection(await anyio.connect_unix(str(self._path)))
+            return self._connection
+
+    async def _send(self, connection: _Connection, frame: bytes) -> None:
+        """A frame that was cancelled half-way leaves a connection that nobody can use."""
+        async with connection.sending:
+            whole = False
+            try:
+                await connection.stream.send(frame)
+                whole = True
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+                raise _Lost from error
+            finally:
+                if not whole:
+                    await self._end(connection)
+
+    async def _await_answer(self, connection: _Connection, waiter: _Waiter) -> wire.Response:
+        """Reads for all while nobody does, else waits to be woken: by the answer, or to take the reading over."""
+        while waiter.response is None:
+            if waiter.lost or not connection.alive:
+                raise _Lost
+            if connection.has_reader:
+                await waiter.woken.wait()
+                waiter.woken = anyio.Event()
+                continue
+            connection.has_reader = True
+            try:
+                await self._read_until(connection, waiter)
+            finally:
+                connection.has_reader = False
+                _hand_on(connection, waiter)
+        return waiter.response
+
+    async def _read_until(self, connection: _Connection, waiter: _Waiter) -> None:
+        try:
+            while waiter.response is None:
+                while (body := connection.buffer.next()) is not None:
+                    response = wire.decode(body, wire.Response)
+                    other = connection.waiters.get(response.id)
+                    if other is not None:  # None: its caller gave up
+                        other.response = response
+                        other.woken.set()
+                if waiter.response is None:
+                    connection.buffer.feed(await connection.stream.receive(RECEIVE_BYTES))
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError) as error:
+            await self._end(connection)
+            raise _Lost from error
+        except wire.FrameInvalid as error:
+            await self._end(connection)
+            raise BridgeAway("the bridge speaks another protocol") from error
+
+    async def _end(self, connection: _Connection) -> None:
+        connection.alive = False
+        for waiter in connection.waiters.values():
+            waiter.lost = True
+            waiter.woken.set()
+        await anyio.aclose_forcefully(connection.stream)
+
+
+def split(items: Sequence[bytes]) -> list[list[bytes]]:
+    """Groups within the limits of a frame, in order."""
+    groups: list[list[bytes]] = []
+    room = 0
+    for item in items:
+        if not groups or len(groups[-1]) >= wire.ITEMS_MAX or len(item) > room:
+            groups.append([])
+            room = REQUEST_BYTES_MAX
+        groups[-1].append(item)
+        room -= len(item)
+    return groups
+
+
+def _hand_on(connection: _Connection, done: _Waiter) -> None:
+    """Wakes one who still waits, to read on."""
+    for waiter in connection.waiters.values():
+        if waiter is not done and waiter.response is None:
+            waiter.woken.set()
+            return
+
+
+def _read(result: wire.ItemResult, kind: type[Answer]) -> Answer | Denied:
+    if isinstance(result.ok, msgspec.UnsetType):
+        return Denied(result.err or "unknown", result.detail)
+    try:
+        return wire.decode(result.ok, kind)
+    except wire.FrameInvalid as error:
+        raise BridgeAway("the bridge speaks another protocol") from error
+
+
+def _error(code: str, op: str) -> Exception:
+    if code == wire.BUSY:
+        return BridgeBusy(f"{op}: the bridge has no room now")
+    if code in (wire.DENIED, wire.BAD_REQUEST):
+        return BridgeDenied(f"{op}: {code}")
+    return BridgeAway(f"{op}: {code}")

@@ -1,0 +1,103 @@
+"""The bridge's one connection to PostgreSQL: publishing public keys, and reading the legal clock.
+
+Owns     inserts into qerds.published_key and qerds.published_document (only the role qerds_bridge may), and
+         qerds.legal_now() in an embedded installation
+Rules    what is published never changes: an existing row wins. Readers check keys against the authority pinned at
+         installation, so a forged row buys nothing. The bridge serves on without PostgreSQL, but stamps nothing
+         while the legal clock cannot be read
+Not      here: what is published (service). This is a door to asyncpg of its own, because the bridge shares no code
+         with the pipeline's adapters
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import anyio
+import asyncpg
+
+from hsm_bridge.clock import ClockAway, to_milliseconds
+from hsm_bridge.config import DatabaseSettings, read_secret
+from hsm_bridge.wire import PublicKey
+
+ROLE = "qerds_bridge"
+STATEMENT_SECONDS_MAX = 5
+INSERT_KEY = """
+    INSERT INTO qerds.published_key (key_id, use, spki, certificate, not_before, until)
+    VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (key_id) DO NOTHING
+"""
+INSERT_DOCUMENT = """
+    INSERT INTO qerds.published_document (name, version, body) VALUES ($1, $2, $3)
+    ON CONFLICT (name, version) DO NOTHING
+"""
+
+Result = TypeVar("Result")
+
+
+class PublicationAway(Exception):
+    """PostgreSQL did not do it; publishing is repeated later."""
+
+
+class Publication:
+    """One connection, made when needed and again after any trouble."""
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._connection: Any = None
+        self._lock = anyio.Lock()
+
+    async def publish(self, keys: Sequence[PublicKey], documents: Sequence[tuple[str, int, bytes]]) -> None:
+        """Inserts what is not there yet; durable on return, may be repeated. Raises PublicationAway."""
+        rows = [(k.key_id, k.use, k.spki, k.certificate, k.not_before, k.not_after) for k in keys]
+
+        async def insert(connection: Any) -> None:
+            await connection.executemany(INSERT_KEY, rows)
+            await connection.executemany(INSERT_DOCUMENT, list(documents))
+
+        await self._run(insert)
+
+    async def legal_now(self) -> datetime:
+        """The installation's legal time. Raises ClockAway."""
+
+        async def read(connection: Any) -> datetime:
+            moment: datetime = await connection.fetchval("SELECT qerds.legal_now()")
+            return moment
+
+        try:
+            return to_milliseconds((await self._run(read)).astimezone(UTC))
+        except PublicationAway as error:
+            raise ClockAway(str(error)) from error
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        async with self._lock:
+            self._drop()
+
+    async def _run(self, work: Callable[[Any], Awaitable[Result]]) -> Result:
+        """One at a time, whole, with a deadline: a cancelled statement would leave the connection unsure."""
+        async with self._lock:
+            try:
+                with anyio.fail_after(STATEMENT_SECONDS_MAX, shield=True):
+                    if self._connection is None:
+                        self._connection = await self._connect()
+                    return await work(self._connection)
+            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+                self._drop()
+                raise PublicationAway(f"{type(error).__name__}: {error}") from error
+
+    async def _connect(self) -> Any:
+        settings = self._settings
+        return await asyncpg.connect(
+            host=str(settings.socket_dir),
+            port=settings.port,
+            user=ROLE,
+            password=read_secret(settings.password_dir / ROLE),
+            database=settings.name,
+            statement_cache_size=8,
+            server_settings={"application_name": ROLE},
+        )
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None

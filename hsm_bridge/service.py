@@ -1,0 +1,271 @@
+"""One request from admission to answer, and the life of the token behind it.
+
+Owns     the order of a request (permission, room, clock, intent on disk, work in threads, result on disk), the recovery
+         of a token that went away, the renewal of the revocation list, what is published
+Rules    two worker threads; long batches are worked off in slices, so that a short request waits for a slice and not
+         for a batch; every caller kind has room of its own, so that bulk cannot fill the recipients' queue
+Not      here: sockets (server), what an operation does (operations, recipients)
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import anyio
+import anyio.to_thread
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from hsm_bridge import certificates, clock, keyring, policy, selftest, wire
+from hsm_bridge.audit import Audit
+from hsm_bridge.clock import ClockAway, LegalClock
+from hsm_bridge.metrics import Metrics
+from hsm_bridge.operations import Done, Moment, Operations, Refused
+from hsm_bridge.policy import Caller
+from hsm_bridge.recipients import Recipients
+from hsm_bridge.token import WORKERS, KeyMissing, TokenAway
+
+QUEUED_ITEMS_MAX = 2048  # per caller kind: about a third of a second of work
+SLICE_ITEMS = 32  # best batch for the token is 32 to 128; about 4 ms
+PROBE_SECONDS = 10  # how soon a token that nobody uses is missed
+RECOVERY_SECONDS = 1  # between attempts to get a lost token back
+CRL_CHECK_SECONDS = 5  # the legal clock of an embedded installation may jump
+CRL_AGE = timedelta(days=1)
+
+
+class Peer(NamedTuple):
+    """Who is at the other end of a socket, as the kernel says."""
+
+    pid: int
+    uid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A row of the operation table."""
+
+    item: type[Any]
+    work: Callable[[Any, Moment], Done]
+    needs_legal_time: bool = False
+    uses_key: bool = True
+
+
+class Service:
+    """The bridge without its sockets."""
+
+    def __init__(self, operations: Operations, audit: Audit, legal_clock: LegalClock, metrics: Metrics) -> None:
+        self.operations = operations
+        self.metrics = metrics
+        self.token_up = True
+        self._audit = audit
+        self._legal_clock = legal_clock
+        self._workers = anyio.CapacityLimiter(WORKERS)
+        self._queued: dict[Caller, int] = dict.fromkeys(policy.CALLERS, 0)
+        self._lost = anyio.Event()
+        self._table = self._operation_table()
+        self._observe()
+
+    def _operation_table(self) -> Mapping[str, Operation]:
+        own, people = self.operations, Recipients(self.operations)
+        return {
+            "open_intake": Operation(wire.OpenIntake, own.open_intake),
+            "wrap": Operation(wire.Wrap, own.wrap),
+            "seal_evidence": Operation(wire.SealEvidence, own.seal_evidence, needs_legal_time=True),
+            "seal_package": Operation(wire.SealPackage, own.seal_package, needs_legal_time=True),
+            "time_stamp": Operation(wire.TimeStamp, own.time_stamp, needs_legal_time=True),
+            "begin_identity": Operation(wire.BeginIdentity, people.begin_identity),
+            "verify_identity": Operation(wire.VerifyIdentity, people.verify_identity),
+            "decide": Operation(wire.Decide, people.decide, needs_legal_time=True),
+            "release": Operation(wire.Release, people.release, needs_legal_time=True),
+            "describe": Operation(wire.Describe, own.describe, uses_key=False),
+            "health": Operation(wire.Health, self._health, uses_key=False),
+        }
+
+    async def answer(self, caller: Caller, peer: Peer, request: wire.Request) -> wire.Response:
+        """The response to one request; raises only what must end the process (TokenStopped, a full disk)."""
+        started = clock.monotonic_seconds()
+        response = await self._admit(caller, peer, request)
+        known = request.op if request.op in self._table else "unknown"
+        outcome = response.err if response.err in (wire.BUSY, wire.DENIED) else "error" if response.err else "ok"
+        self.metrics.requests.labels(known, caller, outcome).inc()
+        self.metrics.seconds.labels(known).observe(clock.monotonic_seconds() - started)
+        return response
+
+    async def _admit(self, caller: Caller, peer: Peer, request: wire.Request) -> wire.Response:
+        count = len(request.items)
+        if request.v != wire.VERSION or not 1 <= count <= wire.ITEMS_MAX or request.op not in self._table:
+            return wire.Response(id=request.id, err=wire.BAD_REQUEST)
+        if not 1 <= request.deadline_ms <= wire.DEADLINE_MS_MAX:
+            return wire.Response(id=request.id, err=wire.BAD_REQUEST)
+        about: dict[str, object] = {
+            "caller": caller,
+            "uid": peer.uid,
+            "pid": peer.pid,
+            "op": request.op,
+            "items": count,
+        }
+        if not policy.may(caller, request.op):
+            await self._record(about | {"phase": "denied"})
+            return wire.Response(id=request.id, err=wire.DENIED)
+        operation = self._table[request.op]
+        if operation.uses_key and not self.token_up:
+            return wire.Response(id=request.id, err=wire.TOKEN_AWAY)
+        if self._queued[caller] + count > QUEUED_ITEMS_MAX:
+            return wire.Response(id=request.id, err=wire.BUSY)
+        self._queue(caller, count)
+        try:
+            return await self._perform(operation, request, about)
+        finally:
+            self._queue(caller, -count)
+
+    async def _perform(self, operation: Operation, request: wire.Request, about: dict[str, object]) -> wire.Response:
+        """Steps: 1 the clocks, 2 intent on disk, 3 slices in threads, 4 result on disk. Too late is busy: ask again."""
+        deadline = clock.monotonic_seconds() + request.deadline_ms / 1000
+        try:
+            legal = await self._legal_clock.legal_now() if operation.needs_legal_time else None  # 1
+        except ClockAway:
+            return wire.Response(id=request.id, err=wire.CLOCK_AWAY)
+        if not operation.uses_key:
+            moment = Moment(clock.now(), legal)
+            results = [perform_item(operation, raw, moment)[0] for raw in request.items]
+            return wire.Response(id=request.id, results=results)
+        await self._record(about | {"phase": "intent"})  # 2
+        done: list[tuple[wire.ItemResult, str]] = []
+        error = None
+        while error is None and len(done) < len(request.items):  # 3
+            if clock.monotonic_seconds() > deadline:
+                error = wire.BUSY
+                break
+            batch = request.items[len(done) : len(done) + SLICE_ITEMS]
+            moment = Moment(clock.now(), legal)
+            try:
+                done += await anyio.to_thread.run_sync(perform_slice, operation, batch, moment, limiter=self._workers)
+            except TokenAway as away:
+                error = wire.TOKEN_AWAY
+                self._note_away(away)
+        await self._record({**about, "phase": "result", "error": error, "done": [said for _, said in done]})  # 4
+        if error is not None:
+            return wire.Response(id=request.id, err=error)
+        return wire.Response(id=request.id, results=[result for result, _ in done])
+
+    async def keep_token(self) -> None:
+        """For ever: notices a token that went away, and gets it back: restart, keys read back, self-test, serve."""
+        while True:
+            with anyio.move_on_after(PROBE_SECONDS):
+                await self._lost.wait()
+            try:
+                if self.token_up:
+                    await anyio.to_thread.run_sync(selftest.probe, self.operations.token, self.operations.keyring)
+                else:
+                    self.operations.keyring = await anyio.to_thread.run_sync(self._restart)
+                    self._set_token(up=True)
+            except (TokenAway, KeyMissing):
+                self._set_token(up=False)
+                await anyio.sleep(RECOVERY_SECONDS)
+
+    async def keep_crl(self, published: Callable[[], None]) -> None:
+        """For ever: a new revocation list a day, by the legal clock; calls `published` after each."""
+        while True:
+            try:
+                if await self._renew_crl():
+                    published()
+            except (ClockAway, TokenAway, KeyMissing):
+                self.metrics.requests.labels("revocation_list", "operator", "error").inc()  # tried again soon
+            await anyio.sleep(CRL_CHECK_SECONDS)
+
+    def documents(self) -> list[tuple[str, int, bytes]]:
+        """(name, version, body) of all that is published beside the keys."""
+        ring = self.operations.keyring
+        authority = ring.authority.public_bytes(Encoding.DER)
+        jwks = b'{"keys":[' + ring.identity_jwk() + b"]}"
+        crl = self.operations.crl
+        version = len(ring.of("identity"))
+        return [("ca", 1, authority), ("identity_jwks", version, jwks), ("crl", crl_number(crl), crl)]
+
+    def public_keys(self) -> list[wire.PublicKey]:
+        """What `describe` tells and the database publishes."""
+        done = self.operations.describe(wire.Describe(), Moment(clock.now(), None)).answer
+        return done.keys if isinstance(done, wire.Description) else []
+
+    async def _renew_crl(self) -> bool:
+        operations = self.operations
+        legal = await self._legal_clock.legal_now()
+        if not self.token_up or legal < crl_made_at(operations.crl) + CRL_AGE:
+            return False
+        number = crl_number(operations.crl) + 1
+        await self._record({"phase": "intent", "caller": "bridge", "op": "revocation_list", "number": number})
+        key = certificates.TokenSigningKey(operations.token, operations.keyring.authority_label)
+        made = await anyio.to_thread.run_sync(
+            certificates.revocation_list, operations.keyring.authority, key, number, legal, limiter=self._workers
+        )
+        keyring.write_public(keyring.crl_path(operations.config), made)
+        operations.crl = made
+        self._observe()
+        return True
+
+    def _restart(self) -> keyring.Keyring:
+        """In a thread: waits for the workers, so no key is used meanwhile."""
+        token = self.operations.token
+        token.restart()
+        ring = keyring.load(token, self.operations.config)
+        selftest.run(token, ring)
+        return ring
+
+    def _note_away(self, away: TokenAway) -> None:
+        if away.lost:
+            self._set_token(up=False)
+            self._lost.set()
+
+    def _set_token(self, *, up: bool) -> None:
+        self.token_up = up
+        if up:
+            self._lost = anyio.Event()
+        self._observe()
+
+    def _health(self, item: wire.Health, moment: Moment) -> Done:
+        queued = sum(self._queued.values())
+        return Done(wire.HealthReport(token_up=self.token_up, queued_items=queued), "", "")
+
+    def _queue(self, caller: Caller, count: int) -> None:
+        self._queued[caller] += count
+        self.metrics.queued_items.set(sum(self._queued.values()))
+
+    def _observe(self) -> None:
+        self.metrics.token_up.set(int(self.token_up))
+        for key in self.operations.keyring.keys:  # oldest first: the newest of a use stays
+            if key.certificate is not None:
+                self.metrics.certificate_expiry.labels(key.public_use).set(key.not_after.timestamp())
+        self.metrics.crl_expiry.set((crl_made_at(self.operations.crl) + timedelta(certificates.CRL_DAYS)).timestamp())
+
+    async def _record(self, entry: Mapping[str, object]) -> None:
+        await self._audit.record({"at": clock.now().isoformat(timespec="milliseconds"), **entry})
+
+
+def perform_slice(operation: Operation, items: list[msgspec.Raw], moment: Moment) -> list[tuple[wire.ItemResult, str]]:
+    """In a worker thread: some items one after the other."""
+    return [perform_item(operation, raw, moment) for raw in items]
+
+
+def perform_item(operation: Operation, raw: msgspec.Raw, moment: Moment) -> tuple[wire.ItemResult, str]:
+    """One item's result and what the record says of it; its own errors harm no other item."""
+    try:
+        done = operation.work(wire.decode(raw, operation.item), moment)
+    except wire.FrameInvalid as error:
+        return wire.ItemResult(err="item_invalid", detail=str(error)), "item_invalid"
+    except KeyMissing as error:
+        return wire.ItemResult(err="key_unknown", detail=str(error)), "key_unknown"
+    except Refused as error:
+        return wire.ItemResult(err=error.code, detail=str(error)), error.code
+    return wire.ItemResult(ok=msgspec.Raw(wire.encode(done.answer))), f"ok {done.key_id} {done.about}".rstrip()
+
+
+def crl_number(crl: bytes) -> int:
+    """RFC 5280 section 5.2.3; also the version under which the list is published."""
+    return x509.load_der_x509_crl(crl).extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def crl_made_at(crl: bytes) -> datetime:
+    """thisUpdate."""
+    return x509.load_der_x509_crl(crl).last_update_utc

@@ -1,0 +1,174 @@
+"""Nonces, tickets and receipts: what the bridge says to itself through others' hands, under its MAC.
+
+Owns     the three forms, their bytes and their MAC; how long a nonce and a ticket live
+Rules    deterministic msgpack, a version byte, 32 bytes of HMAC from the token; each form has a domain of its own, so
+         that none can stand for another; the bridge keeps no list of them, so each carries all it binds
+Not      here: who gets one (operations). A nonce or a ticket may be shown twice; uniqueness of acts is the database's
+"""
+
+import binascii
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Literal, NamedTuple, TypeVar
+from uuid import UUID
+
+import msgspec
+
+VERSION = b"\x01"
+MAC_BYTES = 32
+NONCE_SALT_BYTES = 16
+NONCE_SECONDS = 600  # a person needs minutes at the identity provider
+TICKET_SECONDS = 3600
+CLOCK_STEP_SECONDS = 5  # a nonce or ticket from this far ahead is a corrected clock, not a forgery
+BYTES_MAX = 1024
+
+Act = Literal["accept", "refuse", "handover"]
+Mac = Callable[[bytes], bytes]
+Fields = TypeVar("Fields")
+
+
+class TicketInvalid(ValueError):
+    """Forged, altered, expired, or for something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The right of one identified person to decide about one delivery, until `expires` (system clock)."""
+
+    delivery: UUID
+    person: bytes
+    level: str
+    issued: datetime
+    expires: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The bridge's record of an act of an identified person, at a legal time."""
+
+    delivery: UUID
+    act: Act
+    person: bytes
+    at: datetime
+
+
+class _TicketFields(NamedTuple):
+    delivery: bytes
+    person: bytes
+    level: str
+    issued_ms: int
+    expires_ms: int
+
+
+class _ReceiptFields(NamedTuple):
+    delivery: bytes
+    act: Act
+    person: bytes
+    at_ms: int
+
+
+def issue_nonce(mac: Mac, delivery: UUID, session: bytes, salt: bytes, moment: datetime) -> str:
+    """A nonce for one identification, bound to delivery, session and time."""
+    head = VERSION + _milliseconds(moment).to_bytes(8, "big") + salt
+    return urlsafe_b64encode(head + mac(_nonce_input(head, delivery, session))).rstrip(b"=").decode()
+
+
+def check_nonce(mac: Mac, nonce: str, delivery: UUID, session: bytes, moment: datetime) -> None:
+    """Raises TicketInvalid unless issue_nonce made this for the same delivery and session not long ago."""
+    try:
+        data = urlsafe_b64decode(nonce + "=" * (-len(nonce) % 4))
+    except (binascii.Error, ValueError) as error:
+        raise TicketInvalid("nonce is not base64url") from error
+    head, tag = data[:-MAC_BYTES], data[-MAC_BYTES:]
+    if len(head) != 9 + NONCE_SALT_BYTES or head[:1] != VERSION:
+        raise TicketInvalid("nonce has another form")
+    if not hmac.compare_digest(tag, mac(_nonce_input(head, delivery, session))):
+        raise TicketInvalid("nonce is not ours, or for another delivery or session")
+    age_ms = _milliseconds(moment) - int.from_bytes(head[1:9], "big")
+    if not -CLOCK_STEP_SECONDS * 1000 <= age_ms <= NONCE_SECONDS * 1000:
+        raise TicketInvalid("nonce is too old")
+
+
+def issue_ticket(mac: Mac, ticket: Ticket) -> bytes:
+    """Seals a ticket; its life is at most TICKET_SECONDS."""
+    if ticket.expires - ticket.issued > timedelta(seconds=TICKET_SECONDS):
+        raise TicketInvalid("a ticket lives at most an hour")
+    fields = (
+        ticket.delivery.bytes,
+        ticket.person,
+        ticket.level,
+        _milliseconds(ticket.issued),
+        _milliseconds(ticket.expires),
+    )
+    return _issue(mac, b"ticket", fields)
+
+
+def open_ticket(mac: Mac, data: bytes, delivery: UUID, moment: datetime) -> Ticket:
+    """Raises TicketInvalid unless this is a living ticket for the delivery."""
+    said = _open(mac, b"ticket", data, _TicketFields)
+    ticket = Ticket(
+        UUID(bytes=said.delivery), said.person, said.level, _moment(said.issued_ms), _moment(said.expires_ms)
+    )
+    if ticket.delivery != delivery:
+        raise TicketInvalid("ticket is for another delivery")
+    if not ticket.issued - timedelta(seconds=CLOCK_STEP_SECONDS) <= moment < ticket.expires:
+        raise TicketInvalid("ticket has expired")
+    return ticket
+
+
+def issue_receipt(mac: Mac, receipt: Receipt) -> bytes:
+    """Seals a receipt; it does not expire."""
+    return _issue(mac, b"receipt", (receipt.delivery.bytes, receipt.act, receipt.person, _milliseconds(receipt.at)))
+
+
+def open_receipt(mac: Mac, data: bytes, delivery: UUID, act: Act) -> Receipt:
+    """Raises TicketInvalid unless this is our receipt of that act on that delivery."""
+    said = _open(mac, b"receipt", data, _ReceiptFields)
+    receipt = Receipt(UUID(bytes=said.delivery), said.act, said.person, _moment(said.at_ms))
+    if receipt.delivery != delivery:
+        raise TicketInvalid("receipt is for another delivery")
+    if receipt.act != act:
+        raise TicketInvalid(f"receipt is of another act ({receipt.act})")
+    return receipt
+
+
+def _issue(mac: Mac, domain: bytes, fields: tuple[object, ...]) -> bytes:
+    body = VERSION + msgspec.msgpack.encode(fields)
+    return body + mac(_domain(domain) + body)
+
+
+def _open(mac: Mac, domain: bytes, data: bytes, kind: type[Fields]) -> Fields:
+    """The MAC is checked before anything inside is read."""
+    body, tag = data[:-MAC_BYTES], data[-MAC_BYTES:]
+    name = domain.decode()
+    if len(data) > BYTES_MAX or body[:1] != VERSION:
+        raise TicketInvalid(f"{name} has another form")
+    if not hmac.compare_digest(tag, mac(_domain(domain) + body)):
+        raise TicketInvalid(f"{name} is not ours")
+    try:
+        return msgspec.msgpack.decode(body[1:], type=kind)
+    except msgspec.MsgspecError as error:
+        raise TicketInvalid(f"{name} has another form") from error
+
+
+def _nonce_input(head: bytes, delivery: UUID, session: bytes) -> bytes:
+    # all parts have fixed lengths but the session, which comes last
+    return _domain(b"nonce") + head + delivery.bytes + session
+
+
+def _domain(name: bytes) -> bytes:
+    return b"qerds-" + name + b"-v1\x00"
+
+
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+
+
+def _moment(milliseconds: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(milliseconds // 1000, UTC) + timedelta(milliseconds=milliseconds % 1000)
+    except (OverflowError, OSError, ValueError) as error:
+        raise TicketInvalid("a time out of range") from error

@@ -1,0 +1,105 @@
+"""`python -m pipeline STAGE` runs one actor; `python -m pipeline graph` prints who sends what to whom.
+
+The only importer of stages, by a literal tuple. Exit status: 0 drained, 2 wrong usage, 70 an invariant does not hold.
+"""
+
+import os
+import signal
+import sys
+from dataclasses import fields
+from typing import Any
+
+import anyio
+
+from pipeline import health
+from pipeline.actors import loop
+from pipeline.actors.contract import Stage
+from pipeline.config import Config, load_from_environment
+from pipeline.connect import Adapters, connect, settings_of
+from pipeline.delivery.routes import AFTER, RECEIVER
+from pipeline.errors import Invariant
+from pipeline.readiness import notify as tell_supervisor
+from pipeline.recorder import Recorder
+from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp
+
+STAGES: tuple[tuple[Stage, type[Any]], ...] = (
+    (ingest.STAGE, ingest.Ports),
+    (encrypt.STAGE, encrypt.Ports),
+    (seal.STAGE, seal.Ports),
+    (timestamp.STAGE, timestamp.Ports),
+    (notify.STAGE, notify.Ports),
+    (expire.STAGE, expire.Ports),
+    (archive.STAGE, archive.Ports),
+)
+HEALTH_PORT = "QERDS_HEALTH_PORT"
+EXIT_INVARIANT = 70  # EX_SOFTWARE
+
+
+def ports_for(kind: type[Any], adapters: Adapters, config: Config) -> Any:
+    """A stage's Ports: each field by its name, from the adapters or the settings."""
+    given = {"authority": adapters.bridge, **settings_of(config)}
+    return kind(**{f.name: given[f.name] if f.name in given else getattr(adapters, f.name) for f in fields(kind)})
+
+
+async def main(stage: Stage, kind: type[Any]) -> None:
+    """One stage until SIGTERM or SIGINT: the turn under way is finished, then it stops."""
+    config = load_from_environment()
+    recorder = Recorder(stage.name)
+    draining = anyio.Event()
+    async with connect(config, stage.name, recorder) as adapters, anyio.create_task_group() as tasks:
+        tasks.start_soon(_drain_on_signal, draining)
+        if port := os.environ.get(HEALTH_PORT):
+            tasks.start_soon(health.serve, int(port), stage.name, recorder)
+        tasks.start_soon(_tell_when_ready, recorder)
+        await loop.run(
+            stage, adapters.mailbox, ports_for(kind, adapters, config), draining, adapters.randomness, recorder
+        )
+        tasks.cancel_scope.cancel()
+
+
+async def _drain_on_signal(draining: anyio.Event) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            tell_supervisor("STOPPING=1")
+            draining.set()
+            return  # the second signal kills: the default handlers are back
+
+
+async def _tell_when_ready(recorder: Recorder) -> None:
+    await recorder.ready.wait()
+    tell_supervisor("READY=1")
+
+
+def _live(stage: Stage, kind: type[Any]) -> int:
+    status = 0
+    try:
+        anyio.run(main, stage, kind, backend_options={"use_uvloop": True})
+    except* Invariant as broken:
+        Recorder(stage.name).error("stopped", broken)
+        status = EXIT_INVARIANT
+    return status
+
+
+def graph() -> str:
+    """The pipeline as lines `event or kind -> stage`, from the tables that run it."""
+    lines = [f"{kind} -> {stage}" for kind, stage in RECEIVER.items()]
+    lines += [f"{event} stamped -> {', '.join(kinds) or 'nothing'}" for event, kinds in AFTER.items()]
+    return "\n".join(lines)
+
+
+def run(arguments: list[str]) -> int:
+    """The exit status."""
+    by_name = {stage.name: (stage, kind) for stage, kind in STAGES}
+    match arguments:
+        case ["graph"]:
+            print(graph())
+            return 0
+        case [name] if name in by_name:
+            return _live(*by_name[name])
+        case _:
+            print(f"usage: python -m pipeline {'|'.join(by_name)}|graph", file=sys.stderr)
+            return 2
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,192 @@
+"""Take, perform, commit: the only place that decides ack, retry or dead letter.
+
+Owns     the life of one stage's process: epochs, turns, what becomes of a batch when something fails
+Rules    one transaction per batch; the fence is its first statement; nothing outside happens in it; an exception nobody
+         expected is treated like a crash of the process, so that both are proved by the same tests
+Not here how rows are stored (ports.Mailbox), when to try again (backoff.py), what a stage does (pipeline/stages)
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import anyio
+
+from pipeline.actors.backoff import retry_seconds
+from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage
+from pipeline.delivery.routes import RECEIVER
+from pipeline.errors import Invariant, LeaseLost, Transient
+from pipeline.ports import Mailbox, Message, Randomness
+from pipeline.recorder import Recorder
+
+POLL_SECONDS = 1.0  # how long a lost ring can go unnoticed
+PAUSE_SECONDS_MAX = 5.0  # between batches while the outside is away; more would delay the recovery
+UNKNOWN_KIND_SECONDS = 60.0  # a newer build writes kinds this one does not know; it is being rolled out
+WHY_LENGTH_MAX = 500  # characters of a reason, as outbox.dead allows
+
+
+async def run(
+    stage: Stage, mailbox: Mailbox, ports: Any, draining: anyio.Event, randomness: Randomness, recorder: Recorder
+) -> None:
+    """Live one epoch after another until `draining`. Raises Invariant only; everything else is survived."""
+    lost = 0
+    while not draining.is_set():
+        try:
+            await mailbox.start()
+            lost = 0
+            recorder.is_ready = True
+            recorder.ready.set()
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(mailbox.heartbeat)  # refused: LeaseLost, new epoch
+                tasks.start_soon(_wake_when_draining, mailbox, draining)
+                await _pull(stage, mailbox, ports, draining, randomness, recorder)
+                tasks.cancel_scope.cancel()
+        except* (LeaseLost, Transient):
+            recorder.count("epochs_lost")
+            recorder.is_ready = False
+            lost += 1
+        if lost:
+            await _pause(min(retry_seconds(lost, randomness.unit()), PAUSE_SECONDS_MAX), draining)
+    await mailbox.stop()
+
+
+async def _wake_when_draining(mailbox: Mailbox, draining: anyio.Event) -> None:
+    await draining.wait()
+    mailbox.wake()
+
+
+async def _pause(seconds: float, draining: anyio.Event) -> None:
+    with anyio.move_on_after(seconds):
+        await draining.wait()
+
+
+async def _pull(
+    stage: Stage, mailbox: Mailbox, ports: Any, draining: anyio.Event, randomness: Randomness, recorder: Recorder
+) -> None:
+    away = 0  # turns in a row that found the outside away
+    while not draining.is_set():
+        await mailbox.sweep()  # rescues, fires due timers
+        batch = await mailbox.take(stage.batch_max)
+        if not batch:
+            await mailbox.doorbell(POLL_SECONDS)
+            continue
+        recorder.count("taken", by=len(batch))
+        is_away = await turn(stage, mailbox, ports, batch, randomness.unit, recorder)
+        away = away + 1 if is_away else 0
+        if away:
+            await _pause(min(retry_seconds(away, randomness.unit()), PAUSE_SECONDS_MAX), draining)
+
+
+async def turn(
+    stage: Stage,
+    mailbox: Mailbox,
+    ports: Any,
+    batch: Sequence[Message],
+    unit: Callable[[], float],
+    recorder: Recorder,
+) -> bool:
+    """One batch from the mailbox to the next one. True when the outside was away.
+
+    A crash before COMMIT leaves the rows in running, and rescue puts them back; after it, the next take finds the
+    emissions, with or without a ring.
+    """
+    ready, early = _sort(stage, batch)
+    try:
+        with anyio.fail_after(stage.perform_seconds):
+            outcomes = list(await stage.perform(ready, ports)) if ready else []  # 1 outside, may happen twice
+        async with mailbox.transaction(batch) as tx:
+            mine = await tx.remove(batch)  # 2 fence: what a rescue took is gone
+            recorder.count("stale", by=len(batch) - len(mine))
+            done, retries, dead = _split(ready, [*early, *outcomes], mine)
+            emissions = list(await stage.commit(tx, done)) if done else []  # 3 facts
+            await tx.emit(emissions)  # 4 next mailboxes and timers
+            await tx.postpone([(_charged(r), _delay(r, unit)) for r in retries])
+            await tx.bury(dead)
+        mailbox.ring(frozenset(RECEIVER[e.kind] for e in emissions))  # 5 a hint; losing it costs one sweep
+        _record(recorder, done, retries, dead)
+        return False
+    except (Transient, TimeoutError) as error:
+        recorder.count("outcome", "away", by=len(batch))
+        await _put_back(mailbox, [(_charged(Retry(m, str(error))), _delay(Retry(m, ""), unit)) for m in batch], batch)
+        return True
+    except (LeaseLost, Invariant):
+        raise
+    except Exception as error:  # noqa: BLE001 - the one place: the guilty one is found singly
+        recorder.count("outcome", "crash", by=len(batch))
+        recorder.error(stage.name, error)
+        await _isolate(mailbox, batch, error, unit)
+        return False
+
+
+def _sort(stage: Stage, batch: Sequence[Message]) -> tuple[list[Message], list[Outcome]]:
+    """The messages to perform, and the outcomes that are clear without performing."""
+    ready: list[Message] = []
+    early: list[Outcome] = []
+    for m in batch:
+        if m.kind not in stage.receives:
+            early.append(Retry(m, f"unknown kind {m.kind}", UNKNOWN_KIND_SECONDS, counted=False))
+        elif m.rescues >= RESCUES_MAX:
+            early.append(Bury(m, f"its process died {m.rescues} times over it"))
+        else:
+            ready.append(m)
+    return ready, early
+
+
+def _split(
+    ready: Sequence[Message], outcomes: Sequence[Outcome], mine: frozenset[int]
+) -> tuple[list[Done], list[Retry], list[tuple[Message, str]]]:
+    """Sort the outcomes of messages still ours; spent retries are dead. Every message has exactly one outcome."""
+    told = [o.message.id for o in outcomes]
+    if len(set(told)) != len(told) or not {m.id for m in ready} <= set(told):
+        raise RuntimeError("perform must tell exactly one outcome for each message")
+    kept = [o for o in outcomes if o.message.id in mine]
+    done = [o for o in kept if isinstance(o, Done)]
+    retries = [o for o in kept if isinstance(o, Retry) and not _is_spent(o)]
+    dead = [(o.message, o.why) for o in kept if isinstance(o, Bury)]
+    dead += [
+        (o.message, f"spent {ATTEMPTS_MAX} attempts: {o.why}") for o in kept if isinstance(o, Retry) and _is_spent(o)
+    ]
+    return done, retries, [(m, why[:WHY_LENGTH_MAX]) for m, why in dead]
+
+
+def _is_spent(retry: Retry) -> bool:
+    return retry.counted and retry.message.attempts + 1 >= ATTEMPTS_MAX
+
+
+def _charged(retry: Retry) -> Message:
+    return replace(retry.message, attempts=retry.message.attempts + 1) if retry.counted else retry.message
+
+
+def _delay(retry: Retry, unit: Callable[[], float]) -> float:
+    return retry_seconds(retry.message.attempts, unit()) if retry.after_seconds is None else retry.after_seconds
+
+
+async def _put_back(mailbox: Mailbox, later: Sequence[tuple[Message, float]], batch: Sequence[Message]) -> None:
+    """Own transaction, so that a handler that fails cannot roll back the count of its own attempts.
+
+    A crash here leaves the rows in running: rescue puts them back, at the price of a rescue instead of an attempt.
+    """
+    spent = [m for m, _ in later if m.attempts >= ATTEMPTS_MAX]
+    async with mailbox.transaction(batch) as tx:
+        mine = await tx.remove(batch)
+        await tx.postpone([(m, s) for m, s in later if m.id in mine and m not in spent])
+        await tx.bury([(m, f"spent {ATTEMPTS_MAX} attempts, the outside stayed away") for m in spent if m.id in mine])
+
+
+async def _isolate(mailbox: Mailbox, batch: Sequence[Message], error: Exception, unit: Callable[[], float]) -> None:
+    """After an exception nobody expected: several go back to be taken one at a time; a single one is the guilty one."""
+    back = [replace(m, lane=m.lane | 1, rescues=m.rescues + 1) for m in batch]
+    guilty = len(batch) == 1
+    async with mailbox.transaction(batch) as tx:
+        mine = await tx.remove(batch)
+        kept = [m for m in back if m.id in mine]
+        dead = [m for m in kept if guilty and m.rescues >= RESCUES_MAX]
+        delay = retry_seconds(max(back[0].rescues - 2, 0), unit()) if guilty else 0.0
+        await tx.postpone([(m, delay) for m in kept if m not in dead])
+        await tx.bury([(m, f"{type(error).__name__}: {error}"[:WHY_LENGTH_MAX]) for m in dead])
+
+
+def _record(recorder: Recorder, done: list[Done], retries: list[Retry], dead: list[tuple[Message, str]]) -> None:
+    recorder.count("outcome", "done", by=len(done))
+    recorder.count("outcome", "retry", by=len(retries))
+    recorder.count("outcome", "bury", by=len(dead))

@@ -1,0 +1,122 @@
+"""ports.Facts over a stage's work link: committed rows in bulk, one or two statements a batch.
+
+Owns     the mapping from rows to the dataclasses of ports.py
+Not here what a stage makes of them. Nothing here is locked: what may have changed is checked again in commit
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
+from pipeline.adapters.postgres.keys import PostgresKeys
+from pipeline.adapters.postgres.link import Link
+from pipeline.config import Provider
+from pipeline.evidence.dossier import Dossier
+from pipeline.ports import (
+    Announcement,
+    Content,
+    Proofs,
+    Segment,
+    StampedEvidence,
+    StoredDraft,
+    StoredNotice,
+    StoredSeal,
+    Submission,
+)
+
+
+class PostgresFacts:
+    """Reads as the role of its link; a stage that asks beyond its grants is told so by the server."""
+
+    def __init__(self, link: Link, keys: PostgresKeys, provider: Provider) -> None:
+        self._link = link
+        self._keys = keys
+        self._provider = provider
+
+    async def dossiers(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Dossier]:
+        """What an evidence says of each delivery."""
+        issuer = issuer_of(self._provider, await self._keys.active("seal"))
+        return await read_dossiers(self._link.call, deliveries, issuer)
+
+    async def submissions(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Submission]:
+        """Dossier, state and consent."""
+        dossiers = await self.dossiers(deliveries)
+        consents = await self._consents(deliveries)
+        states = {r["delivery"]: r["state"] for r in await self._link.call("read_dossiers", list(deliveries))}
+        return {d: Submission(d, states[d], dossier, consents[d]) for d, dossier in dossiers.items()}
+
+    async def contents(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Content]:
+        """Where the encrypted bytes are, and what they must turn out to be."""
+        dossiers = await self.dossiers(deliveries)
+        consents = await self._consents(deliveries)
+        declared: dict[UUID, list[bytes]] = defaultdict(list)
+        for r in await self._link.call("read_documents", list(deliveries)):
+            declared[r["delivery"]].append(r["declared_sha256"])
+        segments: dict[UUID, list[Segment]] = defaultdict(list)
+        for r in await self._link.call("read_segments", list(deliveries)):
+            values = {k: v for k, v in r.items() if k != "delivery"}
+            segments[r["delivery"]].append(Segment(**values))
+        return {
+            d: Content(d, dossier, tuple(declared[d]), tuple(segments[d]), consents[d])
+            for d, dossier in dossiers.items()
+        }
+
+    async def drafts(self, evidences: Sequence[UUID]) -> Mapping[UUID, StoredDraft]:
+        """The bytes to be sealed; the certificate is checked against the pinned CA."""
+        rows = await self._link.call("read_drafts", list(evidences))
+        checked = {key_id: await self._keys.by_id(key_id) for key_id in {r["seal_key_id"] for r in rows}}
+        return {
+            r["evidence"]: StoredDraft(
+                evidence=r["evidence"],
+                delivery=r["delivery"],
+                canonical=r["canonical"],
+                receipt=r["receipt"],
+                seal_key_id=r["seal_key_id"],
+                certificate=cast(bytes, checked[r["seal_key_id"]].certificate),
+            )
+            for r in rows
+        }
+
+    async def seals(self, evidences: Sequence[UUID]) -> Mapping[UUID, StoredSeal]:
+        """Signatures on their way to a token."""
+        return {r["evidence"]: StoredSeal(**r) for r in await self._link.call("read_seals", list(evidences))}
+
+    async def announcements(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Announcement]:
+        """What a notice may say."""
+        now = await self.legal_now()
+        rows = await self._link.call("read_announcements", list(deliveries))
+        return {r["delivery"]: Announcement(**r, legal_time=now) for r in rows}
+
+    async def notices(self, keys: Sequence[tuple[UUID, int]]) -> Mapping[tuple[UUID, int], StoredNotice]:
+        """Prepared notices with the bytes that go out."""
+        dossiers = await self.dossiers([delivery for delivery, _ in keys])
+        rows = await self._link.call("read_notices", [d for d, _ in keys], [o for _, o in keys])
+        return {(r["delivery"], r["ordinal"]): StoredNotice(**r, dossier=dossiers[r["delivery"]]) for r in rows}
+
+    async def proofs(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Proofs]:
+        """The stamped prefix, complete, and the snapshot before."""
+        now = await self.legal_now()
+        evidences: dict[UUID, list[StampedEvidence]] = defaultdict(list)
+        for r in await self._link.call("read_stamped_evidence", list(deliveries)):
+            evidences[r["delivery"]].append(StampedEvidence(**{k: v for k, v in r.items() if k != "delivery"}))
+        rows = await self._link.call("read_package_heads", list(deliveries))
+        return {r["delivery"]: _proofs(r, evidences[r["delivery"]], now) for r in rows}
+
+    async def legal_now(self) -> datetime:
+        """The time of the law."""
+        rows = await self._link.call("legal_now")
+        return cast(datetime, rows[0]["legal_now"])
+
+    async def _consents(self, deliveries: Sequence[UUID]) -> dict[UUID, str]:
+        return {r["delivery"]: r["consent"] for r in await self._link.call("read_consents", list(deliveries))}
+
+
+def _proofs(row: Mapping[str, Any], evidences: Sequence[StampedEvidence], now: datetime) -> Proofs:
+    # The heads are read after the evidences: a token that came in between is left for the next snapshot.
+    through = evidences[-1].sequence if evidences else 0
+    return Proofs(
+        **{**row, "stamped_through": min(row["stamped_through"], through)}, evidences=tuple(evidences), legal_time=now
+    )

@@ -1,0 +1,217 @@
+"""The mailbox of one stage in PostgreSQL, and the doorbell: ports.Mailbox over two connections.
+
+Owns     epochs, watermarks, the rhythm of sweeps and rings. The work link takes and commits; the bell link listens,
+         rings and beats, so that a stuck statement on one never silences the other
+Not here the statements (sql/mailbox.sql), what happens to a batch (actors/loop.py), the reasons (docs/mailbox.md)
+"""
+
+import os
+import socket
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.tx import PostgresTx
+from pipeline.errors import LeaseLost
+from pipeline.ports import Message, Randomness
+from pipeline.recorder import Recorder
+
+LEASE_SECONDS = 15.0  # without a heartbeat for so long a process is taken for dead
+HEARTBEAT_SECONDS = 3.0
+RING_SECONDS = 0.010  # rings are merged within this; leading edge
+SELF_TEST_SECONDS = 2.0  # a pooler in between swallows LISTEN silently; say so at the start
+SWEEP_SECONDS = 1.0  # +- 20 %
+FULL_SWEEP_SECONDS = 30.0  # look at every waiting row, whatever the watermark says
+TAKE_LAG_SECONDS = 0.5  # ids commit out of order: look this far behind the newest id seen
+SWEEP_LAG_SECONDS = 20.0  # and once a sweep, this far
+EVERYTHING = float("inf")  # and when idle, at every row
+ALONE_EVERY_TAKES = 10  # a message under suspicion is taken singly, at least so often
+CAP_INTERACTIVE = 50  # of a batch
+LANES = (0, 2)
+LANES_ALONE = (1, 3)
+
+
+class Watermarks:
+    """Per lane, the lowest id worth looking at: what was the newest id some seconds ago.
+
+    Without it a take walks over every dead row since the oldest snapshot (0.5 -> 17 ms in half a minute).
+    """
+
+    def __init__(self) -> None:
+        self._seen: dict[int, deque[tuple[float, int]]] = {lane: deque() for lane in (*LANES, *LANES_ALONE)}
+
+    def saw(self, at: float, messages: Sequence[Message]) -> None:
+        """Remember the newest id taken from each lane."""
+        for lane, seen in self._seen.items():
+            newest = max((m.id for m in messages if m.lane == lane), default=None)
+            if newest is not None and (not seen or newest > seen[-1][1]):
+                seen.append((at, newest))
+            while len(seen) > 1 and seen[1][0] <= at - SWEEP_LAG_SECONDS:
+                seen.popleft()
+
+    def lowest(self, lane: int, at: float, lag_seconds: float) -> int:
+        """The newest id that had been taken `lag_seconds` ago; 0 when nothing is known."""
+        return next((i for t, i in reversed(self._seen[lane]) if t <= at - lag_seconds), 0)
+
+
+class PostgresMailbox:
+    """ports.Mailbox for one stage and one process."""
+
+    def __init__(
+        self,
+        dsn: Dsn,
+        link: Link,
+        stage: str,
+        build: str,
+        randomness: Randomness,
+        recorder: Recorder,
+        lease_seconds: float = LEASE_SECONDS,
+    ) -> None:
+        self._link = link
+        self._bell = Link(dsn, LeaseLost)
+        self._stage = stage
+        self._build = build
+        self._randomness = randomness
+        self._recorder = recorder
+        self._lease_seconds = lease_seconds
+        self._epoch: int | None = None
+        self._watermarks = Watermarks()
+        self._takes = 0
+        self._next_sweep = self._next_full = 0.0
+        self._lag_seconds = EVERYTHING  # how far behind the newest id the next take looks
+        self._rung = anyio.Event()
+        self._to_ring: set[str] = set()
+        self._ringing = anyio.Event()
+        self._bell_lock = anyio.Lock()
+
+    async def start(self) -> None:
+        """A new epoch. A crash after it leaves a process row without a heartbeat: any sweep removes it."""
+        await self._link.open()
+        await self._bell.open()
+        await self._bell.listen("doorbell", self._heard)
+        rows = await self._link.call(
+            "begin_epoch",
+            self._stage,
+            socket.gethostname(),
+            os.getpid(),
+            self._build,
+            -1 if self._epoch is None else self._epoch,
+        )
+        self._epoch = rows[0]["epoch"]
+        self._watermarks = Watermarks()
+        self._lag_seconds = EVERYTHING
+        self._next_sweep = self._next_full = anyio.current_time()
+        await self._test_doorbell()
+
+    async def heartbeat(self) -> None:
+        """Beat and ring until cancelled. A refused beat means that others hold our rows by now."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._ring_on_demand)
+            while True:
+                async with self._bell_lock:
+                    alive = await self._bell.call("heartbeat", self._epoch)
+                if not alive:
+                    raise LeaseLost(f"epoch {self._epoch} was rescued")
+                await anyio.sleep(self._lease_seconds / LEASE_SECONDS * HEARTBEAT_SECONDS)
+
+    async def take(self, limit: int) -> Sequence[Message]:
+        """Interactive before bulk; every tenth take, or when there is nothing else, one message under suspicion."""
+        self._takes += 1
+        if self._takes % ALONE_EVERY_TAKES == 0:
+            return await self._take(LANES_ALONE, 1) or await self._take(LANES, limit)
+        return await self._take(LANES, limit) or await self._take(LANES_ALONE, 1)
+
+    async def _take(self, lanes: tuple[int, ...], limit: int) -> list[Message]:
+        now = anyio.current_time()
+        lows = [self._watermarks.lowest(lane, now, self._lag_seconds) for lane in lanes]
+        caps = [min(limit, CAP_INTERACTIVE) if lane == LANES[0] else limit for lane in lanes]
+        rows = await self._link.call(f"take@{self._stage}", list(lanes), lows, caps, limit, self._epoch)
+        messages = sorted((Message(**row) for row in rows), key=lambda m: (m.lane, m.id))
+        self._watermarks.saw(now, messages)
+        if lanes == LANES_ALONE or messages:
+            self._lag_seconds = TAKE_LAG_SECONDS  # the deep look is done, in both pairs of lanes when there was nothing
+        return messages
+
+    async def sweep(self) -> None:
+        """Rescue and timers, each second; everything from the bottom up, each half minute."""
+        now = anyio.current_time()
+        if now < self._next_sweep:
+            return
+        self._next_sweep = now + SWEEP_SECONDS * (0.8 + 0.4 * self._randomness.unit())
+        self._lag_seconds = max(self._lag_seconds, SWEEP_LAG_SECONDS)
+        rescued = await self._link.call(f"rescue@{self._stage}", self._stage, self._lease_seconds)
+        self._recorder.count("rescued", by=rescued[0]["rows"])
+        if now >= self._next_full:
+            self._next_full = now + FULL_SWEEP_SECONDS
+            self._lag_seconds = EVERYTHING
+            orphans = await self._link.call(f"rescue_orphans@{self._stage}")
+            self._recorder.count("rescued", by=orphans[0]["rows"])
+        for query in ("fire_timers", "fire_legal_timers"):
+            fired = await self._link.call(f"{query}@{self._stage}")
+            self._recorder.count("timers_fired", by=fired[0]["rows"])
+
+    @asynccontextmanager
+    async def transaction(self, batch: Sequence[Message]) -> AsyncIterator[PostgresTx]:
+        """The one transaction of a batch."""
+        if self._epoch is None:
+            raise LeaseLost("no epoch yet")
+        tx = PostgresTx(self._link, self._stage, self._epoch, batch)
+        async with self._link.transaction():
+            yield tx
+        self.ring(frozenset(tx.rung - {self._stage}))
+
+    async def doorbell(self, seconds: float) -> None:
+        """Wait for a ring; a wait without one means idle: look at everything once."""
+        with anyio.move_on_after(seconds) as waited:
+            await self._rung.wait()
+        if waited.cancelled_caught:
+            self._lag_seconds = EVERYTHING
+        self._rung = anyio.Event()
+
+    def ring(self, stages: frozenset[str]) -> None:
+        """Leave it to the ringer."""
+        if stages:
+            self._to_ring |= stages
+            self._ringing.set()
+
+    def wake(self) -> None:
+        """Our own wait only."""
+        self._rung.set()
+
+    async def stop(self) -> None:
+        """In good order. When the database is away the lease simply runs out."""
+        try:
+            if self._epoch is not None and self._link.is_open:
+                await self._link.call("end_epoch", self._epoch)
+        except LeaseLost:
+            self._recorder.note("epoch_left_to_its_lease", epoch=self._epoch)
+        await self._link.close()
+        await self._bell.close()
+
+    async def _ring_on_demand(self) -> None:
+        while True:
+            await self._ringing.wait()
+            self._ringing = anyio.Event()
+            stages, self._to_ring = sorted(self._to_ring), set()
+            async with self._bell_lock:
+                await self._bell.call("ring", stages)
+            await anyio.sleep(RING_SECONDS)
+
+    async def _test_doorbell(self) -> None:
+        self._rung = anyio.Event()
+        await self._bell.call("ring", [self._stage])
+        with anyio.move_on_after(SELF_TEST_SECONDS) as waited:
+            await self._rung.wait()
+        if waited.cancelled_caught:
+            self._recorder.note(
+                "doorbell_is_deaf", remedy="connect directly, not through a transaction pooler; polling goes on"
+            )
+        self._rung = anyio.Event()
+
+    def _heard(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
+        if payload == self._stage:
+            self._rung.set()

@@ -1,0 +1,194 @@
+-- Facts: one insert each, parameters in the field order of the dataclass of the same name; and the reads in bulk.
+
+-- name: add_evidence_draft
+-- With its log leaf. A second draft of the same event is refused by the unique indexes.
+WITH leaf AS (
+    INSERT INTO qerds.log_leaf (stream, what, subject, digest) VALUES ('evidence', 'draft', $1::uuid, $8::bytea))
+INSERT INTO qerds.evidence (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id, receipt)
+VALUES ($1::uuid, $2::uuid, $3::text, $4::smallint, $5::integer, $6::timestamptz, $7::bytea, $8::bytea, $9::text, $10::bytea);
+
+-- name: add_evidence_seal
+-- The first committed seal wins: ECDSA is randomised, two seals over the same bytes say the same thing.
+WITH won AS (
+    INSERT INTO qerds.evidence_seal (evidence, signature, key_id) VALUES ($1::uuid, $2::bytea, $3::text)
+    ON CONFLICT (evidence) DO NOTHING RETURNING evidence, signature)
+INSERT INTO qerds.log_leaf (stream, what, subject, digest)
+SELECT 'evidence', 'seal', w.evidence, sha256(w.signature) FROM won w;
+
+-- name: add_evidence_token
+-- The first committed token wins.
+WITH won AS (
+    INSERT INTO qerds.evidence_token (evidence, token, gen_time) VALUES ($1::uuid, $2::bytea, $3::timestamptz)
+    ON CONFLICT (evidence) DO NOTHING RETURNING evidence, token)
+INSERT INTO qerds.log_leaf (stream, what, subject, digest)
+SELECT 'evidence', 'token', w.evidence, sha256(w.token) FROM won w;
+
+-- name: add_content_wrap
+-- One wrap per delivery; the first committed one wins, both open to the same keys.
+INSERT INTO qerds.content_wrap (delivery, key_id, context, wrapped)
+VALUES ($1::uuid, $2::text, $3::bytea, $4::bytea) ON CONFLICT (delivery) DO NOTHING;
+
+-- name: add_notice
+-- Prepared; nothing has left yet.
+INSERT INTO qerds.notice (delivery, ordinal, notice_date, last_day, language, message_id, claim_sha256, text_sha256, mail, prepared_at)
+VALUES ($1::uuid, $2::smallint, $3::date, $4::date, $5::text, $6::text, $7::bytea, $8::bytea, $9::bytea, $10::timestamptz);
+
+-- name: add_notice_result
+-- What the relay said of one ordinal, once.
+INSERT INTO qerds.notice_result (delivery, ordinal, outcome, code, detail, at)
+VALUES ($1::uuid, $2::smallint, $3::text, $4::smallint, $5::text, $6::timestamptz);
+
+-- name: add_acceptance_window
+-- Opened once, by the notice that the relay took.
+INSERT INTO qerds.acceptance_window (delivery, ordinal, last_day, expires_at)
+VALUES ($1::uuid, $2::smallint, $3::date, $4::timestamptz);
+
+-- name: add_identification
+-- Every attempt, matching or not.
+INSERT INTO qerds.identification (id, delivery, provider, outcome, level, person_sha256, proof, authenticated_at)
+VALUES ($1::uuid, $2::uuid, $3::text, $4::text, $5::text, $6::bytea, $7::bytea, $8::timestamptz);
+
+-- name: add_decision_intent
+-- Taken in time; transaction 2 drafts with this time or not at all.
+INSERT INTO qerds.decision_intent (id, delivery, act, decided_at) VALUES ($1::uuid, $2::uuid, $3::text, $4::timestamptz);
+
+-- name: add_handover
+-- One response, complete or not.
+INSERT INTO qerds.handover (delivery, part, complete, bytes, at)
+VALUES ($1::uuid, $2::smallint, $3::boolean, $4::bigint, $5::timestamptz);
+
+-- name: add_snapshot
+-- A package that is durable in the object store. Two processes writing the same n: one wins, the other starts again.
+WITH leaf AS (
+    INSERT INTO qerds.log_leaf (stream, what, subject, digest) VALUES ('evidence', 'package.' || $2::smallint, $1::uuid, $5::bytea))
+INSERT INTO qerds.snapshot (delivery, snapshot, object, bytes, sha256, previous_sha256, sequence_through)
+VALUES ($1::uuid, $2::smallint, $3::text, $4::bigint, $5::bytea, $6::bytea, $7::integer);
+
+-- name: add_object_mark
+-- For the janitor.
+INSERT INTO qerds.object_mark (object, why) VALUES ($1::text, $2::text) ON CONFLICT (object) DO NOTHING;
+
+-- name: lock_deliveries
+-- Inside: the row locks, in id order, and what a draft needs, read after them.
+SELECT l.delivery, l.state, l.stamped_through, l.next_sequence, l.predecessor_sha256, l.drafted, l.stamped, l.expires_at,
+       l.intent_alive, l.legal_time
+FROM qerds.lock_deliveries($1::uuid[]) l;
+
+-- name: evidence_progress
+-- Inside, after the lock: how far the tokens have come.
+SELECT e.delivery, e.sequence, e.event, e.event_time, t.evidence IS NOT NULL AS has_token
+FROM qerds.evidence e LEFT JOIN qerds.evidence_token t USING (evidence)
+WHERE e.delivery = ANY ($1::uuid[]) ORDER BY e.delivery, e.sequence;
+
+-- name: advance_deliveries
+-- Inside: from exactly the state and prefix that were read under the lock.
+UPDATE qerds.delivery d SET state = a.state, stamped_through = a.through
+FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::text[], $5::integer[]) AS a(id, old_state, old_through, state, through)
+WHERE d.id = a.id AND d.state = a.old_state AND d.stamped_through = a.old_through
+RETURNING d.id;
+
+-- name: legal_now
+-- The time of the law.
+SELECT qerds.legal_now() AS legal_now;
+
+-- name: read_dossiers
+-- Everything an evidence says about a delivery, but the documents.
+SELECT d.id AS delivery, d.number, d.client_ref, d.mode, d.config_version, d.submitted_at, d.consent_ref, d.state,
+       d.recipient_kind, d.recipient_email, d.given_names, d.birth_name, d.usage_name, d.birth_date,
+       d.organisation_name, d.organisation_siren, d.language,
+       s.name AS sender_name, s.email AS sender_email, s.identity_level, s.identity_method, s.identified_at,
+       a.evidence AS deposit_evidence, a.sha256 AS deposit_sha256, a.event_time AS deposited_at, sha256(l.signature) AS deposit_seal_sha256
+FROM qerds.delivery d
+JOIN qerds.sender s ON s.id = d.sender
+LEFT JOIN (qerds.evidence a JOIN qerds.evidence_seal l ON l.evidence = a.evidence)
+       ON a.delivery = d.id AND a.event = 'A.1' AND d.stamped_through >= 1
+WHERE d.id = ANY ($1::uuid[]);
+
+-- name: read_documents
+-- The documents of deliveries, in order, with the digests taken while they were streamed in.
+SELECT x.delivery, x.part, x.upload, x.file_name, x.sha256 AS declared_sha256,
+       u.sender, u.content_type, u.bytes, u.sha256, u.sha3_256
+FROM qerds.delivery_document x JOIN qerds.upload u ON u.id = x.upload
+WHERE x.delivery = ANY ($1::uuid[]) ORDER BY x.delivery, x.part;
+
+-- name: read_segments
+-- Where the encrypted bytes of deliveries are, in order.
+SELECT x.delivery, x.part, g.segment, u.sender, g.upload, g.object, g.content_format, g.bytes AS plain_bytes, g.intake_key_id, g.sealed_key
+FROM qerds.delivery_document x
+JOIN qerds.upload u ON u.id = x.upload
+JOIN qerds.upload_segment g ON g.upload = x.upload
+WHERE x.delivery = ANY ($1::uuid[]) ORDER BY x.delivery, x.part, g.segment;
+
+-- name: read_consents
+-- How the consent stands that a delivery names.
+SELECT d.id AS delivery,
+       CASE WHEN d.consent_ref IS NULL THEN 'not_needed'
+            WHEN c.ref IS NULL THEN 'unknown'
+            WHEN w.ref IS NOT NULL THEN 'withdrawn'
+            ELSE 'given' END AS consent
+FROM qerds.delivery d
+LEFT JOIN qerds.consent c ON c.sender = d.sender AND c.ref = d.consent_ref
+LEFT JOIN qerds.consent_withdrawal w ON w.sender = d.sender AND w.ref = d.consent_ref
+WHERE d.id = ANY ($1::uuid[]);
+
+-- name: read_drafts
+-- The bytes to be sealed, with the certificate they name.
+SELECT e.evidence, e.delivery, e.canonical, e.receipt, e.seal_key_id, k.certificate
+FROM qerds.evidence e JOIN qerds.published_key k ON k.key_id = e.seal_key_id
+WHERE e.evidence = ANY ($1::uuid[]);
+
+-- name: read_seals
+-- Sealed evidence on its way to its token.
+SELECT e.evidence, e.delivery, e.event, e.event_time, s.signature
+FROM qerds.evidence e JOIN qerds.evidence_seal s USING (evidence)
+WHERE e.evidence = ANY ($1::uuid[]);
+
+-- name: read_announcements
+-- What a notice may know: no sender, no subject, no file name is selected here.
+SELECT d.id AS delivery, d.number, d.recipient_email, d.language, coalesce(n.ordinal, 0) + 1 AS next_ordinal
+FROM qerds.delivery d
+LEFT JOIN LATERAL (SELECT max(x.ordinal) AS ordinal FROM qerds.notice x WHERE x.delivery = d.id) n ON true
+WHERE d.id = ANY ($1::uuid[]);
+
+-- name: read_notices
+-- Prepared notices by (delivery, ordinal).
+SELECT n.delivery, n.ordinal, n.notice_date, n.last_day, d.recipient_email, n.message_id, n.claim_sha256, n.text_sha256, n.mail,
+       n.prepared_at, NOT EXISTS (SELECT FROM qerds.notice later WHERE later.delivery = n.delivery AND later.ordinal > n.ordinal) AS is_latest
+FROM unnest($1::uuid[], $2::smallint[]) AS k(delivery, ordinal)
+JOIN qerds.notice n ON n.delivery = k.delivery AND n.ordinal = k.ordinal
+JOIN qerds.delivery d ON d.id = n.delivery;
+
+-- name: read_package_heads
+-- Where the packages of deliveries stand.
+SELECT d.id AS delivery, d.number, d.mode, d.stamped_through, coalesce(s.snapshot, 0) AS snapshots,
+       coalesce(s.sequence_through, 0) AS snapshot_through, s.sha256 AS snapshot_sha256
+FROM qerds.delivery d
+LEFT JOIN LATERAL (SELECT p.snapshot, p.sequence_through, p.sha256 FROM qerds.snapshot p
+                   WHERE p.delivery = d.id ORDER BY p.snapshot DESC LIMIT 1) s ON true
+WHERE d.id = ANY ($1::uuid[]);
+
+-- name: read_stamped_evidence
+-- The contiguous stamped prefix of deliveries, complete.
+SELECT e.delivery, e.evidence, e.event, e.sequence, e.event_time, e.canonical, s.signature, t.token, k.certificate
+FROM qerds.evidence e
+JOIN qerds.delivery d ON d.id = e.delivery
+JOIN qerds.evidence_seal s ON s.evidence = e.evidence
+JOIN qerds.evidence_token t ON t.evidence = e.evidence
+JOIN qerds.published_key k ON k.key_id = e.seal_key_id
+WHERE e.delivery = ANY ($1::uuid[]) AND e.sequence <= d.stamped_through
+ORDER BY e.delivery, e.sequence;
+
+-- name: active_key
+-- The newest key of a use that may still seal something new.
+SELECT k.key_id, k.use, k.spki, k.certificate, k.not_before, k.until
+FROM qerds.published_key k WHERE k.use = $1::text AND k.until > clock_timestamp()
+ORDER BY k.not_before DESC, k.key_id DESC LIMIT 1;
+
+-- name: key_by_id
+-- Any published key, also one that seals nothing new any more.
+SELECT k.key_id, k.use, k.spki, k.certificate, k.not_before, k.until
+FROM qerds.published_key k WHERE k.key_id = $1::text;
+
+-- name: published_document
+-- The newest version of a published document.
+SELECT p.body FROM qerds.published_document p WHERE p.name = $1::text ORDER BY p.version DESC LIMIT 1;

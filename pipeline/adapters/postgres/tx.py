@@ -1,0 +1,155 @@
+"""What may be done inside one transaction: lock, add, advance, emit; for the loop also remove, postpone, bury.
+
+Owns     the order of writes and their checks. Lock order everywhere: running rows, deliveries, the rest
+Not here BEGIN and COMMIT (link.py), what a commit decides (the stages), which facts exist (the dataclasses)
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from itertools import groupby
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from pipeline.adapters.postgres.link import Link
+from pipeline.delivery.routes import INTERACTIVE, LEGAL_KINDS, RECEIVER, Emission
+from pipeline.delivery.states import Stamped, advance
+from pipeline.errors import Invariant
+from pipeline.evidence.draft import Head
+from pipeline.ports import Advanced, Locked, Message
+
+
+class PostgresTx:
+    """One open transaction. `batch` gives emissions without a lane of their own the lane of their cause."""
+
+    def __init__(self, link: Link, stage: str, epoch: int = 0, batch: Sequence[Message] = ()) -> None:
+        self._link = link
+        self._stage = stage
+        self._epoch = epoch
+        self._lanes = {m.delivery: m.lane & ~1 for m in batch}
+        self.rung: set[str] = set()  # stages that have something new once this is committed
+
+    async def fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
+        """A named query inside this transaction; for the gateway's own adapters."""
+        return await self._link.fetch(name, *arguments)
+
+    async def lock(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Locked]:
+        """Row locks in id order; what is told was read after them."""
+        rows = await self._link.fetch("lock_deliveries", sorted(set(deliveries)))
+        return {row["delivery"]: _locked(row) for row in rows}
+
+    async def add(self, facts: Sequence[Any]) -> None:
+        """Insert facts, kind by kind in the order given. Any unique violation is the server's error."""
+        for kind, some in groupby(facts, type):
+            names = [f.name for f in fields(kind)]
+            await self._link.run_many(_query_of(kind), [[getattr(fact, name) for name in names] for fact in some])
+
+    async def advance(self, deliveries: Sequence[UUID]) -> Sequence[Advanced]:
+        """Extend the stamped prefix of locked deliveries, and their state with it."""
+        heads = await self.lock(deliveries)
+        progress: dict[UUID, list[Stamped]] = defaultdict(list)
+        for r in await self._link.fetch("evidence_progress", sorted(heads)):
+            progress[r["delivery"]].append(Stamped(r["sequence"], r["event"], r["event_time"], r["has_token"]))
+        steps = {d: advance(h.state, h.stamped_through, progress[d]) for d, h in heads.items()}
+        moved = {d: s for d, s in steps.items() if s.reached}
+        updated = await self._link.fetch(
+            "advance_deliveries",
+            list(moved),
+            [heads[d].state for d in moved],
+            [heads[d].stamped_through for d in moved],
+            [s.state for s in moved.values()],
+            [s.stamped_through for s in moved.values()],
+        )
+        if len(updated) != len(moved):
+            raise Invariant("a locked delivery changed its state under the lock")
+        return [Advanced(d, s.state, s.reached) for d, s in moved.items()]
+
+    async def emit(self, emissions: Sequence[Emission]) -> None:
+        """Messages into their receivers' outboxes, timers into the timers."""
+        by_stage: dict[str, list[Emission]] = defaultdict(list)
+        timers: dict[str, list[Emission]] = defaultdict(list)
+        for e in emissions:
+            if e.at is None:
+                by_stage[RECEIVER[e.kind]].append(e)
+            else:
+                timers["emit_legal_timer" if e.kind in LEGAL_KINDS else "emit_timer"].append(e)
+        for stage, some in by_stage.items():
+            await self._link.fetch(f"emit@{stage}", *self._columns(some))
+            self.rung.add(stage)
+        for query, some in timers.items():
+            await self._link.fetch(query, [RECEIVER[e.kind] for e in some], [e.at for e in some], *self._columns(some))
+
+    async def remove(self, batch: Sequence[Message]) -> frozenset[int]:
+        """The fence."""
+        rows = await self._link.fetch(f"remove@{self._stage}", self._epoch, [m.id for m in batch])
+        return frozenset(row["id"] for row in rows)
+
+    async def postpone(self, later: Sequence[tuple[Message, float]]) -> None:
+        """Removed messages come back at once (0 s) or after a while."""
+        now = [m for m, seconds in later if seconds <= 0]
+        then = [(m, seconds) for m, seconds in later if seconds > 0]
+        if now:
+            await self._link.fetch(f"return_now@{self._stage}", *_history(now))
+            self.rung.add(self._stage)
+        if then:
+            await self._link.fetch("postpone", self._stage, [s for _, s in then], *_history([m for m, _ in then]))
+
+    async def bury(self, dead: Sequence[tuple[Message, str]]) -> None:
+        """Dead letters."""
+        if dead:
+            await self._link.fetch("bury", self._stage, [why for _, why in dead], *_history([m for m, _ in dead]))
+
+    def _columns(self, emissions: Sequence[Emission]) -> list[list[Any]]:
+        return [
+            [self._lanes.get(e.delivery, INTERACTIVE) if e.lane is None else e.lane for e in emissions],
+            [e.kind for e in emissions],
+            [e.delivery for e in emissions],
+            [e.evidence for e in emissions],
+            [e.ordinal for e in emissions],
+            [None for _ in emissions],
+        ]
+
+
+def _locked(row: asyncpg.Record) -> Locked:
+    drafted = frozenset(row["drafted"])
+    head = Head(
+        delivery=row["delivery"],
+        state=row["state"],
+        next_sequence=row["next_sequence"],
+        predecessor_sha256=row["predecessor_sha256"],
+        legal_time=row["legal_time"],
+        drafted=drafted,
+    )
+    return Locked(
+        delivery=row["delivery"],
+        head=head,
+        state=row["state"],
+        stamped_through=row["stamped_through"],
+        drafted=drafted,
+        stamped=frozenset(row["stamped"]),
+        expires_at=row["expires_at"],
+        intent_alive=row["intent_alive"],
+        legal_time=row["legal_time"],
+    )
+
+
+def _history(messages: Sequence[Message]) -> list[list[Any]]:
+    return [
+        [m.lane for m in messages],
+        [m.kind for m in messages],
+        [m.delivery for m in messages],
+        [m.evidence for m in messages],
+        [m.ordinal for m in messages],
+        [m.attempts for m in messages],
+        [m.rescues for m in messages],
+        [m.enqueued_at for m in messages],
+        [m.traceparent for m in messages],
+    ]
+
+
+def _query_of(kind: type) -> str:
+    """EvidenceDraft -> add_evidence_draft."""
+    return "add_" + re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()

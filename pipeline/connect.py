@@ -1,0 +1,97 @@
+"""Build the ports of one process from the configuration: the only importer of adapters.
+
+Owns     which adapter stands behind which port
+Not here what is done with them, and who runs them (pipeline/__main__.py, gateway)
+"""
+
+import importlib.metadata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.adapters.bridge import Bridge
+from pipeline.adapters.ids import SystemRandomness
+from pipeline.adapters.mail import RelayMailer
+from pipeline.adapters.objects import LocalObjects
+from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.facts import PostgresFacts
+from pipeline.adapters.postgres.keys import PostgresKeys
+from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.mailbox import PostgresMailbox
+from pipeline.config import Config
+from pipeline.errors import LeaseLost
+from pipeline.ports import Mailbox
+from pipeline.recorder import Recorder
+
+ANCHOR_FILE = "ca.pem"  # in bridge.public_dir: pinned by the set-up
+
+
+@dataclass(frozen=True, slots=True)
+class Adapters:
+    """Everything a stage may be given; each stage's Ports takes what it needs by name."""
+
+    mailbox: Mailbox
+    facts: PostgresFacts
+    keys: PostgresKeys
+    bridge: Bridge
+    objects: LocalObjects
+    mailer: RelayMailer
+    randomness: SystemRandomness
+
+
+def dsn_of(config: Config, role: str) -> Dsn:
+    """Where PostgreSQL is and as whom; the password is read when it is used."""
+    database = config.database
+    return Dsn(database.socket_dir, database.port, database.name, role, lambda: database.password(role))
+
+
+@asynccontextmanager
+async def connect(config: Config, stage: str, recorder: Recorder) -> AsyncIterator[Adapters]:
+    """The adapters of one stage's process. The mailbox opens the database link when it starts its epoch."""
+    randomness = SystemRandomness()
+    dsn = dsn_of(config, f"qerds_{stage}")
+    link = Link(dsn, LeaseLost)
+    keys = PostgresKeys(link.call, config.bridge.public_dir / ANCHOR_FILE)
+    bridge = Bridge.at(config.bridge.socket_dir, stage)
+    try:
+        yield Adapters(
+            mailbox=PostgresMailbox(dsn, link, stage, build(), randomness, recorder),
+            facts=PostgresFacts(link, keys, config.provider),
+            keys=keys,
+            bridge=bridge,
+            objects=LocalObjects(config.objects.root),
+            mailer=RelayMailer(config.mail),
+            randomness=randomness,
+        )
+    finally:
+        await bridge.aclose()
+
+
+def database_of(config: Config, role: str) -> Database:
+    """A few connections under one role, for the gateway and for verbs."""
+    return Database(dsn_of(config, role))
+
+
+def keys_of(config: Config, database: Database) -> PostgresKeys:
+    """The published keys, read through `database`."""
+    return PostgresKeys(database.fetch, config.bridge.public_dir / ANCHOR_FILE)
+
+
+def build() -> str:
+    """The version of this program, as the process table names it."""
+    try:
+        return importlib.metadata.version("qerds")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """What stages print or demand, by the field names of their Ports."""
+    return {
+        "minimum_level": config.identity.minimum_level,
+        "provider": config.provider.name,
+        "mode": config.mode,
+        "from_address": config.mail.from_address,
+        "public_url": config.gateway.public_url,
+    }

@@ -1,0 +1,1 @@
+"""What a delivery is: its states, its routes, its deadlines and the facts about it. Pure; no I/O, no clock."""

@@ -1,0 +1,78 @@
+"""Who receives what: the one map from kinds of message to stages, and from stamped events to what follows.
+
+A literal, not a language. `python -m pipeline graph` draws it; the database grants each role INSERT on exactly the
+outboxes that this map makes it write (schemas/migrations/0003_grants.sql, kept equal by a test).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+# Kinds of message. A message is an address, not a payload.
+SUBMITTED = "submitted"
+CHECKED = "checked"
+DRAFT = "draft"
+SEALED = "sealed"
+PREPARE = "prepare"
+SEND = "send"
+EXPIRE = "expire"
+ACCESS_END = "access_end"
+PRESERVE = "preserve"
+
+RECEIVER: dict[str, str] = {
+    SUBMITTED: "ingest",
+    CHECKED: "encrypt",
+    DRAFT: "seal",
+    SEALED: "timestamp",
+    PREPARE: "notify",
+    SEND: "notify",
+    EXPIRE: "expire",
+    ACCESS_END: "expire",
+    PRESERVE: "archive",
+}
+
+# Timers of these kinds are due by the time of the law; all others by the real clock.
+LEGAL_KINDS = frozenset({EXPIRE, ACCESS_END})
+
+# What a newly stamped event sets going. C.3 alone sets nothing going: D.1 is its other half.
+AFTER: dict[str, tuple[str, ...]] = {
+    "A.1": (PREPARE,),
+    "A.2": (PRESERVE,),
+    "C.1": (),
+    "C.2": (PRESERVE,),
+    "C.3": (),
+    "D.1": (PRESERVE, ACCESS_END),
+    "C.4": (PRESERVE,),
+    "C.5": (PRESERVE,),
+    "E.1": (PRESERVE,),
+    "E.2": (PRESERVE,),
+}
+
+# Lanes: 2 * priority + alone. A person is waiting in the interactive lane.
+INTERACTIVE = 0
+BULK = 2
+INTERACTIVE_EVENTS = frozenset({"C.3", "C.4", "D.1", "E.1"})
+BULK_EVENTS = frozenset({"C.5", "E.2"})
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """A message to be added to an outbox inside a commit.
+
+    kind: decides the receiving stage. at: makes it a timer (legal time for LEGAL_KINDS, else real time, both UTC).
+    lane: None inherits the priority of the message that caused it, with the alone bit cleared.
+    """
+
+    kind: str
+    delivery: UUID
+    evidence: UUID | None = None
+    ordinal: int = 0
+    at: datetime | None = None
+    lane: int | None = None
+
+
+def lane_of(event: str) -> int | None:
+    """The lane an evidence of `event` travels in; None: that of the submission."""
+    if event in INTERACTIVE_EVENTS:
+        return INTERACTIVE
+    return BULK if event in BULK_EVENTS else None

@@ -1,0 +1,106 @@
+"""What is known of a delivery when an evidence is drafted: the immutable input of `draft`.
+
+Plain values only, read by the stages from committed rows. Decides nothing, formats nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Issuer:
+    name: str
+    country: str
+    policy_oid: str
+    seal_key_id: str
+    seal_certificate_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SenderParty:
+    name: str
+    email: str
+    identity_level: str
+    identity_method: str
+    identified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientParty:
+    """As the sender declared it; what an identification found is in `Identification`."""
+
+    kind: str  # consumer | professional
+    email: str
+    given_names: str
+    birth_name: str
+    usage_name: str | None = None
+    birth_date: date | None = None
+    organisation_name: str | None = None
+    organisation_siren: str | None = None
+
+
+Digest = bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One document, bound by two independent digests."""
+
+    number: int
+    file_name: str
+    content_type: str
+    bytes: int
+    sha256: Digest
+    sha3_256: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """The proof of deposit that every later proof repeats (CPCE R.53-2 items 3, 4 and 5)."""
+
+    evidence: UUID
+    sha256: bytes  # of A.1's canonical bytes
+    deposited_at: datetime
+    seal_signature_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why: a code of this service (`digest_mismatch`, `period_expired`) and words for people."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """The person whom the bridge identified, and how."""
+
+    given_names: str
+    birth_name: str
+    usage_name: str | None
+    birth_date: date | None
+    subject: str
+    level: str
+    method: str
+    authenticated_at: datetime
+    person_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    delivery: UUID
+    number: str
+    client_ref: str | None
+    mode: str
+    config_version: str
+    issuer: Issuer
+    sender: SenderParty
+    recipient: RecipientParty
+    parts: tuple[Part, ...]
+    submitted_at: datetime
+    consent_ref: str | None = None
+    deposit: Deposit | None = None  # none before A.1 is stamped

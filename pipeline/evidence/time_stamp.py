@@ -1,0 +1,39 @@
+"""A seal's time-stamp token (RFC 3161) judged as part of a proof: what it covers, and that it is not too early.
+
+Owns the relation between token, seal and event. The token's own form and signature are checked by `formats.tst`, its
+certificate's issuer by `certificates`. A token proves that the seal existed at gen_time; so EventTime is proved only
+if gen_time is not before it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pipeline.formats.tst import TokenInvalid, parse_token, verify_token
+from pipeline.formats.xades import imprint_sha256
+
+RESOLUTION = timedelta(milliseconds=1)  # both times are milliseconds, rounded down
+
+
+@dataclass(frozen=True, slots=True)
+class TimeStamp:
+    """A token that covers its seal; whether its unit is trusted is not said."""
+
+    gen_time: datetime
+    accuracy: timedelta
+    policy: str
+    certificate_der: bytes
+
+
+def checked_time_stamp(token: bytes, signature: bytes, event_time: datetime) -> TimeStamp:
+    """The time-stamp over a seal's raw signature; raises TokenInvalid for one that does not prove `event_time`."""
+    certificate_der = parse_token(token).certificate
+    if certificate_der is None:
+        raise TokenInvalid("the token carries no certificate, so nobody can check it offline")
+    # Pinned to the certificate inside: this proves integrity only; trust is `certificates.check_issued`.
+    stamp = verify_token(token, imprint_sha256(signature), certificate=certificate_der).stamp
+    accuracy = timedelta(seconds=stamp.accuracy_seconds or 0)
+    if stamp.gen_time + max(accuracy, RESOLUTION) <= event_time:
+        raise TokenInvalid("the token is older than the event it should prove")
+    return TimeStamp(stamp.gen_time, accuracy, stamp.policy, certificate_der)

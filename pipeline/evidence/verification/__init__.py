@@ -1,0 +1,28 @@
+"""The offline verifier: `verify(data, anchors, contents, at) -> Report`, and the command line around it.
+
+No network, no running system. `python -m pipeline.evidence.verification` and `qerds verify` are the same program; with
+`pipeline.formats` it needs only the `cryptography` package beside the standard library.
+"""
+
+from pipeline.evidence.certificates import CertificateRefused, load_anchors
+from pipeline.evidence.verification.protocol import verify
+from pipeline.evidence.verification.report import (
+    ContentDigests,
+    Outcome,
+    Report,
+    Step,
+    Verdict,
+    content_digests,
+)
+
+__all__ = [
+    "CertificateRefused",
+    "ContentDigests",
+    "Outcome",
+    "Report",
+    "Step",
+    "Verdict",
+    "content_digests",
+    "load_anchors",
+    "verify",
+]

@@ -1,0 +1,113 @@
+"""What must hold between the evidences of one delivery: numbering, order, and one story told by all.
+
+Owns the order in which events can happen. A missing, repeated, reordered or foreign evidence shows here even when
+each one alone is perfectly sealed. The state a sender sees is `pipeline.delivery`'s; this table only judges order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, time, timedelta
+from types import MappingProxyType
+from zoneinfo import ZoneInfo
+
+from pipeline.evidence.content import EvidenceContent
+from pipeline.evidence.package import Snapshot
+from pipeline.evidence.time_stamp import TimeStamp
+from pipeline.evidence.verification.checks import ReadEvidence
+from pipeline.evidence.verification.report import CheckFailed
+
+# The event before -> the events that may follow. A.1 or A.2 begins; C.3 and D.1 are one act in two evidences.
+FOLLOWS = MappingProxyType(
+    {
+        None: frozenset({"A.1", "A.2"}),
+        "A.1": frozenset({"C.1", "C.2"}),
+        "A.2": frozenset(),
+        "C.1": frozenset({"C.2", "C.3", "C.4", "C.5"}),
+        "C.2": frozenset(),
+        "C.3": frozenset({"D.1"}),
+        "C.4": frozenset(),
+        "C.5": frozenset(),
+        "D.1": frozenset({"E.1", "E.2"}),
+        "E.1": frozenset(),
+        "E.2": frozenset(),
+    }
+)
+WINDOW_DAYS = 15  # CPCE R.53-3 I: days counted from the day after the notice was sent
+
+
+def sequence(evidences: Sequence[ReadEvidence]) -> None:
+    """1, 2, 3 without a hole, each naming the digest of the one before."""
+    before: bytes | None = None
+    for expected, evidence in enumerate(evidences, start=1):
+        if evidence.content.sequence != expected:
+            raise CheckFailed(f"number {evidence.content.sequence} stands in place {expected}", evidence.subject)
+        if evidence.content.predecessor_sha256 != before:
+            raise CheckFailed("it does not follow the evidence before it", evidence.subject)
+        before = evidence.canonical_sha256
+
+
+def story(evidences: Sequence[ReadEvidence]) -> None:
+    """Events in an order that can happen, in time that does not run backwards."""
+    before: ReadEvidence | None = None
+    notice: EvidenceContent | None = None
+    for evidence in evidences:
+        content = evidence.content
+        if content.event not in FOLLOWS[before.content.event if before else None]:
+            raise CheckFailed(f"{content.event} cannot happen here", evidence.subject)
+        if before is not None and content.event_time < before.content.event_time:
+            raise CheckFailed("it happened before the event that it follows", evidence.subject)
+        if content.event == "D.1" and before is not None and content.event_time != before.content.event_time:
+            raise CheckFailed("acceptance and making available are one act at one time", evidence.subject)
+        if content.event == "C.5" and notice is not None and content.event_time < _window_end(notice.event_time):
+            raise CheckFailed("the period had not ended", evidence.subject)
+        if content.event == "C.1":
+            notice = content
+        before = evidence
+
+
+def _window_end(noticed_at: datetime) -> datetime:
+    """Paris midnight after the last day; the notice is not younger than its evidence, so this is the earliest."""
+    paris = ZoneInfo("Europe/Paris")
+    day = noticed_at.astimezone(paris).date() + timedelta(days=WINDOW_DAYS + 1)
+    return datetime.combine(day, time(), tzinfo=paris)
+
+
+def one_delivery(evidences: Sequence[ReadEvidence], stamps: Sequence[TimeStamp], snapshot: Snapshot) -> None:
+    """All evidences and the package speak of the same letter, person, deposit and service."""
+    first = evidences[0].content
+    if (first.delivery, first.number, first.mode) != (snapshot.delivery, snapshot.number, snapshot.mode):
+        raise CheckFailed("the package describes another letter", "package.json")
+    for evidence in evidences[1:]:
+        if _letter(evidence.content) != _letter(first):
+            raise CheckFailed("it speaks of another letter", evidence.subject)
+        if first.event == "A.1":
+            _deposit(evidence, evidences[0], stamps[0])
+    _one_person(evidences)
+
+
+def _letter(content: EvidenceContent) -> tuple[object, ...]:
+    c = content
+    return (c.delivery, c.number, c.mode, c.recipient, c.parts, c.submitted_at, c.client_ref, c.consent_ref)
+
+
+def _deposit(evidence: ReadEvidence, first: ReadEvidence, stamp: TimeStamp) -> None:
+    """CPCE R.53-2: each later proof repeats the deposit; it must be the deposit that is in this package."""
+    deposit = evidence.content.deposit
+    if deposit is None:
+        raise CheckFailed("it does not name the deposit", evidence.subject)
+    seal_sha256 = hashlib.sha256(first.seal.signature).digest()
+    named = (deposit.evidence, deposit.sha256, deposit.seal_signature_sha256)
+    if named != (first.content.evidence, first.canonical_sha256, seal_sha256):
+        raise CheckFailed("it names another deposit", evidence.subject)
+    earliest = min(first.content.event_time, stamp.gen_time)
+    latest = max(first.content.event_time, stamp.gen_time) + stamp.accuracy
+    if not earliest <= deposit.deposited_at <= latest:
+        raise CheckFailed("it gives another time of deposit", evidence.subject)
+
+
+def _one_person(evidences: Sequence[ReadEvidence]) -> None:
+    persons = {e.content.identification.person_sha256 for e in evidences if e.content.identification is not None}
+    if len(persons) > 1:
+        raise CheckFailed("the recipient's acts are not all by the same person", evidences[-1].subject)

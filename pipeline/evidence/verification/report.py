@@ -1,0 +1,104 @@
+"""What a verification found: numbered steps, a verdict, and the facts that a person wants to see.
+
+Plain values; how they are said to people is in `words` and `rendering`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+
+class Verdict(Enum):
+    VALID = "valid"
+    INVALID = "invalid"
+    NOT_A_PROOF = "not_a_proof"
+    INDETERMINATE = "indeterminate"
+
+    @property
+    def exit_code(self) -> int:
+        return {"valid": 0, "invalid": 1, "not_a_proof": 2, "indeterminate": 3}[self.value]
+
+
+class Outcome(Enum):
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_CHECKED = "not_checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`subject` is the entry that failed, or empty; `values` fill the sentence; `detail` is technical English."""
+
+    number: int
+    check: str
+    outcome: Outcome
+    subject: str = ""
+    detail: str = ""
+    values: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ProvenEvent:
+    code: str
+    name: str
+    sequence: int
+    event_time: datetime
+    stamped_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the proof says; only worth something with the verdict VALID."""
+
+    number: str
+    delivery: str
+    mode: str
+    issuer: str
+    sender: str
+    recipient: str
+    events: tuple[ProvenEvent, ...]
+    snapshot: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    kind: str  # package | evidence | unknown
+    sha256: str
+    verdict: Verdict
+    steps: tuple[Step, ...]
+    facts: Facts | None
+
+    @property
+    def failed_check(self) -> str | None:
+        return next((step.check for step in self.steps if step.outcome is Outcome.FAILED), None)
+
+
+class CheckFailed(Exception):
+    """One check of the protocol does not hold. Stops the verification; never leaves `verify`."""
+
+    def __init__(self, detail: str, subject: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.subject = subject
+
+
+Digest = bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ContentDigests:
+    """A document that the person holds, as digests, so that a large one need not be in memory.
+
+    `sha3_256` is None where only the first digest is known; then only the first is compared.
+    """
+
+    name: str
+    sha256: Digest
+    sha3_256: Digest | None
+
+
+def content_digests(name: str, content: bytes) -> ContentDigests:
+    return ContentDigests(name, hashlib.sha256(content).digest(), hashlib.sha3_256(content).digest())

@@ -1,0 +1,195 @@
+"""The small part of XML that we emit, in its exclusive canonical form, and nothing else.
+
+Owns the escapes of Canonical XML, a parser that accepts only what `render` emits, and a cursor that reads
+elements in a fixed order. No DTD, comment, processing instruction, CDATA, default namespace or mixed content:
+what is not in this subset is refused, so two readers cannot see two documents in the same bytes.
+Does not know any vocabulary; evidence and signatures are built on top.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+DOCUMENT_BYTES_MAX = 262_144  # an evidence with 20 documents and its seal is under 60,000
+ELEMENTS_MAX = 4_000
+DEPTH_MAX = 20
+
+Attributes = tuple[tuple[str, str], ...]
+
+
+class XmlRefused(ValueError):
+    """The bytes are not in the canonical subset, or not in the expected order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """One element with either children or text, never both."""
+
+    name: str
+    attributes: Attributes
+    children: tuple[Element, ...]
+    text: str
+
+
+# Canonical XML 1.0 section 2.3: these characters, in these forms, and no others.
+_TEXT_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#xD;"})
+_ATTRIBUTE_ESCAPES = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"}
+)
+_UNESCAPED = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#x9;": "\t", "&#xA;": "\n", "&#xD;": "\r"}
+_ENTITY = re.compile(r"&[^;&]{0,8};|&")
+# XML 1.0 section 2.2 Char, without the C0 controls but tab, line feed and carriage return.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+_NAME = r"[A-Za-z][A-Za-z0-9]*(?::[A-Za-z][A-Za-z0-9]*)?"
+_ATTRIBUTE = re.compile(rf' ({_NAME})="([^"<]*)"')
+_TOKEN = re.compile(rf'<({_NAME})((?: {_NAME}="[^"<]*")*)>|</({_NAME})>|([^<]+)')
+
+
+def escape_text(value: str) -> str:
+    return value.translate(_TEXT_ESCAPES)
+
+
+def escape_attribute(value: str) -> str:
+    return value.translate(_ATTRIBUTE_ESCAPES)
+
+
+def render(element: Element) -> str:
+    """The one spelling of an element; `parse` compares against it."""
+    out: list[str] = []
+    _render_into(out, element)
+    return "".join(out)
+
+
+def _render_into(out: list[str], element: Element) -> None:
+    out.append("<" + element.name)
+    for name, value in element.attributes:
+        out.append(f' {name}="{escape_attribute(value)}"')
+    out.append(">")
+    out.append(escape_text(element.text))
+    for inner in element.children:
+        _render_into(out, inner)
+    out.append(f"</{element.name}>")
+
+
+def parse(document: bytes) -> Element:
+    """Parse one element and refuse every byte that `render` would have written differently."""
+    if len(document) > DOCUMENT_BYTES_MAX:
+        raise XmlRefused(f"document of {len(document)} bytes, at most {DOCUMENT_BYTES_MAX}")
+    try:
+        text = document.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise XmlRefused("document is not UTF-8") from error
+    if _NOT_XML.search(text):
+        raise XmlRefused("character not allowed in XML")
+    root = _build(text)
+    if render(root) != text:
+        raise XmlRefused("document is not in canonical form")
+    return root
+
+
+class _Open:
+    """An element whose end tag has not come yet."""
+
+    __slots__ = ("attributes", "children", "name", "text")
+
+    def __init__(self, name: str, attributes: Attributes) -> None:
+        self.name = name
+        self.attributes = attributes
+        self.children: list[Element] = []
+        self.text = ""
+
+    def closed(self) -> Element:
+        if self.children and self.text:
+            raise XmlRefused(f"mixed content in {self.name}")
+        return Element(self.name, self.attributes, tuple(self.children), self.text)
+
+
+def _build(text: str) -> Element:
+    outer = _Open("", ())
+    stack = [outer]
+    position = elements = 0
+    while position < len(text):
+        token = _TOKEN.match(text, position)
+        if token is None:
+            raise XmlRefused(f"markup not allowed at character {position}")
+        position = token.end()
+        start, attributes, end, run = token.groups()
+        if start is not None:
+            elements += 1
+            if elements > ELEMENTS_MAX or len(stack) > DEPTH_MAX:
+                raise XmlRefused("too many or too deeply nested elements")
+            stack.append(_Open(start, _attributes(attributes)))
+        elif end is not None:
+            if len(stack) < 2 or stack[-1].name != end:
+                raise XmlRefused(f"end tag without start: {end}")
+            closed = stack.pop().closed()
+            stack[-1].children.append(closed)
+        else:
+            stack[-1].text += _unescaped(run)
+    if len(stack) != 1 or len(outer.children) != 1 or outer.text:
+        raise XmlRefused("not exactly one complete element")
+    return outer.children[0]
+
+
+def _attributes(source: str) -> Attributes:
+    found = tuple((name, _unescaped(value)) for name, value in _ATTRIBUTE.findall(source))
+    if len({name for name, _ in found}) != len(found):
+        raise XmlRefused("attribute given twice")
+    return found
+
+
+def _unescaped(value: str) -> str:
+    if "&" not in value:
+        return value
+    return _ENTITY.sub(_one_unescaped, value)
+
+
+def _one_unescaped(match: re.Match[str]) -> str:
+    plain = _UNESCAPED.get(match.group())
+    if plain is None:
+        raise XmlRefused("character reference not in canonical form")
+    return plain
+
+
+class Cursor:
+    """Reads the children of one element in order; each must have exactly the expected attributes."""
+
+    __slots__ = ("_children", "_name", "_position")
+
+    def __init__(self, element: Element) -> None:
+        if element.text:
+            raise XmlRefused(f"text in {element.name}")
+        self._name = element.name
+        self._children: Sequence[Element] = element.children
+        self._position = 0
+
+    def next_is(self, name: str) -> bool:
+        return self._position < len(self._children) and self._children[self._position].name == name
+
+    def element(self, name: str, attributes: Attributes = ()) -> Element:
+        found = self.any_attributes(name)
+        if found.attributes != attributes:
+            raise XmlRefused(f"attributes of {name} in {self._name}")
+        return found
+
+    def any_attributes(self, name: str) -> Element:
+        if not self.next_is(name):
+            raise XmlRefused(f"expected {name} in {self._name}")
+        self._position += 1
+        return self._children[self._position - 1]
+
+    def inside(self, name: str, attributes: Attributes = ()) -> Cursor:
+        return Cursor(self.element(name, attributes))
+
+    def text(self, name: str, attributes: Attributes = ()) -> str:
+        found = self.element(name, attributes)
+        if found.children:
+            raise XmlRefused(f"elements in {name}")
+        return found.text
+
+    def end(self) -> None:
+        if self._position != len(self._children):
+            raise XmlRefused(f"unexpected {self._children[self._position].name} in {self._name}")

@@ -1,0 +1,70 @@
+"""One stage's health over HTTP, on loopback.
+
+Owns     /healthz (the event loop turns), /readyz (the epoch lives), /metrics (the recorder's counters)
+Rules    reads one small request head, answers, closes; runs in the stage's own loop, so that it tells when that hangs
+Not here depth and age of mailboxes: one process asks the database for those
+"""
+
+import anyio
+from anyio.abc import SocketStream
+
+from pipeline.recorder import Recorder
+
+HEAD_BYTES_MAX = 4096
+EXCHANGE_SECONDS_MAX = 5.0
+PLAIN = "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def serve(port: int, stage: str, recorder: Recorder) -> None:
+    """For ever."""
+
+    async def exchange(stream: SocketStream) -> None:
+        async with stream:
+            with anyio.move_on_after(EXCHANGE_SECONDS_MAX):
+                try:
+                    await stream.send(_answer(await _request_line(stream), stage, recorder))
+                except (anyio.EndOfStream, anyio.BrokenResourceError):
+                    return
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    await listener.serve(exchange)
+
+
+def _answer(request_line: bytes, stage: str, recorder: Recorder) -> bytes:
+    method, _, rest = request_line.partition(b" ")
+    path = rest.partition(b" ")[0]
+    if method != b"GET":
+        return _response("405 Method Not Allowed", "GET only\n")
+    if path == b"/healthz":
+        return _response("200 OK", "alive\n")
+    if path == b"/readyz":
+        return (
+            _response("200 OK", "ready\n") if recorder.is_ready else _response("503 Service Unavailable", "no epoch\n")
+        )
+    if path == b"/metrics":
+        return _response("200 OK", exposition(stage, recorder))
+    return _response("404 Not Found", "healthz, readyz, metrics\n")
+
+
+def exposition(stage: str, recorder: Recorder) -> str:
+    """The counters in the Prometheus text format."""
+    lines = []
+    for (name, label), value in sorted(recorder.counts.items()):
+        series = {"outcome": "qerds_stage_messages_total", "stale": "qerds_stale_acks_total"}.get(
+            name, f"qerds_{name}_total"
+        )
+        labels = f'stage="{stage}"' + (f',outcome="{label}"' if label else "")
+        lines.append(f"{series}{{{labels}}} {value}")
+    return "\n".join([*lines, ""])
+
+
+async def _request_line(stream: SocketStream) -> bytes:
+    head = b""
+    while b"\r\n\r\n" not in head and len(head) < HEAD_BYTES_MAX:
+        head += await stream.receive(HEAD_BYTES_MAX)
+    return head.split(b"\r\n", 1)[0]
+
+
+def _response(status: str, body: str) -> bytes:
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {PLAIN}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return (head + body).encode()

@@ -1,0 +1,134 @@
+"""Preserve: write numbered package snapshots into the object store.
+
+Receives  preserve: a delivery whose stamped prefix grew, or whose package somebody asked for
+Outside   package seal and token at the bridge, one object written; repeatable, each try under a new name
+Commits   Snapshot                        Emits  nothing
+Fails     Retry: bridge, store or database away. Bury: bridge denies the package. Invariant: its seal does not verify
+Source    EN 319 162-1 (ASiC-E); rules "Evidence and state": snapshots are supersets, chained by digest
+"""
+
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from pipeline.actors.contract import Bury, Done, Outcome, Stage
+from pipeline.content.names import NAME_RANDOM_BYTES, object_name
+from pipeline.delivery import facts
+from pipeline.delivery.routes import PRESERVE, Emission
+from pipeline.errors import Invariant, Transient
+from pipeline.evidence.package import PackageToSign, Snapshot, finish, package_imprint_sha256, package_to_sign
+from pipeline.evidence.xades import SealInvalid, assemble
+from pipeline.ports import (
+    ArchiveBridge,
+    Denied,
+    Facts,
+    Keys,
+    Message,
+    Objects,
+    PackageItem,
+    Proofs,
+    Randomness,
+    SealAnswer,
+    StampItem,
+    Tx,
+)
+
+BATCH_MAX = 50  # packages of some 60 KiB, held at once
+PERFORM_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What this stage may ask of the outside."""
+
+    facts: Facts
+    bridge: ArchiveBridge
+    objects: Objects
+    keys: Keys
+    randomness: Randomness
+
+
+async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
+    """Pack what is new, have it sealed and stamped, store it."""
+    proofs = await ports.facts.proofs([m.delivery for m in batch])
+    outcomes: list[Outcome] = []
+    due: list[tuple[Message, Proofs]] = []
+    for m in batch:
+        known = proofs.get(m.delivery)
+        if known is None:
+            outcomes.append(Bury(m, "no such delivery"))
+        elif known.stamped_through <= known.snapshot_through or any(p.delivery == m.delivery for _, p in due):
+            outcomes.append(Done(m, None))  # preserved already, or by a neighbour in this batch
+        else:
+            due.append((m, known))
+    if not due:
+        return outcomes
+    trust = (await ports.keys.trust_anchor(), await ports.keys.document("crl"))
+    packages = [package_to_sign(snapshot_of(p, *trust), p.legal_time) for _, p in due]
+    seals = await ports.bridge.seal_package([PackageItem(p.digests, p.signing_time) for p in packages])
+    for (m, known), package, seal in zip(due, packages, seals, strict=True):
+        outcomes.append(await _store(m, known, package, seal, ports))
+    return outcomes
+
+
+def snapshot_of(proofs: Proofs, authority: bytes, revocations: bytes | None) -> Snapshot:
+    """Every evidence of the stamped prefix, complete, with the CA and its revocation list for information."""
+    return Snapshot(
+        delivery=proofs.delivery,
+        number=proofs.number,
+        mode=proofs.mode,
+        snapshot=proofs.snapshots + 1,
+        previous_sha256=proofs.snapshot_sha256,
+        documents=tuple(assemble(e.canonical, e.certificate, e.signature, e.token) for e in proofs.evidences),
+        authorities=(authority,),
+        revocation_lists=() if revocations is None else (revocations,),
+    )
+
+
+async def _store(
+    message: Message, proofs: Proofs, package: PackageToSign, seal: SealAnswer | Denied, ports: Ports
+) -> Outcome:
+    if isinstance(seal, Denied):
+        return Bury(message, f"package seal denied: {seal.code}")
+    certificate = cast(bytes, (await ports.keys.by_id(seal.key_id)).certificate)
+    [token] = await ports.bridge.time_stamp([StampItem(package_imprint_sha256(seal.signature), package.signing_time)])
+    if isinstance(token, Denied):
+        raise Transient(f"the package seal was not stamped: {token.code}")
+    try:
+        container = finish(package, certificate, seal.signature, token)
+    except SealInvalid as error:
+        raise Invariant(f"the package seal of delivery {proofs.delivery} does not verify") from error
+    name = object_name(ports.randomness.random_bytes(NAME_RANDOM_BYTES))
+    await ports.objects.put(name, _once(container))
+    fact = facts.Snapshot(
+        delivery=proofs.delivery,
+        snapshot=proofs.snapshots + 1,
+        object=name,
+        package_bytes=len(container),
+        sha256=hashlib.sha256(container).digest(),
+        previous_sha256=proofs.snapshot_sha256,
+        sequence_through=proofs.stamped_through,
+    )
+    return Done(message, fact)
+
+
+async def _once(container: bytes) -> AsyncIterator[bytes]:
+    yield container
+
+
+async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+    """A crash before it leaves an object that no row names; another process writing the same number first is an
+    exception here, and the message is judged again, alone."""
+    await tx.add([d.fact for d in done if d.fact is not None])
+    return []
+
+
+STAGE = Stage(
+    "archive",
+    receives=frozenset({PRESERVE}),
+    perform=perform,
+    commit=commit,
+    batch_max=BATCH_MAX,
+    perform_seconds=PERFORM_SECONDS,
+)

@@ -1,0 +1,60 @@
+"""Seal drafted evidence with the provider's seal key.            pipeline/stages/seal.py
+
+Receives  draft: evidence whose canonical bytes are stored
+Outside   one bridge call per batch; repeatable, the first committed seal wins
+Commits   EvidenceSeal                Emits  sealed -> timestamp
+Fails     Retry: bridge busy or away. Bury: bridge denies these bytes. Invariant: seal does not verify
+Source    ETSI EN 319 132-1; rules "Evidence and state"
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.actors.contract import Bury, Done, Outcome, Stage
+from pipeline.delivery.routes import DRAFT, SEALED, Emission
+from pipeline.errors import Invariant
+from pipeline.evidence.facts import EvidenceSeal
+from pipeline.evidence.xades import SealInvalid, verified_seal
+from pipeline.ports import Denied, Facts, Message, SealAnswer, SealBridge, SealItem, StoredDraft, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What this stage may ask of the outside."""
+
+    facts: Facts
+    bridge: SealBridge
+
+
+async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
+    """Have the stored bytes sealed, and check each seal before anyone relies on it."""
+    drafts = await ports.facts.drafts([m.evidence for m in batch if m.evidence is not None])
+    known = [m for m in batch if m.evidence in drafts]
+    items = [SealItem(drafts[m.evidence].canonical, drafts[m.evidence].receipt) for m in known if m.evidence]
+    answers = await ports.bridge.seal_evidence(items) if items else []
+    outcomes: list[Outcome] = [Bury(m, "no such draft") for m in batch if m.evidence not in drafts]
+    return outcomes + [judge(m, drafts[m.evidence], a) for m, a in zip(known, answers, strict=True) if m.evidence]
+
+
+def judge(message: Message, draft: StoredDraft, answer: SealAnswer | Denied) -> Outcome:
+    """A seal that verifies, or the bridge's no."""
+    if isinstance(answer, Denied):
+        return Bury(message, f"seal denied: {answer.code} {answer.detail}")
+    if answer.key_id != draft.seal_key_id:
+        raise Invariant(
+            f"evidence {draft.evidence} was sealed with {answer.key_id}, its draft names {draft.seal_key_id}"
+        )
+    try:
+        verified_seal(draft.canonical, draft.certificate, answer.signature)
+    except SealInvalid as error:
+        raise Invariant(f"the seal of evidence {draft.evidence} does not verify") from error
+    return Done(message, EvidenceSeal(draft.evidence, answer.signature, answer.key_id))
+
+
+async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+    """A crash before it costs a second seal over the same bytes; the first committed one wins."""
+    await tx.add([d.fact for d in done])
+    return [Emission(SEALED, d.message.delivery, d.message.evidence) for d in done]
+
+
+STAGE = Stage("seal", receives=frozenset({DRAFT}), perform=perform, commit=commit)

@@ -1,0 +1,77 @@
+"""Give each seal its time-stamp token, and the delivery its next state.
+
+Receives  sealed: evidence with its seal
+Outside   one call to the authority per batch; repeatable, the first committed token wins
+Commits   EvidenceToken; state and stamped prefix of the delivery, here and nowhere else
+Emits     what pipeline/delivery/routes.py says for each event that joined the stamped prefix
+Fails     Retry: authority busy, away, or its clock behind the event. Invariant: token does not verify
+Source    RFC 3161; EN 319 132-1 (SignatureTimeStamp over the SignatureValue element); rules "Evidence and state"
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
+from pipeline.delivery.deadlines import access_ends_at
+from pipeline.delivery.routes import ACCESS_END, AFTER, BULK, SEALED, Emission
+from pipeline.delivery.states import Stamped
+from pipeline.errors import Invariant
+from pipeline.evidence.certificates import CertificateRefused, check_issued
+from pipeline.evidence.facts import EvidenceToken
+from pipeline.evidence.time_stamp import checked_time_stamp
+from pipeline.formats.tst import TokenInvalid
+from pipeline.formats.xades import imprint_sha256
+from pipeline.ports import Advanced, Denied, Facts, Keys, Message, StampBridge, StampItem, StoredSeal, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What this stage may ask of the outside."""
+
+    facts: Facts
+    authority: StampBridge
+    keys: Keys
+
+
+async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
+    """Have the stored seals stamped, and check each token before a state stands on it."""
+    seals = await ports.facts.seals([m.evidence for m in batch if m.evidence is not None])
+    known = [(m, seals[m.evidence]) for m in batch if m.evidence in seals and m.evidence is not None]
+    items = [StampItem(imprint_sha256(s.signature), s.event_time) for _, s in known]
+    answers = await ports.authority.time_stamp(items) if items else []
+    anchor = await ports.keys.trust_anchor()
+    outcomes: list[Outcome] = [Bury(m, "no such seal") for m in batch if m.evidence not in seals]
+    return outcomes + [judge(m, s, a, anchor) for (m, s), a in zip(known, answers, strict=True)]
+
+
+def judge(message: Message, seal: StoredSeal, answer: bytes | Denied, anchor: bytes) -> Outcome:
+    """A token that verifies and is not older than its event, or a later try."""
+    if isinstance(answer, Denied):
+        return Retry(message, f"not stamped: {answer.code}")
+    try:
+        stamp = checked_time_stamp(answer, seal.signature, seal.event_time)
+        check_issued(stamp.certificate_der, (anchor,), stamp.gen_time)
+    except (TokenInvalid, CertificateRefused) as error:
+        raise Invariant(f"the token over evidence {seal.evidence} does not verify") from error
+    return Done(message, EvidenceToken(seal.evidence, answer, stamp.gen_time))
+
+
+async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+    """Tokens, states and what follows. A crash before it costs a second token; the first committed one wins."""
+    deliveries = [d.message.delivery for d in done]
+    await tx.lock(deliveries)  # before the tokens: lock order, and nobody else can stamp the same delivery meanwhile
+    await tx.add([d.fact for d in done])
+    return [e for advanced in await tx.advance(deliveries) for s in advanced.reached for e in follow(advanced, s)]
+
+
+def follow(advanced: Advanced, stamped: Stamped) -> list[Emission]:
+    """What one newly stamped event sets going."""
+    return [
+        Emission(kind, advanced.delivery, at=access_ends_at(stamped.event_time), lane=BULK)
+        if kind == ACCESS_END
+        else Emission(kind, advanced.delivery)
+        for kind in AFTER[stamped.event]
+    ]
+
+
+STAGE = Stage("timestamp", receives=frozenset({SEALED}), perform=perform, commit=commit)

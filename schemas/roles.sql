@@ -1,0 +1,35 @@
+-- The login roles: one per process kind, so that a process taken over can do what its kind can do and no more.
+-- Run by the set-up as superuser, before the migrations, as often as it likes. Passwords are set by the set-up, never here.
+-- What each role may touch is granted in migrations/0003_grants.sql.
+
+DO $$
+DECLARE
+    wanted text;
+BEGIN
+    FOREACH wanted IN ARRAY ARRAY[
+        'qerds_owner',      -- owns the schemas, runs migrations
+        'qerds_gateway', 'qerds_ingest', 'qerds_encrypt', 'qerds_seal', 'qerds_timestamp',
+        'qerds_notify', 'qerds_expire', 'qerds_archive',
+        'qerds_bridge',     -- the only one that publishes keys
+        'qerds_operate'     -- dead letters, demo clock, enrolment of senders
+    ] LOOP
+        IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
+            EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE', wanted);
+        END IF;
+    END LOOP;
+    -- Hot mailboxes flip between empty and full faster than statistics follow: plans must not depend on them.
+    -- A statement or transaction that hangs must end by itself, or it pins the vacuum horizon for everyone.
+    FOREACH wanted IN ARRAY ARRAY[
+        'qerds_gateway', 'qerds_ingest', 'qerds_encrypt', 'qerds_seal', 'qerds_timestamp',
+        'qerds_notify', 'qerds_expire', 'qerds_archive', 'qerds_bridge'
+    ] LOOP
+        EXECUTE format('ALTER ROLE %I SET plan_cache_mode = force_generic_plan', wanted);
+        EXECUTE format('ALTER ROLE %I SET enable_seqscan = off', wanted);
+        EXECUTE format('ALTER ROLE %I SET enable_bitmapscan = off', wanted);
+        EXECUTE format('ALTER ROLE %I SET jit = off', wanted);
+        EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', wanted, '10s');
+        EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', wanted, '15s');
+        EXECUTE format('ALTER ROLE %I SET timezone = %L', wanted, 'UTC');
+    END LOOP;
+    EXECUTE 'ALTER ROLE qerds_operate SET timezone = ''UTC''';
+END $$;

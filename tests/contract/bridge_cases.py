@@ -1,0 +1,134 @@
+"""The real bridge and the one in memory, in the same clothes, for the contract suite and for the bridge's own tests.
+
+Owns     what a test of the recipient's way needs: a wrapped letter, tokens of a login, drafts under its seal key
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from joserfc.jwk import ECKey
+
+from hsm_bridge import wire
+from hsm_bridge.client import BridgeClient
+from pipeline.adapters.bridge import Bridge
+from pipeline.evidence.dossier import Deposit, Identification, Issuer
+from pipeline.evidence.draft import Head, draft
+from pipeline.evidence.facts import EvidenceDraft
+from pipeline.formats.context import AddresseeRecord, Level, WrapContext, wrap_context
+from pipeline.ports import (
+    DecisionItem,
+    DecisionReceipt,
+    IdentifiedPerson,
+    IdentityProof,
+    IdentityStart,
+    WrapAnswer,
+    WrapItem,
+)
+from tests.fakes import letters, pki
+from tests.fakes.identity import ProviderTokens
+
+DELIVERY = letters.DELIVERY
+SESSION = hashlib.sha256(b"browser session").digest()
+KEYS = bytes(range(32)) + bytes(range(32, 64))
+ADDRESSEE = AddresseeRecord("consumer", "Zoé", "Lefèvre", "Martin", None)
+
+
+@dataclass(frozen=True, slots=True)
+class BridgeCase:
+    """One bridge under test."""
+
+    client: Callable[[str], BridgeClient]
+    legal_now: Callable[[], datetime]
+    provider_key: ECKey
+    description: wire.Description
+
+    def bridge(self, caller: str) -> Bridge:
+        return Bridge(self.client(caller))
+
+    @property
+    def seal_key(self) -> wire.PublicKey:
+        return [key for key in self.description.keys if key.use == "seal"][-1]
+
+    @property
+    def seal_certificate(self) -> bytes:
+        assert self.seal_key.certificate is not None
+        return self.seal_key.certificate
+
+    def draft(
+        self,
+        event: str,
+        *,
+        at: datetime | None = None,
+        identification: Identification | None = None,
+        receipt: bytes | None = None,
+        delivery: UUID = DELIVERY,
+        certificate_sha256: bytes | None = None,
+        mode: str = "non_qualified",
+    ) -> EvidenceDraft:
+        """An evidence under the bridge's seal key, at its place in a delivery that has been deposited."""
+        moment = at or self.legal_now()
+        known = letters.dossier(pki.Provider.new())
+        sha256 = certificate_sha256 or hashlib.sha256(self.seal_certificate).digest()
+        issuer = Issuer(known.issuer.name, "FR", known.issuer.policy_oid, self.seal_key.key_id, sha256)
+        known = replace(known, issuer=issuer, delivery=delivery, mode=mode, submitted_at=moment)
+        first = event in ("A.1", "A.2")
+        if not first:
+            deposit = Deposit(UUID(int=7), bytes(32), moment - timedelta(hours=1), bytes(32))
+            known = replace(known, deposit=deposit)
+        drafted = frozenset[str]() if first else frozenset({"A.1"})
+        head = Head(delivery, "any", 1 if first else 2, None if first else bytes(32), moment, drafted)
+        return draft(head, event, known, event_time=moment, identification=identification, receipt=receipt)
+
+    async def wrapped(self, delivery: UUID = DELIVERY, level: Level = "substantial") -> tuple[bytes, WrapAnswer]:
+        """A context and the wrap of KEYS under it."""
+        part = (hashlib.sha256(b"letter").digest(), hashlib.sha3_256(b"letter").digest(), 6)
+        context = wrap_context(WrapContext(delivery, (part,), ADDRESSEE, level))
+        [answer] = await self.bridge("encrypt").wrap([WrapItem(context, KEYS)])
+        assert isinstance(answer, WrapAnswer), answer
+        return context, answer
+
+    async def login(self, delivery: UUID = DELIVERY, **bent: object) -> ProviderTokens:
+        """The tokens of a login that the bridge began."""
+        [nonce] = await self.bridge("gateway").begin_identity([IdentityStart(delivery, SESSION)])
+        assert isinstance(nonce, str), nonce
+        fields = {"nonce": nonce, "moment": datetime.now(UTC)} | bent
+        return ProviderTokens(key=self.provider_key, bridge_jwk=self.description.identity_jwk, **fields)  # type: ignore[arg-type]
+
+    async def identified(self, delivery: UUID = DELIVERY) -> IdentifiedPerson:
+        """Somebody who identified as the addressee."""
+        context, wrap = await self.wrapped(delivery)
+        tokens = await self.login(delivery)
+        [answer] = await self.bridge("gateway").verify_identity([proof(tokens, context, wrap, delivery)])
+        assert isinstance(answer, IdentifiedPerson), answer
+        return answer
+
+    async def decided(self, person: IdentifiedPerson, act: str, delivery: UUID = DELIVERY) -> DecisionReceipt:
+        assert person.ticket is not None
+        [answer] = await self.bridge("gateway").decide([DecisionItem(person.ticket, delivery, act)])
+        assert isinstance(answer, DecisionReceipt), answer
+        return answer
+
+
+def proof(tokens: ProviderTokens, context: bytes, wrap: WrapAnswer, delivery: UUID = DELIVERY) -> IdentityProof:
+    """What the gateway hands to the bridge after a login."""
+    return IdentityProof(
+        tokens.nonce, SESSION, delivery, tokens.id_token(), tokens.userinfo(), wrap.wrapped, wrap.key_id, context
+    )
+
+
+def identification(person: IdentifiedPerson) -> Identification:
+    """As an evidence of the person's act states it."""
+    return Identification(
+        person.given_names,
+        person.birth_name,
+        person.usage_name,
+        person.birth_date,
+        person.subject,
+        person.level,
+        "demo-identity",
+        person.authenticated_at,
+        person.person_sha256,
+    )

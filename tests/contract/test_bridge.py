@@ -1,0 +1,422 @@
+"""The contract of the bridge's ports: the real bridge over SoftHSM and the one in memory keep the same promises."""
+
+import json
+import secrets
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import anyio
+import pytest
+from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+from deploy.local.softhsm import SoftToken
+from hsm_bridge import config, wire
+from hsm_bridge.client import BridgeClient
+from pipeline.config import Database
+from pipeline.errors import Invariant, Transient
+from pipeline.evidence import xades as seals
+from pipeline.formats import tst
+from pipeline.formats.xades import imprint_sha256, package_signed_info, package_signed_properties
+from pipeline.ports import (
+    DecisionItem,
+    Denied,
+    IdentifiedPerson,
+    IdentityProof,
+    IntakeItem,
+    PackageItem,
+    Released,
+    ReleaseItem,
+    SealAnswer,
+    SealItem,
+    StampItem,
+    WrapItem,
+)
+from tests.bridge_process import CLIENT_ID, ISSUER, BridgeHome, provider_key, stop
+from tests.contract.bridge_cases import DELIVERY, KEYS, BridgeCase, identification, proof
+from tests.fakes.bridge import FakeBridge
+from tests.fakes.identity import ProviderTokens
+from tests.servers import short_directory
+
+OTHER_DELIVERY = UUID(int=99)
+SUITE = hpke.Suite(hpke.KEM.P256, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+
+
+def in_memory(home: Path) -> BridgeCase:
+    """The fake, pinned to a provider of its own."""
+    key = provider_key()
+    jwks = home / "jwks.json"
+    jwks.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
+
+    def now() -> datetime:
+        return datetime.now(UTC)
+
+    identity = config.IdentitySettings(ISSUER, CLIENT_ID, jwks, "substantial")
+    fake = FakeBridge(legal_now=now, random=secrets.token_bytes, identity=identity)
+    return BridgeCase(fake.client, now, key, anyio.run(fake.client("operator").describe))
+
+
+@pytest.fixture(scope="module")
+def real(make_softhsm: Callable[[], SoftToken], make_database: Callable[[], Database]) -> Iterator[BridgeHome]:
+    home = BridgeHome(short_directory(), make_softhsm(), make_database())
+    home.write()
+    home.ceremony()
+    process = home.start()
+    try:
+        yield home
+    finally:
+        assert stop(process) == 0, (home.home / "bridge.log").read_text()
+        shutil.rmtree(home.home)
+
+
+@pytest.fixture(params=["in_memory", "softhsm"])
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BridgeCase]:
+    """Each bridge in turn; connections are closed with the test."""
+    if request.param == "in_memory":
+        yield in_memory(tmp_path)
+        return
+    home: BridgeHome = request.getfixturevalue("real")
+    clients: dict[str, BridgeClient] = {}
+
+    def client(caller: str) -> BridgeClient:
+        return clients.setdefault(caller, home.client(caller))
+
+    yield BridgeCase(client, lambda: datetime.now(UTC), home.provider_key, home.describe())
+
+
+@pytest.fixture(autouse=True)
+async def closing(case: BridgeCase, anyio_backend: str) -> AsyncIterator[None]:
+    """Sockets end inside the loop that opened them."""
+    yield
+    for caller in ("gateway", "encrypt", "seal", "timestamp", "archive", "operator"):
+        await case.client(caller).aclose()
+
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_upload_key_opens_under_its_own_info_only(case: BridgeCase) -> None:
+    """A key sealed to the intake key comes back under the info it was sealed with, and under no other."""
+    intake = next(key for key in case.description.keys if key.use == "intake")
+    public = load_der_public_key(intake.spki)
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    sealed = SUITE.encrypt(KEYS[:32], public, b"info")
+    bridge = case.bridge("encrypt")
+    opened, other, short, flipped, unknown = await bridge.open_intake(
+        [
+            IntakeItem(intake.key_id, b"info", sealed),
+            IntakeItem(intake.key_id, b"another", sealed),
+            IntakeItem(intake.key_id, b"info", sealed[:60]),
+            IntakeItem(intake.key_id, b"info", b"\x04" + bytes(64) + sealed[65:]),
+            IntakeItem("seal-2026-1", b"info", sealed),
+        ]
+    )
+    assert opened == KEYS[:32]
+    assert [codes(answer) for answer in (other, short, flipped)] == ["intake_invalid"] * 3
+    assert codes(unknown) == "key_unknown"
+
+
+async def test_a_wrap_needs_a_context_and_whole_keys(case: BridgeCase) -> None:
+    """Nothing is wrapped under bytes that are no context, and no half key."""
+    context, wrap = await case.wrapped()
+    assert KEYS not in wrap.wrapped
+    no_context, half, none = await case.bridge("encrypt").wrap(
+        [WrapItem(b"free text", KEYS), WrapItem(context, KEYS[:40]), WrapItem(context, b"")]
+    )
+    assert [codes(answer) for answer in (no_context, half, none)] == ["context_invalid", "item_invalid", "item_invalid"]
+
+
+async def test_a_seal_verifies_under_the_published_certificate(case: BridgeCase) -> None:
+    """The signature is the XAdES one over exactly these bytes, checked by the code that verifies proofs."""
+    drafted = case.draft("A.1")
+    [answer] = await case.bridge("seal").seal_evidence([SealItem(drafted.canonical, None)])
+    assert isinstance(answer, SealAnswer), answer
+    assert answer.key_id == case.seal_key.key_id
+    seals.verified_seal(drafted.canonical, case.seal_certificate, answer.signature)
+
+
+async def test_one_bad_evidence_harms_no_other(case: BridgeCase) -> None:
+    """Refusals are per item and in order; what is asked in the same call is done."""
+    good = case.draft("A.1").canonical
+    later = case.draft("A.1", at=case.legal_now() + timedelta(hours=1)).canonical
+    foreign = case.draft("A.1", certificate_sha256=bytes(32)).canonical
+    old = case.draft("A.1", at=datetime(2020, 1, 1, tzinfo=UTC)).canonical
+    qualified = case.draft("A.1", mode="qualified").canonical
+    items = [SealItem(e, None) for e in (b"<erds:Evidence/>", good, later, foreign, old, qualified, good + b" ")]
+    answers = await case.bridge("seal").seal_evidence(items)
+    assert [codes(answer) for answer in answers] == [
+        "evidence_invalid",
+        "ok",
+        "event_in_future",
+        "certificate_unknown",
+        "certificate_not_valid",
+        "mode_mismatch",
+        "evidence_invalid",
+    ]
+
+
+async def test_no_act_of_a_recipient_is_sealed_without_its_receipt(case: BridgeCase) -> None:
+    """C.3 and D.1 stand on an acceptance, C.4 on a refusal, E.1 on a handover, each by the person in the evidence."""
+    person = await case.identified()
+    who = identification(person)
+    accepted, refused = await case.decided(person, "accept"), await case.decided(person, "refuse")
+    context, wrap = await case.wrapped()
+    assert person.ticket is not None
+    [released] = await case.bridge("gateway").release(
+        [ReleaseItem(wrap.wrapped, wrap.key_id, context, person.ticket, accepted.receipt)]
+    )
+    assert isinstance(released, Released)
+    receipts = {"accept": accepted.receipt, "refuse": refused.receipt, "handover": released.receipt}
+    allowed = {("C.3", "accept"), ("D.1", "accept"), ("C.4", "refuse"), ("E.1", "handover")}
+    pairs = [(event, act) for event in ("C.3", "D.1", "C.4", "E.1") for act in receipts]
+    evidences = {
+        event: case.draft(event, at=accepted.at, identification=who, receipt=b"x").canonical for event, _ in pairs
+    }
+    seal = case.bridge("seal")
+    answers = await seal.seal_evidence([SealItem(evidences[event], receipts[act]) for event, act in pairs])
+    assert {pair for pair, answer in zip(pairs, answers, strict=True) if codes(answer) == "ok"} == allowed
+    missing = await seal.seal_evidence([SealItem(evidence, None) for evidence in evidences.values()])
+    assert {codes(answer) for answer in missing} == {"receipt_missing"}
+    [unexpected] = await seal.seal_evidence([SealItem(case.draft("A.1").canonical, accepted.receipt)])
+    assert codes(unexpected) == "receipt_unexpected"
+
+
+async def test_a_receipt_of_another_delivery_or_person_or_a_forged_one_seals_nothing(case: BridgeCase) -> None:
+    """What makes a receipt this act's receipt is checked one by one."""
+    person = await case.identified()
+    who = identification(person)
+    receipt = (await case.decided(person, "accept")).receipt
+    evidences = {
+        "other delivery": case.draft("C.3", delivery=OTHER_DELIVERY, identification=who, receipt=b"x"),
+        "other person": case.draft("C.3", identification=replace(who, person_sha256=bytes(32)), receipt=b"x"),
+        "same": case.draft("C.3", identification=who, receipt=b"x"),
+    }
+    answers = await case.bridge("seal").seal_evidence(
+        [
+            SealItem(evidences["other delivery"].canonical, receipt),
+            SealItem(evidences["other person"].canonical, receipt),
+            *(SealItem(evidences["same"].canonical, forged) for forged in forgeries(receipt)),
+        ]
+    )
+    assert {codes(answer) for answer in answers} == {"receipt_invalid"}
+
+
+async def test_a_token_verifies_and_is_not_older_than_its_event(case: BridgeCase) -> None:
+    """Tokens verify under the authority alone; a time-stamp for an event that has not come is not given."""
+    imprint = imprint_sha256(bytes(64))
+    event_time = case.legal_now().replace(microsecond=0)
+    [first, second] = await case.bridge("timestamp").time_stamp([StampItem(imprint, event_time)] * 2)
+    assert isinstance(first, bytes) and isinstance(second, bytes)
+    token = tst.verify_token(first, imprint, anchors=[case.description.ca])
+    assert token.gen_time >= event_time
+    assert token.stamp.serial != tst.parse_token(second).stamp.serial
+    [future] = await case.bridge("archive").time_stamp([StampItem(imprint, event_time + timedelta(hours=1))])
+    assert codes(future) == "event_in_future"
+    with pytest.raises(Transient):  # a clock that is a little behind will get there
+        await case.bridge("timestamp").time_stamp([StampItem(imprint, case.legal_now() + timedelta(seconds=30))])
+
+
+async def test_a_package_seal_covers_every_entry(case: BridgeCase) -> None:
+    """The signature is over the composed SignedInfo of these entries at this time; odd names are refused."""
+    entries = (("mimetype", bytes(32)), ("evidence/1.xml", bytes(31) + b"\x01"))
+    moment = case.legal_now()
+    good, odd = await case.bridge("archive").seal_package(
+        [PackageItem(entries, moment), PackageItem((("../escape", bytes(32)),), moment)]
+    )
+    assert isinstance(good, SealAnswer)
+    properties = package_signed_properties(entries, moment, case.seal_certificate)
+    info = package_signed_info(entries, properties)
+    verify_raw(case.seal_key.spki, good.signature, info)
+    assert codes(odd) == "item_invalid"
+
+
+async def test_the_addressee_identifies_decides_and_opens(case: BridgeCase) -> None:
+    """The whole way of a recipient: login, match, acceptance, keys; what is answered is what the provider said."""
+    context, wrap = await case.wrapped()
+    tokens = await case.login()
+    [person] = await case.bridge("gateway").verify_identity([proof(tokens, context, wrap)])
+    assert isinstance(person, IdentifiedPerson), person
+    assert (person.match, person.level, person.subject) == ("match", "substantial", "subject-1")
+    assert (person.given_names, person.birth_name, person.birth_date) == ("Zoé Anne", "LEFÈVRE", date(1980, 5, 17))
+    assert json.loads(person.proof)["id_token"].count(".") == 2
+    accepted = await case.decided(person, "accept")
+    assert accepted.person_sha256 == person.person_sha256
+    assert person.ticket is not None
+    [released] = await case.bridge("gateway").release(
+        [ReleaseItem(wrap.wrapped, wrap.key_id, context, person.ticket, accepted.receipt)]
+    )
+    assert isinstance(released, Released)
+    assert released.keys == KEYS
+
+
+async def test_keys_are_released_for_nothing_less(case: BridgeCase) -> None:
+    """Another context, another letter, a refusal, a forged ticket or receipt, another person: no key comes out."""
+    person = await case.identified()
+    other = await case.identified(OTHER_DELIVERY)
+    accepted, refused = await case.decided(person, "accept"), await case.decided(person, "refuse")
+    context, wrap = await case.wrapped()
+    other_context, other_wrap = await case.wrapped(OTHER_DELIVERY)
+    assert person.ticket is not None and other.ticket is not None
+    good = ReleaseItem(wrap.wrapped, wrap.key_id, context, person.ticket, accepted.receipt)
+    wrong = [
+        replace(good, context=other_context),
+        replace(good, wrapped=other_wrap.wrapped),
+        replace(good, wrapped=wrap.wrapped[:-1] + bytes([wrap.wrapped[-1] ^ 1])),
+        replace(good, wrapped=b""),
+        replace(good, wrap_key_id="mac-1"),
+        replace(good, receipt=refused.receipt),
+        replace(good, receipt=b""),
+        replace(good, ticket=other.ticket),
+        replace(good, ticket=accepted.receipt),
+        replace(good, context=other_context, wrapped=other_wrap.wrapped),
+        *(replace(good, ticket=forged) for forged in forgeries(person.ticket)),
+        *(replace(good, receipt=forged) for forged in forgeries(accepted.receipt)),
+    ]
+    answers = await case.bridge("gateway").release(wrong)
+    assert all(isinstance(answer, Denied) for answer in answers), answers
+
+
+async def test_only_the_addressee_gets_a_ticket(case: BridgeCase) -> None:
+    """Another family is no match and gets no ticket; a near match gets none either; nobody without a ticket decides."""
+    context, wrap = await case.wrapped()
+    bent = ({"family_name": "DURAND", "preferred_username": "", "given_name": "Paul"}, {"given_name": "Paul"})
+    items = [proof(await case.login(userinfo_claims=claims), context, wrap) for claims in bent]
+    answers = await case.bridge("gateway").verify_identity(items)
+    assert [(a.match, a.ticket) for a in answers if isinstance(a, IdentifiedPerson)] == [("no", None), ("near", None)]
+    denied = await case.bridge("gateway").decide(
+        [DecisionItem(b"", DELIVERY, "accept"), DecisionItem(b"x" * 90, DELIVERY, "accept")]
+    )
+    assert {codes(answer) for answer in denied} == {"ticket_invalid"}
+
+
+async def test_a_ticket_is_for_one_delivery_and_two_acts(case: BridgeCase) -> None:
+    """A ticket decides nothing elsewhere, and the bridge writes no receipt of a handover on demand."""
+    person = await case.identified()
+    assert person.ticket is not None
+    elsewhere, handover = await case.bridge("gateway").decide(
+        [DecisionItem(person.ticket, OTHER_DELIVERY, "accept"), DecisionItem(person.ticket, DELIVERY, "handover")]
+    )
+    assert [codes(elsewhere), codes(handover)] == ["ticket_invalid", "item_invalid"]
+
+
+ATTACKS: dict[str, tuple[Callable[[ProviderTokens], dict[str, str]], str]] = {
+    "unsigned": (lambda t: {"id_token": t.unsigned(t.id_values())}, "algorithm_refused"),
+    "unsigned, encrypted": (lambda t: {"id_token": t.encrypted(t.unsigned(t.id_values()))}, "algorithm_refused"),
+    "foreign key of the same name": (
+        lambda t: {"id_token": t.signed(t.id_values(), provider_key())},
+        "signature_invalid",
+    ),
+    "key of another name": (lambda t: {"id_token": t.signed(t.id_values(), provider_key(), "other")}, "key_unknown"),
+    "foreign userinfo": (lambda t: {"userinfo": t.signed(t.userinfo_values(), provider_key())}, "signature_invalid"),
+    "userinfo missing": (lambda t: {"userinfo": ""}, "userinfo_missing"),
+    "cut": (lambda t: {"id_token": t.id_token()[:-4]}, "token_malformed"),
+    "no token at all": (lambda t: {"id_token": "hello"}, "token_malformed"),
+    "altered ciphertext": (lambda t: {"id_token": altered(t.id_token())}, "decryption_failed"),
+    "too large": (lambda t: {"id_token": "a" * 40_000}, "token_too_large"),
+}
+BENT_CLAIMS: dict[str, tuple[dict[str, object], str]] = {
+    "expired": ({"exp": 1_700_000_000}, "token_expired"),
+    "old": ({"iat": 1_700_000_000}, "token_not_fresh"),
+    "authenticated long ago": ({"auth_time": 1_700_000_000}, "authentication_not_fresh"),
+    "another login": ({"nonce": "x"}, "nonce_mismatch"),
+    "another provider": ({"iss": "https://evil.example"}, "issuer_mismatch"),
+    "another client": ({"aud": "another"}, "audience_mismatch"),
+    "two clients": ({"aud": [CLIENT_ID, "another"]}, "audience_mismatch"),
+    "low level": ({"acr": "eidas1"}, "level_too_low"),
+    "unknown level": ({"acr": "eidas9"}, "level_too_low"),
+    "another subject": ({"sub": "somebody"}, "subject_mismatch"),
+    "exp as text": ({"exp": "never"}, "claims_malformed"),
+}
+
+
+async def test_a_hostile_login_is_refused_with_its_reason(case: BridgeCase) -> None:
+    """Every known trick with tokens gives a stable code and no person."""
+    context, wrap = await case.wrapped()
+    items, wanted = [], []
+    for attack, code in ATTACKS.values():
+        tokens = await case.login()
+        items.append(replace(proof(tokens, context, wrap), **attack(tokens)))
+        wanted.append(code)
+    for claims, code in BENT_CLAIMS.values():
+        items.append(proof(await case.login(id_claims=claims), context, wrap))
+        wanted.append(code)
+    answers = await case.bridge("gateway").verify_identity(items)
+    got = dict(zip([*ATTACKS, *BENT_CLAIMS], map(codes, answers), strict=True))
+    assert got == dict(zip([*ATTACKS, *BENT_CLAIMS], wanted, strict=True))
+
+
+async def test_a_login_counts_only_for_its_session_delivery_and_wrap(case: BridgeCase) -> None:
+    """A nonce of another session or delivery, or a made-up one, is refused; so is a context of another wrap."""
+    context, wrap = await case.wrapped()
+    other_context, other_wrap = await case.wrapped(OTHER_DELIVERY)
+    tokens = await case.login()
+    good = proof(tokens, context, wrap)
+    wrong: list[tuple[IdentityProof, str]] = [
+        (replace(good, session=bytes(32)), "nonce_invalid"),
+        (replace(good, delivery=OTHER_DELIVERY, context=other_context, wrapped=other_wrap.wrapped), "nonce_invalid"),
+        (replace(good, nonce="A" * 76), "nonce_invalid"),
+        (replace(good, nonce=""), "nonce_invalid"),
+        (replace(good, nonce="é"), "nonce_invalid"),
+        (replace(good, context=other_context), "context_invalid"),
+        (replace(good, wrapped=other_wrap.wrapped), "wrap_invalid"),
+        (replace(good, session=b"short"), "item_invalid"),
+    ]
+    answers = await case.bridge("gateway").verify_identity([item for item, _ in wrong])
+    assert [codes(answer) for answer in answers] == [code for _, code in wrong]
+
+
+async def test_a_letter_that_asks_for_more_gets_more(case: BridgeCase) -> None:
+    """The level in the authenticated context counts, even above the installation's own minimum."""
+    context, wrap = await case.wrapped(level="high")
+    substantial = proof(await case.login(), context, wrap)
+    high = proof(await case.login(id_claims={"acr": "eidas3"}), context, wrap)
+    refused, person = await case.bridge("gateway").verify_identity([substantial, high])
+    assert codes(refused) == "level_too_low"
+    assert isinstance(person, IdentifiedPerson) and person.level == "high"
+
+
+async def test_what_is_not_in_the_table_is_denied(case: BridgeCase) -> None:
+    """Each caller kind may ask exactly its own operations; the rest is a fault of the installation."""
+    allowed = {
+        "gateway": {"begin_identity", "verify_identity", "decide", "release"},
+        "encrypt": {"open_intake", "wrap"},
+        "seal": {"seal_evidence"},
+        "timestamp": {"time_stamp"},
+        "archive": {"time_stamp", "seal_package"},
+        "operator": set(),
+    }
+    operations = set.union(*allowed.values())
+    for caller, own in allowed.items():
+        for op in operations - own:
+            response = await case.client(caller).exchange(op, [wire.encode(wire.Describe())])
+            assert (caller, op, response.err) == (caller, op, wire.DENIED)
+    with pytest.raises(Invariant):
+        await case.bridge("seal").time_stamp([StampItem(bytes(32), None)])
+
+
+def codes(answer: object) -> str:
+    return answer.code if isinstance(answer, Denied) else "ok"
+
+
+def forgeries(sealed: bytes) -> list[bytes]:
+    """Every single-bit neighbour at a few places, a cut one, an extended one."""
+    flips = [sealed[:i] + bytes([sealed[i] ^ 1]) + sealed[i + 1 :] for i in range(0, len(sealed), 7)]
+    return [*flips, sealed[:-1], sealed + b"\x00", sealed[:-32] + bytes(32)]
+
+
+def altered(compact: str) -> str:
+    head, key, nonce, text, tag = compact.split(".")
+    return ".".join((head, key, nonce, ("B" if text[0] == "A" else "A") + text[1:], tag))
+
+
+def verify_raw(spki: bytes, signature: bytes, data: bytes) -> None:
+    public = load_der_public_key(spki)
+    assert isinstance(public, ec.EllipticCurvePublicKey)
+    r, s = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big")
+    public.verify(utils.encode_dss_signature(r, s), data, ec.ECDSA(SHA256()))

@@ -1,0 +1,270 @@
+"""The object store: one suite over the local store and the fake, then what only a disk can do."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from pipeline.adapters.objects import LocalObjects
+from pipeline.errors import ObjectExists, ObjectMissing, Transient
+from pipeline.ports import Objects
+from tests.fakes.objects import MemoryObjects
+
+NAME = "00112233445566778899aabbccddeeff"
+OTHER = "ff112233445566778899aabbccddeeff"
+BIG = bytes(range(256)) * 9000  # more than two reads of 1 MiB
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=["local", "memory"])
+def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
+    return LocalObjects(tmp_path) if request.param == "local" else MemoryObjects()
+
+
+async def chunks(*pieces: bytes) -> AsyncIterator[bytes]:
+    for piece in pieces:
+        await anyio.lowlevel.checkpoint()
+        yield piece
+
+
+async def content(objects: Objects, name: str, offset: int = 0, length: int | None = None) -> bytes:
+    return b"".join([chunk async for chunk in objects.read(name, offset, length)])
+
+
+async def test_what_was_put_is_read_back(objects: Objects) -> None:
+    """The chunks, in order, and their length."""
+    assert await objects.put(NAME, chunks(b"ab", b"", b"c", BIG)) == 3 + len(BIG)
+    assert await content(objects, NAME) == b"abc" + BIG
+    assert await objects.size(NAME) == 3 + len(BIG)
+
+
+async def test_an_empty_object_is_an_object(objects: Objects) -> None:
+    """Nothing put is not nothing there."""
+    assert await objects.put(NAME, chunks()) == 0
+    assert await objects.size(NAME) == 0
+    assert await content(objects, NAME) == b""
+
+
+@pytest.mark.parametrize(
+    ("offset", "length"), [(0, 0), (0, 1), (5, 10), (1_048_570, 20), (0, None), (7, None), (9**9, 5)]
+)
+async def test_ranges(objects: Objects, offset: int, length: int | None) -> None:
+    """A range is what a slice would be, across the pieces of reading too."""
+    await objects.put(NAME, chunks(BIG))
+    end = None if length is None else offset + length
+    assert await content(objects, NAME, offset, length) == BIG[offset:end]
+
+
+async def test_a_name_is_used_once(objects: Objects) -> None:
+    """A second put under a name fails and leaves the first object as it was."""
+    await objects.put(NAME, chunks(b"first"))
+    with pytest.raises(ObjectExists):
+        await objects.put(NAME, chunks(b"second"))
+    assert await content(objects, NAME) == b"first"
+
+
+async def test_of_two_writers_one_wins(objects: Objects) -> None:
+    """Two puts of one name at once: one object, whole, and one error."""
+    won: list[bytes] = []
+
+    async def write(piece: bytes) -> None:
+        try:
+            await objects.put(NAME, chunks(piece, piece))
+            won.append(piece)
+        except ObjectExists:
+            pass
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(write, b"a" * 1000)
+        tasks.start_soon(write, b"b" * 1000)
+    assert len(won) == 1
+    assert await content(objects, NAME) == won[0] * 2
+
+
+async def test_missing_objects(objects: Objects) -> None:
+    """A missing object has no size, cannot be read, and is deleted without complaint."""
+    assert await objects.size(NAME) is None
+    with pytest.raises(ObjectMissing):
+        await content(objects, NAME)
+    await objects.delete(NAME)
+
+
+async def test_deleted_is_gone(objects: Objects) -> None:
+    """After delete there is no object, and the neighbour is untouched."""
+    await objects.put(NAME, chunks(b"x"))
+    await objects.put(OTHER, chunks(b"y"))
+    await objects.delete(NAME)
+    assert await objects.size(NAME) is None
+    assert await content(objects, OTHER) == b"y"
+
+
+@pytest.mark.parametrize("name", ["", "..", "../../etc/passwd", "A" * 32, "a" * 31, "a" * 32 + "/"])
+async def test_names_are_checked(objects: Objects, name: str) -> None:
+    """No operation takes a name that is not 32 hexadecimal digits."""
+    for attempt in (
+        lambda: objects.put(name, chunks()),
+        lambda: content(objects, name),
+        lambda: objects.size(name),
+        lambda: objects.delete(name),
+    ):
+        with pytest.raises(ValueError, match="hexadecimal"):
+            await attempt()
+
+
+async def test_a_broken_source_leaves_nothing(objects: Objects) -> None:
+    """When the sender hangs up halfway, there is no object and the name is free."""
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"half"
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await objects.put(NAME, broken())
+    assert await objects.size(NAME) is None
+    await objects.put(NAME, chunks(b"whole"))
+
+
+async def test_a_cancelled_put_leaves_nothing(objects: Objects) -> None:
+    """A put that is cancelled while it waits for more leaves no object and frees the name."""
+    waiting = anyio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        yield b"half"
+        waiting.set()
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(objects.put, NAME, endless())
+        await waiting.wait()
+        tasks.cancel_scope.cancel()
+    assert await objects.size(NAME) is None
+    await objects.put(NAME, chunks(b"whole"))
+
+
+# ------------------------------------------------------------------ the disk
+async def test_no_temporary_files_stay(tmp_path: Path) -> None:
+    """After puts that worked, failed and met a taken name, the folder holds the objects and nothing else."""
+    store = LocalObjects(tmp_path)
+    await store.put(NAME, chunks(b"x"))
+    with pytest.raises(ObjectExists):
+        await store.put(NAME, chunks(b"y"))
+    await store.check()
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files == [tmp_path / NAME[:2] / NAME]
+    assert files[0].stat().st_mode & 0o077 == 0
+
+
+KILLED_PUT = """
+import anyio, os, signal, sys
+from pathlib import Path
+from pipeline.adapters.objects import LocalObjects
+
+async def chunks():
+    yield b"x" * 100000
+
+def kill(file):
+    os.fsync(file)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+anyio.run(LocalObjects(Path(sys.argv[1]), sync=kill).put, sys.argv[2], chunks())
+"""
+
+
+async def test_a_kill_between_write_and_link_leaves_no_object(tmp_path: Path) -> None:
+    """SIGKILL after the last byte and before the link: no object; the leftover goes with remove_unfinished."""
+    root = Path(__file__).parents[2]
+    killed = await anyio.run_process(
+        [sys.executable, "-c", KILLED_PUT, str(tmp_path), NAME], cwd=root, check=False, stderr=subprocess.PIPE
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    store = LocalObjects(tmp_path)
+    assert await store.size(NAME) is None
+    assert len(list(tmp_path.rglob("*.unfinished"))) == 1
+    assert await store.remove_unfinished(older_seconds=3600) == 0
+    assert await store.remove_unfinished(older_seconds=0) == 1
+    await store.put(NAME, chunks(b"again"))
+
+
+async def still_turning(ticks: int = 20) -> None:
+    for _ in range(ticks):
+        await anyio.sleep(0)
+
+
+async def test_a_stalled_write_freezes_nobody(tmp_path: Path) -> None:
+    """A disk that hangs in fsync costs its caller a Transient after the deadline; the loop turns on meanwhile."""
+    hangs, may_go_on = threading.Event(), threading.Event()
+
+    def stall(file: int) -> None:
+        hangs.set()
+        may_go_on.wait(15)
+
+    store = LocalObjects(tmp_path, call_seconds=0.05, sync=stall)
+    failed: list[Transient] = []
+
+    async def write() -> None:
+        try:
+            await store.put(NAME, chunks(b"x"))
+        except Transient as error:
+            failed.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(write)
+        await anyio.to_thread.run_sync(hangs.wait)
+        await still_turning()
+        assert await store.size(NAME) is None  # other calls go on
+    may_go_on.set()
+    assert len(failed) == 1
+
+
+async def test_a_stalled_read_freezes_nobody(tmp_path: Path) -> None:
+    """A read that never returns (here: of a pipe that nobody writes to) ends in a Transient."""
+    store = LocalObjects(tmp_path, call_seconds=0.05)
+    (tmp_path / NAME[:2]).mkdir()
+    pipe = tmp_path / NAME[:2] / NAME
+    os.mkfifo(pipe)
+    with pytest.raises(Transient):
+        await content(store, NAME)
+    await still_turning()
+    os.close(os.open(pipe, os.O_WRONLY))  # lets the abandoned thread go
+
+
+async def test_hanging_calls_are_counted(tmp_path: Path) -> None:
+    """When too many calls hang, the next one fails at once instead of adding another thread."""
+    store = LocalObjects(tmp_path, call_seconds=0.02)
+    (tmp_path / NAME[:2]).mkdir()
+    pipe = tmp_path / NAME[:2] / NAME
+    os.mkfifo(pipe)
+    for _ in range(32):
+        with pytest.raises(Transient, match="did not answer"):
+            await content(store, NAME)
+    with pytest.raises(Transient, match="does not answer"):
+        await content(store, NAME)
+    os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
+    release(pipe)
+
+
+def release(pipe: Path) -> None:
+    """Opens the pipe for writing until no reader is waiting any more."""
+    for _ in range(64):
+        try:
+            os.close(os.open(pipe, os.O_WRONLY | os.O_NONBLOCK))
+        except OSError:
+            return
+
+
+@pytest.mark.parametrize("make", [lambda path: path, lambda path: path / "absent"])
+async def test_a_folder_that_is_away_is_transient(tmp_path: Path, make: Callable[[Path], Path]) -> None:
+    """check() is silent while the folder can be written to, and Transient when it is not there."""
+    store = LocalObjects(make(tmp_path))
+    if make(tmp_path).is_dir():
+        await store.check()
+    else:
+        with pytest.raises(Transient):
+            await store.check()

@@ -1,0 +1,182 @@
+"""One message, two mailboxes, real PostgreSQL: taken by one actor, handed to the next, exactly once."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+import anyio
+import pytest
+
+from pipeline.actors import loop
+from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
+from pipeline.adapters.ids import SystemRandomness
+from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.mailbox import PostgresMailbox
+from pipeline.config import Database as DatabaseConfig
+from pipeline.delivery.routes import CHECKED, SUBMITTED, Emission
+from pipeline.errors import LeaseLost, Transient
+from pipeline.ports import Message, Tx
+from pipeline.recorder import Recorder
+from tests.servers import PostgresServer
+
+pytestmark = pytest.mark.anyio
+LEASE_SECONDS = 1.0
+
+
+def dsn(config: DatabaseConfig, role: str) -> Dsn:
+    return Dsn(config.socket_dir, config.port, config.name, role, lambda: config.password(role))
+
+
+def mailbox(config: DatabaseConfig, stage: str, lines: list[str] | None = None) -> PostgresMailbox:
+    role = dsn(config, f"qerds_{stage}")
+    recorder = Recorder(stage, (lines if lines is not None else []).append)
+    return PostgresMailbox(role, Link(role, LeaseLost), stage, "test", SystemRandomness(), recorder, LEASE_SECONDS)
+
+
+async def send(config: DatabaseConfig, count: int, lane: int = 0) -> list[UUID]:
+    deliveries = [uuid4() for _ in range(count)]
+    database = Database(dsn(config, "qerds_gateway"))
+    async with database.transaction() as tx:
+        await tx.emit([Emission(SUBMITTED, d, lane=lane) for d in deliveries])
+    await database.close()
+    return deliveries
+
+
+async def hand_on(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+    return [Emission(CHECKED, d.message.delivery) for d in done]
+
+
+def stage_of(perform: Callable[[Message], Outcome]) -> Stage:
+    async def perform_all(batch: Sequence[Message], _ports: object) -> list[Outcome]:
+        return [perform(m) for m in batch]
+
+    return Stage("ingest", frozenset({SUBMITTED}), perform_all, hand_on)
+
+
+@asynccontextmanager
+async def running(stage: Stage, box: PostgresMailbox, lines: list[str] | None = None) -> AsyncIterator[Recorder]:
+    recorder = Recorder(stage.name, (lines if lines is not None else []).append)
+    draining = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(loop.run, stage, box, None, draining, SystemRandomness(), recorder)
+        yield recorder
+        draining.set()
+
+
+async def waiting(postgres: PostgresServer, config: DatabaseConfig, table: str, count: int) -> None:
+    with anyio.fail_after(10):
+        while int(postgres.psql(f"SELECT count(*) FROM outbox.{table}", config.name).strip()) != count:
+            await anyio.lowlevel.checkpoint()
+
+
+async def test_a_message_goes_from_one_mailbox_to_the_next_once(postgres: PostgresServer, database: DatabaseConfig) -> None:
+    """What was emitted is taken, performed and handed on; nothing is left running, nothing is doubled."""
+    async with running(stage_of(lambda m: Done(m, None)), mailbox(database, "ingest")):
+        await send(database, 250)
+        await waiting(postgres, database, "encrypt", 250)
+    assert postgres.psql("SELECT count(DISTINCT delivery) FROM outbox.encrypt", database.name).strip() == "250"
+    await waiting(postgres, database, "ingest", 0)
+    await waiting(postgres, database, "ingest_running", 0)
+
+
+async def test_the_doorbell_wakes_an_idle_stage(postgres: PostgresServer, database: DatabaseConfig) -> None:
+    """A ring after a commit reaches another process's wait well before its poll."""
+    box = mailbox(database, "ingest")
+    await box.start()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(send, database, 1)
+        with anyio.fail_after(5):
+            await box.doorbell(60)
+    assert len(await box.take(10)) == 1
+    await box.stop()
+
+
+async def test_rows_of_a_dead_process_are_rescued_and_its_late_ack_changes_nothing(
+    postgres: PostgresServer, database: DatabaseConfig
+) -> None:
+    """The fence: a process taken for dead that comes back removes nothing."""
+    dead, alive = mailbox(database, "ingest"), mailbox(database, "ingest")
+    await send(database, 3)
+    await dead.start()
+    batch = await dead.take(10)
+    assert len(batch) == 3
+    postgres.psql("UPDATE outbox.process SET seen_at = seen_at - interval '1 min'", database.name)
+    await alive.start()
+    await alive.sweep()
+    again = await alive.take(10)
+    assert sorted(m.delivery for m in again) == sorted(m.delivery for m in batch)
+    assert {m.rescues for m in again} == {1}
+    async with dead.transaction(batch) as tx:
+        assert await tx.remove(batch) == frozenset()
+    async with alive.transaction(again) as tx:
+        assert await tx.remove(again) == {m.id for m in again}
+    await dead.stop()
+    await alive.stop()
+
+
+async def test_a_refused_heartbeat_ends_the_epoch(postgres: PostgresServer, database: DatabaseConfig) -> None:
+    """Whoever was rescued learns it and starts anew."""
+    box = mailbox(database, "ingest")
+    await box.start()
+    postgres.psql("DELETE FROM outbox.process", database.name)
+    with pytest.raises(ExceptionGroup) as caught:
+        await box.heartbeat()
+    assert caught.value.subgroup(LeaseLost)
+    await box.stop()
+
+
+async def test_a_poison_message_is_found_singly_and_its_batch_mates_go_on(
+    postgres: PostgresServer, database: DatabaseConfig
+) -> None:
+    """An exception nobody expected costs its cause a dead letter and its neighbours nothing."""
+    deliveries = await send(database, 20)
+    poison = deliveries[7]
+
+    def perform(message: Message) -> Outcome:
+        if message.delivery == poison:
+            raise ValueError("poison")
+        return Done(message, None)
+
+    async with running(stage_of(perform), mailbox(database, "ingest")):
+        await waiting(postgres, database, "encrypt", 19)
+        await waiting(postgres, database, "dead", 1)
+    assert postgres.psql("SELECT delivery, why FROM outbox.dead", database.name).strip() == f"{poison}|ValueError: poison"
+
+
+async def test_attempts_survive_a_handler_that_fails(postgres: PostgresServer, database: DatabaseConfig) -> None:
+    """The count of attempts is its own transaction: a failing outside cannot roll it back."""
+    [delivery] = await send(database, 1)
+    seen: list[int] = []
+
+    def perform(message: Message) -> Outcome:
+        seen.append(message.attempts)
+        if len(seen) == 1:
+            raise Transient("away")
+        if len(seen) == 2:
+            return Retry(message, "not yet", after_seconds=0.0)
+        return Bury(message, "enough")
+
+    async with running(stage_of(perform), mailbox(database, "ingest")):
+        await waiting(postgres, database, "dead", 1)
+    assert seen == [0, 1, 2]
+    assert postgres.psql("SELECT delivery, why FROM outbox.dead", database.name).strip() == f"{delivery}|enough"
+
+
+async def test_an_unknown_kind_waits_for_a_newer_build(postgres: PostgresServer, database: DatabaseConfig) -> None:
+    """A kind this build does not know is postponed, uncounted, and nothing is lost."""
+    await send(database, 1)
+    postgres.psql("UPDATE outbox.ingest SET kind = 'from_the_future'", database.name)
+    async with running(stage_of(lambda m: Done(m, None)), mailbox(database, "ingest")):
+        await waiting(postgres, database, "timer", 1)
+    assert postgres.psql("SELECT attempts, kind FROM outbox.timer", database.name).strip() == "0|from_the_future"
+
+
+async def test_interactive_messages_are_taken_before_bulk(postgres: PostgresServer, database: DatabaseConfig) -> None:
+    """A person waiting is not delayed by a backlog, however old."""
+    await send(database, 5, lane=2)
+    await send(database, 5, lane=0)
+    box = mailbox(database, "ingest")
+    await box.start()
+    assert [m.lane for m in await box.take(6)] == [0, 0, 0, 0, 0, 2]
+    await box.stop()

@@ -1,0 +1,238 @@
+"""The bridge in memory, with software keys: for the simulation and for tests that need no token.
+
+Owns     a software stand-in for the token, a small authority over it, and sockets that are function calls. Everything
+         else is the bridge's own code, reached through the client's own encoding and the adapter's own translation
+Rules    no clock and no randomness of its own; passes the same contract suite as the real bridge
+Not      here: anything for production, where no key exists outside a token
+"""
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import cast
+from uuid import UUID
+
+import anyio.lowlevel
+import msgspec
+from cryptography import x509
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from hsm_bridge import certificates, config, policy, tickets, wire
+from hsm_bridge.client import BridgeAway, BridgeClient
+from hsm_bridge.keyring import BridgeKey, Keyring
+from hsm_bridge.operations import Moment, Operations
+from hsm_bridge.policy import Caller
+from hsm_bridge.recipients import Recipients
+from hsm_bridge.service import Operation, perform_item
+from hsm_bridge.token import KeyMissing, KeyUse, PointInvalid, TagMismatch, Token, public_key_der
+from pipeline.adapters.bridge import Bridge
+from pipeline.formats.context import person_sha256
+from pipeline.ports import PublishedKey
+
+NO_FILE = Path("/nonexistent")
+POLICY = "2.25.329800735698586629295641978511506172918"
+CURVE_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+EXACT = ec.ECDSA(utils.Prehashed(SHA256()), deterministic_signing=True)
+LABELS: tuple[tuple[str, KeyUse], ...] = (
+    ("ca-1", "ca"),
+    ("identity-1", "identity"),
+    ("intake-202601", "intake"),
+    ("kek-202601", "kek"),
+    ("mac-1", "mac"),
+    ("seal-2026-1", "seal"),
+    ("tsu-2026-1", "tsu"),
+)
+
+
+class SoftwareToken(Token):
+    """The token's operations on keys in memory."""
+
+    def __init__(self, random: Callable[[int], bytes]) -> None:
+        self._random = random
+        self._pairs: dict[str, ec.EllipticCurvePrivateKey] = {}
+        self._secrets: dict[str, bytes] = {}
+        for label, use in LABELS:
+            if use in ("kek", "mac"):
+                self._secrets[label] = random(32)
+            else:
+                scalar = int.from_bytes(random(40), "big") % (CURVE_ORDER - 1) + 1
+                self._pairs[label] = ec.derive_private_key(scalar, ec.SECP256R1())
+
+    def sign(self, label: str, sha256: bytes) -> bytes:
+        r, s = utils.decode_dss_signature(self._pair(label).sign(sha256, EXACT))
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+    def agree(self, label: str, point: bytes) -> bytes:
+        try:
+            peer = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+        except ValueError as error:
+            raise PointInvalid("not a point of P-256") from error
+        return self._pair(label).exchange(ec.ECDH(), peer)
+
+    def encrypt(self, label: str, nonce: bytes, plain: bytes, associated: bytes) -> bytes:
+        return AESGCM(self._secret(label)).encrypt(nonce, plain, associated)
+
+    def decrypt(self, label: str, nonce: bytes, sealed: bytes, associated: bytes) -> bytes:
+        try:
+            return AESGCM(self._secret(label)).decrypt(nonce, sealed, associated)
+        except InvalidTag as error:
+            raise TagMismatch("does not open") from error
+
+    def mac(self, label: str, data: bytes) -> bytes:
+        return hmac.digest(self._secret(label), data, hashlib.sha256)
+
+    def random(self, count_bytes: int) -> bytes:
+        return self._random(count_bytes)
+
+    def public_key(self, label: str) -> ec.EllipticCurvePublicKey:
+        return self._pair(label).public_key()
+
+    def _pair(self, label: str) -> ec.EllipticCurvePrivateKey:
+        if label not in self._pairs:
+            raise KeyMissing(label)
+        return self._pairs[label]
+
+    def _secret(self, label: str) -> bytes:
+        if label not in self._secrets:
+            raise KeyMissing(label)
+        return self._secrets[label]
+
+
+class FakeBridge:
+    """One bridge; `bridge(caller)` gives the ports of a caller kind.
+
+    `away` makes every call Transient before anything is done; `lose_answers` counts down calls that are done but
+    whose answer is lost. legal_now and now are the two clocks; random gives bytes.
+    """
+
+    def __init__(
+        self,
+        *,
+        legal_now: Callable[[], datetime],
+        random: Callable[[int], bytes],
+        now: Callable[[], datetime] | None = None,
+        identity: config.IdentitySettings | None = None,
+        valid_from: datetime = datetime(2026, 1, 1, tzinfo=UTC),
+    ) -> None:
+        self.away = False
+        self.lose_answers = 0
+        self._legal_now = legal_now
+        self._now = now or legal_now
+        token = SoftwareToken(random)
+        settings = _settings(identity)
+        ring, crl = _keyring(token, settings, valid_from)
+        self.operations = Operations(token, ring, settings, crl)
+        people = Recipients(self.operations)
+        own = self.operations
+        self._table = {
+            "open_intake": Operation(wire.OpenIntake, own.open_intake),
+            "wrap": Operation(wire.Wrap, own.wrap),
+            "seal_evidence": Operation(wire.SealEvidence, own.seal_evidence),
+            "seal_package": Operation(wire.SealPackage, own.seal_package),
+            "time_stamp": Operation(wire.TimeStamp, own.time_stamp),
+            "begin_identity": Operation(wire.BeginIdentity, people.begin_identity),
+            "verify_identity": Operation(wire.VerifyIdentity, people.verify_identity),
+            "decide": Operation(wire.Decide, people.decide),
+            "release": Operation(wire.Release, people.release),
+            "describe": Operation(wire.Describe, own.describe),
+        }
+
+    def bridge(self, caller: str) -> Bridge:
+        """The ports that this caller kind has."""
+        return Bridge(self.client(caller))
+
+    def client(self, caller: str) -> BridgeClient:
+        return _InMemoryClient(self, cast("Caller", caller))
+
+    @property
+    def authority(self) -> bytes:
+        """DER of the authority's certificate."""
+        return self.operations.keyring.authority.public_bytes(Encoding.DER)
+
+    @property
+    def crl(self) -> bytes:
+        return self.operations.crl
+
+    def published(self) -> list[PublishedKey]:
+        """What the bridge would publish in the database."""
+        return [
+            PublishedKey(k.key_id, k.public_use, public_key_der(k.public), k.certificate, k.not_before, k.not_after)
+            for k in self.operations.keyring.keys
+            if k.public_use is not None and k.public is not None
+        ]
+
+    def ticket(self, delivery: UUID, person: bytes | None = None, level: str = "substantial") -> bytes:
+        """A ticket as verify_identity gives it, for tests that are not about identification."""
+        person = person or person_sha256("Jeanne", "Martin", date(1980, 5, 17), "subject-1")
+        now = self._now()
+        ticket = tickets.Ticket(delivery, person, level, now, now + timedelta(seconds=tickets.TICKET_SECONDS))
+        return tickets.issue_ticket(self.operations.mac, ticket)
+
+    def respond(self, caller: Caller, op: str, items: list[bytes]) -> wire.Response:
+        """What the server and the service do, without sockets, threads and records."""
+        if self.away:
+            raise BridgeAway(f"{op}: away")
+        if not policy.may(caller, op):
+            return wire.Response(id=0, err=wire.DENIED)
+        moment = Moment(self._now(), self._legal_now())
+        results = [perform_item(self._table[op], msgspec.Raw(item), moment)[0] for item in items]
+        if self.lose_answers:
+            self.lose_answers -= 1
+            raise BridgeAway(f"{op}: the answer is lost")
+        return wire.Response(id=0, results=results)
+
+
+class _InMemoryClient(BridgeClient):
+    """The client with a function call for a socket."""
+
+    def __init__(self, fake: FakeBridge, caller: Caller) -> None:
+        super().__init__(NO_FILE)
+        self._fake = fake
+        self._caller = caller
+
+    async def exchange(self, op: str, items: list[bytes]) -> wire.Response:
+        await anyio.lowlevel.checkpoint()  # as the real one: others may run before the answer is there
+        response = self._fake.respond(self._caller, op, items)
+        await anyio.lowlevel.checkpoint()
+        return wire.decode(wire.encode(response), wire.Response)
+
+
+def _settings(identity: config.IdentitySettings | None) -> config.BridgeConfig:
+    return config.BridgeConfig(
+        mode="non_qualified",
+        embedded=True,
+        provider=config.Provider("Test Delivery", "FR", f"{POLICY}.1", f"{POLICY}.2"),
+        token=config.TokenSettings(NO_FILE, "fake", NO_FILE, None),
+        socket_dir=NO_FILE,
+        data_dir=NO_FILE,
+        public_dir=NO_FILE,
+        allowed_uids={},
+        identity=identity or config.IdentitySettings("http://127.0.0.1:8403", "qerds-portal", NO_FILE, "substantial"),
+        database=config.DatabaseSettings(NO_FILE, 1, "fake", NO_FILE),
+    )
+
+
+def _keyring(token: SoftwareToken, settings: config.BridgeConfig, valid_from: datetime) -> tuple[Keyring, bytes]:
+    def serial() -> int:
+        return int.from_bytes(token.random(16), "big") | 1
+
+    key = certificates.TokenSigningKey(token, "ca-1")
+    provider, mode = settings.provider, settings.mode
+    der = certificates.authority_certificate(key, provider, mode, serial(), valid_from)
+    authority = x509.load_der_x509_certificate(der)
+    issue = {"seal": certificates.seal_certificate, "tsu": certificates.unit_certificate}
+    keys = []
+    for label, use in LABELS[1:]:
+        public = None if use in ("kek", "mac") else token.public_key(label)
+        issued = None
+        if use in issue and public is not None:
+            issued = issue[use](authority, key, public, provider, mode, serial(), valid_from)
+        until = valid_from + timedelta(days=certificates.SEAL_DAYS)
+        keys.append(BridgeKey(label, use, public, issued, valid_from, until))
+    return Keyring(tuple(keys), authority, "ca-1"), certificates.revocation_list(authority, key, 1, valid_from)

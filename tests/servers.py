@@ -1,0 +1,98 @@
+"""Real servers for tests: one PostgreSQL per session, and databases and tokens copied from a template.
+
+Owns     making and dropping them; a test gets a copy of its own, so that nothing one test leaves can please another
+Not      here: the fixtures themselves (conftest.py)
+"""
+
+import secrets
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+
+from deploy.local import accounts, postgres
+from deploy.local.roles import prepare_roles
+from deploy.local.softhsm import SoftToken, prepare
+from pipeline.adapters.postgres.migrate import migrate
+from pipeline.config import Database
+
+SHARED_MEMORY = Path("/dev/shm")
+TEMPLATE = "qerds_template"
+PORT = 5432  # names the socket only
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresServer:
+    """The session's own server; `template` is a migrated, empty installation."""
+
+    cluster: postgres.Cluster
+    template: Database
+    process: "subprocess.Popen[bytes]"
+
+    def psql(self, sql: str, database: str = "postgres") -> str:
+        """As the superuser: for planting what no role of ours may write, and for looking at it."""
+        return postgres.psql(self.cluster, sql, database)
+
+    def clone(self) -> Database:
+        """A fresh migrated database (some 30 ms)."""
+        name = f"qerds_test_{secrets.token_hex(6)}"
+        self.psql(f"CREATE DATABASE {name} OWNER qerds_owner TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+        return replace(self.template, name=name)
+
+    def drop(self, database: Database) -> None:
+        """Ends whoever is still connected, and drops it."""
+        self.psql(f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)")
+
+
+def short_directory() -> Path:
+    """A directory whose path leaves room for socket names (107 bytes in all), in memory where there is any."""
+    parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir())
+    path = Path(tempfile.mkdtemp(prefix="qt-", dir=parent))
+    path.chmod(0o711)
+    return path
+
+
+def start_server(home: Path) -> PostgresServer:
+    """initdb, start, roles, template."""
+    account = accounts.database_account()
+    socket_dir = home / "s"
+    socket_dir.mkdir(mode=0o711)
+    accounts.give(account, socket_dir)
+    password = secrets.token_urlsafe(16)
+    binaries = postgres.reachable_binaries(postgres.find_binaries(), home, account)
+    cluster = postgres.Cluster(
+        binaries, home / "data", socket_dir, PORT, password, account, settings=postgres.FOR_TESTS
+    )
+    postgres.create(cluster, durable=False)
+    process = postgres.start(cluster, home / "postgres.log")
+    database = Database(socket_dir, PORT, TEMPLATE, home / "passwords")
+    prepare_roles(cluster, database)
+    anyio.run(lambda: migrate(database, check=False))
+    postgres.psql(cluster, "INSERT INTO qerds.installation (mode, embedded) VALUES ('non_qualified', true)", TEMPLATE)
+    return PostgresServer(cluster, database, process)
+
+
+class TokenTemplate:
+    """One initialised, empty SoftHSM token, copied for whoever asks."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._token = prepare(self._made("template"), self._made("template"))
+        self._copies = 0
+
+    def copy(self) -> SoftToken:
+        """A token of one's own; its configuration names its own folder."""
+        self._copies += 1
+        home = self._made(f"token-{self._copies}")
+        shutil.copytree(self._token.token_dir, home / "token")
+        shutil.copy2(self._token.pin_file, home / "token-pin")
+        (home / "token-made").touch()
+        return prepare(home, home)
+
+    def _made(self, name: str) -> Path:
+        path = self._home / name
+        path.mkdir(mode=0o700, exist_ok=True)
+        return path

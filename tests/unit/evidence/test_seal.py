@@ -1,0 +1,91 @@
+"""Seals and their time-stamps: what holds, and each way in which they do not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from pipeline.evidence import xades
+from pipeline.evidence.time_stamp import checked_time_stamp
+from pipeline.evidence.xades import SealInvalid
+from pipeline.formats.tst import TokenInvalid
+from pipeline.formats.xades import imprint_sha256, package_signed_info, signature_value_element
+from tests.fakes.pki import leaf, time_stamp
+from tests.unit.evidence.conftest import Letter
+
+
+def signature_of(letter: Letter) -> bytes:
+    return xades.take_apart(letter.documents[0]).seal.signature
+
+
+def test_a_document_is_its_canonical_bytes_with_the_seal_inside(letter: Letter) -> None:
+    """Assembling changes nothing that was signed, and taking apart gives back exactly the parts."""
+    canonical, document = letter.drafts[0].canonical, letter.documents[0]
+    seal = xades.take_apart(document).seal
+    end = b"</erds:Evidence>"
+    assert document.startswith(canonical[: -len(end)])
+    assert xades.assemble(canonical, seal.certificate_der, seal.signature, seal.token) == document
+    without = xades.assemble(canonical, seal.certificate_der, seal.signature, None)
+    assert xades.take_apart(without).seal.token is None
+
+
+def test_a_seal_over_other_bytes_or_by_another_key_does_not_hold(letter: Letter) -> None:
+    """The stage that seals never stores a seal that a verifier would refuse."""
+    canonical, der = letter.drafts[0].canonical, letter.provider.seal.der
+    good = signature_of(letter)
+    xades.verified_seal(canonical, der, good)
+    foreign = leaf(letter.provider.root)
+    attempts = [
+        (letter.drafts[1].canonical, der, good),
+        (canonical, foreign.der, good),
+        (canonical, foreign.der, foreign.sign_raw(xades.signed_parts(canonical, foreign.der).info)),
+        (canonical, der, bytes(64)),
+        (canonical, der, b"\xff" * 64),
+        (canonical, der, good[:-1]),
+        (canonical, b"no certificate", good),
+        (b"<a></a>", der, good),
+    ]
+    for attempt in attempts:
+        with pytest.raises(SealInvalid):
+            xades.verified_seal(*attempt)
+
+
+def test_a_time_stamp_covers_its_own_seal_and_no_other(letter: Letter) -> None:
+    """A token moved from one evidence to another proves nothing."""
+    unit, at = letter.provider.unit, letter.drafts[0].event_time
+    signature = signature_of(letter)
+    token = time_stamp(unit, imprint_sha256(signature), at + timedelta(seconds=2))
+    assert checked_time_stamp(token, signature, at).gen_time == at + timedelta(seconds=2)
+    with pytest.raises(TokenInvalid):
+        checked_time_stamp(token, bytes(64), at)
+    with pytest.raises(TokenInvalid):
+        checked_time_stamp(time_stamp(letter.provider.seal, imprint_sha256(signature), at), signature, at)
+    with pytest.raises(TokenInvalid):
+        checked_time_stamp(b"no token", signature, at)
+
+
+@pytest.mark.parametrize(
+    ("accuracy_seconds", "late_ms", "holds"),
+    [(1, 0, True), (1, -999, True), (1, -1000, False), (1, -5000, False), (0, 0, True), (0, -1, False)],
+)
+def test_a_token_is_not_older_than_its_event(letter: Letter, accuracy_seconds: int, late_ms: int, holds: bool) -> None:
+    """gen_time with its resolution must lie after EventTime, or the token proves another time."""
+    signature, at = signature_of(letter), letter.drafts[0].event_time
+    gen_time = at + timedelta(milliseconds=late_ms)
+    token = time_stamp(letter.provider.unit, imprint_sha256(signature), gen_time, accuracy_seconds=accuracy_seconds)
+    if holds:
+        checked_time_stamp(token, signature, at)
+        return
+    with pytest.raises(TokenInvalid):
+        checked_time_stamp(token, signature, at)
+
+
+def test_inputs_of_the_templates_are_checked() -> None:
+    """A wrong length, a name that would need escaping, or an empty package never reaches a signature."""
+    digest, properties = bytes(32), b"<p></p>"
+    for entries in ([], [("a b.xml", digest)], [("../a", digest)], [("a//b", digest)], [("a", b"short")]):
+        with pytest.raises(ValueError):
+            package_signed_info(entries, properties)
+    with pytest.raises(ValueError):
+        signature_value_element(bytes(63))
