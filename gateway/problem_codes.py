@@ -26,7 +26,9 @@ class ProblemKind:
     french: Words
 
 
-def _kind(status: int, english: tuple[str, str, str], french: tuple[str, str, str], *, retryable: bool = False) -> ProblemKind:
+def _kind(
+    status: int, english: tuple[str, str, str], french: tuple[str, str, str], *, retryable: bool = False
+) -> ProblemKind:
     return ProblemKind(status, retryable, Words(*english), Words(*french))
 
 
@@ -53,7 +55,11 @@ PROBLEMS: dict[str, ProblemKind] = {
     ),
     "client_unknown": _kind(
         401,
-        ("Unknown client", "The client is unknown or did not prove who it is.", "Check client_id and its secret or key."),
+        (
+            "Unknown client",
+            "The client is unknown or did not prove who it is.",
+            "Check client_id and its secret or key.",
+        ),
         ("Client inconnu", "Le client est inconnu ou non authentifié.", "Vérifiez client_id et son secret ou sa clé."),
     ),
     "scope_missing": _kind(

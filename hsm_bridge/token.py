@@ -193,9 +193,15 @@ class Token:
             os.environ["SOFTHSM2_CONF"] = str(settings.softhsm_conf)
         self._library = _translate(lambda: LockingLibrary(str(settings.module)), general_is_lost=True)
         self._anchor: Any = None
-        self._login()
-        for _ in range(WORKERS):
-            self._lanes.put(_Lane(self._open()))
+        opened = False
+        try:
+            self._login()
+            for _ in range(WORKERS):
+                self._lanes.put(_Lane(self._open()))
+            opened = True
+        finally:
+            if not opened:
+                self._library.finalize()
 
     def restart(self) -> None:
         """Waits for the workers, then finalize, initialize, login: the only cure once a token came back."""

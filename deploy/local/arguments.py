@@ -1,16 +1,19 @@
 """Arguments that several verbs have in common."""
 
 import argparse
+import os
 from pathlib import Path
 
 from deploy.local.layout import DEFAULT_STATE, Layout
 
 
+STATE_ENVIRONMENT = "QERDS_STATE"
+
+
 def add_state(parser: argparse.ArgumentParser) -> None:
     """--state DIR."""
-    parser.add_argument(
-        "--state", type=Path, default=DEFAULT_STATE, metavar="DIR", help="state directory (default .qerds/state)"
-    )
+    usual = Path(os.environ.get(STATE_ENVIRONMENT, DEFAULT_STATE))
+    parser.add_argument("--state", type=Path, default=usual, metavar="DIR", help="directory (default .qerds/state)")
 
 
 def layout_of(options: argparse.Namespace) -> Layout:

@@ -20,6 +20,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
+# What the library raises for DER that anybody may have made; most of these are not ValueErrors.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
 CERTIFICATE_BYTES_MAX = 8_192
 CRL_BYTES_MAX = 1_048_576
 
@@ -37,7 +47,7 @@ def load(der: bytes) -> x509.Certificate:
         certificate = x509.load_der_x509_certificate(der)
         certificate.extensions  # noqa: B018 - parsed lazily; a broken extension must be refused here
         certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+    except _UNREADABLE as error:
         raise CertificateRefused(f"not a certificate: {error}") from error
     if certificate.public_bytes(Encoding.DER) != der:
         raise CertificateRefused("certificate not in its one encoding")
@@ -90,7 +100,7 @@ def check_issued(der: bytes, anchors: Sequence[bytes], moment: datetime) -> byte
 def _issued(leaf_der: bytes, anchor_der: bytes) -> bool:
     try:
         load(leaf_der).verify_directly_issued_by(load(anchor_der))
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
+    except (InvalidSignature, *_UNREADABLE):
         return False  # another anchor may be the one
     return True
 
@@ -137,9 +147,14 @@ def _parse_crl(der: bytes) -> x509.CertificateRevocationList:
     if len(der) > CRL_BYTES_MAX:
         raise CertificateRefused("revocation list too large")
     try:
-        return x509.load_der_x509_crl(der)
-    except ValueError as error:
+        crl = x509.load_der_x509_crl(der)
+        crl.issuer  # noqa: B018 - parsed lazily, like the signature's algorithm and the entries
+        crl.signature_hash_algorithm  # noqa: B018
+        for entry in crl:
+            entry.extensions  # noqa: B018
+    except _UNREADABLE as error:
         raise CertificateRefused("not a revocation list") from error
+    return crl
 
 
 # RFC 3161 section 4: after a revocation for these reasons, tokens made before it stay valid; after any other, none is.

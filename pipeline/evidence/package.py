@@ -134,6 +134,8 @@ def _entries(snapshot: Snapshot) -> tuple[tuple[str, bytes], ...]:
         raise PackageRefused("too many certificates or revocation lists")
     if snapshot.snapshot < 1 or (snapshot.snapshot == 1) != (snapshot.previous_sha256 is None):
         raise PackageRefused("the first snapshot, and only the first, has no previous one")
+    if snapshot.previous_sha256 is not None and len(snapshot.previous_sha256) != 32:
+        raise PackageRefused("the digest of the previous snapshot is not SHA-256")
     evidences = [
         (evidence_name(sequence, _event(document)), document)
         for sequence, document in enumerate(snapshot.documents, start=1)
@@ -176,7 +178,7 @@ def _snapshot(entries: Sequence[tuple[str, bytes]]) -> Snapshot:
             authorities=tuple(content for name, content in entries if name.endswith(".cer")),
             revocation_lists=tuple(content for name, content in entries if name.endswith(".crl")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise PackageRefused("the description cannot be read") from error
 
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from pipeline.evidence.certificates import CertificateRefused, load
 from pipeline.formats.tst import TokenInvalid, parse_token, verify_token
 from pipeline.formats.xades import imprint_sha256
 
+ACCURACY_SECONDS_MAX = 1  # EN 319 421 clause 7.7.2; a vague token would prove any time
 RESOLUTION = timedelta(milliseconds=1)  # both times are milliseconds, rounded down
 
 
@@ -31,9 +33,15 @@ def checked_time_stamp(token: bytes, signature: bytes, event_time: datetime) -> 
     certificate_der = parse_token(token).certificate
     if certificate_der is None:
         raise TokenInvalid("the token carries no certificate, so nobody can check it offline")
+    try:
+        load(certificate_der)
+    except CertificateRefused as error:
+        raise TokenInvalid(str(error)) from error
     # Pinned to the certificate inside: this proves integrity only; trust is `certificates.check_issued`.
     stamp = verify_token(token, imprint_sha256(signature), certificate=certificate_der).stamp
+    if not 0 <= (stamp.accuracy_seconds or 0) <= ACCURACY_SECONDS_MAX:
+        raise TokenInvalid("the token's accuracy is worse than a second")
     accuracy = timedelta(seconds=stamp.accuracy_seconds or 0)
-    if stamp.gen_time + max(accuracy, RESOLUTION) <= event_time:
+    if event_time - stamp.gen_time >= max(accuracy, RESOLUTION):
         raise TokenInvalid("the token is older than the event it should prove")
     return TimeStamp(stamp.gen_time, accuracy, stamp.policy, certificate_der)

@@ -64,6 +64,7 @@ _TOP_LEVEL = (
     "erds:Extensions",
 )
 _OPTIONAL = frozenset({"erds:EventReasons", "erds:Extensions"})
+_YEAR_MIN, _YEAR_MAX = 2000, 2999  # adding days or converting zones cannot overflow
 _MILLISECONDS = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", re.ASCII)
 
 
@@ -117,9 +118,12 @@ def time_of(text: str) -> datetime:
     if not _MILLISECONDS.fullmatch(text):
         raise XmlRefused(f"time not in milliseconds and UTC: {text[:40]!r}")
     try:
-        return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
     except ValueError as error:
         raise XmlRefused(f"no such time: {text!r}") from error
+    if not _YEAR_MIN <= moment.year <= _YEAR_MAX:
+        raise XmlRefused(f"time out of range: {text!r}")
+    return moment
 
 
 def uuid_of(text: str) -> UUID:

@@ -24,7 +24,7 @@ from pipeline.delivery.routes import BULK, DRAFT, EXPIRE, PREPARE, SEND, Emissio
 from pipeline.delivery.states import DEPOSITED
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Reason
-from pipeline.evidence.draft import draft
+from pipeline.evidence.draft import draft, one_line
 from pipeline.ports import (
     Announcement,
     Facts,
@@ -39,6 +39,7 @@ from pipeline.ports import (
 )
 
 MAILS_AT_ONCE = 8  # connections one process opens to the relay
+RELAY_ANSWER_LENGTH_MAX = 200  # characters of what a relay says that go into an evidence
 PERFORM_SECONDS = 120.0  # a hundred mails to a relay that answers each just before its deadline
 
 
@@ -202,7 +203,7 @@ async def _open_window(tx: Tx, locked: Locked, notice: StoredNotice, answer: Rel
         ("channel", "smtp"),
         ("recipient_email", notice.recipient_email),
         ("message_id", notice.message_id),
-        ("relay_answer", f"{answer.code} {answer.text}"[:200]),
+        ("relay_answer", one_line(f"{answer.code} {answer.text}", RELAY_ANSWER_LENGTH_MAX)),
         ("tls", answer.tls or "none"),
         ("notice_text_version", TEXT_VERSION),
         ("notice_text_sha256", notice.text_sha256.hex()),
@@ -222,7 +223,7 @@ async def _open_window(tx: Tx, locked: Locked, notice: StoredNotice, answer: Rel
 
 async def _fail(tx: Tx, locked: Locked, notice: StoredNotice, answer: MailRefused) -> list[Emission]:
     reason = Reason("notice_refused", "The recipient's mail system refused the notice for good.")
-    details = (("recipient_email", notice.recipient_email), ("relay_answer", f"{answer.code} {answer.text}"[:200]))
+    details = (("recipient_email", notice.recipient_email), ("relay_answer", one_line(f"{answer.code} {answer.text}", RELAY_ANSWER_LENGTH_MAX)))
     drafted = draft(locked.head, "C.2", notice.dossier, ordinal=notice.ordinal, reason=reason, details=details)
     result = NoticeResult(notice.delivery, notice.ordinal, "refused", answer.code, answer.text[:500], locked.legal_time)
     await tx.add([result, drafted])

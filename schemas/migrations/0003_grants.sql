@@ -77,12 +77,15 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON qerds.portal_session TO qerds_gateway;
 GRANT SELECT (delivery, ordinal, notice_date, last_day, language, claim_sha256, prepared_at) ON qerds.notice TO qerds_gateway;
 GRANT SELECT ON qerds.notice_result TO qerds_gateway, qerds_archive, qerds_operate;
 
-GRANT INSERT ON qerds.content_wrap TO qerds_encrypt;
+-- ON CONFLICT asks for SELECT on the columns it arbitrates by.
+GRANT INSERT, SELECT (delivery) ON qerds.content_wrap TO qerds_encrypt;
+GRANT SELECT (object) ON qerds.object_mark TO qerds_gateway;
 GRANT SELECT, INSERT ON qerds.notice, qerds.notice_result, qerds.acceptance_window TO qerds_notify;
 GRANT SELECT (delivery, ordinal, notice_date, last_day, language, message_id, text_sha256, prepared_at) ON qerds.notice TO qerds_operate;
 GRANT INSERT ON qerds.evidence_seal TO qerds_seal;
 GRANT INSERT ON qerds.evidence_token TO qerds_timestamp;
 GRANT UPDATE (state, stamped_through) ON qerds.delivery TO qerds_timestamp;          -- here and nowhere else
+GRANT SELECT ON qerds.transition TO qerds_timestamp;                                 -- what the guard of it compares with
 GRANT SELECT, INSERT ON qerds.snapshot TO qerds_archive;
 GRANT SELECT, DELETE ON qerds.object_mark TO qerds_archive;
 GRANT INSERT ON qerds.published_key, qerds.published_document TO qerds_bridge;

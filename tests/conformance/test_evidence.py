@@ -26,9 +26,10 @@ from tests.fakes.pki import Provider, revocation_list
 
 ROOT = Path(__file__).parents[2]
 STANDARDS = Path(os.environ.get("QERDS_STANDARDS", ROOT.parent / "shared" / "standards")) / "etsi-319-522-3"
-BOTH_SCHEMAS = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
+ALL_SCHEMAS = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
 <xs:import namespace="http://uri.etsi.org/19522/v1#" schemaLocation="1952203xmlSchema.xsd"/>
 <xs:import namespace="http://uri.etsi.org/01903/v1.3.2#" schemaLocation="XAdES01903v132-201601.xsd"/>
+<xs:import namespace="http://uri.etsi.org/02918/v1.2.1#" schemaLocation="en_31916201v010101.xsd"/>
 </xs:schema>"""
 SOME_TIME = "2026-06-01 00:00:00"  # inside the validity of the test certificates
 SOME_EPOCH_SECONDS = "1780272000"
@@ -38,7 +39,7 @@ SOME_EPOCH_SECONDS = "1780272000"
 def schema() -> etree.XMLSchema:
     assert STANDARDS.is_dir(), f"no schemas at {STANDARDS}; set QERDS_STANDARDS"
     parser = etree.XMLParser(no_network=True)
-    source = etree.fromstring(BOTH_SCHEMAS, parser, base_url=str(STANDARDS / "both.xsd"))
+    source = etree.fromstring(ALL_SCHEMAS, parser, base_url=str(STANDARDS / "all.xsd"))
     return etree.XMLSchema(source)
 
 
@@ -137,8 +138,10 @@ def test_openssl_accepts_each_token(provider: Provider, documents: list[bytes], 
         assert openssl_ts(tmp_path, seal.token, bytes(32)).returncode != 0
 
 
-def test_the_package_seal_before_xmlsec1_and_openssl(provider: Provider, tmp_path: Path) -> None:
-    """Unpacked by an ordinary zip reader, the seal covers each file where it lies, and the token covers the seal."""
+def test_the_package_seal_before_schema_xmlsec1_and_openssl(
+    provider: Provider, schema: etree.XMLSchema, tmp_path: Path
+) -> None:
+    """Unpacked by a plain zip reader: valid by EN 319 162-1, each file covered by the seal, the seal by the token."""
     _, documents = letters.life(provider)
     snapshot = letters.snapshot(provider, documents, revocation_list(provider.root, []))
     second = replace(snapshot, snapshot=2, previous_sha256=hashlib.sha256(b"first").digest())
@@ -146,6 +149,7 @@ def test_the_package_seal_before_xmlsec1_and_openssl(provider: Provider, tmp_pat
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         archive.extractall(tmp_path)
         files = len(archive.namelist())
+    assert schema.validate(etree.parse(tmp_path / "META-INF" / "signatures.xml")), schema.error_log
     (tmp_path / "ca.pem").write_bytes(provider.root.pem)
     accepted = xmlsec(tmp_path, "META-INF/signatures.xml")
     assert accepted.returncode == 0, accepted.stderr

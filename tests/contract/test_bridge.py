@@ -305,20 +305,20 @@ async def test_a_ticket_is_for_one_delivery_and_two_acts(case: BridgeCase) -> No
     assert [codes(elsewhere), codes(handover)] == ["ticket_invalid", "item_invalid"]
 
 
-ATTACKS: dict[str, tuple[Callable[[ProviderTokens], dict[str, str]], str]] = {
-    "unsigned": (lambda t: {"id_token": t.unsigned(t.id_values())}, "algorithm_refused"),
-    "unsigned, encrypted": (lambda t: {"id_token": t.encrypted(t.unsigned(t.id_values()))}, "algorithm_refused"),
+ATTACKS: dict[str, tuple[Callable[[ProviderTokens], tuple[str, str]], str]] = {
+    "unsigned": (lambda t: (t.unsigned(t.id_values()), t.userinfo()), "algorithm_refused"),
+    "unsigned, encrypted": (lambda t: (t.encrypted(t.unsigned(t.id_values())), t.userinfo()), "algorithm_refused"),
     "foreign key of the same name": (
-        lambda t: {"id_token": t.signed(t.id_values(), provider_key())},
+        lambda t: (t.signed(t.id_values(), provider_key()), t.userinfo()),
         "signature_invalid",
     ),
-    "key of another name": (lambda t: {"id_token": t.signed(t.id_values(), provider_key(), "other")}, "key_unknown"),
-    "foreign userinfo": (lambda t: {"userinfo": t.signed(t.userinfo_values(), provider_key())}, "signature_invalid"),
-    "userinfo missing": (lambda t: {"userinfo": ""}, "userinfo_missing"),
-    "cut": (lambda t: {"id_token": t.id_token()[:-4]}, "token_malformed"),
-    "no token at all": (lambda t: {"id_token": "hello"}, "token_malformed"),
-    "altered ciphertext": (lambda t: {"id_token": altered(t.id_token())}, "decryption_failed"),
-    "too large": (lambda t: {"id_token": "a" * 40_000}, "token_too_large"),
+    "key of another name": (lambda t: (t.signed(t.id_values(), provider_key(), "other"), t.userinfo()), "key_unknown"),
+    "foreign userinfo": (lambda t: (t.id_token(), t.signed(t.userinfo_values(), provider_key())), "signature_invalid"),
+    "userinfo missing": (lambda t: (t.id_token(), ""), "userinfo_missing"),
+    "cut": (lambda t: (t.id_token()[:-4], t.userinfo()), "token_malformed"),
+    "no token at all": (lambda t: ("hello", t.userinfo()), "token_malformed"),
+    "altered ciphertext": (lambda t: (altered(t.id_token()), t.userinfo()), "decryption_failed"),
+    "too large": (lambda t: ("a" * 40_000, t.userinfo()), "token_too_large"),
 }
 BENT_CLAIMS: dict[str, tuple[dict[str, object], str]] = {
     "expired": ({"exp": 1_700_000_000}, "token_expired"),
@@ -341,7 +341,8 @@ async def test_a_hostile_login_is_refused_with_its_reason(case: BridgeCase) -> N
     items, wanted = [], []
     for attack, code in ATTACKS.values():
         tokens = await case.login()
-        items.append(replace(proof(tokens, context, wrap), **attack(tokens)))
+        id_token, userinfo = attack(tokens)
+        items.append(replace(proof(tokens, context, wrap), id_token=id_token, userinfo=userinfo))
         wanted.append(code)
     for claims, code in BENT_CLAIMS.values():
         items.append(proof(await case.login(id_claims=claims), context, wrap))

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NoReturn
 
 from pipeline.evidence.certificates import CertificateRefused, load_anchors
 from pipeline.evidence.container import CONTAINER_BYTES_MAX
@@ -126,5 +127,10 @@ def _write_report(path: Path, reports: list[tuple[str, Report]], language: str) 
         raise UsageError(f"{path}: {error.strerror}") from error
 
 
-if __name__ == "__main__":
+def program() -> NoReturn:
+    """The entry of a zipped verifier: zipapp drops what its entry returns, and with it the exit code."""
     sys.exit(main())
+
+
+if __name__ == "__main__":
+    program()

@@ -102,8 +102,8 @@ def _deposit(evidence: ReadEvidence, first: ReadEvidence, stamp: TimeStamp) -> N
     if named != (first.content.evidence, first.canonical_sha256, seal_sha256):
         raise CheckFailed("it names another deposit", evidence.subject)
     earliest = min(first.content.event_time, stamp.gen_time)
-    latest = max(first.content.event_time, stamp.gen_time) + stamp.accuracy
-    if not earliest <= deposit.deposited_at <= latest:
+    latest = max(first.content.event_time, stamp.gen_time)
+    if deposit.deposited_at < earliest or deposit.deposited_at - latest > stamp.accuracy:
         raise CheckFailed("it gives another time of deposit", evidence.subject)
 
 

@@ -99,7 +99,7 @@ def time_stamp(parts: SealParts, event_time: datetime, at: datetime | None, subj
         stamp = checked_time_stamp(parts.token, parts.signature, event_time)
     except TokenInvalid as error:
         raise CheckFailed(str(error), subject) from error
-    if at is not None and stamp.gen_time > at + max(stamp.accuracy, RESOLUTION):
+    if at is not None and stamp.gen_time - at > max(stamp.accuracy, RESOLUTION):
         raise CheckFailed("the time-stamp is later than the time given for the verification", subject)
     return stamp
 

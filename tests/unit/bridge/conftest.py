@@ -1,4 +1,4 @@
-"""A real bridge over SoftHSM and PostgreSQL for the tests of this folder: one per module, as starting costs a second."""
+"""A real bridge over SoftHSM and PostgreSQL for the tests of this folder; one per module: starting costs a second."""
 
 import shutil
 from collections.abc import Callable, Iterator

@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import pytest
+from hypothesis import settings
 
 from pipeline.evidence.facts import EvidenceDraft
 from tests.fakes import letters
 from tests.fakes.pki import Provider, revocation_list
+
+settings.register_profile("unhurried", deadline=None)  # a loaded machine is no failure
+settings.load_profile("unhurried")
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,8 @@ def unnoticed(data: bytes, positions: Iterable[int], anchors: tuple[bytes, ...],
 
 def structure(package: bytes) -> list[int]:
     """Positions of everything that is zip and not content: local headers, names, directory, end."""
-    positions, offset = [], 0
+    positions: list[int] = []
+    offset = 0
     for name, content in unpack(package):
         header_bytes = 30 + len(name)
         positions += range(offset, offset + header_bytes)

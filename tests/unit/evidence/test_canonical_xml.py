@@ -19,7 +19,7 @@ from pipeline.formats.canonical_xml import (
 )
 
 XML_TEXT = st.text(
-    st.characters(exclude_categories=("Cs",), exclude_characters="￾￿").filter(lambda c: c >= " " or c in "\t\n\r")
+    st.characters(codec="utf-8").filter(lambda c: (c >= " " or c in "\t\n\r") and c not in "\ufffe\uffff")
 )
 
 

@@ -119,18 +119,16 @@ def test_it_runs_alone_as_one_file(files: Path, tmp_path: Path) -> None:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(file.read_bytes())
     (source / "pipeline" / "__init__.py").touch()
-    (source / "__main__.py").write_text(
-        "import sys\nfrom pipeline.evidence.verification.__main__ import main\nsys.exit(main())\n"
-    )
     program = tmp_path / "qerds-verify.pyz"
-    zipapp.create_archive(source, program)
-    ran = subprocess.run(
-        [sys.executable, str(program), str(files / "letter.asice"), "--trust", str(files / "ca.pem")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=15,
-        check=False,
-    )
-    assert (ran.returncode, ran.stderr) == (0, "")
-    assert "VALID" in ran.stdout
+    zipapp.create_archive(source, program, main="pipeline.evidence.verification.__main__:program")
+    for name, code, verdict in (("letter.asice", 0, "VALID ("), ("damaged.asice", 1, "INVALID: ")):
+        ran = subprocess.run(
+            [sys.executable, str(program), str(files / name), "--trust", str(files / "ca.pem")],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=15,
+            check=False,
+        )
+        assert (ran.returncode, ran.stderr) == (code, "")
+        assert ran.stdout.splitlines()[-1].startswith(verdict)

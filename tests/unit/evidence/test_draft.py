@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 
@@ -95,7 +96,7 @@ def test_a_negative_event_says_why(letter: Letter, event: str) -> None:
 def test_what_the_rules_forbid_is_not_drafted(letter: Letter) -> None:
     """A second of the same kind, a foreign dossier, a wrong place, an unknown event or mode, a naive time."""
     known = letters.dossier(letter.provider)
-    refused = [
+    refused: list[Callable[[], object]] = [
         lambda: draft(replace(HEAD, drafted=frozenset({"A.1"})), "A.1", known),
         lambda: draft(HEAD, "A.1", replace(known, delivery=letter.drafts[0].evidence)),
         lambda: draft(HEAD, "C.1", deposited(letter)),

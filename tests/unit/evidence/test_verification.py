@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from cryptography import x509
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.evidence import draft as drafting
 from pipeline.evidence import xades
 from pipeline.evidence.container import pack, unpack
-from pipeline.evidence.package import finish, package_signed_info, package_to_sign
+from pipeline.evidence.package import SIGNATURES, finish, package_signed_info, package_to_sign
 from pipeline.evidence.verification import Verdict, content_digests, verify
 from pipeline.formats.xades import imprint_sha256
 from tests.fakes import letters
@@ -371,3 +376,55 @@ def test_the_report_names_the_file_and_what_is_in_it(letter: Letter) -> None:
     assert report.facts is not None
     assert [event.code for event in report.facts.events] == ["A.1", "C.1", "C.3", "D.1", "E.1"]
     assert [step.number for step in report.steps] == list(range(1, 13))
+
+
+def with_entry(letter: Letter, name: str, content: bytes) -> bytes:
+    return repacked(letter, lambda entries: [(n, content if n == name else c) for n, c in entries])
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["number", "delivery", "mode", "snapshot", "previous_sha256"]), JSON))
+def test_whatever_the_description_says_the_answer_is_a_report(letter: Letter, changes: dict[str, object]) -> None:
+    """No description, however odd, makes the verifier raise."""
+    described = json.loads(dict(unpack(letter.package))["package.json"])
+    forged = json.dumps({**described, **changes}).encode()
+    verdict = verify(with_entry(letter, "package.json", forged), letter.anchors).verdict
+    assert verdict in (Verdict.INVALID, Verdict.NOT_A_PROOF)
+
+
+@given(st.sampled_from(["X509Certificate", "EncapsulatedTimeStamp", "SignatureValue"]), st.binary(max_size=80))
+def test_whatever_a_seal_carries_the_answer_is_a_report(letter: Letter, name: str, value: bytes) -> None:
+    """No certificate, token or signature, however broken, makes the verifier raise."""
+    pattern = rf"(<(?:ds|xades):{name}[^>]*>)[^<]*".encode()
+    forged = re.sub(pattern, lambda m: m.group(1) + base64.b64encode(value), letter.documents[0])
+    assert verify(forged, letter.anchors).verdict is Verdict.INVALID
+    seal_file = dict(unpack(letter.package))[SIGNATURES]
+    forged = re.sub(pattern, lambda m: m.group(1) + base64.b64encode(value), seal_file)
+    assert verify(with_entry(letter, SIGNATURES, forged), letter.anchors).verdict is Verdict.INVALID
+
+
+def test_odd_certificates_and_vague_tokens_are_refused(letter: Letter) -> None:
+    """Certificates that the library cannot read to the end, and tokens too vague to prove a time, are refusals."""
+    signature = xades.take_apart(letter.documents[0]).seal.signature
+    canonical, der = letter.drafts[0].canonical, letter.provider.seal.der
+    wrong_version = letter.provider.unit.der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07", 1)
+    assert wrong_version != letter.provider.unit.der
+    for token in (
+        time_stamp(
+            letter.provider.unit, imprint_sha256(signature), letters.SUBMITTED + SECOND, certificate=wrong_version
+        ),
+        time_stamp(letter.provider.unit, imprint_sha256(signature), letters.SUBMITTED, accuracy_seconds=10**12),
+    ):
+        assert verify(xades.assemble(canonical, der, signature, token), letter.anchors).failed_check == "times"
+    crl = revocation_list(letter.provider.root, [])
+    for position in range(0, len(crl), 3):
+        broken = bytearray(crl)
+        broken[position] ^= 0xFF
+        report = verify(letter.documents[0], letter.anchors, revocation_lists=[bytes(broken)])
+        assert report.failed_check == "revocation" or report.steps[-1].outcome.value == "not_checked"

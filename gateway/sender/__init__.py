@@ -1,0 +1,1 @@
+"""The sender's face: OAuth2, uploads, deliveries, consents, proofs, verification, documentation."""

@@ -1,0 +1,118 @@
+"""What a sender is shown: rows as the JSON of the API.
+
+Owns     the shape of a delivery, its evidence list, consents and the account; times in RFC 3339 UTC with milliseconds
+Rules    nothing beyond the stamped prefix: what a court could not see, a sender does not see either. The claim link and the
+         recipient's identity data are never here
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from gateway.edge import MODE_NAMES
+from gateway.sender.store import Account, Consent, Delivery, EventSeen, SnapshotSeen, Upload
+from pipeline.config import Config
+from pipeline.evidence.dossier import Reason
+
+DECIDING = ("C.3", "C.4")
+
+
+def json_bytes(value: object) -> bytes:
+    """UTF-8 JSON."""
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def time_text(moment: datetime) -> str:
+    """RFC 3339, UTC, milliseconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+def delivery(config: Config, d: Delivery, reason: Reason | None = None) -> dict[str, object]:
+    """DELIVERY out of the interface, without fields that do not apply yet."""
+    times = {event.event: event.event_time for event in d.events}
+    decided = next((times[event] for event in DECIDING if event in times), None)
+    optional: dict[str, object] = {
+        "client_ref": d.client_ref,
+        "deposited_at": _time(times.get("A.1")),
+        "notified_at": _time(times.get("C.1")),
+        "last_day": None if "C.1" not in times or d.last_day is None else d.last_day.isoformat(),
+        "expires_at": None if "C.1" not in times else _time(d.expires_at),
+        "decided_at": _time(decided),
+        "received_at": _time(times.get("E.1")),
+        "reason": None if reason is None else {"code": reason.code, "text": reason.text},
+    }
+    return {
+        "id": str(d.id),
+        "number": d.number,
+        "state": d.state,
+        "mode": MODE_NAMES[config.mode],
+        "submitted_at": time_text(d.submitted_at),
+        **{name: value for name, value in optional.items() if value is not None},
+        "snapshots": [snapshot(s, d) for s in d.snapshots],
+    }
+
+
+def snapshot(s: SnapshotSeen, d: Delivery) -> dict[str, object]:
+    """One package, and the events whose proofs it holds."""
+    events = [event.event for event in d.events if event.sequence <= s.sequence_through]
+    return {"n": s.snapshot, "sha256": s.sha256.hex(), "bytes": s.package_bytes, "events": events}
+
+
+def evidence(event: EventSeen, config: Config) -> dict[str, object]:
+    """One stamped proof."""
+    return {
+        "id": str(event.evidence),
+        "event": event.event,
+        "event_time": time_text(event.event_time),
+        "stamped_at": time_text(event.stamped_at),
+        "policy": config.provider.policy_oid,
+        "sha256": event.sha256.hex(),
+    }
+
+
+def upload(u: Upload) -> dict[str, object]:
+    """A file that is stored, encrypted, and not readable back."""
+    return {
+        "id": str(u.id),
+        "file_name": u.file_name,
+        "content_type": u.content_type,
+        "bytes": u.content_bytes,
+        "sha256": u.sha256.hex(),
+        "sha3_256": u.sha3_256.hex(),
+        "expires_at": time_text(u.expires_at),
+    }
+
+
+def consent(c: Consent) -> dict[str, object]:
+    """A consent as it was recorded."""
+    return {
+        "ref": c.ref,
+        "email": c.email,
+        "given_names": c.given_names,
+        "birth_name": c.birth_name,
+        "obtained_at": time_text(c.obtained_at),
+        "method": c.method,
+        "text_sha256": c.text_sha256.hex(),
+        "state": "given" if c.withdrawn_at is None else "withdrawn",
+        **({} if c.withdrawn_at is None else {"withdrawn_at": time_text(c.withdrawn_at)}),
+    }
+
+
+def account(config: Config, a: Account, limits: Mapping[str, int]) -> dict[str, object]:
+    """GET /v1/me."""
+    return {
+        "sender": {"id": str(a.sender), "name": a.name, "email": a.email},
+        "identity": {
+            "level": a.identity_level,
+            "method": a.identity_method,
+            "identified_at": time_text(a.identified_at),
+        },
+        "mode": MODE_NAMES[config.mode],
+        "config_version": config.config_version,
+        "limits": dict(limits),
+        "sandbox": config.embedded,
+    }
+
+
+def _time(moment: datetime | None) -> str | None:
+    return None if moment is None else time_text(moment)

@@ -1,0 +1,206 @@
+"""Strict reading of JSON bodies: every mistake at once, each with its pointer.
+
+Owns     bytes to JSON (UTF-8, one object, no repeated names, no NaN), and a reader of objects that knows its fields
+Rules    a field that nobody reads is unknown and refused, so that a misspelt option is never silently ignored; text is
+         NFC without control characters, so that what is sealed later can be written in an evidence as it is
+Not      here: which fields there are
+"""
+
+import json
+import re
+import unicodedata
+from base64 import b64decode
+from binascii import Error as Base64Invalid
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import TypeVar
+from uuid import UUID
+
+from gateway.problems import Mistake, Problem
+
+# C0, C1, line and paragraph separators, and the controls of writing direction, which can make a text read as another
+# (Unicode TR 36, 2.9). Surrogates and non-characters cannot be written in XML.
+REFUSED_IN_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+FILE_NAME_REFUSED = re.compile(r"[/\\]|^\.{1,2}$")
+
+T = TypeVar("T")
+
+
+def read_json(body: bytes) -> Mapping[str, object]:
+    """The object; raises Problem invalid_encoding or malformed_json."""
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise Problem("invalid_encoding", f"byte {error.start} of the body is not UTF-8") from error
+    try:
+        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
+    except (ValueError, RecursionError) as error:
+        detail = f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        raise Problem("malformed_json", detail[:200]) from error
+    if not isinstance(value, dict):
+        raise Problem("malformed_json", "the body must be one JSON object")
+    return value
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has the same name twice")  # RFC 8259, 4: readers disagree on which one counts
+    return found
+
+
+def _constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+class Fields:
+    """One JSON object under a pointer. Mistakes go to the shared list; a method answers None where it found one."""
+
+    def __init__(self, table: Mapping[str, object], mistakes: list[Mistake], at: str = "") -> None:
+        self._table = table
+        self.mistakes = mistakes
+        self._at = at
+        self._known: set[str] = set()
+
+    def pointer(self, name: str) -> str:
+        """RFC 6901."""
+        return f"{self._at}/{name.replace('~', '~0').replace('/', '~1')}"
+
+    def mistake(self, name: str, detail: str, code: str = "field_invalid") -> None:
+        """Notes that this field is wrong."""
+        self.mistakes.append(Mistake(code, self.pointer(name), detail))
+
+    def value(self, name: str, kind: type[T], what: str, required: bool = True) -> T | None:
+        """The field, if it is of this type; null counts as absent."""
+        self._known.add(name)
+        found = self._table.get(name)
+        if found is None:
+            if required:
+                self.mistake(name, f"is required: {what}")
+            return None
+        if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
+            self.mistake(name, f"must be {what}")
+            return None
+        return found
+
+    def text(self, name: str, characters_max: int, required: bool = True, what: str = "a text") -> str | None:
+        """Text of 1 to characters_max characters, NFC, that can stand in an evidence."""
+        found = self.value(name, str, what, required)
+        if found is None:
+            return None
+        wrong = text_mistake(found := unicodedata.normalize("NFC", found), characters_max)
+        if wrong:
+            self.mistake(name, wrong)
+            return None
+        return found
+
+    def matching(self, name: str, pattern: re.Pattern[str], what: str, required: bool = True) -> str | None:
+        """Text of a fixed form."""
+        found = self.value(name, str, what, required)
+        if found is not None and not pattern.fullmatch(found):
+            self.mistake(name, f"must be {what}")
+            return None
+        return found
+
+    def choice(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str | None:
+        """One of a few words."""
+        found = self.value(name, str, f"one of {', '.join(allowed)}", required=default is None)
+        if found is None:
+            return default
+        if found not in allowed:
+            self.mistake(name, f"must be one of {', '.join(allowed)}")
+            return None
+        return found
+
+    def parsed(self, name: str, parse: Callable[[str], T], what: str, required: bool = True) -> T | None:
+        """Text that `parse` understands; it raises ValueError for what it does not."""
+        found = self.value(name, str, what, required)
+        if found is None:
+            return None
+        try:
+            return parse(found)
+        except ValueError:
+            self.mistake(name, f"must be {what}")
+            return None
+
+    def fields(self, name: str, required: bool = True) -> "Fields | None":
+        """A nested object."""
+        found = self.value(name, dict, "an object", required)
+        return None if found is None else Fields(found, self.mistakes, self.pointer(name))
+
+    def items(self, name: str, count_min: int, count_max: int) -> "list[Fields]":
+        """A list of objects."""
+        found = self.value(name, list, f"a list of {count_min} to {count_max} objects")
+        if found is None:
+            return []
+        if not count_min <= len(found) <= count_max:
+            self.mistake(name, f"must have {count_min} to {count_max} entries")
+        items = []
+        for index, item in enumerate(found[:count_max]):
+            if isinstance(item, dict):
+                items.append(Fields(item, self.mistakes, f"{self.pointer(name)}/{index}"))
+            else:
+                self.mistakes.append(Mistake("field_invalid", f"{self.pointer(name)}/{index}", "must be an object"))
+        return items
+
+    def names(self) -> list[str]:
+        """The names of all fields, for an object with free names; marks them known."""
+        self._known |= set(self._table)
+        return list(self._table)
+
+    def end(self) -> None:
+        """Notes every field that nobody asked for."""
+        for name in self._table:
+            if name not in self._known:
+                self.mistake(name[:100], f"is unknown here; known: {', '.join(sorted(self._known))}", "field_unknown")
+
+
+def text_mistake(text: str, characters_max: int) -> str | None:
+    """What is wrong with a text, if anything is."""
+    if not 1 <= len(text) <= characters_max:
+        return f"must have 1 to {characters_max} characters"
+    if REFUSED_IN_TEXT.search(text):
+        return "must have no control characters"
+    if text != text.strip():
+        return "must not begin or end with a space"
+    return None
+
+
+def file_name_mistake(name: str) -> str | None:
+    """What is wrong with a file name; accents are welcome, folders are not."""
+    return text_mistake(name, 255) or ("must be a name without folders" if FILE_NAME_REFUSED.search(name) else None)
+
+
+def digest(text: str) -> bytes:
+    """A SHA-256 digest in hexadecimal or base64."""
+    if len(text) == 64:
+        return bytes.fromhex(text)
+    try:
+        found = b64decode(text, validate=True)
+    except Base64Invalid as error:
+        raise ValueError("not base64") from error
+    if len(found) != 32:
+        raise ValueError("not 32 bytes")
+    return found
+
+
+def identifier(text: str) -> UUID:
+    """A UUID in its usual spelling."""
+    if len(text) != 36:
+        raise ValueError("not a UUID")
+    return UUID(text)
+
+
+def instant(text: str) -> datetime:
+    """RFC 3339, with a zone."""
+    if not RFC3339.fullmatch(text):
+        raise ValueError("not RFC 3339")
+    return datetime.fromisoformat(text)
+
+
+def day(text: str) -> str:
+    """A calendar date as it was written."""
+    if not re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
+        raise ValueError("not a date")
+    return date.fromisoformat(text).isoformat()

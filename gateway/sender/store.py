@@ -1,0 +1,323 @@
+"""What the sender API asks of the database, and the rows that come back.
+
+Owns     the port and its row types; pipeline/adapters/postgres/sender_store.py is the implementation
+Rules    every question about something of a sender names the sender: another one's is not there
+         every method raises Transient when the database is away; then nothing was stored, or the answer was lost
+Not      here: what is valid (submission.py), what a sender is shown (presentation.py)
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Protocol
+from uuid import UUID
+
+from pipeline.ports import StampedEvidence
+
+TOKEN_SECONDS = 600  # interfaces.md: an access token lives ten minutes
+UPLOAD_DAYS = 7  # an unused upload
+IDEMPOTENCY_HOURS = 72  # an Idempotency-Key answers again
+
+
+# ------------------------------------------------------------------ who is asking
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A registered client; secret_sha256 in embedded installations only, public_jwk for private_key_jwt."""
+
+    client_id: str
+    sender: UUID
+    secret_sha256: bytes | None
+    public_jwk: Mapping[str, object] | None
+    scopes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """What an access token stands for."""
+
+    client_id: str
+    sender: UUID
+    scopes: frozenset[str]
+    expired: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A sender, as it was identified."""
+
+    sender: UUID
+    name: str
+    email: str
+    identity_level: str
+    identity_method: str
+    identified_at: datetime
+
+
+# ------------------------------------------------------------------ consents and uploads
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """A consumer's consent to registered mail in electronic form, as the sender recorded it."""
+
+    sender: UUID
+    ref: str
+    email: str
+    given_names: str
+    birth_name: str
+    obtained_at: datetime
+    method: str
+    text_sha256: bytes
+    withdrawn_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSegment:
+    """One object in the store, and its key sealed to the intake key. plain_bytes: of the content."""
+
+    segment: int
+    object: str
+    content_format: str
+    plain_bytes: int
+    intake_key_id: str
+    sealed_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file, encrypted on its way in."""
+
+    id: UUID
+    sender: UUID
+    file_name: str
+    content_type: str
+    content_bytes: int
+    sha256: bytes
+    sha3_256: bytes
+    expires_at: datetime
+    expired: bool = False
+
+
+# ------------------------------------------------------------------ deliveries
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document of a submission, as the sender declared it."""
+
+    part: int
+    upload: UUID
+    file_name: str
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Whom a letter is for."""
+
+    kind: str
+    email: str
+    given_names: str
+    birth_name: str
+    usage_name: str | None
+    birth_date: str | None
+    organisation_name: str | None
+    organisation_siren: str | None
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A valid request for a delivery; request_sha256 says whether another request asks for the same letter."""
+
+    client_ref: str | None
+    recipient: Recipient
+    consent_ref: str | None
+    subject: str
+    metadata: Mapping[str, str]
+    documents: tuple[Document, ...]
+    request_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A submission on its way into the database."""
+
+    delivery: UUID
+    number: str
+    sender: UUID
+    mode: str
+    config_version: str
+    submission: Submission
+
+
+@dataclass(frozen=True, slots=True)
+class EventSeen:
+    """A stamped event of a delivery: what a sender may know of it."""
+
+    evidence: UUID
+    event: str
+    sequence: int
+    event_time: datetime
+    stamped_at: datetime
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotSeen:
+    """A package that is in the object store."""
+
+    snapshot: int
+    object: str
+    package_bytes: int
+    sha256: bytes
+    sequence_through: int
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A delivery as its sender may see it: through its stamped prefix."""
+
+    id: UUID
+    number: str
+    client_ref: str | None
+    request_sha256: bytes
+    state: str
+    submitted_at: datetime
+    last_day: date | None
+    expires_at: datetime | None
+    stamped_through: int
+    events: tuple[EventSeen, ...]
+    snapshots: tuple[SnapshotSeen, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The answer that was given under an Idempotency-Key."""
+
+    request_sha256: bytes
+    status: int
+    location: str | None
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """A key and the digest of the request that carries it."""
+
+    key: str
+    request_sha256: bytes
+
+
+# What `submit` may find. Accepted is the only one after which something is stored.
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Stored, with its message to `ingest`. body: what was rendered from it."""
+
+    delivery: Delivery
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ClientRefTaken:
+    """A delivery that was not rejected has this client_ref."""
+
+    existing: Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTaken:
+    """Another request with this Idempotency-Key was answered meanwhile."""
+
+    remembered: Remembered
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInFlight:
+    """Another request with this Idempotency-Key is being worked on."""
+
+
+@dataclass(frozen=True, slots=True)
+class UploadGone:
+    """The janitor took an upload between the check and the insert."""
+
+
+Submitted = Accepted | ClientRefTaken | KeyTaken | KeyInFlight | UploadGone
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Where a list goes on: after this position. None as deposited_at: among those not yet deposited."""
+
+    deposited_at: datetime | None
+    delivery: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which deliveries a list holds."""
+
+    client_ref: str | None = None
+    state: str | None = None
+
+
+class SenderStore(Protocol):
+    """Rows of and for senders."""
+
+    async def client(self, client_id: str) -> Client | None:
+        """A client that is not revoked."""
+
+    async def add_token(self, token_sha256: bytes, client_id: str, scopes: Sequence[str]) -> None:
+        """Good for TOKEN_SECONDS by the database's clock. Durable on return."""
+
+    async def use_assertion(self, client_id: str, jti: str, expires_at: datetime) -> bool:
+        """Whether this is its first use; the second time never is. Durable on return."""
+
+    async def bearer(self, token_sha256: bytes) -> Bearer | None:
+        """What a token stands for, also for a while after it ran out; None when its client is revoked."""
+
+    async def account(self, sender: UUID) -> Account | None: ...
+
+    async def put_consent(self, consent: Consent) -> tuple[Consent, bool]:
+        """Records it when its ref is new; what is recorded now, and whether it is new. Durable on return."""
+
+    async def consent(self, sender: UUID, ref: str) -> Consent | None: ...
+
+    async def withdraw_consent(self, sender: UUID, ref: str) -> Consent | None:
+        """For ever. May be called twice: the first time stays. Durable on return."""
+
+    async def add_upload(self, upload: Upload, segments: Sequence[StoredSegment]) -> Upload:
+        """Durable on return; the answer has the database's expiry."""
+
+    async def mark_object(self, name: str, why: str) -> None:
+        """An object that no row will ever name; the janitor deletes it."""
+
+    async def uploads(self, sender: UUID, ids: Sequence[UUID]) -> Mapping[UUID, Upload]: ...
+
+    async def remembered(self, sender: UUID, key: str) -> Remembered | None:
+        """The answer given under a key in the last IDEMPOTENCY_HOURS."""
+
+    async def submit(
+        self, order: Order, key: IdempotencyKey | None, render: Callable[[Delivery], bytes], location: str
+    ) -> Submitted:
+        """Delivery, documents, remembered answer and the message to `ingest`, in one transaction or not at all.
+
+        Of two submissions with one client_ref, or one key, exactly one is Accepted. Once it is, its evidence will exist.
+        """
+
+    async def delivery(self, sender: UUID, name: UUID | str) -> Delivery | None:
+        """By id, or by public number."""
+
+    async def delivery_by_ref(self, sender: UUID, client_ref: str) -> Delivery | None:
+        """The one that was not rejected."""
+
+    async def deliveries(self, sender: UUID, which: Filter, after: Page | None, limit: int) -> Sequence[Delivery]:
+        """In the order (deposited_at, id), those not yet deposited last; snapshots and windows included."""
+
+    async def evidence(self, delivery: UUID, evidence: UUID) -> StampedEvidence | None:
+        """A proof inside the stamped prefix."""
+
+    async def ask_package(self, delivery: UUID) -> None:
+        """Emits PRESERVE: `archive` writes a snapshot as far as the evidence goes. May be called as often as one likes."""
+
+    async def forget_expired(self) -> None:
+        """Deletes tokens, assertions and remembered answers that have run out."""
+
+    async def check(self) -> None:
+        """Raises Transient when the database does not answer."""

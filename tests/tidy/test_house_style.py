@@ -1,0 +1,119 @@
+"""The house rules that a program can check. The numbers are those of the style page: lengths, names, docstrings."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("pipeline", "gateway", "hsm_bridge", "deploy")
+MODULE_LINES_MAX = 400
+STAGE_LINES_MAX = 200
+SUPERVISOR_LINES_MAX = 300
+MIGRATION_RUNNER_LINES_MAX = 120
+PORTS_LINES_MAX = 600  # signatures and their promises, nothing to follow
+FUNCTION_LINES_MAX = 60
+BANNED_NAMES = re.compile(r"(^|_)(utils?|helpers?|manager|common|misc)($|_)", re.IGNORECASE)
+BROAD_EXCEPT_ALLOWED = {"pipeline/actors/loop.py", "gateway/edge.py"}  # the two that record whatever escapes
+
+PRODUCT = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+IDS = {path: str(path.relative_to(ROOT)) for path in [*PRODUCT, *TESTS]}
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return (n for n in ast.walk(tree(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def lines_max(path: Path) -> int:
+    name = IDS[path]
+    if name.startswith("pipeline/stages/"):
+        return STAGE_LINES_MAX
+    special = {
+        "deploy/local/supervisor.py": SUPERVISOR_LINES_MAX,
+        "pipeline/adapters/postgres/migrate.py": MIGRATION_RUNNER_LINES_MAX,
+        "pipeline/ports.py": PORTS_LINES_MAX,
+    }
+    return special.get(name, MODULE_LINES_MAX)
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=IDS.get)
+def test_modules_and_functions_stay_readable(path: Path) -> None:
+    """A module holds one idea and says which; a stranger can read a stage in five minutes."""
+    source = path.read_text()
+    if not source.strip():
+        return
+    assert len(source.splitlines()) <= lines_max(path)
+    assert ast.get_docstring(tree(path)), "a module's docstring says what it owns, its rules, and what it does not do"
+    too_long = [
+        f"{f.name} (line {f.lineno})"
+        for f in functions(path)
+        if f.end_lineno is not None and f.end_lineno - f.lineno + 1 > FUNCTION_LINES_MAX
+    ]
+    assert not too_long
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=IDS.get)
+def test_no_room_for_leftovers(path: Path) -> None:
+    """No utils, helpers, manager, common or misc: a thing is named for what it is."""
+    assert not any(BANNED_NAMES.search(part) for part in path.relative_to(ROOT).with_suffix("").parts)
+    names = [
+        n.name for n in ast.walk(tree(path)) if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    assert not [name for name in names if BANNED_NAMES.search(name) or name.endswith(("Manager", "Helper", "Util"))]
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=IDS.get)
+def test_errors_are_raised_or_handled(path: Path) -> None:
+    """Only the loop and the gateway's outermost handler catch everything; nobody relies on assert, which -O removes."""
+    for node in ast.walk(tree(path)):
+        assert not isinstance(node, ast.Assert), f"line {node.lineno}: raise Invariant(...) instead of assert"
+        if isinstance(node, ast.ExceptHandler) and IDS[path] not in BROAD_EXCEPT_ALLOWED:
+            if isinstance(node.body[-1], ast.Raise) and node.body[-1].exc is None:
+                continue  # tidies up and passes it on
+            caught = ast.unparse(node.type) if node.type else "everything"
+            assert caught not in ("Exception", "BaseException", "everything"), f"line {node.lineno} catches {caught}"
+
+
+@pytest.mark.parametrize("path", PRODUCT, ids=IDS.get)
+def test_nothing_is_left_for_later(path: Path) -> None:
+    """No marker of unfinished work, and no path that exists on one machine only."""
+    source = path.read_text()
+    assert not re.search(r"\b(TODO|FIXME|XXX|HACK)\b", source)
+    assert not re.search(r"[\"'/](home|root|work)/[a-z]", source)
+
+
+@pytest.mark.parametrize("path", [p for p in TESTS if p.name.startswith("test_")], ids=IDS.get)
+def test_every_test_states_its_promise(path: Path) -> None:
+    """A test's docstring says what it proves, so that whoever breaks it knows what they broke."""
+    silent = [f.name for f in functions(path) if f.name.startswith("test_") and not ast.get_docstring(f)]
+    assert not silent
+
+
+@pytest.mark.parametrize("path", TESTS, ids=IDS.get)
+def test_tests_wait_on_signals(path: Path) -> None:
+    """No sleep hides a race, and no patching hides that a fake is not like the real thing."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            waits = called in ("time.sleep", "anyio.sleep", "asyncio.sleep", "trio.sleep", "sleep")
+            # sleep(0) lets another task run, sleep_forever waits for a cancellation: neither waits for time to pass.
+            assert not waits or ast.unparse(node.args[0]) == "0", f"line {node.lineno}: {called}"
+            assert not called.endswith(("monkeypatch.setattr", "mock.patch")), f"line {node.lineno}: {called}"
+
+
+def test_packages_are_packages() -> None:
+    """Every folder of ours is seen by the import contracts: they do not look into folders without __init__.py."""
+    folders = {path.parent for path in PRODUCT}
+    assert not [str(folder.relative_to(ROOT)) for folder in folders if not (folder / "__init__.py").exists()]
+
+
+def test_the_top_package_stays_empty() -> None:
+    """Importing one room of the pipeline imports no other."""
+    assert (ROOT / "pipeline" / "__init__.py").read_text() == ""

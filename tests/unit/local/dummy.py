@@ -1,0 +1,42 @@
+"""A process for the supervisor's tests: `dummy.py BEHAVIOUR`. It says on standard output what happens to it."""
+
+import os
+import signal
+import socket
+import sys
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def ready() -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.sendto(b"READY=1", os.environ["NOTIFY_SOCKET"])
+
+
+def drain(*_: object) -> None:
+    say("drained")
+    sys.exit(0)
+
+
+def main(behaviour: str) -> None:
+    if behaviour == "crash":
+        say("the reason of the crash")
+        sys.exit(3)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if behaviour == "stubborn" else drain)
+    if behaviour == "impostor":
+        child = os.fork()
+        if child == 0:
+            ready()
+            os._exit(0)
+        os.waitpid(child, 0)
+    elif behaviour != "silent":
+        ready()
+    say(f"{behaviour} serves")
+    while True:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
