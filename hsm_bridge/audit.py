@@ -7,6 +7,7 @@ Rules    an intent is on disk before a key is used, its result before the answer
 Not      here: what happened (service); copying the file elsewhere (operators)
 """
 
+import fcntl
 import hashlib
 import json
 import os
@@ -38,17 +39,23 @@ class Audit:
 
     @classmethod
     def open(cls, path: Path) -> "Audit":
-        """Checks the whole chain, cuts a torn line, opens for appending. Raises AuditBroken."""
+        """Locks the file, checks the whole chain, cuts a torn line. Raises AuditBroken."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
+        appending = path.open("ab")
+        try:
+            fcntl.flock(appending, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, whatever ends it
+        except BlockingIOError as error:
+            appending.close()
+            raise AuditBroken("another bridge is running on the same files") from error
         whole, number, last_sha256 = 0, 0, GENESIS
         with path.open("rb") as file:
             for line, entry in read_chain(file):
                 whole, number, last_sha256 = whole + len(line), entry, hashlib.sha256(line).hexdigest()
         torn = path.stat().st_size - whole
         if torn:
-            os.truncate(path, whole)
-        audit = cls(path.open("ab"), number, last_sha256)
+            appending.truncate(whole)
+        audit = cls(appending, number, last_sha256)
         if torn:
             audit._append({"phase": "cut", "torn_bytes": torn})
             audit._flush()

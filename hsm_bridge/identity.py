@@ -231,7 +231,7 @@ def _text(claims: Mapping[str, object], name: str, characters_max: int) -> str:
 
 def _optional_text(claims: Mapping[str, object], name: str) -> str:
     value = claims.get(name, "")
-    if not isinstance(value, str):
+    if not isinstance(value, str) or any("\ud800" <= c <= "\udfff" for c in value):  # JSON can spell half characters
         raise IdentityRefused("claims_malformed", f"{name} is not a text")
     return value
 

@@ -77,6 +77,12 @@ class Keyring:
             raise KeyMissing(f"no {use} key is valid at {moment:%Y-%m-%d}; run the key ceremony")
         return usable[-1]
 
+    def last(self, use: KeyUse) -> BridgeKey:
+        """The newest key of a use that knows no end; raises KeyMissing."""
+        if not (keys := self.of(use)):
+            raise KeyMissing(f"there is no {use} key; run the key ceremony")
+        return keys[-1]
+
     def by_id(self, key_id: str, use: KeyUse) -> BridgeKey:
         """A key of this use by its name; raises KeyMissing."""
         for key in self.of(use):
@@ -86,13 +92,18 @@ class Keyring:
 
     def identity_jwk(self) -> bytes:
         """The newest identity key as JSON Web Key (RFC 7517), for encryption to it."""
-        key = self.of("identity")[-1]
+        key = self.last("identity")
         if key.public is None:
             raise KeyMissing(f"{key.key_id} has no public half")
         point = key.public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         x, y = (urlsafe_b64encode(part).rstrip(b"=").decode() for part in (point[1:33], point[33:]))
         jwk = {"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": key.key_id, "use": "enc", "alg": "ECDH-ES"}
         return json.dumps(jwk, separators=(",", ":")).encode()
+
+
+def public_key_der(key: ec.EllipticCurvePublicKey) -> bytes:
+    """SubjectPublicKeyInfo."""
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def load(token: Token, config: BridgeConfig) -> Keyring:

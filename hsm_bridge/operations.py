@@ -23,8 +23,8 @@ from hsm_bridge import hpke, tickets, wire
 from hsm_bridge.authority import Authority
 from hsm_bridge.certificates import der_signature
 from hsm_bridge.config import BridgeConfig
-from hsm_bridge.keyring import BridgeKey, Keyring
-from hsm_bridge.token import KeyMissing, PointInvalid, TagMismatch, Token, TokenAway, public_key_der
+from hsm_bridge.keyring import BridgeKey, Keyring, public_key_der
+from hsm_bridge.token import KeyMissing, PointInvalid, TagMismatch, Token, TokenAway
 from pipeline.formats import context, evidence_head, tst, xades
 
 DEK_BYTES = 32
@@ -209,7 +209,7 @@ class Operations:
 
     def mac(self, data: bytes) -> bytes:
         """The MAC of nonces, tickets and receipts."""
-        return self.token.mac(self.keyring.of("mac")[-1].key_id, data)
+        return self.token.mac(self.keyring.last("mac").key_id, data)
 
     def _sealing_key(self, certificate_sha256: bytes) -> BridgeKey:
         for key in self.keyring.of("seal"):

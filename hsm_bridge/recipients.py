@@ -127,7 +127,7 @@ class Recipients:
     def _agree(self, key_id: str | None, point: bytes) -> bytes:
         keyring = self.operations.keyring
         try:
-            key = keyring.by_id(key_id, "identity") if key_id is not None else keyring.of("identity")[-1]
+            key = keyring.by_id(key_id, "identity") if key_id is not None else keyring.last("identity")
             return self.operations.token.agree(key.key_id, point)
         except KeyMissing as error:
             raise identity.IdentityRefused("decryption_failed", "encrypted to an unknown key") from error

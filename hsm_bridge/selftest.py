@@ -32,7 +32,7 @@ def run(token: Token, keyring: Keyring) -> None:
 
 def probe(token: Token, keyring: Keyring) -> None:
     """One cheap call: is the token there?"""
-    label = keyring.of("mac")[-1].key_id
+    label = keyring.last("mac").key_id
     if not hmac.compare_digest(token.mac(label, PROBE), token.mac(label, PROBE)):
         raise TokenAway("the MAC key gives two answers", lost=True)
 

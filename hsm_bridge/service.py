@@ -33,6 +33,8 @@ PROBE_SECONDS = 10  # how soon a token that nobody uses is missed
 RECOVERY_SECONDS = 1  # between attempts to get a lost token back
 CRL_CHECK_SECONDS = 5  # the legal clock of an embedded installation may jump
 CRL_AGE = timedelta(days=1)
+# A mistake of ours in one item becomes that item's dead letter; it must not stop every other letter, again and again.
+FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Peer(NamedTuple):
@@ -258,6 +260,8 @@ def perform_item(operation: Operation, raw: msgspec.Raw, moment: Moment) -> tupl
         return wire.ItemResult(err="key_unknown", detail=str(error)), "key_unknown"
     except Refused as error:
         return wire.ItemResult(err=error.code, detail=str(error)), error.code
+    except FAULTS as error:
+        return wire.ItemResult(err="fault", detail=type(error).__name__), f"fault {type(error).__name__}"
     return wire.ItemResult(ok=msgspec.Raw(wire.encode(done.answer))), f"ok {done.key_id} {done.about}".rstrip()
 
 

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11 import exceptions as failures
 from pkcs11._pkcs11 import lib as PkcsLibrary  # noqa: N812  a class with a lower-case name
@@ -72,11 +71,8 @@ _AGREEING = _Template(ObjectClass.PRIVATE_KEY, KeyType.EC, MechanismFlag.DERIVE)
 _WRAPPING = _Template(ObjectClass.SECRET_KEY, KeyType.AES, MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT)
 _MACKING = _Template(ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET, MechanismFlag.SIGN | MechanismFlag.VERIFY)
 TEMPLATES: dict[KeyUse, _Template] = {
-    "ca": _SIGNING,
-    "seal": _SIGNING,
-    "tsu": _SIGNING,
-    "intake": _AGREEING,
-    "identity": _AGREEING,
+    **dict.fromkeys(("ca", "seal", "tsu"), _SIGNING),
+    **dict.fromkeys(("intake", "identity"), _AGREEING),
     "kek": _WRAPPING,
     "mac": _MACKING,
 }
@@ -90,12 +86,8 @@ _GUARDED = {  # what a token must say of a key that was made in it and never lef
     Attribute.LOCAL: True,
     Attribute.MODIFIABLE: False,
 }
-_EXPLICIT = {  # named in every template: their defaults differ between tokens
-    Attribute.PRIVATE: True,
-    Attribute.SENSITIVE: True,
-    Attribute.EXTRACTABLE: False,
-    Attribute.MODIFIABLE: False,
-}
+_SET = (Attribute.PRIVATE, Attribute.SENSITIVE, Attribute.EXTRACTABLE, Attribute.MODIFIABLE)
+_EXPLICIT = {name: _GUARDED[name] for name in _SET}  # named in every template: defaults differ between tokens
 _CAPABILITIES = {
     Attribute.SIGN: MechanismFlag.SIGN,
     Attribute.DECRYPT: MechanismFlag.DECRYPT,
@@ -117,10 +109,7 @@ class _InitializeArguments(ctypes.Structure):
     """CK_C_INITIALIZE_ARGS, PKCS#11 v2.40 section 3.7."""
 
     _fields_ = (
-        ("create_mutex", ctypes.c_void_p),
-        ("destroy_mutex", ctypes.c_void_p),
-        ("lock_mutex", ctypes.c_void_p),
-        ("unlock_mutex", ctypes.c_void_p),
+        ("mutex_functions", ctypes.c_void_p * 4),
         ("flags", ctypes.c_ulong),
         ("reserved", ctypes.c_void_p),
     )
@@ -383,11 +372,6 @@ def _public_key(key: Any) -> ec.EllipticCurvePublicKey:
     octets: bytes = key[Attribute.EC_POINT]
     point = octets[2:] if len(octets) == 2 * EC_BYTES + 3 else octets  # inside a DER OCTET STRING, by the standard
     return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
-
-
-def public_key_der(key: ec.EllipticCurvePublicKey) -> bytes:
-    """SubjectPublicKeyInfo."""
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _check_key(lane: _Lane, label: str, template: _Template) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from deploy.local.layout import DEFAULT_STATE, Layout
 
-
 STATE_ENVIRONMENT = "QERDS_STATE"
 
 

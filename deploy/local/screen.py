@@ -4,6 +4,7 @@ Owns     the words of the first screen
 Rules    progress goes to standard error, answers to standard output
 """
 
+import contextlib
 import hashlib
 import ssl
 import sys
@@ -39,7 +40,14 @@ class Progress:
         self._began = time.monotonic()
 
     def say(self, text: str) -> None:
-        print(f"{time.monotonic() - self._began:6.1f} s  {text}", file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):
+            print(f"{time.monotonic() - self._began:6.1f} s  {text}", file=sys.stderr, flush=True)
+
+
+def answer(text: str) -> None:
+    """On standard output. A reader that has gone away is no reason to stop a service that runs."""
+    with contextlib.suppress(OSError):
+        print(text, flush=True)
 
 
 def addresses(layout: Layout, ports: Ports, run_dir: str) -> list[tuple[str, str]]:

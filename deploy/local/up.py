@@ -64,7 +64,7 @@ def run(
         supervisor.wait_ready(ready, READY_SECONDS)
         progress.say(f"{len(ready)} processes ready")
         account = prepared.cluster.account.name if prepared.cluster.account else None
-        print(screen.first_screen(layout, ports, str(run_dir), account, state_option(layout)), flush=True)
+        screen.answer(screen.first_screen(layout, ports, str(run_dir), account, state_option(layout)))
         terminal.leave(layout.logs / "supervisor.log")
         supervisor.run()
     except Stopped:

@@ -196,7 +196,10 @@ def instant(text: str) -> datetime:
     """RFC 3339, with a zone."""
     if not RFC3339.fullmatch(text):
         raise ValueError("not RFC 3339")
-    return datetime.fromisoformat(text)
+    found = datetime.fromisoformat(text)
+    if not 1970 <= found.year < 2200:  # nobody consented before; far ends of the calendar overflow in conversions
+        raise ValueError("not a time of this service")
+    return found
 
 
 def day(text: str) -> str:

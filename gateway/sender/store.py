@@ -285,9 +285,6 @@ class SenderStore(Protocol):
     async def add_upload(self, upload: Upload, segments: Sequence[StoredSegment]) -> Upload:
         """Durable on return; the answer has the database's expiry."""
 
-    async def mark_object(self, name: str, why: str) -> None:
-        """An object that no row will ever name; the janitor deletes it."""
-
     async def uploads(self, sender: UUID, ids: Sequence[UUID]) -> Mapping[UUID, Upload]: ...
 
     async def remembered(self, sender: UUID, key: str) -> Remembered | None:

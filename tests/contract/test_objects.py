@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from pipeline.adapters.objects import LocalObjects
@@ -194,7 +195,7 @@ async def test_a_kill_between_write_and_link_leaves_no_object(tmp_path: Path) ->
 
 async def still_turning(ticks: int = 20) -> None:
     for _ in range(ticks):
-        await anyio.sleep(0)
+        await anyio.lowlevel.checkpoint()
 
 
 async def test_a_stalled_write_freezes_nobody(tmp_path: Path) -> None:

@@ -25,12 +25,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hsm_bridge import certificates, config, policy, tickets, wire
 from hsm_bridge.client import BridgeAway, BridgeClient
-from hsm_bridge.keyring import BridgeKey, Keyring
+from hsm_bridge.keyring import BridgeKey, Keyring, public_key_der
 from hsm_bridge.operations import Moment, Operations
 from hsm_bridge.policy import Caller
 from hsm_bridge.recipients import Recipients
 from hsm_bridge.service import Operation, perform_item
-from hsm_bridge.token import KeyMissing, KeyUse, PointInvalid, TagMismatch, Token, public_key_der
+from hsm_bridge.token import KeyMissing, KeyUse, PointInvalid, TagMismatch, Token
 from pipeline.adapters.bridge import Bridge
 from pipeline.formats.context import person_sha256
 from pipeline.ports import PublishedKey
@@ -130,7 +130,7 @@ class FakeBridge:
         self.operations = Operations(token, ring, settings, crl)
         people = Recipients(self.operations)
         own = self.operations
-        self._table = {
+        self.table = {
             "open_intake": Operation(wire.OpenIntake, own.open_intake),
             "wrap": Operation(wire.Wrap, own.wrap),
             "seal_evidence": Operation(wire.SealEvidence, own.seal_evidence),
@@ -174,14 +174,21 @@ class FakeBridge:
         ticket = tickets.Ticket(delivery, person, level, now, now + timedelta(seconds=tickets.TICKET_SECONDS))
         return tickets.issue_ticket(self.operations.mac, ticket)
 
+    def moment(self) -> Moment:
+        """Both clocks now."""
+        return Moment(self._now(), self._legal_now())
+
+    def perform(self, op: str, item: bytes) -> wire.ItemResult:
+        """One item as it goes over the wire."""
+        return perform_item(self.table[op], msgspec.Raw(item), self.moment())[0]
+
     def respond(self, caller: Caller, op: str, items: list[bytes]) -> wire.Response:
         """What the server and the service do, without sockets, threads and records."""
         if self.away:
             raise BridgeAway(f"{op}: away")
         if not policy.may(caller, op):
             return wire.Response(id=0, err=wire.DENIED)
-        moment = Moment(self._now(), self._legal_now())
-        results = [perform_item(self._table[op], msgspec.Raw(item), moment)[0] for item in items]
+        results = [self.perform(op, item) for item in items]
         if self.lose_answers:
             self.lose_answers -= 1
             raise BridgeAway(f"{op}: the answer is lost")

@@ -10,8 +10,8 @@ from deploy.local.layout import HOST
 from deploy.local.mail_catcher.pages import application
 from deploy.local.mail_catcher.relay import protocol
 from deploy.local.mail_catcher.spool import Spool
-from deploy.local.readiness import notify
 from pipeline.config import load_from_environment
+from pipeline.readiness import notify
 
 CONNECTIONS_WAITING_MAX = 256
 STOP_SECONDS = 3

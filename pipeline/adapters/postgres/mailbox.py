@@ -10,6 +10,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -93,14 +94,10 @@ class PostgresMailbox:
         await self._link.open()
         await self._bell.open()
         await self._bell.listen("doorbell", self._heard)
-        rows = await self._link.call(
-            "begin_epoch",
-            self._stage,
-            socket.gethostname(),
-            os.getpid(),
-            self._build,
-            -1 if self._epoch is None else self._epoch,
-        )
+        host = socket.gethostname()
+        lives = await self._link.call("lives_on_host", self._stage, host)
+        over = [life["epoch"] for life in lives if life["epoch"] == self._epoch or not _is_alive(life["pid"])]
+        rows = await self._link.call("begin_epoch", self._stage, host, os.getpid(), self._build, over)
         self._epoch = rows[0]["epoch"]
         self._watermarks = Watermarks()
         self._lag_seconds = EVERYTHING
@@ -215,3 +212,8 @@ class PostgresMailbox:
     def _heard(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
         if payload == self._stage:
             self._rung.set()
+
+
+def _is_alive(pid: int) -> bool:
+    """Whether a process of this host has this pid. Wrong either way costs a rescue or a lease, never a message."""
+    return Path(f"/proc/{pid}").exists()

@@ -60,6 +60,16 @@ async def test_a_torn_line_is_cut_and_the_cut_is_recorded(tmp_path: Path) -> Non
     Audit.open(path).close()
 
 
+async def test_two_bridges_cannot_write_one_record(tmp_path: Path) -> None:
+    """A second bridge on the same files does not start: two writers would break the chain."""
+    path = tmp_path / "audit.jsonl"
+    first = Audit.open(path)
+    with pytest.raises(AuditBroken, match="another bridge"):
+        Audit.open(path)
+    first.close()
+    Audit.open(path).close()
+
+
 async def test_many_records_at_once_are_all_kept_in_order(tmp_path: Path) -> None:
     """Waiters share a flush; none is lost, and the chain holds."""
     path = tmp_path / "audit.jsonl"

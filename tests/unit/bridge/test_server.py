@@ -51,7 +51,8 @@ def request(op: str, items: int = 1, deadline_ms: int = 5000, number: int = 1) -
 
 
 def answers(connection: socket.socket, count: int) -> list[wire.Response]:
-    buffer, found = wire.FrameBuffer(), []
+    buffer = wire.FrameBuffer()
+    found: list[wire.Response] = []
     while len(found) < count:
         data = connection.recv(65536)
         if not data:
@@ -249,7 +250,7 @@ except (PermissionError, ConnectionResetError, BrokenPipeError):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="two OS users need root")
 def test_another_user_gets_only_the_socket_that_lists_it(make_home: Callable[[], BridgeHome]) -> None:
-    """The kernel says who connects: a listed user reaches its own socket and no other; an unlisted one, even root, none."""
+    """The kernel says who connects: a listed user reaches its own socket alone, an unlisted one (even root) none."""
     home = make_home()
     home.allowed_uids = {"gateway": [NOBODY]}
     home.write()

@@ -10,12 +10,11 @@ from datetime import UTC, datetime, timedelta
 import anyio
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from hsm_bridge import wire
 from hsm_bridge.client import BridgeAway
 from pipeline.formats import tst
-from tests.bridge_process import BridgeHome, stop
+from tests.bridge_process import BridgeHome, stop, until
 from tests.servers import PostgresServer
 
 IMPRINT = wire.TimeStamp(imprint=bytes(32), event_time=None)
@@ -40,9 +39,11 @@ async def test_a_token_that_vanishes_and_returns_needs_nobody(make_home: Callabl
             with pytest.raises(BridgeAway):
                 await client.time_stamp([IMPRINT])
             away.rename(home.token.token_dir)
-            with anyio.fail_after(RECOVERY_SECONDS_MAX):
-                while not (await client.health()).token_up:
-                    await anyio.sleep(0.05)
+
+            async def up() -> bool:
+                return (await client.health()).token_up
+
+            await until(up, RECOVERY_SECONDS_MAX)
             [stamped] = await client.time_stamp([IMPRINT])
             assert isinstance(stamped, wire.Stamped)
     finally:
@@ -57,23 +58,28 @@ async def test_the_legal_clock_rules_tokens_and_revocation_lists(
     process = home.start()
     try:
         async with aclosing(home.client("timestamp")) as client:
-            before = x509.load_der_x509_crl((await client.describe()).crl)
+            before = (await client.describe()).crl
             postgres.psql("INSERT INTO qerds.legal_clock (ahead) VALUES (interval '16 days')", home.database.name)
             event_time = datetime.now(UTC).replace(microsecond=0) + timedelta(days=16)
             [stamped] = await client.time_stamp([wire.TimeStamp(imprint=bytes(32), event_time=event_time)])
             assert isinstance(stamped, wire.Stamped), stamped
             assert tst.parse_token(stamped.token).gen_time >= event_time
-            with anyio.fail_after(CRL_SECONDS_MAX):
-                while (described := await client.describe()).crl == before.public_bytes(Encoding.DER):
-                    await anyio.sleep(0.05)
+
+            async def renewed() -> bool:
+                return (await client.describe()).crl != before
+
+            await until(renewed, CRL_SECONDS_MAX)
+            described = await client.describe()
         fresh = x509.load_der_x509_crl(described.crl)
         assert fresh.last_update_utc >= event_time
         assert fresh.is_signature_valid(x509.load_der_x509_certificate(described.ca).public_key())  # type: ignore[arg-type]
         assert (home.home / "trust" / "crl.der").read_bytes() == described.crl
         published = "SELECT count(*) FROM qerds.published_document WHERE name = 'crl'"
-        with anyio.fail_after(CRL_SECONDS_MAX):
-            while postgres.psql(published, home.database.name).strip() != "2":
-                await anyio.sleep(0.05)
+
+        async def twice() -> bool:
+            return postgres.psql(published, home.database.name).strip() == "2"
+
+        await until(twice, CRL_SECONDS_MAX)
     finally:
         assert stop(process) == 0
 

@@ -3,10 +3,15 @@
 
 -- name: begin_epoch
 -- Synchronous on purpose: an epoch that a crash could issue twice would let a stale ack through.
--- The process's previous life, if any, is over: its rows are rescued at the next sweep, not after the lease.
+-- Lives known to be over ($5: this process's own, and those of dead processes on this host) are rescued at the next
+-- sweep, not after the lease.
 WITH before AS (
-    UPDATE outbox.process p SET seen_at = '-infinity' WHERE p.epoch = $5::bigint)
+    UPDATE outbox.process p SET seen_at = '-infinity' WHERE p.epoch = ANY ($5::bigint[]))
 INSERT INTO outbox.process (kind, host, pid, build) VALUES ($1::text, $2::text, $3::integer, $4::text) RETURNING epoch;
+
+-- name: lives_on_host
+-- Whose lives this host has, so that a restarted process need not wait for the lease of the one it replaces.
+SELECT p.epoch, p.pid FROM outbox.process p WHERE p.kind = $1::text AND p.host = $2::text;
 
 -- name: heartbeat
 -- No row back: this life was taken for dead.

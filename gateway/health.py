@@ -1,0 +1,70 @@
+"""/healthz, /readyz, /metrics: is this process alive, can it take requests, what has it counted.
+
+Owns     readiness: PostgreSQL and the object store, nothing else. A bridge, a relay or a stage that is away does not make
+         the gateway refuse letters: their work waits in the outboxes
+Rules    health never asks anything outside, so that a stalled disk or database cannot make a live process look dead
+"""
+
+from collections.abc import Callable
+
+import anyio
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from gateway.sender.ports import SenderPorts
+from pipeline.errors import Transient
+
+READY_SECONDS = 3.0  # a balancer asks every few seconds
+
+
+class Health:
+    """Three small answers."""
+
+    def __init__(self, ports: SenderPorts, draining: Callable[[], bool]) -> None:
+        self._ports = ports
+        self._draining = draining
+
+    async def live(self, request: Request) -> Response:
+        """GET /healthz."""
+        return PlainTextResponse("ok\n")
+
+    async def ready(self, request: Request) -> Response:
+        """GET /readyz."""
+        if self._draining():
+            return PlainTextResponse("draining\n", 503)
+        try:
+            with anyio.fail_after(READY_SECONDS):
+                await self._ports.senders.check()
+                await self._ports.objects.check()
+        except (Transient, TimeoutError):
+            return PlainTextResponse("not ready\n", 503)
+        return PlainTextResponse("ready\n")
+
+    async def metrics(self, request: Request) -> Response:
+        """GET /metrics (Prometheus text format)."""
+        return PlainTextResponse(metrics_text(self._ports.recorder.counts), media_type="text/plain; version=0.0.4")
+
+
+def metrics_text(counts: dict[tuple[str, str], int]) -> str:
+    """Counters of the HTTP face, by route pattern; no identifier is ever a label."""
+    lines = []
+    for (name, label), value in sorted(counts.items()):
+        method, _, rest = label.partition(" ")
+        route, _, status = rest.partition(" ")
+        if name == "http_requests":
+            labels = f'method="{method}",route="{route}",status="{status}"'
+            lines.append(f"qerds_http_requests_total{{{labels}}} {value}")
+        elif name == "http_request_milliseconds":
+            lines.append(f'qerds_http_request_milliseconds_total{{method="{method}",route="{route}"}} {value}')
+    return "\n".join([*lines, ""])
+
+
+def routes(ports: SenderPorts, draining: Callable[[], bool]) -> list[BaseRoute]:
+    """To be mounted at the root."""
+    health = Health(ports, draining)
+    return [
+        Route("/healthz", health.live, methods=["GET"]),
+        Route("/readyz", health.ready, methods=["GET"]),
+        Route("/metrics", health.metrics, methods=["GET"]),
+    ]

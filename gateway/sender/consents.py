@@ -1,0 +1,95 @@
+"""/v1/consents: a consumer's agreement to registered mail in electronic form, as the sender obtained it.
+
+Owns     recording (once per reference), reading, withdrawing (for ever)
+Rules    a recorded consent is never changed: another one has another reference. The same PUT again is the same answer
+         a delivery to a consumer names one; it is checked at submission and again before the deposit
+Source   CPCE R.53-1 (prior consent of a recipient who is not a professional)
+"""
+
+import re
+import unicodedata
+from dataclasses import replace
+from datetime import timedelta
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.limits import JSON_BYTES_MAX, read_body
+from gateway.problems import Mistake, Problem, field_problem, problem_of
+from gateway.sender import presentation
+from gateway.sender.oauth import OAuth, Principal
+from gateway.sender.ports import SenderPorts
+from gateway.sender.reading import Fields, digest, instant, read_json, text_mistake
+from gateway.sender.store import Consent
+from gateway.sender.submission import NAME_CHARACTERS_MAX, read_email
+
+WRITE_SCOPE = "consents:write"
+METHOD = re.compile(r"[a-z0-9_]{1,40}", re.ASCII)
+REF_CHARACTERS_MAX = 64
+CLOCK_SKEW = timedelta(minutes=5)  # a sender's clock may be ahead of ours
+
+
+class Consents:
+    """/v1/consents/{ref}."""
+
+    def __init__(self, ports: SenderPorts, oauth: OAuth) -> None:
+        self._ports = ports
+        self._oauth = oauth
+
+    async def put(self, request: Request) -> Response:
+        """PUT: 201 when it is new, 200 when the same one is there."""
+        principal = await self._oauth.authorise(request, WRITE_SCOPE)
+        ref = _ref(request)
+        wanted = self._read(await read_body(request, JSON_BYTES_MAX), ref, principal)
+        recorded, is_new = await self._ports.senders.put_consent(wanted)
+        if replace(recorded, withdrawn_at=None) != wanted:
+            detail = "another consent was recorded under this reference; use a new one"
+            raise Problem("client_ref_conflict", detail, (Mistake("client_ref_conflict", "ref", detail),))
+        return JSONResponse(presentation.consent(recorded), 201 if is_new else 200)
+
+    async def get(self, request: Request) -> Response:
+        """GET."""
+        principal = await self._oauth.authorise(request, WRITE_SCOPE)
+        found = await self._ports.senders.consent(principal.sender, _ref(request))
+        if found is None:
+            raise Problem("not_found")
+        return JSONResponse(presentation.consent(found))
+
+    async def withdraw(self, request: Request) -> Response:
+        """POST withdraw."""
+        principal = await self._oauth.authorise(request, WRITE_SCOPE)
+        found = await self._ports.senders.withdraw_consent(principal.sender, _ref(request))
+        if found is None:
+            raise Problem("not_found")
+        return JSONResponse(presentation.consent(found))
+
+    def _read(self, body: bytes, ref: str, principal: Principal) -> Consent:
+        mistakes: list[Mistake] = []
+        fields = Fields(read_json(body), mistakes)
+        email = read_email(fields)
+        given_names = fields.text("given_names", NAME_CHARACTERS_MAX)
+        birth_name = fields.text("birth_name", NAME_CHARACTERS_MAX)
+        obtained_at = fields.parsed("obtained_at", instant, "a time, RFC 3339 with a zone")
+        method = fields.matching("method", METHOD, "how it was obtained: 1 to 40 of a-z 0-9 _")
+        text_sha256 = fields.parsed("text_sha256", digest, "the SHA-256 of the text that was agreed to")
+        if obtained_at is not None and obtained_at > self._ports.clock.now() + CLOCK_SKEW:
+            fields.mistake("obtained_at", "is in the future")
+        fields.end()
+        if (
+            email is None
+            or given_names is None
+            or birth_name is None
+            or obtained_at is None
+            or method is None
+            or text_sha256 is None
+            or mistakes
+        ):
+            raise problem_of(mistakes)
+        return Consent(principal.sender, ref, email, given_names, birth_name, obtained_at, method, text_sha256)
+
+
+def _ref(request: Request) -> str:
+    ref = unicodedata.normalize("NFC", request.path_params["ref"])
+    if wrong := text_mistake(ref, REF_CHARACTERS_MAX):
+        raise field_problem("field_invalid", "ref", f"the reference {wrong}")
+    return ref

@@ -1,0 +1,16 @@
+"""The description of the API, from its one file.
+
+Owns     reading schemas/openapi.yaml and putting this installation's address into it
+Rules    the file is YAML in its JSON spelling (YAML 1.2 contains JSON), so that no YAML parser is needed at run time
+         tests/unit/gateway_sender/test_openapi.py keeps it equal to the routes and the problem codes
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+def description(schema: Path, public_url: str) -> dict[str, Any]:
+    """OpenAPI 3.1, with `servers` filled in."""
+    found: dict[str, Any] = json.loads(schema.read_text(encoding="utf-8"))
+    return {**found, "servers": [{"url": public_url}]}

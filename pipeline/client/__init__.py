@@ -1,0 +1,1 @@
+"""The sender's side: a typed client of the API and its verbs. httpx, and nothing else of ours."""

@@ -1,0 +1,206 @@
+"""Identity tokens against somebody who writes them by hand."""
+
+import hashlib
+import hmac
+import json
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from joserfc import jwe, jws
+from joserfc.jwk import ECKey, RSAKey
+
+from hsm_bridge import identity
+from hsm_bridge.config import IdentitySettings
+from tests.bridge_process import CLIENT_ID, ISSUER, provider_key
+from tests.fakes.identity import ENCRYPTION, ProviderTokens
+
+RECIPIENT = ec.generate_private_key(ec.SECP256R1())
+MOMENT = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+KEY = provider_key()
+
+
+def b64(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def jwk_of(public: ec.EllipticCurvePublicKey) -> dict[str, str]:
+    point = public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return {"kty": "EC", "crv": "P-256", "x": b64(point[1:33]), "y": b64(point[33:])}
+
+
+def agree(key_id: str | None, point: bytes) -> bytes:
+    peer = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
+    return RECIPIENT.exchange(ec.ECDH(), peer)
+
+
+BRIDGE_JWK = json.dumps(jwk_of(RECIPIENT.public_key()) | {"kid": "identity-1"}).encode()
+TOKENS = ProviderTokens(KEY, BRIDGE_JWK, "nonce", MOMENT)
+
+
+def verifier(keys: list[Mapping[str, object]] | None = None) -> identity.Verifier:
+    settings = IdentitySettings(ISSUER, CLIENT_ID, Path("/nonexistent"), "substantial")
+    pinned = identity.pinned_keys(json.dumps({"keys": keys or [KEY.as_dict(private=False)]}).encode())
+    return identity.Verifier(settings, pinned, agree)
+
+
+def verify(
+    id_token: str, userinfo: str | None = None, keys: list[Mapping[str, object]] | None = None
+) -> identity.Identity:
+    return verifier(keys).verify(id_token, userinfo or TOKENS.userinfo(), "nonce", "low", MOMENT)
+
+
+def hand_made(header: Mapping[str, object], *, key: str = "", iv_bytes: int = 12) -> str:
+    """An encrypted ID token with a header of one's own, otherwise correct."""
+    ephemeral = ec.generate_private_key(ec.SECP256R1())
+    full = {"alg": "ECDH-ES", "enc": "A256GCM", "epk": jwk_of(ephemeral.public_key())} | dict(header)
+    head = b64(json.dumps(full).encode())
+    secret = identity.concat_kdf(ephemeral.exchange(ec.ECDH(), RECIPIENT.public_key()), b"", b"")
+    iv = bytes(iv_bytes)
+    sealed = AESGCM(secret).encrypt(iv, TOKENS.signed(TOKENS.id_values()).encode(), head.encode())
+    return ".".join((head, key, b64(iv), b64(sealed[:-16]), b64(sealed[-16:])))
+
+
+def test_a_hand_made_token_opens_when_it_is_right() -> None:
+    """The attacks below fail for their own reason, not because the token is made by hand."""
+    assert verify(hand_made({})).subject == "subject-1"
+
+
+def test_party_information_is_part_of_the_key() -> None:
+    """apu and apv, which some providers send, go into the derivation as another library does it."""
+    inner = TOKENS.signed(TOKENS.id_values())
+    assert verify(TOKENS.encrypted(inner, {"apu": b64(b"Alice"), "apv": b64(b"Bob")})).subject == "subject-1"
+
+
+def test_the_key_derivation_is_that_of_the_standard() -> None:
+    """One block of the Concat KDF, written out (NIST SP 800-56A section 5.8.1)."""
+    info = b"\0\0\0\x07A256GCM" + b"\0\0\0\x05Alice" + b"\0\0\0\x03Bob" + b"\0\0\x01\0"
+    expected = hashlib.sha256(b"\0\0\0\x01" + b"z" * 32 + info).digest()
+    assert identity.concat_kdf(b"z" * 32, b"Alice", b"Bob") == expected
+
+
+@pytest.mark.parametrize(
+    ("header", "code"),
+    [
+        ({"alg": "dir"}, "algorithm_refused"),
+        ({"alg": "RSA1_5"}, "algorithm_refused"),
+        ({"alg": "ECDH-ES+A256KW"}, "algorithm_refused"),
+        ({"alg": "PBES2-HS256+A128KW", "p2c": 2**31}, "algorithm_refused"),
+        ({"alg": None}, "algorithm_refused"),
+        ({"enc": "A128CBC-HS256"}, "algorithm_refused"),
+        ({"zip": "DEF"}, "algorithm_refused"),
+        ({"crit": ["exp"]}, "algorithm_refused"),
+        ({"epk": None}, "token_malformed"),
+        ({"epk": {"kty": "OKP", "crv": "X25519", "x": "AA"}}, "token_malformed"),
+        ({"epk": {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}}, "token_malformed"),
+        ({"apu": 7}, "claims_malformed"),
+        ({"apv": b64(b"else")}, "decryption_failed"),
+    ],
+)
+def test_encryption_is_not_negotiable(header: dict[str, object], code: str) -> None:
+    """The message chooses no algorithm; what it adds is refused, not ignored."""
+    with pytest.raises(identity.IdentityRefused) as refused:
+        verify(hand_made(header))
+    assert refused.value.code == code
+
+
+def test_an_encrypted_key_or_an_odd_nonce_is_refused() -> None:
+    """Direct agreement carries no encrypted key, and A256GCM one length of nonce."""
+    for odd in (hand_made({}, key="AAAA"), hand_made({}, iv_bytes=16)):
+        with pytest.raises(identity.IdentityRefused, match=r"direct|nonce"):
+            verify(odd)
+
+
+def test_a_key_in_the_message_is_never_used() -> None:
+    """jwk, jku and x5c of the attacker's own do not help: only pinned keys verify."""
+    evil = provider_key()
+    header = {
+        "alg": "ES256",
+        "jwk": evil.as_dict(private=False),
+        "jku": "https://evil.example/keys",
+        "kid": "provider-1",
+    }
+    token = jws.serialize_compact(header, json.dumps(TOKENS.id_values()).encode(), evil, algorithms=["ES256"])
+    with pytest.raises(identity.IdentityRefused) as refused:
+        verify(token)
+    assert refused.value.code == "signature_invalid"
+
+
+def test_other_signature_algorithms_are_refused() -> None:
+    """RS256, and HS256 keyed with the public key (the classic confusion), are not ES256."""
+    values = json.dumps(TOKENS.id_values()).encode()
+    rsa = jws.serialize_compact(
+        {"alg": "RS256", "kid": "provider-1"}, values, RSAKey.generate_key(2048), algorithms=["RS256"]
+    )
+    body = f"{b64(json.dumps({'alg': 'HS256', 'kid': 'provider-1'}).encode())}.{b64(values)}"
+    shared = hmac.digest(KEY.as_bytes(encoding="PEM", private=False), body.encode(), hashlib.sha256)
+    for token in (rsa, f"{body}.{b64(shared)}"):
+        with pytest.raises(identity.IdentityRefused) as refused:
+            verify(token)
+        assert refused.value.code == "algorithm_refused"
+
+
+def test_a_nested_encryption_is_refused() -> None:
+    """A token is encrypted once: no loop of decryptions on an attacker's word."""
+    with pytest.raises(identity.IdentityRefused) as refused:
+        verify(TOKENS.encrypted(TOKENS.id_token()))
+    assert refused.value.code == "token_malformed"
+
+
+def test_names_that_occur_twice_and_second_spellings_are_refused() -> None:
+    """Two readers must not read two things."""
+    values = json.dumps(TOKENS.id_values())
+    doubled = values[:-1] + ', "sub": "somebody"}'
+    token = jws.serialize_compact({"alg": "ES256", "kid": "provider-1"}, doubled.encode(), KEY, algorithms=["ES256"])
+    respelled = TOKENS.signed(TOKENS.id_values()) + "="
+    for odd in (token, respelled, respelled[:-1] + "\n", token.replace(".", "..", 1)):
+        with pytest.raises(identity.IdentityRefused):
+            verify(odd)
+
+
+def test_a_token_without_a_key_name_needs_a_single_pinned_key() -> None:
+    """Which key verifies is never guessed."""
+    token = jws.serialize_compact({"alg": "ES256"}, json.dumps(TOKENS.id_values()).encode(), KEY, algorithms=["ES256"])
+    assert verify(token).subject == "subject-1"
+    other = ECKey.generate_key("P-256", {"kid": "provider-2", "use": "sig"}).as_dict(private=False)
+    with pytest.raises(identity.IdentityRefused) as refused:
+        verify(token, keys=[KEY.as_dict(private=False), other])
+    assert refused.value.code == "key_unknown"
+
+
+@pytest.mark.parametrize("jwks", [b"", b"[]", b"{}", b'{"keys": {}}', b'{"keys": [{"kty": "RSA"}]}', b'{"keys": [7]}'])
+def test_a_pinned_file_without_keys_pins_nothing(jwks: bytes) -> None:
+    """An empty or odd file refuses every login instead of accepting one."""
+    with pytest.raises(identity.IdentityRefused):
+        identity.pinned_keys(jwks)
+
+
+@pytest.mark.parametrize(
+    ("claims", "code"),
+    [
+        ({"given_name": ""}, "claims_malformed"),
+        ({"family_name": None}, "claims_malformed"),
+        ({"family_name": ["A"]}, "claims_malformed"),
+        ({"family_name": "x" * 401}, "claims_malformed"),
+        ({"birthdate": "17/05/1980"}, "claims_malformed"),
+        ({"sub": "other"}, "subject_mismatch"),
+        ({"aud": "other"}, "audience_mismatch"),
+    ],
+)
+def test_an_identity_without_a_person_is_refused(claims: dict[str, object], code: str) -> None:
+    """Missing or odd names are not filled in."""
+    bent = ProviderTokens(KEY, BRIDGE_JWK, "nonce", MOMENT, userinfo_claims=claims)
+    with pytest.raises(identity.IdentityRefused) as refused:
+        verify(TOKENS.id_token(), bent.userinfo())
+    assert refused.value.code == code
+
+
+def test_the_library_agrees_on_what_we_encrypt_to() -> None:
+    """joserfc opens its own message with our key, so the tests above speak about the same standard."""
+    private = ECKey.import_key(RECIPIENT)
+    assert jwe.decrypt_compact(TOKENS.id_token(), private, registry=ENCRYPTION).plaintext
