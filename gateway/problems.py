@@ -1,8 +1,8 @@
 """Problems: how the API says no (RFC 9457), and what a person can read about it.
 
 Owns     the exception that any handler raises, its JSON form, the language of the answer
-Rules    a problem names the field (JSON pointer, or the header) and the remedy; the code is the contract, texts are help
-         nothing of what was refused is repeated in an answer but names of fields
+Rules    a problem names the field (JSON pointer, or the header) and the remedy; the code is the contract, texts are
+         help; nothing of what was refused is repeated in an answer but names of fields
 Not      here: the table of codes (problem_codes.py), catching (edge.py)
 """
 

@@ -43,21 +43,29 @@ class Audit:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         appending = path.open("ab")
+        audit = None
+        try:
+            audit = cls._checked(path, appending)
+        finally:
+            if audit is None:
+                appending.close()
+        return audit
+
+    @classmethod
+    def _checked(cls, path: Path, appending: BinaryIO) -> "Audit":
         try:
             fcntl.flock(appending, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, whatever ends it
         except BlockingIOError as error:
-            appending.close()
             raise AuditBroken("another bridge is running on the same files") from error
         whole, number, last_sha256 = 0, 0, GENESIS
         with path.open("rb") as file:
             for line, entry in read_chain(file):
                 whole, number, last_sha256 = whole + len(line), entry, hashlib.sha256(line).hexdigest()
-        torn = path.stat().st_size - whole
-        if torn:
-            appending.truncate(whole)
+        torn_bytes = path.stat().st_size - whole
+        appending.truncate(whole)
         audit = cls(appending, number, last_sha256)
-        if torn:
-            audit._append({"phase": "cut", "torn_bytes": torn})
+        if torn_bytes:
+            audit._append({"phase": "cut", "torn_bytes": torn_bytes})
             audit._flush()
         return audit
 

@@ -22,6 +22,8 @@ from hsm_bridge.wire import PublicKey
 
 ROLE = "qerds_bridge"
 STATEMENT_SECONDS_MAX = 5
+# InternalClientError: the driver's answer when the server ends the connection between two messages of one statement
+DRIVER_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 INSERT_KEY = """
     INSERT INTO qerds.published_key (key_id, use, spki, certificate, not_before, until)
     VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (key_id) DO NOTHING
@@ -81,7 +83,7 @@ class Publication:
                     if self._connection is None:
                         self._connection = await self._connect()
                     return await work(self._connection)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            except DRIVER_ERRORS as error:
                 self._drop()
                 raise PublicationAway(f"{type(error).__name__}: {error}") from error
 

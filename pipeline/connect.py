@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.adapters.bridge import Bridge
+from pipeline.adapters.clock import SystemClock
+from pipeline.adapters.identity_http import HttpIdentityProvider
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.mail import RelayMailer
 from pipeline.adapters.objects import LocalObjects
@@ -19,6 +21,8 @@ from pipeline.adapters.postgres.facts import PostgresFacts
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
+from pipeline.adapters.postgres.portal_store import PostgresPortalStore
+from pipeline.adapters.postgres.sender_store import PostgresSenderStore
 from pipeline.config import Config
 from pipeline.errors import LeaseLost
 from pipeline.ports import Mailbox
@@ -66,6 +70,48 @@ async def connect(config: Config, stage: str, recorder: Recorder) -> AsyncIterat
         )
     finally:
         await bridge.aclose()
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayAdapters:
+    """Everything the gateway's faces may be given; each takes what its own ports name."""
+
+    config: Config
+    senders: PostgresSenderStore
+    portal: PostgresPortalStore
+    objects: LocalObjects
+    bridge: Bridge
+    keys: PostgresKeys
+    identity: HttpIdentityProvider
+    clock: SystemClock
+    ids: SystemRandomness
+    recorder: Recorder
+
+
+@asynccontextmanager
+async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[GatewayAdapters]:
+    """The adapters of one gateway. Connections are opened on demand."""
+    database = database_of(config, "qerds_gateway")
+    keys = keys_of(config, database)
+    bridge = Bridge.at(config.bridge.socket_dir, "gateway")
+    identity = HttpIdentityProvider(config.identity)
+    try:
+        yield GatewayAdapters(
+            config=config,
+            senders=PostgresSenderStore(database),
+            portal=PostgresPortalStore(database, keys, config.provider),
+            objects=LocalObjects(config.objects.root),
+            bridge=bridge,
+            keys=keys,
+            identity=identity,
+            clock=SystemClock(),
+            ids=SystemRandomness(),
+            recorder=recorder,
+        )
+    finally:
+        await identity.aclose()
+        await bridge.aclose()
+        await database.close()
 
 
 def database_of(config: Config, role: str) -> Database:

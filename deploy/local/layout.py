@@ -31,6 +31,10 @@ class Ports:
         return self.base
 
     @property
+    def gateway_url(self) -> str:
+        return f"http://{HOST}:{self.gateway}"
+
+    @property
     def mail_page(self) -> int:
         return self.base + 1
 

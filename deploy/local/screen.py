@@ -6,6 +6,7 @@ Rules    progress goes to standard error, answers to standard output
 
 import contextlib
 import hashlib
+import os
 import ssl
 import sys
 import time
@@ -34,10 +35,12 @@ NEXT = (
 
 
 class Progress:
-    """Lines with the time since the start."""
+    """Lines with the time since the command was given; QERDS_BEGAN (microseconds) says when that was."""
 
     def __init__(self) -> None:
-        self._began = time.monotonic()
+        began = os.environ.get("QERDS_BEGAN", "")
+        before = time.time() - int(began) / 1e6 if began.isdecimal() else 0.0
+        self._began = time.monotonic() - max(0.0, before)
 
     def say(self, text: str) -> None:
         with contextlib.suppress(OSError):
@@ -52,11 +55,11 @@ def answer(text: str) -> None:
 
 def addresses(layout: Layout, ports: Ports, run_dir: str) -> list[tuple[str, str]]:
     """Everything a person or a program may want to reach."""
-    gateway = f"http://{HOST}:{ports.gateway}"
+    gateway = ports.gateway_url
     return [
         ("gateway", gateway),
         ("API docs", f"{gateway}/docs"),
-        ("portal", f"{gateway}/portal"),
+        ("portal", f"{gateway}/c/…  (the link is in each mail; {gateway}/verify checks proofs)"),
         ("mail", f"http://{HOST}:{ports.mail_page}"),
         ("metrics", f"http://{HOST}:{ports.health(0)}/metrics (hsm_bridge; the others on the ports after it)"),
         ("database", f"postgresql://qerds_operate@/{DATABASE}?host={run_dir}/pg&port={ports.database}"),

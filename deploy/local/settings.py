@@ -22,7 +22,7 @@ Value = str | int | bool | Path | Mapping[str, object]
 
 def sections(layout: Layout, ports: Ports, run_dir: Path, token: SoftToken) -> dict[str, Value]:
     """The whole configuration as a table."""
-    public_url = f"http://{HOST}:{ports.gateway}"
+    public_url = ports.gateway_url
     return {
         "config_version": "embedded-1",
         "mode": "non_qualified",

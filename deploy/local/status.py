@@ -58,7 +58,7 @@ def exports(layout: Layout, running: record.Running) -> dict[str, str]:
     ports = running.ports
     return {
         "QERDS_CONFIG": str(layout.config),
-        "QERDS_GATEWAY_URL": f"http://{HOST}:{ports.gateway}",
+        "QERDS_GATEWAY_URL": ports.gateway_url,
         "QERDS_MAIL_URL": f"http://{HOST}:{ports.mail_page}",
         "QERDS_SMTP": f"{HOST}:{ports.smtp}",
         "QERDS_CA": str(layout.ca_certificate),

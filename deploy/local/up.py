@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deploy.local import accounts, postgres, programs, record, screen, softhsm
+from deploy.local import accounts, demo_sender, postgres, programs, record, screen, softhsm
 from deploy.local.arguments import add_state, layout_of, state_option
 from deploy.local.layout import BASE_PORT, BASE_PORT_MAX, Layout, NoFreePorts, Ports, free_base
 from deploy.local.preparation import Prepared, StepFailed, make_run_dir, prepare, prepare_database_and_keys
@@ -94,6 +94,7 @@ def start(supervisor: Supervisor, progress: screen.Progress, layout: Layout, por
     supervisor.check_stop()
     progress.say("schema, keys and certificates in place")
     supervisor.start(programs.stand_ins(prepared.environment))
+    demo_sender.enrol(prepared.cluster, layout, ports)
     return prepared
 
 

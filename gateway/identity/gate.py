@@ -2,8 +2,8 @@
 
 Owns     the sign-in transaction (bound to the session, ten minutes, once), the redirect, the callback, the retry cap
 Rules    the nonce comes from the bridge and the tokens go to the bridge: this process decides nothing about identity
-         The exchange happens inside the callback request, because a code lives 30 s; ten seconds in all, then nothing is
-         recorded. Whatever fails leaves the letter as it was; giving up at the provider is no refusal of the letter
+         The exchange happens inside the callback request, because a code lives 30 s; ten seconds in all, then nothing
+         is recorded. Whatever fails leaves the letter as it was; giving up at the provider is no refusal of the letter
          Names are on no page but to the person who has them: a mismatch never shows who was expected
 Not      here: checks of tokens and the comparison of persons (hsm_bridge), HTTP to the provider (an adapter)
 Source   OpenID Connect Core 1.0 section 3.1; RFC 9207 (iss); FranceConnect+ (no parameter beyond its list: no PKCE)
@@ -30,9 +30,9 @@ from gateway.portal.session import (
     submitted,
 )
 from gateway.portal.standing import Standing
-from gateway.portal.store import Person, Transaction
 from pipeline.config import AssuranceLevel
 from pipeline.delivery.facts import Identification
+from pipeline.delivery.recipient import Person, Transaction
 from pipeline.errors import Transient
 from pipeline.ports import Denied, ExchangeRefused, IdentifiedPerson, IdentityProof, IdentityStart, IdentityTokens
 

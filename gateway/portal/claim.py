@@ -1,7 +1,7 @@
 """The claim link: from the notice's address to the letter's page.
 
-Rules    the link is a pointer without power: GET and HEAD change nothing of a letter, however often a scanner follows it;
-         an unknown, a malformed and an expired token get the same bytes after the same queries
+Rules    the link is a pointer without power: GET and HEAD change nothing of a letter, however often a scanner follows
+         it; an unknown, a malformed and an expired token get the same bytes after the same queries
 Not      here: identity, which comes before anything else (gateway/identity)
 """
 
@@ -14,7 +14,8 @@ from starlette.responses import Response
 from gateway.portal.desk import Faces, letter_address, see_other
 from gateway.portal.session import browser, digest, form_digest, fresh_identifier, remember
 from gateway.portal.standing import Standing, standing
-from gateway.portal.store import SESSION_LETTERS_MAX, Letter
+from gateway.portal.store import SESSION_LETTERS_MAX
+from pipeline.delivery.recipient import Letter
 
 TOKEN_CHARACTERS_MAX = 128  # 128 bits in any encoding are far shorter
 NOBODY = UUID(int=0)

@@ -16,9 +16,9 @@ from uuid import UUID
 import anyio
 
 from gateway.portal.ports import PortalPorts
-from gateway.portal.store import Person
 from pipeline.delivery import states
 from pipeline.delivery.facts import DecisionIntent
+from pipeline.delivery.recipient import Person
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Dossier, Identification

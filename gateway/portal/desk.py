@@ -16,8 +16,8 @@ from gateway.portal.ports import PortalPorts
 from gateway.portal.rendering import Pages
 from gateway.portal.session import Browser, browser
 from gateway.portal.standing import Standing, standing
-from gateway.portal.store import Letter, Person
 from pipeline.delivery.number import is_number
+from pipeline.delivery.recipient import Letter, Person
 
 
 @dataclass(frozen=True, slots=True)

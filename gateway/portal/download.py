@@ -2,8 +2,8 @@
 
 Owns     the release at the bridge, decryption on the way out, the handover row, the draft of E.1
 Rules    a document counts as handed over when one response carried it from first to last byte to a connection that was
-         still open; no ranges, so that "whole" has one meaning. An interrupted download is a row too. HEAD releases nothing
-         When every document is handed over, E.1 is drafted once, on the receipt of the release that completed it
+         still open; no ranges, so that "whole" has one meaning. An interrupted download is a row too. HEAD releases
+         nothing. When every document is handed over, E.1 is drafted once, on the receipt of the last release
 Crash    before the row: the bytes went out and nothing says so; the person may download again, and that counts
 Source   ETSI EN 319 522-1 clause 6.5 (E.1); rules "Evidence and state"
 """
@@ -23,9 +23,9 @@ from gateway.portal.desk import Desk, Faces, see_other
 from gateway.portal.headers import DOWNLOAD_POLICY
 from gateway.portal.ports import PortalPorts
 from gateway.portal.standing import Standing
-from gateway.portal.store import Person, StoredDocument
 from pipeline.content.envelope import CONTENT_FORMAT, KEY_BYTES, Decryptor, associated_data
 from pipeline.delivery.facts import Handover
+from pipeline.delivery.recipient import Person, StoredDocument
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.draft import draft

@@ -1,8 +1,8 @@
 """The security headers of everything that a browser of a recipient or verifier gets.
 
 Owns     the content security policy and its companions, as ASGI middleware per route
-Rules    no inline script or style anywhere; nothing is stored by browsers or indexed; Referrer-Policy is same-origin, not
-         no-referrer, because the latter makes same-origin form posts carry `Origin: null`
+Rules    no inline script or style anywhere; nothing is stored by browsers or indexed; Referrer-Policy is same-origin,
+         not no-referrer, because the latter makes same-origin form posts carry `Origin: null`
 Source   OWASP ASVS 5 chapter 3; W3C CSP 3 (form-action also governs the redirect that answers a form)
 """
 

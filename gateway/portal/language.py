@@ -8,14 +8,14 @@ Not      here: dates and sizes (rendering.py)
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 from babel.support import NullTranslations, Translations
 
 Language = Literal["fr", "en"]
-LANGUAGES = cast("tuple[Language, ...]", get_args(Language))
+LANGUAGES: tuple[Language, ...] = get_args(Language)
 DEFAULT: Language = "fr"
 LOCALES = Path(__file__).parent.parent / "locales"
 ACCEPTED_MAX = 20  # entries of an Accept-Language header that are looked at
@@ -23,7 +23,7 @@ ACCEPTED_MAX = 20  # entries of an Accept-Language header that are looked at
 
 def known(text: str) -> Language | None:
     """The language that an address begins with."""
-    return cast("Language", text) if text in LANGUAGES else None
+    return next((language for language in LANGUAGES if language == text), None)
 
 
 def negotiated(header: str) -> Language:

@@ -1,12 +1,13 @@
 """Templates to pages: one environment per language, and how dates, sizes and numbers read.
 
-Rules    everything is escaped; an undefined name is an error, not an empty place; what a page may show is decided by the
-         row types it is given (store.py), not by the template
+Rules    everything is escaped; an undefined name is an error, not an empty place; what a page may show is decided by
+         the row types it is given (store.py), not by the template
 Not      here: headers (headers.py), which page (letter.py)
 """
 
-from collections.abc import Mapping
-from datetime import date, datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -30,17 +31,10 @@ class Pages:
     def __init__(self, config: Config) -> None:
         self._environments = {language: _environment(language, config) for language in LANGUAGES}
 
-    def page(
-        self,
-        template: str,
-        language: Language,
-        status: int = 200,
-        headers: Mapping[str, str] | None = None,
-        **values: object,
-    ) -> HTMLResponse:
+    def page(self, template: str, language: Language, status: int = 200, **values: object) -> HTMLResponse:
         """One page. `values` is all that the template can show, beside the provider's name."""
         text = self._environments[language].get_template(template).render(language=language, **values)
-        return HTMLResponse(text, status, headers)
+        return HTMLResponse(text, status)
 
 
 def _environment(language: Language, config: Config) -> Environment:
@@ -60,14 +54,15 @@ def _environment(language: Language, config: Config) -> Environment:
         "demonstration": config.mode == "non_qualified",
         "other_language": "en" if language == "fr" else "fr",
     }
-    environment.filters |= {
-        "day": lambda day: _day(day, locale),
-        "moment": lambda moment: _moment(moment, locale),
-        "instant": lambda moment: moment.isoformat(timespec="milliseconds"),
-        "size": lambda count: _size(count, locale),
+    filters: Mapping[str, Callable[..., str]] = {
+        "day": partial(_day, locale),
+        "moment": partial(_moment, locale),
+        "instant": _instant,
+        "size": partial(_size, locale),
         "spoken": spoken,
         "masked": masked,
     }
+    environment.filters |= filters
     return environment
 
 
@@ -77,17 +72,22 @@ def masked(email: str) -> str:
     return f"{local[:1]}•••@{domain}"
 
 
-def _day(day: date, locale: str) -> str:
+def _day(locale: str, day: date) -> str:
     return format_date(day, "full", locale=locale)
 
 
-def _moment(moment: datetime, locale: str) -> str:
+def _moment(locale: str, moment: datetime) -> str:
     """Date and time in Paris, to the second, with the zone: what a person may have to quote."""
     pattern = "d MMMM y, HH:mm:ss zzzz" if locale == "en_GB" else "d MMMM y 'à' HH:mm:ss zzzz"
     return format_datetime(moment, pattern, tzinfo=PARIS, locale=locale)
 
 
-def _size(count: int, locale: str) -> str:
+def _instant(moment: datetime) -> str:
+    """RFC 3339 UTC with milliseconds, for machines and for quoting."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _size(locale: str, count: int) -> str:
     if count < 1000:
         return f"{count} {'octets' if locale == 'fr_FR' else 'bytes'}"
     unit, factor = ("k", 1000) if count < 1_000_000 else ("M", 1_000_000)

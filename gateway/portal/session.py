@@ -1,8 +1,8 @@
 """The browser's session: its cookie, its form token, and whether a form was sent from our own page.
 
 Owns     the cookie (__Host-: this host only, Secure, no script reads it), the tokens made of the session identifier
-Rules    the database knows only digests; the form token follows from the identifier, so that a page can be shown twice and
-         nothing secret is stored. SameSite is Lax: after the identity provider only Lax cookies come back
+Rules    the database knows only digests; the form token follows from the identifier, so that a page can be shown twice
+         and nothing secret is stored. SameSite is Lax: after the identity provider only Lax cookies come back
          A form counts only with Sec-Fetch-Site: same-origin (or, from a browser that does not send it, our own Origin)
          and the token of its session
 Not      here: the rows (store.py), how long they live (sql/portal.sql)
@@ -21,7 +21,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.portal.ports import PortalPorts
-from gateway.portal.store import SESSION_SECONDS, Session
+from gateway.portal.store import SESSION_SECONDS
+from pipeline.delivery.recipient import Session
 
 COOKIE = "__Host-session"
 IDENTIFIER_BYTES = 32

@@ -6,8 +6,8 @@ content is released only then. An intent that lives means that the bridge is bei
 
 from enum import Enum
 
-from gateway.portal.store import Letter
 from pipeline.delivery import states
+from pipeline.delivery.recipient import Letter
 
 
 class Standing(Enum):

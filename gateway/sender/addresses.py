@@ -1,8 +1,8 @@
 """E-mail addresses that a notice can be sent to.
 
-Owns     the form: an ASCII dot-atom before the @, a domain name after it; an internationalised domain becomes its A-labels
-Rules    no quoted local part, no address literal, no control character: nothing that a mail header or an SMTP command could
-         read as more than an address. Whether anybody reads mail there, only the notice will tell
+Owns     the form: an ASCII dot-atom before the @, a domain name after it; an international domain becomes its A-labels
+Rules    no quoted local part, no address literal, no control character: nothing that a mail header or an SMTP command
+         could read as more than an address. Whether anybody reads mail there, only the notice will tell
 Source   RFC 5321 4.1.2 and 4.5.3.1, RFC 5890 (IDNA 2008), RFC 1123 2.1
 """
 

@@ -20,7 +20,7 @@ from gateway.sender import presentation
 from gateway.sender.oauth import OAuth, Principal
 from gateway.sender.ports import SenderPorts
 from gateway.sender.reading import Fields, digest, instant, read_json, text_mistake
-from gateway.sender.store import Consent
+from pipeline.senders import Consent
 from gateway.sender.submission import NAME_CHARACTERS_MAX, read_email
 
 WRITE_SCOPE = "consents:write"

@@ -25,7 +25,7 @@ from gateway.sender import presentation
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from gateway.sender.reading import identifier, read_json
-from gateway.sender.store import (
+from pipeline.senders import (
     Accepted,
     ClientRefTaken,
     Delivery,

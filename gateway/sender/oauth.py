@@ -1,9 +1,9 @@
 """OAuth2 for senders' programs: who a client is, and the tokens it gets.
 
 Owns     POST /oauth2/token (client_credentials), the server metadata, the check of a bearer token
-Rules    a client proves itself by private_key_jwt (RFC 7523: addressed to us, at most 5 minutes, each jti once) or, in an
-         embedded installation only, by a secret; a token is 256 random bits, kept as a digest, good for 600 s of real time
-         unknown client and wrong proof are one answer
+Rules    a client proves itself by private_key_jwt (RFC 7523: addressed to us, at most 5 minutes, each jti once) or, in
+         an embedded installation only, by a secret; a token is 256 random bits, kept as a digest, good for 600 s of real
+         time; unknown client and wrong proof are one answer
 Source   RFC 6749 4.4 and 5.2, RFC 6750, RFC 7523, RFC 8414
 """
 
@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response
 from gateway.limits import FORM_BYTES_MAX, read_body
 from gateway.problems import Problem
 from gateway.sender.ports import SenderPorts
-from gateway.sender.store import TOKEN_SECONDS, Client
+from pipeline.senders import TOKEN_SECONDS, Client
 
 TOKEN_RANDOM_BYTES = 32
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523 2.2

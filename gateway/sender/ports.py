@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from gateway.sender.store import SenderStore
+from pipeline.senders import SenderStore
 from pipeline.config import Config
 from pipeline.ports import Keys, Objects
 from pipeline.recorder import Recorder

@@ -1,8 +1,8 @@
 """What a sender is shown: rows as the JSON of the API.
 
 Owns     the shape of a delivery, its evidence list, consents and the account; times in RFC 3339 UTC with milliseconds
-Rules    nothing beyond the stamped prefix: what a court could not see, a sender does not see either. The claim link and the
-         recipient's identity data are never here
+Rules    nothing beyond the stamped prefix: what a court could not see, a sender does not see either. The claim link and
+         the recipient's identity data are never here
 """
 
 import json
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from gateway.edge import MODE_NAMES
-from gateway.sender.store import Account, Consent, Delivery, EventSeen, SnapshotSeen, Upload
+from pipeline.senders import Account, Consent, Delivery, EventSeen, SnapshotSeen, Upload
 from pipeline.config import Config
 from pipeline.evidence.dossier import Reason
 

@@ -19,7 +19,7 @@ from gateway.sender.deliveries import find
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from gateway.sender.reading import identifier
-from gateway.sender.store import Delivery, SnapshotSeen
+from pipeline.senders import Delivery, SnapshotSeen
 from pipeline.errors import ObjectMissing
 from pipeline.evidence.xades import assemble
 

@@ -1,10 +1,10 @@
 """What a request for a delivery must say. Pure.
 
-Owns     the fields of POST /v1/deliveries, the digest that makes two requests the same letter, and the judgement over the
-         uploads and the consent that it names
-Rules    everything a request alone can tell is told at once, before anything is stored; the digest is over what the letter
-         says, not over upload identifiers: a file uploaded again is the same letter
-Not      here: storing (store.py), what only the content can tell (`encrypt`)
+Owns     the fields of POST /v1/deliveries, the digest that makes two requests the same letter, and the judgement over
+         the uploads and the consent that it names
+Rules    everything a request alone can tell is told at once, before anything is stored; the digest is over what the
+         letter says, not over upload identifiers: a file uploaded again is the same letter
+Not      here: storing (pipeline/senders.py), what only the content can tell (`encrypt`)
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from gateway.limits import DOCUMENTS_MAX
 from gateway.problems import Mistake
 from gateway.sender.addresses import AddressInvalid, parse_address
 from gateway.sender.reading import Fields, day, digest, file_name_mistake, identifier
-from gateway.sender.store import Consent, Document, Recipient, Submission, Upload
+from pipeline.senders import Consent, Document, Recipient, Submission, Upload
 
 CLIENT_REF = re.compile(r"[A-Za-z0-9._:/-]{1,64}", re.ASCII)  # no @: an address would end up in logs and lists
 SIREN = re.compile(r"[0-9]{9}", re.ASCII)  # nine digits, INSEE

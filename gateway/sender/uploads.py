@@ -22,7 +22,7 @@ from gateway.sender import presentation
 from gateway.sender.content_headers import FileDescription, describe
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from gateway.sender.store import UPLOAD_DAYS, StoredSegment, Upload
+from pipeline.senders import UPLOAD_DAYS, StoredSegment, Upload
 from pipeline.content.envelope import (
     CONTENT_FORMAT,
     KEY_BYTES,

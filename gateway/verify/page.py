@@ -2,7 +2,7 @@
 
 Owns     the form, the upload's limits, the page that says what was found
 Rules    nothing is stored or logged; the upload stays in memory; a few uploads at a time, so that strangers cannot take
-         the memory of the portal. The check runs in a worker thread: seconds of mathematics must not hold up other pages
+         the memory of the portal. The check runs in a worker thread: mathematics must not hold up other pages
          Anchor and revocation list are this service's own, as it publishes them; who distrusts it checks offline
 Not      here: what is checked (pipeline/evidence/verification)
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import anyio
 from anyio.to_thread import run_sync
-from starlette.datastructures import UploadFile
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,7 +24,7 @@ from gateway.portal.rendering import Pages
 from pipeline.evidence.verification import ContentDigests, Report, content_digests, verify
 
 UPLOAD_BYTES_MAX = 32 * 1024 * 1024
-UPLOAD_SECONDS = 60
+UPLOAD_SECONDS = 25  # below the 30 s that the outermost handler gives a request
 UPLOADS_AT_ONCE = 2
 FILES_MAX = 21  # a proof and as many documents as a letter has
 FIELDS_MAX = 4
@@ -104,12 +104,18 @@ async def _given(request: Request) -> Given:
         raise UploadRefused("malformed") from error
     except TimeoutError as error:
         raise UploadRefused("too_slow") from error
-    async with form:
-        proof = form.get("proof")
-        if not isinstance(proof, UploadFile) or not (data := await proof.read()):
-            raise UploadRefused("empty")
-        documents = [f for f in form.getlist("content") if isinstance(f, UploadFile) and f.filename]
-        contents = [content_digests(d.filename or "", await d.read()) for d in documents]
+    try:
+        return await _read(form)
+    finally:
+        await form.close()
+
+
+async def _read(form: FormData) -> Given:
+    proof = form.get("proof")
+    if not isinstance(proof, UploadFile) or not (data := await proof.read()):
+        raise UploadRefused("empty")
+    documents = [f for f in form.getlist("content") if isinstance(f, UploadFile) and f.filename]
+    contents = [content_digests(d.filename or "", await d.read()) for d in documents]
     return Given(data, tuple(contents))
 
 

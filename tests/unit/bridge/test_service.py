@@ -1,5 +1,6 @@
 """A running bridge over time: a token that goes away, the legal clock, what it publishes, its keys."""
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 
 import anyio
+import anyio.to_thread
 import pytest
 from cryptography import x509
 
@@ -81,7 +83,7 @@ async def test_the_legal_clock_rules_tokens_and_revocation_lists(
 
         await until(twice, CRL_SECONDS_MAX)
     finally:
-        assert stop(process) == 0
+        assert stop(process) == 0, (home.home / "bridge.log").read_text()
 
 
 async def test_no_token_while_the_legal_clock_cannot_be_read(
@@ -101,7 +103,32 @@ async def test_no_token_while_the_legal_clock_cannot_be_read(
             postgres.psql(f"ALTER DATABASE {home.database.name} ALLOW_CONNECTIONS true")
             assert len(await client.time_stamp([IMPRINT])) == 1
     finally:
-        assert stop(process) == 0
+        assert stop(process) == 0, (home.home / "bridge.log").read_text()
+
+
+async def test_a_database_that_hangs_up_in_the_middle_never_ends_the_bridge(
+    make_home: Callable[[], BridgeHome], postgres: PostgresServer
+) -> None:
+    """Connections ended at any moment of a statement give clock_away and a new connection, whatever the driver says."""
+    home = make_home()
+    process = home.start()
+    end = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{home.database.name}'"
+    try:
+        async with aclosing(home.client("archive")) as client:
+
+            async def stamp() -> None:
+                with contextlib.suppress(BridgeAway):
+                    await client.time_stamp([IMPRINT])
+
+            for _ in range(20):
+                async with anyio.create_task_group() as tasks:
+                    for _ in range(12):
+                        tasks.start_soon(stamp)
+                    await anyio.to_thread.run_sync(postgres.psql, end)
+            await stamp()
+            assert len(await client.time_stamp([IMPRINT])) == 1
+    finally:
+        assert stop(process) == 0, (home.home / "bridge.log").read_text()
 
 
 def test_what_the_bridge_is_stands_in_the_database(bridge: BridgeHome, postgres: PostgresServer) -> None:

@@ -1,9 +1,9 @@
 """What the sender API asks of the database, and the rows that come back.
 
-Owns     the port and its row types; pipeline/adapters/postgres/sender_store.py is the implementation
+Owns     the port and its row types. Here and not in the gateway, because the adapter may not import a face
 Rules    every question about something of a sender names the sender: another one's is not there
          every method raises Transient when the database is away; then nothing was stored, or the answer was lost
-Not      here: what is valid (submission.py), what a sender is shown (presentation.py)
+Not      here: what is valid (gateway/sender/submission.py), what a sender is shown (gateway/sender/presentation.py)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -282,8 +282,8 @@ class SenderStore(Protocol):
     async def withdraw_consent(self, sender: UUID, ref: str) -> Consent | None:
         """For ever. May be called twice: the first time stays. Durable on return."""
 
-    async def add_upload(self, upload: Upload, segments: Sequence[StoredSegment]) -> Upload:
-        """Durable on return; the answer has the database's expiry."""
+    async def add_upload(self, upload: Upload, segments: Sequence[StoredSegment]) -> None:
+        """Durable on return."""
 
     async def uploads(self, sender: UUID, ids: Sequence[UUID]) -> Mapping[UUID, Upload]: ...
 
@@ -295,7 +295,7 @@ class SenderStore(Protocol):
     ) -> Submitted:
         """Delivery, documents, remembered answer and the message to `ingest`, in one transaction or not at all.
 
-        Of two submissions with one client_ref, or one key, exactly one is Accepted. Once it is, its evidence will exist.
+        Of two submissions with one client_ref, or one key, exactly one is Accepted; its evidence will exist.
         """
 
     async def delivery(self, sender: UUID, name: UUID | str) -> Delivery | None:
@@ -311,7 +311,7 @@ class SenderStore(Protocol):
         """A proof inside the stamped prefix."""
 
     async def ask_package(self, delivery: UUID) -> None:
-        """Emits PRESERVE: `archive` writes a snapshot as far as the evidence goes. May be called as often as one likes."""
+        """Emits PRESERVE: `archive` writes a snapshot as far as the evidence goes. May be called again and again."""
 
     async def forget_expired(self) -> None:
         """Deletes tokens, assertions and remembered answers that have run out."""

@@ -1,0 +1,294 @@
+"""pipeline.senders.SenderStore over PostgreSQL, as the role qerds_gateway.
+
+Owns     the mapping from rows to the dataclasses of the port, and the one transaction of a submission
+Not      here: what is valid, what is shown; the queries are in sql/sender.sql
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from pipeline.senders import (
+    IDEMPOTENCY_HOURS,
+    TOKEN_SECONDS,
+    Accepted,
+    Account,
+    Bearer,
+    Client,
+    ClientRefTaken,
+    Consent,
+    Delivery,
+    EventSeen,
+    Filter,
+    IdempotencyKey,
+    KeyInFlight,
+    KeyTaken,
+    Order,
+    Page,
+    Remembered,
+    SnapshotSeen,
+    StoredSegment,
+    Submitted,
+    Upload,
+    UploadGone,
+)
+from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.tx import PostgresTx
+from pipeline.delivery.routes import INTERACTIVE, PRESERVE, SUBMITTED, Emission
+from pipeline.errors import Transient
+from pipeline.ports import StampedEvidence
+
+ACCEPTED_STATUS = 202
+Row = Mapping[str, Any]
+
+
+class _RolledBack(Exception):
+    """Leaves the submission's transaction without an effect. answer: None when a unique key refused the delivery."""
+
+    def __init__(self, answer: Submitted | None) -> None:
+        self.answer = answer
+
+
+class PostgresSenderStore:
+    """Rows of and for senders."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # -------------------------------------------------------------- who is asking
+    async def client(self, client_id: str) -> Client | None:
+        """A client that is not revoked."""
+        row = await self._database.fetch_one("sender_client", client_id)
+        if row is None:
+            return None
+        jwk = None if row["public_jwk"] is None else json.loads(row["public_jwk"])
+        return Client(row["client_id"], row["sender"], row["secret_sha256"], jwk, frozenset(row["scopes"]))
+
+    async def add_token(self, token_sha256: bytes, client_id: str, scopes: Sequence[str]) -> None:
+        """Good for TOKEN_SECONDS."""
+        await self._database.fetch("add_access_token", token_sha256, client_id, list(scopes), TOKEN_SECONDS)
+
+    async def use_assertion(self, client_id: str, jti: str, expires_at: datetime) -> bool:
+        """Whether this is its first use."""
+        return await self._database.fetch_one("use_client_assertion", client_id, jti, expires_at) is not None
+
+    async def bearer(self, token_sha256: bytes) -> Bearer | None:
+        """What a token stands for."""
+        row = await self._database.fetch_one("bearer", token_sha256)
+        if row is None:
+            return None
+        return Bearer(row["client_id"], row["sender"], frozenset(row["scopes"]), row["expired"])
+
+    async def account(self, sender: UUID) -> Account | None:
+        """A sender, as it was identified."""
+        row = await self._database.fetch_one("sender_account", sender)
+        return None if row is None else Account(**row)
+
+    # -------------------------------------------------------------- consents and uploads
+    async def put_consent(self, consent: Consent) -> tuple[Consent, bool]:
+        """What is recorded now, and whether it is new."""
+        c = consent
+        new = await self._database.fetch_one(
+            "add_consent", c.sender, c.ref, c.email, c.given_names, c.birth_name, c.obtained_at, c.method, c.text_sha256
+        )
+        recorded = await self.consent(c.sender, c.ref)
+        if recorded is None:
+            raise Transient("a consent that was just recorded cannot be read")
+        return recorded, new is not None
+
+    async def consent(self, sender: UUID, ref: str) -> Consent | None:
+        """A consent and whether it still stands."""
+        row = await self._database.fetch_one("sender_consent", sender, ref)
+        return None if row is None else Consent(**row)
+
+    async def withdraw_consent(self, sender: UUID, ref: str) -> Consent | None:
+        """For ever; the first time stays."""
+        await self._database.fetch("withdraw_consent", sender, ref)
+        return await self.consent(sender, ref)
+
+    async def add_upload(self, upload: Upload, segments: Sequence[StoredSegment]) -> None:
+        """The upload and where its bytes are."""
+        u = upload
+        async with self._database.transaction() as tx:
+            await tx.fetch(
+                "add_upload",
+                u.id,
+                u.sender,
+                u.file_name,
+                u.content_type,
+                u.content_bytes,
+                u.sha256,
+                u.sha3_256,
+                u.expires_at,
+            )
+            for s in segments:
+                await tx.fetch(
+                    "add_upload_segment",
+                    u.id,
+                    s.segment,
+                    s.object,
+                    s.content_format,
+                    s.plain_bytes,
+                    s.intake_key_id,
+                    s.sealed_key,
+                )
+
+    async def uploads(self, sender: UUID, ids: Sequence[UUID]) -> Mapping[UUID, Upload]:
+        """Those that are there and theirs."""
+        return {r["id"]: Upload(**r) for r in await self._database.fetch("sender_uploads", sender, list(ids))}
+
+    # -------------------------------------------------------------- submission
+    async def remembered(self, sender: UUID, key: str) -> Remembered | None:
+        """The answer given under a key."""
+        row = await self._database.fetch_one("remembered_answer", sender, key, IDEMPOTENCY_HOURS)
+        return None if row is None else Remembered(**row)
+
+    async def submit(
+        self, order: Order, key: IdempotencyKey | None, render: Callable[[Delivery], bytes], location: str
+    ) -> Submitted:
+        """One transaction: lock the key, insert, remember, emit. A rollback answers what was found instead."""
+        try:
+            async with self._database.transaction() as tx:
+                if key is not None:
+                    await self._claim_key(tx, order.sender, key)
+                delivery = await self._insert(tx, order)
+                body = render(delivery)
+                if key is not None:
+                    await tx.fetch(
+                        "add_idempotency", order.sender, key.key, key.request_sha256, ACCEPTED_STATUS, location, body
+                    )
+                await tx.emit([Emission(SUBMITTED, order.delivery, lane=INTERACTIVE)])
+        except _RolledBack as found:
+            return await self._why_not(order) if found.answer is None else found.answer
+        except asyncpg.ForeignKeyViolationError:
+            return UploadGone()
+        return Accepted(delivery, body)
+
+    async def _claim_key(self, tx: PostgresTx, sender: UUID, key: IdempotencyKey) -> None:
+        if not (await tx.fetch("try_idempotency_lock", sender, key.key))[0]["mine"]:
+            raise _RolledBack(KeyInFlight())
+        await tx.fetch("forget_old_answer", sender, key.key, IDEMPOTENCY_HOURS)
+        rows = await tx.fetch("remembered_answer", sender, key.key, IDEMPOTENCY_HOURS)
+        if rows:
+            raise _RolledBack(KeyTaken(Remembered(**rows[0])))
+
+    async def _insert(self, tx: PostgresTx, order: Order) -> Delivery:
+        s, r = order.submission, order.submission.recipient
+        rows = await tx.fetch(
+            "add_delivery",
+            order.delivery,
+            order.number,
+            order.sender,
+            s.client_ref,
+            s.request_sha256,
+            INTERACTIVE,
+            order.mode,
+            order.config_version,
+            r.kind,
+            r.email,
+            r.given_names,
+            r.birth_name,
+            r.usage_name,
+            r.birth_date,
+            r.organisation_name,
+            r.organisation_siren,
+            r.language,
+            s.consent_ref,
+            s.subject,
+            json.dumps(dict(s.metadata)),
+        )
+        if not rows:
+            raise _RolledBack(None)
+        for d in s.documents:
+            await tx.fetch("add_delivery_document", order.delivery, d.part, d.upload, d.file_name, d.sha256)
+        return Delivery(
+            id=order.delivery,
+            number=order.number,
+            client_ref=s.client_ref,
+            request_sha256=s.request_sha256,
+            state="submitted",
+            submitted_at=rows[0]["submitted_at"],
+            last_day=None,
+            expires_at=None,
+            stamped_through=0,
+            events=(),
+            snapshots=(),
+        )
+
+    async def _why_not(self, order: Order) -> Submitted:
+        """Which unique key refused the insert: the rival has committed, so it can be read."""
+        ref = order.submission.client_ref
+        existing = None if ref is None else await self.delivery_by_ref(order.sender, ref)
+        if existing is None:
+            raise Transient("the public number is taken; another one will do")
+        return ClientRefTaken(existing)
+
+    # -------------------------------------------------------------- reading
+    async def delivery(self, sender: UUID, name: UUID | str) -> Delivery | None:
+        """By id, or by public number."""
+        by_id, by_number = (name, None) if isinstance(name, UUID) else (None, name)
+        return await self._one(await self._database.fetch("sender_delivery", sender, by_id, by_number))
+
+    async def delivery_by_ref(self, sender: UUID, client_ref: str) -> Delivery | None:
+        """The one that was not rejected."""
+        return await self._one(await self._database.fetch("sender_delivery_by_ref", sender, client_ref))
+
+    async def deliveries(self, sender: UUID, which: Filter, after: Page | None, limit: int) -> Sequence[Delivery]:
+        """In the order (deposited_at, id), those not yet deposited last."""
+        rows = await self._database.fetch(
+            "sender_deliveries",
+            sender,
+            which.client_ref,
+            which.state,
+            limit,
+            after is not None,
+            None if after is None else after.deposited_at,
+            None if after is None else after.delivery,
+        )
+        return await self._complete(rows)
+
+    async def evidence(self, delivery: UUID, evidence: UUID) -> StampedEvidence | None:
+        """A proof inside the stamped prefix."""
+        row = await self._database.fetch_one("sender_evidence", delivery, evidence)
+        return None if row is None else StampedEvidence(**row)
+
+    async def ask_package(self, delivery: UUID) -> None:
+        """Emits PRESERVE."""
+        async with self._database.transaction() as tx:
+            await tx.emit([Emission(PRESERVE, delivery, lane=INTERACTIVE)])
+
+    # -------------------------------------------------------------- housekeeping
+    async def forget_expired(self) -> None:
+        """Tokens, assertions, remembered answers that have run out."""
+        await self._database.fetch("forget_access_tokens")
+        await self._database.fetch("forget_client_assertions")
+        await self._database.fetch("forget_idempotency", IDEMPOTENCY_HOURS)
+
+    async def check(self) -> None:
+        """Raises Transient when the database does not answer."""
+        await self._database.fetch("ping")
+
+    async def _one(self, rows: Sequence[Row]) -> Delivery | None:
+        found = await self._complete(rows)
+        return found[0] if found else None
+
+    async def _complete(self, rows: Sequence[Row]) -> list[Delivery]:
+        """Events and snapshots of all of them, in two statements."""
+        ids = [row["id"] for row in rows]
+        events: dict[UUID, list[EventSeen]] = defaultdict(list)
+        snapshots: dict[UUID, list[SnapshotSeen]] = defaultdict(list)
+        if ids:
+            for e in await self._database.fetch("sender_events", ids):
+                events[e["delivery"]].append(EventSeen(**_without_delivery(e)))
+            for s in await self._database.fetch("sender_snapshots", ids):
+                snapshots[s["delivery"]].append(SnapshotSeen(**_without_delivery(s)))
+        return [Delivery(**row, events=tuple(events[row["id"]]), snapshots=tuple(snapshots[row["id"]])) for row in rows]
+
+
+def _without_delivery(row: Row) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "delivery"}

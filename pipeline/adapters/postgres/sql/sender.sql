@@ -1,0 +1,157 @@
+-- The sender API: every question about something of a sender names the sender.
+
+-- name: sender_client
+-- A client that may still ask for tokens.
+SELECT c.client_id, c.sender, c.secret_sha256, c.public_jwk, c.scopes
+FROM qerds.sender_client c WHERE c.client_id = $1::text AND c.revoked_at IS NULL;
+
+-- name: add_access_token
+-- Real time: OAuth knows nothing of the demo clock.
+INSERT INTO qerds.access_token (token_sha256, client_id, scopes, expires_at)
+VALUES ($1::bytea, $2::text, $3::text[], clock_timestamp() + make_interval(secs => $4::integer));
+
+-- name: use_client_assertion
+-- No row back: this jti was used before.
+INSERT INTO qerds.client_assertion (client_id, jti, expires_at) VALUES ($1::text, $2::text, $3::timestamptz)
+ON CONFLICT (client_id, jti) DO NOTHING RETURNING jti;
+
+-- name: bearer
+-- An expired token is told from an unknown one until it is forgotten; a revoked client's is unknown at once.
+SELECT t.client_id, c.sender, t.scopes, t.expires_at <= clock_timestamp() AS expired
+FROM qerds.access_token t JOIN qerds.sender_client c ON c.client_id = t.client_id
+WHERE t.token_sha256 = $1::bytea AND c.revoked_at IS NULL;
+
+-- name: sender_account
+-- Who a sender is, as it was identified.
+SELECT s.id AS sender, s.name, s.email, s.identity_level, s.identity_method, s.identified_at
+FROM qerds.sender s WHERE s.id = $1::uuid;
+
+-- name: add_consent
+-- No row back: the reference is taken; the caller compares.
+INSERT INTO qerds.consent (sender, ref, email, given_names, birth_name, obtained_at, method, text_sha256)
+VALUES ($1::uuid, $2::text, $3::text, $4::text, $5::text, $6::timestamptz, $7::text, $8::bytea)
+ON CONFLICT (sender, ref) DO NOTHING RETURNING ref;
+
+-- name: sender_consent
+-- A consent and whether it still stands.
+SELECT c.sender, c.ref, c.email, c.given_names, c.birth_name, c.obtained_at, c.method, c.text_sha256, w.withdrawn_at
+FROM qerds.consent c LEFT JOIN qerds.consent_withdrawal w ON w.sender = c.sender AND w.ref = c.ref
+WHERE c.sender = $1::uuid AND c.ref = $2::text;
+
+-- name: withdraw_consent
+-- The first withdrawal stays; nothing happens where there is no such consent.
+INSERT INTO qerds.consent_withdrawal (sender, ref)
+SELECT c.sender, c.ref FROM qerds.consent c WHERE c.sender = $1::uuid AND c.ref = $2::text
+ON CONFLICT (sender, ref) DO NOTHING;
+
+-- name: add_upload
+-- Inside, before its segments.
+INSERT INTO qerds.upload (id, sender, file_name, content_type, bytes, sha256, sha3_256, expires_at)
+VALUES ($1::uuid, $2::uuid, $3::text, $4::text, $5::bigint, $6::bytea, $7::bytea, $8::timestamptz);
+
+-- name: add_upload_segment
+-- Inside, after its upload.
+INSERT INTO qerds.upload_segment (upload, segment, object, content_format, bytes, intake_key_id, sealed_key)
+VALUES ($1::uuid, $2::smallint, $3::text, $4::text, $5::bigint, $6::text, $7::bytea);
+
+-- name: sender_uploads
+-- Those that are there and theirs.
+SELECT u.id, u.sender, u.file_name, u.content_type, u.bytes AS content_bytes, u.sha256, u.sha3_256, u.expires_at,
+       u.expires_at <= clock_timestamp() AS expired
+FROM qerds.upload u WHERE u.sender = $1::uuid AND u.id = ANY ($2::uuid[]);
+
+-- name: remembered_answer
+-- What was answered under an Idempotency-Key, for as long as it is kept.
+SELECT i.request_sha256, i.status, i.location, i.body FROM qerds.idempotency i
+WHERE i.sender = $1::uuid AND i.key = $2::text AND i.created_at > clock_timestamp() - make_interval(hours => $3::integer);
+
+-- name: try_idempotency_lock
+-- Inside: held until the end of the transaction; false while another request with the key is in work.
+SELECT pg_try_advisory_xact_lock(hashtextextended($1::uuid::text || ' ' || $2::text, 0)) AS mine;
+
+-- name: forget_old_answer
+-- Inside, under the lock: a key may be used again after its time.
+DELETE FROM qerds.idempotency i
+WHERE i.sender = $1::uuid AND i.key = $2::text AND i.created_at <= clock_timestamp() - make_interval(hours => $3::integer);
+
+-- name: add_idempotency
+-- Inside, with the delivery: an answer is remembered exactly when its effect is there.
+INSERT INTO qerds.idempotency (sender, key, request_sha256, status, location, body)
+VALUES ($1::uuid, $2::text, $3::bytea, $4::smallint, $5::text, $6::bytea);
+
+-- name: add_delivery
+-- Inside. No row back: the client_ref is taken, or (rarely) the number. Waits for a rival that is about to commit.
+INSERT INTO qerds.delivery (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
+    recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
+    consent_ref, subject, metadata, submitted_at)
+VALUES ($1::uuid, $2::text, $3::uuid, $4::text, $5::bytea, $6::smallint, $7::text, $8::text, $9::text, $10::text, $11::text,
+    $12::text, $13::text, $14::text, $15::text, $16::text, $17::text, $18::text, $19::text, $20::jsonb, qerds.legal_now())
+ON CONFLICT DO NOTHING RETURNING submitted_at;
+
+-- name: add_delivery_document
+-- Inside, after its delivery. The foreign key refuses an upload that the janitor has taken meanwhile.
+INSERT INTO qerds.delivery_document (delivery, part, upload, file_name, sha256)
+VALUES ($1::uuid, $2::smallint, $3::uuid, $4::text, $5::bytea);
+
+-- name: sender_delivery
+-- One delivery, by id or by number.
+SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, w.last_day, w.expires_at, d.stamped_through
+FROM qerds.delivery d LEFT JOIN qerds.acceptance_window w ON w.delivery = d.id
+WHERE d.sender = $1::uuid AND (d.id = $2::uuid OR d.number = $3::text);
+
+-- name: sender_delivery_by_ref
+-- The one that was not rejected; uses delivery_client_ref.
+SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, w.last_day, w.expires_at, d.stamped_through
+FROM qerds.delivery d LEFT JOIN qerds.acceptance_window w ON w.delivery = d.id
+WHERE d.sender = $1::uuid AND d.client_ref = $2::text AND d.state <> 'rejected';
+
+-- name: sender_deliveries
+-- In the order (deposited_at, id), undeposited last. $5: whether to go on after ($6 deposited_at, $7 id).
+SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, w.last_day, w.expires_at, d.stamped_through
+FROM qerds.delivery d
+LEFT JOIN qerds.acceptance_window w ON w.delivery = d.id
+LEFT JOIN qerds.evidence a ON a.delivery = d.id AND a.event = 'A.1' AND a.ordinal = 0 AND a.sequence <= d.stamped_through
+WHERE d.sender = $1::uuid
+  AND ($2::text IS NULL OR d.client_ref = $2::text)
+  AND ($3::text IS NULL OR d.state = $3::text)
+  AND (NOT $5::boolean OR (coalesce(a.event_time, 'infinity'), d.id) > (coalesce($6::timestamptz, 'infinity'), $7::uuid))
+ORDER BY coalesce(a.event_time, 'infinity'), d.id LIMIT $4::integer;
+
+-- name: sender_events
+-- The stamped prefix of deliveries: what their sender may know.
+SELECT e.delivery, e.evidence, e.event, e.sequence, e.event_time, t.gen_time AS stamped_at, e.sha256
+FROM qerds.evidence e
+JOIN qerds.delivery d ON d.id = e.delivery
+JOIN qerds.evidence_token t ON t.evidence = e.evidence
+WHERE e.delivery = ANY ($1::uuid[]) AND e.sequence <= d.stamped_through ORDER BY e.delivery, e.sequence;
+
+-- name: sender_snapshots
+-- Packages that are durable in the object store.
+SELECT s.delivery, s.snapshot, s.object, s.bytes AS package_bytes, s.sha256, s.sequence_through
+FROM qerds.snapshot s WHERE s.delivery = ANY ($1::uuid[]) ORDER BY s.delivery, s.snapshot;
+
+-- name: sender_evidence
+-- One complete proof inside the stamped prefix.
+SELECT e.evidence, e.event, e.sequence, e.event_time, e.canonical, s.signature, t.token, k.certificate
+FROM qerds.evidence e
+JOIN qerds.delivery d ON d.id = e.delivery
+JOIN qerds.evidence_seal s ON s.evidence = e.evidence
+JOIN qerds.evidence_token t ON t.evidence = e.evidence
+JOIN qerds.published_key k ON k.key_id = e.seal_key_id
+WHERE e.delivery = $1::uuid AND e.evidence = $2::uuid AND e.sequence <= d.stamped_through;
+
+-- name: forget_access_tokens
+-- An hour after they ran out, so that "expired" can be said for a while.
+DELETE FROM qerds.access_token t WHERE t.expires_at < clock_timestamp() - interval '1 hour';
+
+-- name: forget_client_assertions
+-- An expired assertion is refused by its time; its jti need not be known any more.
+DELETE FROM qerds.client_assertion c WHERE c.expires_at < clock_timestamp() - interval '1 hour';
+
+-- name: forget_idempotency
+-- Answers whose time is over.
+DELETE FROM qerds.idempotency i WHERE i.created_at < clock_timestamp() - make_interval(hours => $1::integer);
+
+-- name: ping
+-- Whether the database answers.
+SELECT 1 AS one;

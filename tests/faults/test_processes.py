@@ -1,0 +1,115 @@
+"""Every process kind killed in turn, PostgreSQL killed and restarted, the token gone and back, under load, for real.
+
+One installation, fifty deliveries a fault. The fault falls while ten to forty of the fifty are deposited.
+"""
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from deploy.local.recipient import mails_to, wait_for
+from tests.e2e.installation import Installation, installation, send_many
+from tests.servers import short_directory
+
+pytestmark = pytest.mark.timeout(120)
+DELIVERIES = 50
+BASE_PORT = 12400
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Installation]:
+    state = short_directory() / "state"
+    with installation(state, BASE_PORT) as it:
+        yield it
+
+
+def restart_postgres(it: Installation) -> None:
+    import os
+
+    os.kill(it.pid("postgres"), signal.SIGINT)  # fast shutdown
+
+
+def hide_token(it: Installation) -> None:
+    """The token's folder is away for as long as it takes the next seals to notice."""
+    token, away = it.layout.state / "token", it.layout.state / "token-away"
+    token.rename(away)
+    pending = "SELECT count(*) FROM qerds.evidence e LEFT JOIN qerds.evidence_seal s USING (evidence) WHERE s.evidence IS NULL"
+    try:
+        it.wait(
+            "a seal that fails",
+            lambda: it.count("SELECT count(*) FROM outbox.timer WHERE stage = 'seal'") or not it.count(pending),
+        )
+    finally:
+        away.rename(token)
+
+
+FAULTS: dict[str, Callable[[Installation], None]] = {
+    **{
+        kind: (lambda it, kind=kind: it.kill(kind))  # type: ignore[misc]
+        for kind in ("hsm_bridge", "ingest", "encrypt", "seal", "timestamp", "notify", "archive", "expire", "gateway")
+    },
+    "mail_catcher": lambda it: it.kill("mail_catcher"),
+    "postgres-killed": lambda it: it.kill("postgres"),
+    "postgres-restarted": restart_postgres,
+    "token-vanished": hide_token,
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_under_load_loses_and_doubles_nothing(running: Installation, fault: str) -> None:
+    """All fifty complete, one evidence per fact, at most one more mail per crash, under the same Message-ID."""
+    tag = fault.replace("_", "-")
+    mine = f"SELECT id FROM qerds.delivery WHERE client_ref LIKE '{tag}-%'"
+    deposited = f"SELECT count(*) FROM qerds.evidence WHERE event = 'A.1' AND delivery IN ({mine})"
+
+    async def send_and_break() -> list[str]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.to_thread.run_sync, break_in_the_middle)
+            return await anyio.to_thread.run_sync(send_many, running, DELIVERIES, tag)
+
+    def break_in_the_middle() -> None:
+        running.wait("ten deposits", lambda: running.count(deposited) >= 10)
+        FAULTS[fault](running)
+
+    ids = anyio.run(send_and_break)
+    assert len(set(ids)) == DELIVERIES
+    notified = f"SELECT count(*) FROM qerds.delivery WHERE state = 'notified' AND client_ref LIKE '{tag}-%'"
+    wait_for("all to be notified", lambda: _safely(lambda: running.count(notified) == DELIVERIES), 90)
+    events = dict(running.rows(f"SELECT event, count(*) FROM qerds.evidence WHERE delivery IN ({mine}) GROUP BY event"))
+    assert events == {"A.1": str(DELIVERIES), "C.1": str(DELIVERIES)}
+    assert_mails(running, tag)
+    running.check_ledger()
+
+
+def assert_mails(it: Installation, tag: str) -> None:
+    mails = [m for m in mails_to(it.catcher, f"{tag}-") if str(m["to"]).startswith(f"{tag}-")]
+    per_recipient: dict[str, Counter[str]] = {}
+    for mail in mails:
+        per_recipient.setdefault(str(mail["to"]), Counter())[str(mail["message_id"])] += 1
+    assert len(per_recipient) == DELIVERIES
+    assert all(len(ids) == 1 for ids in per_recipient.values()), "a second Message-ID for one notice"
+    doubled = sum(sum(ids.values()) - 1 for ids in per_recipient.values())
+    assert doubled <= DELIVERIES, doubled
+
+
+def _safely(look: Callable[[], bool]) -> bool:
+    """A database that is just restarting has no answer yet."""
+    try:
+        return look()
+    except AssertionError:
+        return False
+
+
+def test_nothing_is_left_over(running: Installation) -> None:
+    """After all faults: no dead letter, nothing running, nothing postponed, packages and logs in place."""
+    it = running
+    it.wait("empty mailboxes", lambda: it.count("SELECT count(*) FROM outbox.timer") == 0)
+    assert it.rows("SELECT stage, why FROM outbox.dead") == []
+    for stage in ("ingest", "encrypt", "seal", "timestamp", "notify", "expire", "archive"):
+        it.wait(f"{stage} to be empty", lambda s=stage: it.count(f'SELECT count(*) FROM outbox."{s}_running"') == 0)  # type: ignore[misc]
+    assert Path(it.layout.state / "logs").is_dir()
