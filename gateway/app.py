@@ -32,7 +32,13 @@ def application(ports: Ports, draining: Callable[[], bool]) -> Edge:
         *trust.routes(ports.keys),
         *portal.routes(ports),
     ]
-    return Edge(Router(table, redirect_slashes=False, default=_nothing_there), ports.config, ports.ids, ports.recorder)
+    return behind_edge(table, ports)
+
+
+def behind_edge(table: list[BaseRoute], ports: SenderPorts) -> Edge:
+    """Any table of routes, with the manners of the gateway."""
+    router = Router(table, redirect_slashes=False, default=_nothing_there)
+    return Edge(router, ports.config, ports.ids, ports.recorder)
 
 
 async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:

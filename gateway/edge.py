@@ -107,7 +107,7 @@ def problem_for(error: Exception) -> Problem:
 def deadline_seconds(scope: Scope) -> float:
     """By what the request does: bodies and downloads may take long, everything else may not."""
     path, method = scope["path"], scope["method"]
-    if method == "POST" and path in ("/v1/uploads", "/v1/verify", "/verify"):
+    if method == "POST" and (path == "/v1/uploads" or path.endswith("/verify")):
         return UPLOAD_SECONDS
     if method == "GET" and not path.startswith(("/oauth2/", "/.well-known/")):
         return DOWNLOAD_SECONDS if "/package" in path or "/documents/" in path else REQUEST_SECONDS

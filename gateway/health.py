@@ -1,7 +1,7 @@
 """/healthz, /readyz, /metrics: is this process alive, can it take requests, what has it counted.
 
-Owns     readiness: PostgreSQL and the object store, nothing else. A bridge, a relay or a stage that is away does not make
-         the gateway refuse letters: their work waits in the outboxes
+Owns     readiness: PostgreSQL and the object store, nothing else. A bridge, a relay or a stage that is away does not
+         make the gateway refuse letters: their work waits in the outboxes
 Rules    health never asks anything outside, so that a stalled disk or database cannot make a live process look dead
 """
 

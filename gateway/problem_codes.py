@@ -58,7 +58,7 @@ PROBLEMS: dict[str, ProblemKind] = {
         (
             "Unknown client",
             "The client is unknown or did not prove who it is.",
-            "Check client_id and its secret or key.",
+            "Check client_id and its key.",
         ),
         ("Client inconnu", "Le client est inconnu ou non authentifié.", "Vérifiez client_id et son secret ou sa clé."),
     ),

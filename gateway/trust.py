@@ -1,15 +1,15 @@
 """/v1/trust: what an offline verifier needs from us once: the CA certificate and the newest revocation list.
 
-Rules    the certificate is the one pinned at installation, not a row of the database; a verifier compares its digest with
-         what the operator publishes elsewhere, since an anchor fetched from the service only proves agreement with it
+Rules    the certificate is the one pinned at installation, not a row of the database; a verifier compares its digest
+         with what the operator publishes elsewhere: an anchor fetched from the service only proves agreement with it
 """
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from cryptography.hazmat.primitives.serialization import Encoding
 from gateway.problems import Problem
 from pipeline.ports import Keys
 
@@ -31,7 +31,7 @@ class Trust:
         """GET /v1/trust/crl.der."""
         crl = await self._keys.document("crl")
         if crl is None:
-            raise Problem("not_yet", "no revocation list was published yet", headers={"Retry-After": str(RETRY_SECONDS)})
+            raise Problem("not_yet", "no revocation list is published yet", headers={"Retry-After": str(RETRY_SECONDS)})
         return Response(crl, media_type="application/pkix-crl")  # RFC 2585 4.2
 
 

@@ -96,14 +96,17 @@ class Verifier:
         return Identity(_person(info.claims), subject, level, authenticated_at, encoded)  # 7
 
     def _open(self, compact: str) -> _Signed:
-        """An encrypted token is decrypted to the signed one inside."""
+        """The signed token inside the encrypted one. One that comes in the clear was not made for us: refused."""
         if len(compact) > TOKEN_CHARACTERS_MAX:
             raise IdentityRefused("token_too_large", f"a token has at most {TOKEN_CHARACTERS_MAX} characters")
-        if compact.count(".") == 4:
-            compact = decrypt(compact, self.agree)
-        if compact.count(".") != 2:
+        if compact.count(".") == 2:
+            raise IdentityRefused("token_not_encrypted", "tokens are encrypted to the bridge's key")
+        if compact.count(".") != 4:
+            raise IdentityRefused("token_malformed", "not an encrypted token")
+        signed = decrypt(compact, self.agree)
+        if signed.count(".") != 2:
             raise IdentityRefused("token_malformed", "not a signed token")
-        return self._verify_signature(compact)
+        return self._verify_signature(signed)
 
     def _verify_signature(self, compact: str) -> _Signed:
         head, payload, signature = compact.split(".")

@@ -149,10 +149,6 @@ class LockingLibrary(PkcsLibrary):
             self._running = False
             self._functions.finalize(None)  # whatever it answers, the next initialize tells
 
-    def reinitialize(self) -> None:
-        self.finalize()
-        self.initialize()
-
 
 @dataclass(slots=True)
 class _Lane:
@@ -196,7 +192,8 @@ class Token:
         """Waits for the workers, then finalize, initialize, login: the only cure once a token came back."""
         lanes = [self._lanes.get() for _ in range(WORKERS)]
         try:
-            _translate(self._library.reinitialize, general_is_lost=True)
+            self._library.finalize()
+            _translate(self._library.initialize, general_is_lost=True)
             self._login()
             lanes = [_Lane(self._open()) for _ in range(WORKERS)]
             self._general_errors = 0

@@ -109,7 +109,7 @@ async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[G
             recorder=recorder,
         )
     finally:
-        await identity.aclose()
+        await identity.close()
         await bridge.aclose()
         await database.close()
 

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from gateway.portal import decision
 from gateway.portal.decision import Outcome
 from gateway.portal.desk import see_other
-from gateway.portal.letter import LetterPages
+from gateway.portal.letter import LetterPages, act_of
 from gateway.portal.session import FormRefused, submitted
 
 UNDERSTOOD = "yes"  # the value of the confirmation's box
@@ -33,7 +33,7 @@ class Acts(LetterPages):
             return self.form_refused(desk.language, desk.address)
         if desk.person is None:
             return see_other(desk.address)
-        act, form = request.path_params["act"], fields.get("form", "")
+        act, form = act_of(request), fields.get("form", "")
         if fields.get("understood") != UNDERSTOOD or len(form) != FORM_CHARACTERS:
             return self.confirmation(desk, act, "checkbox")
         intent = desk.browser.intent(desk.letter.delivery, act, form)

@@ -16,6 +16,11 @@ WAIT_SECONDS = 3  # between two looks while something is being sealed: C.3 and D
 MESSAGES = frozenset({"not_recorded"})
 
 
+def act_of(request: Request) -> str:
+    """accept or refuse: the last step of the address, one of the two that mount.py names."""
+    return request.url.path.rpartition("/")[2]
+
+
 class LetterPages(Faces):
     """GET of everything under /{language}/letter/{number} that is no file."""
 
@@ -48,7 +53,7 @@ class LetterPages(Faces):
             return desk
         if desk.person is None or desk.standing is not Standing.OPEN:
             return see_other(desk.address)
-        return self.confirmation(desk, request.path_params["act"], None)
+        return self.confirmation(desk, act_of(request), None)
 
     def confirmation(self, desk: Desk, act: str, message: str | None) -> HTMLResponse:
         """The form, with a fresh one-time name."""

@@ -54,7 +54,7 @@ def routes(ports: PortalPorts) -> list[BaseRoute]:
         Mount("/static", StaticFiles(directory=STATIC), middleware=guarded),
     ]
     for act in ("accept", "refuse"):
-        address = f"{LETTER}/{{act:{act}}}"
+        address = f"{LETTER}/{act}"
         table.append(Route(address, letters.confirm, methods=["GET"], middleware=guarded))
         table.append(Route(address, acts.decide, methods=["POST"], middleware=guarded))
     return table

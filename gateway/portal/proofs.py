@@ -1,7 +1,7 @@
 """Give the recipient of an accepted letter the evidences, each as the complete signed document.
 
-Rules    only after acceptance: an evidence names the sender. What is given is assembled from stored parts, the same bytes
-         for everyone
+Rules    only after acceptance: an evidence names the sender. What is given is assembled from stored parts, the same
+         bytes for everyone
 Not      here: the package (gateway/sender), checking it (gateway/verify)
 """
 

@@ -1,8 +1,8 @@
 """What the portal asks of the database.
 
 Owns     the port; its rows are in pipeline/delivery/recipient.py, where the adapter may import them too
-Rules    a session lives 15 minutes idle and one hour in all (real clock; sql/portal.sql has the same numbers); the claim
-         digest is the SHA-256 of the token's text as it stands in the link
+Rules    a session lives 15 minutes idle and one hour in all (real clock; sql/portal.sql has the same numbers); the
+         claim digest is the SHA-256 of the token's text as it stands in the link
 Not      here: what a page shows (standing.py), what may be decided (decision.py)
 """
 

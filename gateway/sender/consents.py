@@ -20,8 +20,8 @@ from gateway.sender import presentation
 from gateway.sender.oauth import OAuth, Principal
 from gateway.sender.ports import SenderPorts
 from gateway.sender.reading import Fields, digest, instant, read_json, text_mistake
-from pipeline.senders import Consent
 from gateway.sender.submission import NAME_CHARACTERS_MAX, read_email
+from pipeline.senders import Consent
 
 WRITE_SCOPE = "consents:write"
 METHOD = re.compile(r"[a-z0-9_]{1,40}", re.ASCII)

@@ -19,7 +19,7 @@ from gateway.sender.reading import file_name_mistake
 from pipeline.content.types import ALLOWED, TEXT
 
 DIGEST = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]{44}):\s*(?=,|$)", re.ASCII)
-EXTENDED_NAME = re.compile(r";\s*filename\*\s*=\s*UTF-8'[A-Za-z0-9-]*'([A-Za-z0-9!#$&+.^_`|~%-]+)", re.ASCII | re.IGNORECASE)
+EXTENDED_NAME = re.compile(r";\s*filename\*\s*=\s*UTF-8'[a-z0-9-]*'([a-z0-9!#$&+.^_`|~%-]+)", re.ASCII | re.IGNORECASE)
 PLAIN_NAME = re.compile(r';\s*filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s";]+))', re.IGNORECASE)
 
 
@@ -62,7 +62,7 @@ def _digest(request: Request, mistakes: list[Mistake]) -> bytes | None:
     except Base64Invalid:
         value = b""
     if len(value) != 32:
-        mistakes.append(Mistake("field_invalid", "Content-Digest", "is required: sha-256=:BASE64:, over the whole body"))
+        mistakes.append(Mistake("field_invalid", "Content-Digest", "is required: sha-256=:BASE64:, of the whole body"))
         return None
     return value
 

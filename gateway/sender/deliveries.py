@@ -2,12 +2,13 @@
 
 Owns     the order of a submission's checks, the two ways in which a repeated request is answered again
 Rules    202 means: committed, with its message to `ingest`; whatever dies afterwards, its evidence will exist once
-         only client_ref suppresses a duplicate; an Idempotency-Key repeats an answer for 72 h. Both are looked up before
-         uploads are judged, so that a late repetition is not told that its upload has expired
+         only client_ref suppresses a duplicate; an Idempotency-Key repeats an answer for 72 h. Both are looked up
+         before uploads are judged, so that a late repetition is not told that its upload has expired
 Crash    before the commit nothing is stored; after it the answer may be lost: the same request again gets it
 Not      here: what a submission must say (submission.py), the transaction (store)
 """
 
+import contextlib
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Invalid
@@ -25,6 +26,11 @@ from gateway.sender import presentation
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from gateway.sender.reading import identifier, read_json
+from gateway.sender.submission import CLIENT_REF, judge, read_submission
+from pipeline.delivery.number import is_number
+from pipeline.delivery.states import STATES
+from pipeline.evidence.dossier import Reason
+from pipeline.evidence.reading import NotOurForm, read
 from pipeline.senders import (
     Accepted,
     ClientRefTaken,
@@ -38,11 +44,6 @@ from pipeline.senders import (
     Remembered,
     Submission,
 )
-from gateway.sender.submission import CLIENT_REF, judge, read_submission
-from pipeline.delivery.number import is_number
-from pipeline.delivery.states import STATES
-from pipeline.evidence.dossier import Reason
-from pipeline.evidence.reading import NotOurForm, read
 
 WRITE_SCOPE, READ_SCOPE = "deliveries:write", "deliveries:read"
 IDEMPOTENCY_CHARACTERS_MAX = 255
@@ -155,10 +156,8 @@ async def find(ports: SenderPorts, sender: UUID, name: str) -> Delivery:
     if is_number(name):
         found = await ports.senders.delivery(sender, name)
     else:
-        try:
+        with contextlib.suppress(ValueError):
             found = await ports.senders.delivery(sender, identifier(name))
-        except ValueError:
-            pass
     if found is None:
         raise Problem("not_found")
     return found

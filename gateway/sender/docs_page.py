@@ -26,7 +26,9 @@ def docs_page(api: Mapping[str, Any], provider: str) -> tuple[str, str]:
         for method, about in methods.items()
         if method != "parameters"
     ]
-    contents = "".join(f'<li><a href="#{_anchor(m, p)}"><code>{m} {escape(p)}</code></a></li>' for m, p, _ in operations)
+    contents = "".join(
+        f'<li><a href="#{_anchor(m, p)}"><code>{m} {escape(p)}</code></a></li>' for m, p, _ in operations
+    )
     sections = "".join(_operation(method, path, about, api) for method, path, about in operations)
     title = escape(f"{provider}: {api['info']['title']}")
     page = (
@@ -41,7 +43,8 @@ def docs_page(api: Mapping[str, Any], provider: str) -> tuple[str, str]:
 
 def _operation(method: str, path: str, about: Mapping[str, Any], api: Mapping[str, Any]) -> str:
     rows = "".join(
-        f"<tr><td><code>{escape(p['name'])}</code></td><td>{escape(p['in'])}{'' if p.get('required') else ', optional'}</td>"
+        f"<tr><td><code>{escape(p['name'])}</code></td>"
+        f"<td>{escape(p['in'])}{'' if p.get('required') else ', optional'}</td>"
         f"<td>{escape(p.get('description', ''))}</td></tr>"
         for p in (_resolved(parameter, api) for parameter in about.get("parameters", []))
     )
@@ -53,7 +56,8 @@ def _operation(method: str, path: str, about: Mapping[str, Any], api: Mapping[st
         for status, answer in about["responses"].items()
     )
     return (
-        f'<h2 id="{_anchor(method, path)}"><code>{method} {escape(path)}</code></h2><p><b>{escape(about["summary"])}</b></p>'
+        f'<h2 id="{_anchor(method, path)}"><code>{method} {escape(path)}</code></h2>'
+        f"<p><b>{escape(about['summary'])}</b></p>"
         f"{_paragraphs(about.get('description', ''))}{table}{body}"
         f"<table><tr><th>answer</th><th></th></tr>{answers}</table>\n"
     )

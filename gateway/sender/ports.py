@@ -4,10 +4,10 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from pipeline.senders import SenderStore
 from pipeline.config import Config
 from pipeline.ports import Keys, Objects
 from pipeline.recorder import Recorder
+from pipeline.senders import SenderStore
 
 
 class Clock(Protocol):

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from gateway.edge import MODE_NAMES
-from pipeline.senders import Account, Consent, Delivery, EventSeen, SnapshotSeen, Upload
 from pipeline.config import Config
 from pipeline.evidence.dossier import Reason
+from pipeline.senders import Account, Consent, Delivery, EventSeen, SnapshotSeen, Upload
 
 DECIDING = ("C.3", "C.4")
 

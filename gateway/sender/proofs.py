@@ -1,8 +1,8 @@
 """/v1/deliveries/{id}/evidence and /package: the proofs of a delivery, as soon as they are time-stamped.
 
 Owns     the list, one evidence as XML, a package with ETag and Range
-Rules    never the content: a sender keeps its own. A package that is not there yet is asked for at `archive`, and answered
-         404 not_yet with Retry-After; the same request again gets it
+Rules    never the content: a sender keeps its own. A package that is not there yet is asked for at `archive`, and
+         answered 404 not_yet with Retry-After; the same request again gets it
 Not      here: making packages (`archive`), checking them (verify.py)
 """
 
@@ -19,9 +19,9 @@ from gateway.sender.deliveries import find
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from gateway.sender.reading import identifier
-from pipeline.senders import Delivery, SnapshotSeen
 from pipeline.errors import ObjectMissing
 from pipeline.evidence.xades import assemble
+from pipeline.senders import Delivery, SnapshotSeen
 
 SCOPE = "evidence:read"
 PACKAGE_TYPE = "application/vnd.etsi.asic-e+zip"  # ETSI EN 319 162-1, 4.3.3.1

@@ -1,8 +1,8 @@
 """POST /v1/uploads: a file, encrypted while it arrives.
 
 Owns     the one pass over the body: count, SHA-256, SHA3-256, encrypt, store
-Rules    plain bytes are in memory only, a few pieces at a time; a wrong digest, a broken or oversized body leaves nothing
-         the key lives as long as the request; what is kept is sealed to the bridge's intake key
+Rules    plain bytes are in memory only, a few pieces at a time; a wrong digest, a broken or oversized body leaves
+         nothing; the key lives as long as the request; what is kept is sealed to the bridge's intake key
 Crash    between the object and its row: an object without a key, which nobody can read and the janitor deletes
 Not      here: reading it back (`encrypt` does, before there is a proof of deposit)
 """
@@ -22,7 +22,6 @@ from gateway.sender import presentation
 from gateway.sender.content_headers import FileDescription, describe
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from pipeline.senders import UPLOAD_DAYS, StoredSegment, Upload
 from pipeline.content.envelope import (
     CONTENT_FORMAT,
     KEY_BYTES,
@@ -35,6 +34,7 @@ from pipeline.content.envelope import (
 from pipeline.content.names import NAME_RANDOM_BYTES, object_name
 from pipeline.formats.context import intake_info
 from pipeline.ports import PublishedKey
+from pipeline.senders import UPLOAD_DAYS, StoredSegment, Upload
 
 SCOPE = "deliveries:write"
 UPLOADS_AT_ONCE = 32  # each holds some three segments of 1 MiB

@@ -107,8 +107,8 @@ class QerdsClient:
 
     async def evidence_list(self, id_or_number: str) -> list[dict[str, Any]]:
         """The stamped evidences of a delivery."""
-        answer = await self._request("GET", f"/v1/deliveries/{quote(id_or_number)}/evidence")
-        return list(answer["items"])
+        answer = await self._send("GET", f"/v1/deliveries/{quote(id_or_number)}/evidence", None, {}, None)
+        return list(answer.json())
 
     async def evidence(self, id_or_number: str, evidence_id: str) -> bytes:
         """One evidence, sealed and stamped."""

@@ -306,14 +306,20 @@ async def test_a_ticket_is_for_one_delivery_and_two_acts(case: BridgeCase) -> No
 
 
 ATTACKS: dict[str, tuple[Callable[[ProviderTokens], tuple[str, str]], str]] = {
-    "unsigned": (lambda t: (t.unsigned(t.id_values()), t.userinfo()), "algorithm_refused"),
+    "not encrypted": (lambda t: (t.signed(t.id_values()), t.userinfo()), "token_not_encrypted"),
     "unsigned, encrypted": (lambda t: (t.encrypted(t.unsigned(t.id_values())), t.userinfo()), "algorithm_refused"),
     "foreign key of the same name": (
-        lambda t: (t.signed(t.id_values(), provider_key()), t.userinfo()),
+        lambda t: (t.encrypted(t.signed(t.id_values(), provider_key())), t.userinfo()),
         "signature_invalid",
     ),
-    "key of another name": (lambda t: (t.signed(t.id_values(), provider_key(), "other"), t.userinfo()), "key_unknown"),
-    "foreign userinfo": (lambda t: (t.id_token(), t.signed(t.userinfo_values(), provider_key())), "signature_invalid"),
+    "key of another name": (
+        lambda t: (t.encrypted(t.signed(t.id_values(), provider_key(), "other")), t.userinfo()),
+        "key_unknown",
+    ),
+    "foreign userinfo": (
+        lambda t: (t.id_token(), t.encrypted(t.signed(t.userinfo_values(), provider_key()))),
+        "signature_invalid",
+    ),
     "userinfo missing": (lambda t: (t.id_token(), ""), "userinfo_missing"),
     "cut": (lambda t: (t.id_token()[:-4], t.userinfo()), "token_malformed"),
     "no token at all": (lambda t: ("hello", t.userinfo()), "token_malformed"),

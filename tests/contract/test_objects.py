@@ -157,7 +157,7 @@ async def test_no_temporary_files_stay(tmp_path: Path) -> None:
     with pytest.raises(ObjectExists):
         await store.put(NAME, chunks(b"y"))
     await store.check()
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    files = files_under(tmp_path)
     assert files == [tmp_path / NAME[:2] / NAME]
     assert files[0].stat().st_mode & 0o077 == 0
 
@@ -187,10 +187,14 @@ async def test_a_kill_between_write_and_link_leaves_no_object(tmp_path: Path) ->
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     store = LocalObjects(tmp_path)
     assert await store.size(NAME) is None
-    assert len(list(tmp_path.rglob("*.unfinished"))) == 1
+    assert [path.suffix for path in files_under(tmp_path)] == [".unfinished"]
     assert await store.remove_unfinished(older_seconds=3600) == 0
     assert await store.remove_unfinished(older_seconds=0) == 1
     await store.put(NAME, chunks(b"again"))
+
+
+def files_under(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
 
 
 async def still_turning(ticks: int = 20) -> None:

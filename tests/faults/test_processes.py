@@ -3,6 +3,7 @@
 One installation, fifty deliveries a fault. The fault falls while ten to forty of the fifty are deposited.
 """
 
+import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,8 +30,6 @@ def running() -> Iterator[Installation]:
 
 
 def restart_postgres(it: Installation) -> None:
-    import os
-
     os.kill(it.pid("postgres"), signal.SIGINT)  # fast shutdown
 
 
@@ -38,12 +37,8 @@ def hide_token(it: Installation) -> None:
     """The token's folder is away for as long as it takes the next seals to notice."""
     token, away = it.layout.state / "token", it.layout.state / "token-away"
     token.rename(away)
-    pending = "SELECT count(*) FROM qerds.evidence e LEFT JOIN qerds.evidence_seal s USING (evidence) WHERE s.evidence IS NULL"
     try:
-        it.wait(
-            "a seal that fails",
-            lambda: it.count("SELECT count(*) FROM outbox.timer WHERE stage = 'seal'") or not it.count(pending),
-        )
+        it.wait("a seal that fails", lambda: it.count("SELECT count(*) FROM outbox.timer WHERE stage = 'seal'"))
     finally:
         away.rename(token)
 

@@ -13,6 +13,11 @@ from uuid import UUID
 
 import asyncpg
 
+from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.tx import PostgresTx
+from pipeline.delivery.routes import INTERACTIVE, PRESERVE, SUBMITTED, Emission
+from pipeline.errors import Transient
+from pipeline.ports import StampedEvidence
 from pipeline.senders import (
     IDEMPOTENCY_HOURS,
     TOKEN_SECONDS,
@@ -37,11 +42,6 @@ from pipeline.senders import (
     Upload,
     UploadGone,
 )
-from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.tx import PostgresTx
-from pipeline.delivery.routes import INTERACTIVE, PRESERVE, SUBMITTED, Emission
-from pipeline.errors import Transient
-from pipeline.ports import StampedEvidence
 
 ACCEPTED_STATUS = 202
 Row = Mapping[str, Any]

@@ -48,7 +48,7 @@ async def items(tmp_path: Path) -> tuple[FakeBridge, dict[str, bytes]]:
             nonce=tokens.nonce,
             session=SESSION,
             delivery=DELIVERY,
-            id_token=tokens.signed(tokens.id_values()),
+            id_token=tokens.id_token(),
             userinfo=tokens.userinfo(),
             wrapped=wrap.wrapped,
             wrap_key_id=wrap.key_id,
@@ -106,9 +106,8 @@ async def test_half_characters_in_claims_are_refused(items: tuple[FakeBridge, di
     item = wire.decode(good["verify_identity"], wire.VerifyIdentity)
     assert fake.perform("verify_identity", good["verify_identity"]).err is None
     key = provider_key()
-    tokens = ProviderTokens(key, b"", item.nonce, datetime.now(UTC), userinfo_claims={"given_name": "\ud800"})
+    jwk = fake.operations.keyring.identity_jwk()
+    tokens = ProviderTokens(key, jwk, item.nonce, datetime.now(UTC), userinfo_claims={"given_name": "\ud800"})
     fake.operations.config.identity.jwks_file.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
-    bent = msgspec.structs.replace(
-        item, id_token=tokens.signed(tokens.id_values()), userinfo=tokens.signed(tokens.userinfo_values())
-    )
+    bent = msgspec.structs.replace(item, id_token=tokens.id_token(), userinfo=tokens.userinfo())
     assert fake.perform("verify_identity", wire.encode(bent)).err == "claims_malformed"

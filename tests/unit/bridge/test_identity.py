@@ -109,11 +109,20 @@ def test_encryption_is_not_negotiable(header: dict[str, object], code: str) -> N
     assert refused.value.code == code
 
 
+def test_a_token_in_the_clear_is_refused() -> None:
+    """A provider that encrypts to us does not stop doing so on somebody's word; nor does half of its answer."""
+    plain, userinfo = TOKENS.signed(TOKENS.id_values()), TOKENS.signed(TOKENS.userinfo_values())
+    for pair in ((plain, TOKENS.userinfo()), (TOKENS.id_token(), userinfo)):
+        with pytest.raises(identity.IdentityRefused) as refused:
+            verify(*pair)
+        assert refused.value.code == "token_not_encrypted"
+
+
 def test_an_encrypted_key_or_an_odd_nonce_is_refused() -> None:
     """Direct agreement carries no encrypted key, and A256GCM one length of nonce."""
     for odd in (hand_made({}, key="AAAA"), hand_made({}, iv_bytes=16)):
         with pytest.raises(identity.IdentityRefused, match=r"direct|nonce"):
-            verify(odd)
+            verify(odd if odd.count(".") == 4 else TOKENS.encrypted(odd))
 
 
 def test_a_key_in_the_message_is_never_used() -> None:
@@ -127,7 +136,7 @@ def test_a_key_in_the_message_is_never_used() -> None:
     }
     token = jws.serialize_compact(header, json.dumps(TOKENS.id_values()).encode(), evil, algorithms=["ES256"])
     with pytest.raises(identity.IdentityRefused) as refused:
-        verify(token)
+        verify(TOKENS.encrypted(token))
     assert refused.value.code == "signature_invalid"
 
 
@@ -141,7 +150,7 @@ def test_other_signature_algorithms_are_refused() -> None:
     shared = hmac.digest(KEY.as_bytes(encoding="PEM", private=False), body.encode(), hashlib.sha256)
     for token in (rsa, f"{body}.{b64(shared)}"):
         with pytest.raises(identity.IdentityRefused) as refused:
-            verify(token)
+            verify(TOKENS.encrypted(token))
         assert refused.value.code == "algorithm_refused"
 
 
@@ -160,16 +169,16 @@ def test_names_that_occur_twice_and_second_spellings_are_refused() -> None:
     respelled = TOKENS.signed(TOKENS.id_values()) + "="
     for odd in (token, respelled, respelled[:-1] + "\n", token.replace(".", "..", 1)):
         with pytest.raises(identity.IdentityRefused):
-            verify(odd)
+            verify(odd if odd.count(".") == 4 else TOKENS.encrypted(odd))
 
 
 def test_a_token_without_a_key_name_needs_a_single_pinned_key() -> None:
     """Which key verifies is never guessed."""
     token = jws.serialize_compact({"alg": "ES256"}, json.dumps(TOKENS.id_values()).encode(), KEY, algorithms=["ES256"])
-    assert verify(token).subject == "subject-1"
+    assert verify(TOKENS.encrypted(token)).subject == "subject-1"
     other = ECKey.generate_key("P-256", {"kid": "provider-2", "use": "sig"}).as_dict(private=False)
     with pytest.raises(identity.IdentityRefused) as refused:
-        verify(token, keys=[KEY.as_dict(private=False), other])
+        verify(TOKENS.encrypted(token), keys=[KEY.as_dict(private=False), other])
     assert refused.value.code == "key_unknown"
 
 
