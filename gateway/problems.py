@@ -8,7 +8,7 @@ Not      here: the table of codes (problem_codes.py), catching (edge.py)
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from starlette.requests import Request
@@ -30,15 +30,23 @@ class Mistake:
     detail: str
 
 
-@dataclass(frozen=True)
 class Problem(Exception):
-    """Raised by a handler to answer with this problem; nothing was stored."""
+    """Raised by a handler to answer with this problem; nothing was stored. extra: further members of the body."""
 
-    code: str
-    detail: str = ""
-    mistakes: tuple[Mistake, ...] = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
-    extra: Mapping[str, str] = field(default_factory=dict)
+    def __init__(
+        self,
+        code: str,
+        detail: str = "",
+        mistakes: tuple[Mistake, ...] = (),
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+        self.mistakes = mistakes
+        self.headers = headers or {}
+        self.extra = extra or {}
 
 
 def problem_of(mistakes: Sequence[Mistake]) -> Problem:

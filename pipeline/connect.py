@@ -16,6 +16,7 @@ from pipeline.adapters.identity_http import HttpIdentityProvider
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.mail import RelayMailer
 from pipeline.adapters.objects import LocalObjects
+from pipeline.adapters.postgres import queries
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.facts import PostgresFacts
 from pipeline.adapters.postgres.keys import PostgresKeys
@@ -28,6 +29,7 @@ from pipeline.errors import LeaseLost
 from pipeline.ports import Mailbox
 from pipeline.recorder import Recorder
 
+STAGES = queries.STAGES
 ANCHOR_FILE = "ca.pem"  # in bridge.public_dir: pinned by the set-up
 
 
@@ -122,6 +124,11 @@ def database_of(config: Config, role: str) -> Database:
 def keys_of(config: Config, database: Database) -> PostgresKeys:
     """The published keys, read through `database`."""
     return PostgresKeys(database.fetch, config.bridge.public_dir / ANCHOR_FILE)
+
+
+def ids() -> SystemRandomness:
+    """Identifiers and random bytes, for verbs."""
+    return SystemRandomness()
 
 
 def build() -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.client.api import Credentials
 
+STATE_ENVIRONMENT = "QERDS_STATE"  # set by ./qerds --state DIR
 STATE_DEFAULT = Path(".qerds") / "state"
 SAMPLE_SENDER = Path("secrets") / "demo-client.json"
 
@@ -17,7 +18,8 @@ class NoCredentials(Exception):
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options every verb of a sender has."""
-    parser.add_argument("--state", type=Path, default=STATE_DEFAULT, help="state directory of an embedded installation")
+    usual = Path(os.environ.get(STATE_ENVIRONMENT, STATE_DEFAULT))
+    parser.add_argument("--state", type=Path, default=usual, metavar="DIR", help="of an embedded installation")
     parser.add_argument("--json", action="store_true", help="answer in JSON")
 
 

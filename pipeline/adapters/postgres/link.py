@@ -74,7 +74,13 @@ class Link:
                     statement_cache_size=STATEMENTS_MAX,
                     server_settings={"application_name": dsn.role},
                 )
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (
+            OSError,
+            TimeoutError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            asyncpg.InternalClientError,
+        ) as error:
             raise Transient(f"PostgreSQL is away: {type(error).__name__}") from error
 
     async def close(self) -> None:

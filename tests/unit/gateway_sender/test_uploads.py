@@ -25,7 +25,7 @@ def stored_files(world: World) -> list[Path]:
 
 
 async def test_an_upload_opens_only_with_the_intake_key(world: World) -> None:
-    """What is stored is ciphertext; key and bytes come back with the intake key and the exact description, once each."""
+    """What is stored is ciphertext; key and bytes come back with the intake key and the exact description."""
     client = await world.sender()
     answer = await upload(client)
     assert answer.status_code == 201

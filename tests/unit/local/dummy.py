@@ -31,9 +31,9 @@ def main(behaviour: str) -> None:
             ready()
             os._exit(0)
         os.waitpid(child, 0)
-    elif behaviour != "silent":
-        ready()
     say(f"{behaviour} serves")
+    if behaviour not in ("silent", "impostor"):
+        ready()
     while True:
         signal.pause()
 

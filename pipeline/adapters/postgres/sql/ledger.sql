@@ -1,0 +1,205 @@
+-- What must hold of the whole database at any committed instant: each query is one predicate of docs/invariants.md and
+-- answers the subjects that break it. One statement sees one instant, so a running installation breaks none either.
+-- $1 limits the answer: a predicate that is broken a million times need not be told a million times.
+
+-- name: ledger_delivery_has_a_next_step
+-- Submitted and not at its end: some message, timer or dead letter of it exists.
+SELECT d.id::text AS subject, d.state AS detail FROM qerds.delivery d
+WHERE d.state NOT IN ('rejected', 'notice_failed', 'refused', 'unclaimed', 'received', 'uncollected')
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = d.id) LIMIT $1::integer;
+
+-- name: ledger_open_window_will_close
+-- A window that nobody decided has its expire message or timer.
+SELECT w.delivery::text AS subject, w.expires_at::text AS detail FROM qerds.acceptance_window w
+WHERE NOT EXISTS (SELECT FROM qerds.evidence e WHERE e.delivery = w.delivery AND e.event IN ('C.2', 'C.3', 'C.4', 'C.5'))
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = w.delivery AND m.kind = 'expire') LIMIT $1::integer;
+
+-- name: ledger_access_will_end
+-- An accepted letter without a handover has its access_end message or timer.
+SELECT d.id::text AS subject, d.state AS detail FROM qerds.delivery d
+WHERE d.state = 'accepted'
+  AND NOT EXISTS (SELECT FROM qerds.evidence e WHERE e.delivery = d.id AND e.event IN ('E.1', 'E.2'))
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = d.id AND m.kind = 'access_end') LIMIT $1::integer;
+
+-- name: ledger_draft_will_be_sealed
+-- A draft has its seal, or its message at `seal`.
+SELECT e.evidence::text AS subject, e.event AS detail FROM qerds.evidence e
+WHERE NOT EXISTS (SELECT FROM qerds.evidence_seal s WHERE s.evidence = e.evidence)
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.stage = 'seal' AND m.evidence = e.evidence) LIMIT $1::integer;
+
+-- name: ledger_seal_will_be_stamped
+-- A seal has its token, or its message at `timestamp`.
+SELECT s.evidence::text AS subject, s.key_id AS detail FROM qerds.evidence_seal s
+WHERE NOT EXISTS (SELECT FROM qerds.evidence_token t WHERE t.evidence = s.evidence)
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.stage = 'timestamp' AND m.evidence = s.evidence) LIMIT $1::integer;
+
+-- name: ledger_outcome_will_be_preserved
+-- At acceptance and at the end, a snapshot holds the whole stamped prefix, or `archive` has been told.
+SELECT d.id::text AS subject, d.state AS detail FROM qerds.delivery d
+WHERE d.state NOT IN ('submitted', 'deposited', 'notified')
+  AND NOT EXISTS (SELECT FROM qerds.snapshot s WHERE s.delivery = d.id AND s.sequence_through >= d.stamped_through)
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = d.id AND m.kind = 'preserve') LIMIT $1::integer;
+
+-- name: ledger_message_names_what_exists
+-- No message is about a delivery or evidence that is not there.
+SELECT m.stage || '/' || m.place || '/' || m.id AS subject, m.kind AS detail FROM outbox.message m
+WHERE NOT EXISTS (SELECT FROM qerds.delivery d WHERE d.id = m.delivery)
+   OR (m.kind IN ('draft', 'sealed')
+       AND NOT EXISTS (SELECT FROM qerds.evidence e WHERE e.evidence = m.evidence AND e.delivery = m.delivery)) LIMIT $1::integer;
+
+-- name: ledger_running_row_has_a_process
+-- A running row carries the epoch of a process row. (For at most one full sweep a life taken for dead may leave some.)
+SELECT m.stage || '/' || m.id AS subject, 'epoch ' || m.epoch AS detail FROM outbox.message m
+WHERE m.place = 'running' AND NOT EXISTS (SELECT FROM outbox.process p WHERE p.epoch = m.epoch) LIMIT $1::integer;
+
+-- name: ledger_sequence_is_contiguous
+-- 1, 2, .. n, each once.
+SELECT e.delivery::text AS subject, string_agg(e.sequence::text, ' ' ORDER BY e.sequence) AS detail FROM qerds.evidence e
+GROUP BY e.delivery HAVING min(e.sequence) <> 1 OR max(e.sequence) <> count(*) OR count(DISTINCT e.sequence) <> count(*)
+LIMIT $1::integer;
+
+-- name: ledger_canonical_has_its_digest
+-- The stored digest is that of the stored bytes.
+SELECT e.evidence::text AS subject, e.event AS detail FROM qerds.evidence e
+WHERE e.sha256 <> sha256(e.canonical) LIMIT $1::integer;
+
+-- name: ledger_one_evidence_per_fact
+-- At most one deposit, one decision, one handover; every other event once per ordinal.
+SELECT e.delivery::text AS subject, string_agg(e.event, ' ' ORDER BY e.sequence) AS detail FROM qerds.evidence e
+GROUP BY e.delivery, CASE WHEN e.event IN ('A.1', 'A.2') THEN 'deposit' WHEN e.event IN ('C.3', 'C.4', 'C.5') THEN 'decision'
+                          WHEN e.event IN ('E.1', 'E.2') THEN 'handover' ELSE e.event || '/' || e.ordinal END
+HAVING count(*) > 1 LIMIT $1::integer;
+
+-- name: ledger_acceptance_is_a_pair
+-- C.3 and D.1 exist together, one after the other, with one EventTime.
+SELECT coalesce(c.delivery, d.delivery)::text AS subject,
+       concat_ws(' ', c.sequence, d.sequence, c.event_time, d.event_time) AS detail
+FROM (SELECT e.delivery, e.sequence, e.event_time FROM qerds.evidence e WHERE e.event = 'C.3') c
+FULL JOIN (SELECT e.delivery, e.sequence, e.event_time FROM qerds.evidence e WHERE e.event = 'D.1') d ON d.delivery = c.delivery
+WHERE c.delivery IS NULL OR d.delivery IS NULL OR d.sequence <> c.sequence + 1 OR d.event_time <> c.event_time LIMIT $1::integer;
+
+-- name: ledger_event_is_its_roles_own
+-- Each event was drafted by the process kind that may.
+SELECT e.evidence::text AS subject, e.event || ' by ' || e.drafted_by AS detail FROM qerds.evidence e
+WHERE NOT CASE e.event
+    WHEN 'A.1' THEN e.drafted_by = 'qerds_encrypt'
+    WHEN 'A.2' THEN e.drafted_by IN ('qerds_ingest', 'qerds_encrypt')
+    WHEN 'C.1' THEN e.drafted_by = 'qerds_notify'
+    WHEN 'C.2' THEN e.drafted_by = 'qerds_notify'
+    WHEN 'C.5' THEN e.drafted_by = 'qerds_expire'
+    WHEN 'E.2' THEN e.drafted_by = 'qerds_expire'
+    ELSE e.event IN ('C.3', 'C.4', 'D.1', 'E.1') AND e.drafted_by = 'qerds_gateway' END LIMIT $1::integer;
+
+-- name: ledger_receipt_is_a_recipients
+-- Recipient's acts have the bridge's receipt, nothing else has one.
+SELECT e.evidence::text AS subject, e.event AS detail FROM qerds.evidence e
+WHERE (e.event IN ('C.3', 'C.4', 'D.1', 'E.1')) <> (e.receipt IS NOT NULL) LIMIT $1::integer;
+
+-- name: ledger_decision_is_in_time
+-- Accepted or refused after the notice was stamped, before the window closed, at the time of a stored intent.
+SELECT e.evidence::text AS subject, e.event || ' ' || e.event_time AS detail
+FROM qerds.evidence e LEFT JOIN qerds.acceptance_window w ON w.delivery = e.delivery
+WHERE e.event IN ('C.3', 'C.4')
+  AND (w.expires_at IS NULL OR e.event_time >= w.expires_at
+       OR NOT EXISTS (SELECT FROM qerds.decision_intent i WHERE i.delivery = e.delivery AND i.decided_at = e.event_time
+                      AND i.act = CASE e.event WHEN 'C.3' THEN 'accept' ELSE 'refuse' END)
+       OR NOT EXISTS (SELECT FROM qerds.evidence n JOIN qerds.evidence_token t ON t.evidence = n.evidence
+                      WHERE n.delivery = e.delivery AND n.event = 'C.1' AND n.sequence < e.sequence)) LIMIT $1::integer;
+
+-- name: ledger_expiry_is_not_early
+-- C.5 not before the window's end.
+SELECT e.evidence::text AS subject, e.event_time::text AS detail
+FROM qerds.evidence e LEFT JOIN qerds.acceptance_window w ON w.delivery = e.delivery
+WHERE e.event = 'C.5' AND (w.expires_at IS NULL OR e.event_time < w.expires_at) LIMIT $1::integer;
+
+-- name: ledger_handover_was_whole
+-- E.1 only after D.1 was stamped, and with every document sent whole.
+SELECT e.evidence::text AS subject, e.event_time::text AS detail FROM qerds.evidence e
+WHERE e.event = 'E.1'
+  AND (NOT EXISTS (SELECT FROM qerds.evidence d JOIN qerds.evidence_token t ON t.evidence = d.evidence
+                   WHERE d.delivery = e.delivery AND d.event = 'D.1' AND d.sequence < e.sequence)
+       OR EXISTS (SELECT FROM qerds.delivery_document x WHERE x.delivery = e.delivery
+                  AND NOT EXISTS (SELECT FROM qerds.handover h
+                                  WHERE h.delivery = x.delivery AND h.part = x.part AND h.complete))) LIMIT $1::integer;
+
+-- name: ledger_window_is_its_notices
+-- A window exists exactly with C.1, of the same ordinal; it closes at midnight Paris after its last day, not before what was printed.
+SELECT coalesce(w.delivery, e.delivery)::text AS subject, concat_ws(' ', w.last_day, w.expires_at, n.last_day) AS detail
+FROM qerds.acceptance_window w
+FULL JOIN (SELECT c.delivery, c.ordinal FROM qerds.evidence c WHERE c.event = 'C.1') e ON e.delivery = w.delivery
+LEFT JOIN qerds.notice n ON n.delivery = w.delivery AND n.ordinal = w.ordinal
+WHERE w.delivery IS NULL OR e.delivery IS NULL OR n.delivery IS NULL OR e.ordinal <> w.ordinal
+   OR n.last_day <> n.notice_date + 15 OR w.last_day < n.last_day
+   OR w.expires_at <> (w.last_day + 1)::timestamp AT TIME ZONE 'Europe/Paris' LIMIT $1::integer;
+
+-- name: ledger_notice_has_one_result
+-- One result per ordinal, at most one of all that is not superseded; C.1 stands on a relayed notice, C.2 on a refused one.
+SELECT r.delivery::text AS subject, string_agg(r.ordinal || ' ' || r.outcome, ', ' ORDER BY r.ordinal) AS detail
+FROM qerds.notice_result r GROUP BY r.delivery
+HAVING count(DISTINCT r.ordinal) <> count(*) OR count(*) FILTER (WHERE r.outcome <> 'superseded') > 1
+UNION ALL
+SELECT e.delivery::text, e.event || ' ' || e.ordinal FROM qerds.evidence e
+WHERE e.event IN ('C.1', 'C.2')
+  AND NOT EXISTS (SELECT FROM qerds.notice_result r WHERE r.delivery = e.delivery AND r.ordinal = e.ordinal
+                  AND r.outcome = CASE e.event WHEN 'C.1' THEN 'relayed' ELSE 'refused' END) LIMIT $1::integer;
+
+-- name: ledger_deposit_is_readable
+-- A proof of deposit has its wrapped key, and documents that are what was declared.
+SELECT e.delivery::text AS subject, e.evidence::text AS detail FROM qerds.evidence e
+WHERE e.event = 'A.1'
+  AND (NOT EXISTS (SELECT FROM qerds.content_wrap w WHERE w.delivery = e.delivery)
+       OR NOT EXISTS (SELECT FROM qerds.delivery_document x WHERE x.delivery = e.delivery)
+       OR EXISTS (SELECT FROM qerds.delivery_document x JOIN qerds.upload u ON u.id = x.upload
+                  WHERE x.delivery = e.delivery AND x.sha256 <> u.sha256)) LIMIT $1::integer;
+
+-- name: ledger_object_has_one_owner
+-- No object is named twice, and none that is needed is marked for deletion.
+WITH named AS (
+    SELECT g.object, EXISTS (SELECT FROM qerds.delivery_document x WHERE x.upload = g.upload) AS needed FROM qerds.upload_segment g
+    UNION ALL SELECT s.object, true FROM qerds.snapshot s)
+SELECT n.object AS subject, 'named ' || count(*) || ' times' AS detail FROM named n GROUP BY n.object HAVING count(*) > 1
+UNION ALL
+SELECT n.object, 'marked for deletion' FROM named n JOIN qerds.object_mark k ON k.object = n.object WHERE n.needed LIMIT $1::integer;
+
+-- name: ledger_snapshots_are_a_chain
+-- 1, 2, .. n; each names its predecessor's digest, holds more, and nothing that is not stamped.
+SELECT c.delivery::text AS subject, 'snapshot ' || c.snapshot AS detail
+FROM (SELECT s.delivery, s.snapshot, s.previous_sha256, s.sequence_through,
+             lag(s.sha256) OVER own AS before_sha256, coalesce(lag(s.sequence_through) OVER own, 0) AS before_through,
+             row_number() OVER own AS place
+      FROM qerds.snapshot s WINDOW own AS (PARTITION BY s.delivery ORDER BY s.snapshot)) c
+JOIN qerds.delivery d ON d.id = c.delivery
+WHERE c.snapshot <> c.place OR c.previous_sha256 IS DISTINCT FROM c.before_sha256
+   OR c.sequence_through <= c.before_through OR c.sequence_through > d.stamped_through LIMIT $1::integer;
+
+-- name: ledger_every_proof_is_logged
+-- Each draft, seal, token and package has its log leaf with its digest; each such leaf has its row.
+WITH made AS (
+    SELECT 'draft' AS what, e.evidence AS subject, e.sha256 AS digest FROM qerds.evidence e
+    UNION ALL SELECT 'seal', s.evidence, sha256(s.signature) FROM qerds.evidence_seal s
+    UNION ALL SELECT 'token', t.evidence, sha256(t.token) FROM qerds.evidence_token t
+    UNION ALL SELECT 'package.' || p.snapshot, p.delivery, p.sha256 FROM qerds.snapshot p),
+leaf AS (SELECT l.what, l.subject, l.digest FROM qerds.log_leaf l WHERE l.stream = 'evidence')
+SELECT coalesce(m.subject, l.subject)::text AS subject, coalesce(m.what, l.what) AS detail
+FROM made m FULL JOIN leaf l ON l.what = m.what AND l.subject = m.subject
+WHERE m.digest IS DISTINCT FROM l.digest LIMIT $1::integer;
+
+-- name: ledger_client_ref_is_single
+-- One client_ref, one delivery that was not rejected.
+SELECT d.sender::text AS subject, count(*) || ' deliveries' AS detail FROM qerds.delivery d
+WHERE d.client_ref IS NOT NULL AND d.state <> 'rejected' GROUP BY d.sender, d.client_ref HAVING count(*) > 1 LIMIT $1::integer;
+
+-- name: ledger_page
+-- For the predicates that need more than SQL: whole deliveries in order of id, after $1, $2 at a time.
+SELECT d.id AS delivery FROM qerds.delivery d WHERE d.id > $1::uuid ORDER BY d.id LIMIT $2::integer;
+
+-- name: ledger_proofs
+-- ... and every evidence of theirs with its delivery's state, in one statement: one instant.
+SELECT d.id AS delivery, d.number, d.state, d.stamped_through, d.mode, e.evidence, e.event, e.ordinal, e.sequence, e.event_time,
+       e.canonical, e.sha256, e.seal_key_id, s.signature, s.key_id, t.token, t.gen_time, k.certificate
+FROM qerds.delivery d
+LEFT JOIN qerds.evidence e ON e.delivery = d.id
+LEFT JOIN qerds.evidence_seal s ON s.evidence = e.evidence
+LEFT JOIN qerds.evidence_token t ON t.evidence = e.evidence
+LEFT JOIN qerds.published_key k ON k.key_id = e.seal_key_id
+WHERE d.id = ANY ($1::uuid[]) ORDER BY d.id, e.sequence;

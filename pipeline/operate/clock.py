@@ -1,0 +1,64 @@
+"""The demo clock of an embedded installation: look at it, move it forward.
+
+Owns     `clock show` and `clock advance PERIOD`; the period is ISO 8601 with days, hours, minutes and seconds
+Rules    forward only, which the database guards too. After the change every doorbell is rung, so that deadlines that
+         have come are met at once and not at the next sweep
+Not      here: what has become due by it. Every stage asks qerds.legal_now() itself
+"""
+
+import re
+from datetime import timedelta
+
+from pipeline.delivery.routes import RECEIVER
+from pipeline.operate import command
+from pipeline.operate.command import EXIT_USAGE, EXIT_YES, Operator, Refused
+
+PERIOD = re.compile(
+    r"P(?:(?P<days>\d{1,4})D)?(?:T(?:(?P<hours>\d{1,9})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,9})S)?)?",
+    re.ASCII,
+)
+AHEAD_MAX = timedelta(days=3650)  # the certificates of an embedded installation do not live longer
+
+
+def period_of(text: str) -> timedelta:
+    """P16D, PT36H, P1DT30M; without months and years, which have no fixed length."""
+    found = PERIOD.fullmatch(text)
+    if found is None or not any(found.groupdict().values()):
+        raise Refused(f"{text!r} is no period such as P16D or PT90M", EXIT_USAGE)
+    period = timedelta(**{unit: int(number) for unit, number in found.groupdict(default="0").items()})
+    if not timedelta() < period <= AHEAD_MAX:
+        raise Refused(f"a period is longer than nothing and at most {AHEAD_MAX.days} days", EXIT_USAGE)
+    return period
+
+
+async def _advance(operator: Operator) -> int:
+    period = period_of(operator.options.period)
+    [installation] = await operator.database.fetch("operate_clock")
+    if not (operator.config.embedded and installation["embedded"]):
+        raise Refused("the demo clock exists in an embedded installation only")
+    if installation["ahead"] + period > AHEAD_MAX:
+        raise Refused(f"the demo clock goes at most {AHEAD_MAX.days} days ahead", EXIT_USAGE)
+    await operator.database.fetch("operate_advance_clock", period.total_seconds())
+    await operator.database.fetch("ring", sorted(set(RECEIVER.values())))
+    return await _show(operator)
+
+
+async def _show(operator: Operator) -> int:
+    rows = await operator.database.fetch("operate_clock")
+    if not rows:
+        raise Refused("the database knows no installation yet; run qerds up or qerds migrate first")
+    said = {"legal_now": rows[0]["legal_now"].isoformat(timespec="milliseconds"), "ahead": rows[0]["ahead"]}
+    command.print_record(said, as_json=operator.options.json)
+    return EXIT_YES
+
+
+def main(arguments: list[str]) -> int:
+    """qerds clock show | advance PERIOD."""
+    parser = command.parser("clock", "The demo clock of an embedded installation.")
+    actions = parser.add_subparsers(dest="action", required=True)
+    show = actions.add_parser("show", help="the time of the law, and how far it is ahead")
+    advance = actions.add_parser("advance", help="move it forward; it never goes back")
+    advance.add_argument("period", help="ISO 8601, such as P16D")
+    command.add_common_options(show, advance)
+    options = parser.parse_args(arguments)
+    return command.run(_advance if options.action == "advance" else _show, options)

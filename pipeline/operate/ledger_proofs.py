@@ -1,0 +1,124 @@
+"""The predicates of docs/invariants.md that need more than SQL: what evidence bytes, seals, tokens and states say.
+
+Owns     pure checks over the rows of one delivery, read in one statement. Every check yields what breaks it
+Rules    the same readers and verifiers as the offline checker (pipeline.evidence), so that nothing passes here that
+         would not pass in court
+Not      here: the predicates that are one query (sql/ledger.sql), reading rows and telling people (ledger.py)
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from pipeline.delivery.number import is_number
+from pipeline.delivery.states import SUBMITTED, Stamped, advance
+from pipeline.evidence.certificates import CertificateRefused, check_issued
+from pipeline.evidence.time_stamp import checked_time_stamp
+from pipeline.evidence.xades import SealInvalid, verified_seal
+from pipeline.formats.evidence_head import HeadError, evidence_id, parse_evidence_head
+from pipeline.formats.tst import TokenInvalid
+from pipeline.operate.command import Row
+
+RESOLUTION = timedelta(milliseconds=1)  # rules "Time": gen_time + its resolution must be later than EventTime
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One predicate broken by one subject (a delivery, an evidence, a message). Ids and kinds only."""
+
+    predicate: str
+    subject: str
+    detail: str
+
+
+PURE_PREDICATES = (
+    "head_says_what_the_row_says",
+    "predecessor_is_named",
+    "mode_is_one",
+    "seal_verifies",
+    "token_verifies",
+    "token_is_not_older",
+    "state_follows_stamped_evidence",
+    "stamped_prefix_is_right",
+    "number_is_well_formed",
+)
+
+
+def check_delivery(rows: Sequence[Row], anchors: Sequence[bytes]) -> Iterator[Violation]:
+    """One delivery: its evidences in order of sequence, or one row without evidence."""
+    delivery = rows[0]
+    if not is_number(delivery["number"]):
+        yield Violation("number_is_well_formed", str(delivery["delivery"]), delivery["number"])
+    evidences = [row for row in rows if row["evidence"] is not None]
+    before: Row | None = None
+    for row in evidences:
+        yield from check_head(row, before)
+        if row["signature"] is not None:
+            yield from check_seal(row, anchors)
+        if row["token"] is not None:
+            yield from check_token(row, anchors)
+        before = row
+    yield from check_state(delivery, evidences)
+
+
+def check_head(row: Row, before: Row | None) -> Iterator[Violation]:
+    """The bytes to be sealed say what the row beside them says."""
+    subject = str(row["evidence"])
+    try:
+        head = parse_evidence_head(row["canonical"])
+    except HeadError as error:
+        yield Violation("head_says_what_the_row_says", subject, str(error))
+        return
+    said = (head.evidence_id, head.delivery, head.event, head.sequence, head.event_time)
+    stored = (row["evidence"], row["delivery"], row["event"], row["sequence"], row["event_time"])
+    if said != stored or row["evidence"] != evidence_id(row["delivery"], row["event"], row["ordinal"]):
+        yield Violation("head_says_what_the_row_says", subject, row["event"])
+    if head.predecessor_sha256 != (None if before is None else hashlib.sha256(before["canonical"]).digest()):
+        yield Violation("predecessor_is_named", subject, row["event"])
+    if head.mode != row["mode"]:
+        yield Violation("mode_is_one", subject, f"{row['event']}: another mode than its delivery's")
+
+
+def check_seal(row: Row, anchors: Sequence[bytes]) -> Iterator[Violation]:
+    """The seal is over these bytes, by the key that the draft names, certified by the pinned CA."""
+    subject = str(row["evidence"])
+    if row["key_id"] != row["seal_key_id"] or row["certificate"] is None:
+        yield Violation("seal_verifies", subject, "sealed with another key than drafted for")
+        return
+    try:
+        verified_seal(row["canonical"], row["certificate"], row["signature"])
+        if anchors:
+            check_issued(row["certificate"], anchors, row["event_time"])
+    except (SealInvalid, CertificateRefused) as error:
+        yield Violation("seal_verifies", subject, str(error))
+
+
+def check_token(row: Row, anchors: Sequence[bytes]) -> Iterator[Violation]:
+    """The token is over this seal, says the stored time, and is not older than the event."""
+    subject = str(row["evidence"])
+    if row["gen_time"] + RESOLUTION <= row["event_time"]:
+        yield Violation("token_is_not_older", subject, f"{row['gen_time']} for an event at {row['event_time']}")
+        return
+    try:
+        stamp = checked_time_stamp(row["token"], row["signature"] or b"", row["event_time"])
+        if anchors:
+            check_issued(stamp.certificate_der, anchors, stamp.gen_time)
+    except (TokenInvalid, CertificateRefused) as error:
+        yield Violation("token_verifies", subject, str(error))
+        return
+    if stamp.gen_time != row["gen_time"]:
+        yield Violation("token_verifies", subject, "the stored gen_time is not the token's")
+
+
+def check_state(delivery: Row, evidences: Sequence[Row]) -> Iterator[Violation]:
+    """State and stamped prefix are what pipeline/delivery/states.py makes of the stamped evidence."""
+    subject = str(delivery["delivery"])
+    stamped = [Stamped(e["sequence"], e["event"], e["event_time"], e["token"] is not None) for e in evidences]
+    right = advance(SUBMITTED, 0, stamped)
+    if delivery["state"] != right.state:
+        yield Violation("state_follows_stamped_evidence", subject, f"{delivery['state']}, not {right.state}")
+    if delivery["stamped_through"] != right.stamped_through:
+        yield Violation(
+            "stamped_prefix_is_right", subject, f"{delivery['stamped_through']}, not {right.stamped_through}"
+        )

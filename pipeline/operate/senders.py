@@ -1,0 +1,125 @@
+"""Enrol a sender and give it a client for the API.
+
+Owns     `sender add`. The secret is made here, printed once, and only its digest is stored
+Rules    a client secret is for embedded installations only; elsewhere a client brings its public key (private_key_jwt)
+Not      here: identifying the sender. A person does that before; `--identity-method` says how
+"""
+
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+from uuid import UUID
+
+from pipeline.config import AssuranceLevel, Config
+from pipeline.connect import database_of
+from pipeline.operate import command
+from pipeline.operate.command import EXIT_USAGE, EXIT_YES, ROLE, Operator, Questions, Refused
+
+SCOPES = ("deliveries:write", "deliveries:read", "evidence:read", "consents:write")  # interfaces: Sender API
+SECRET_BYTES = 32  # 256 bits
+CLIENT_ID_BYTES = 8
+NAME_LENGTH_MAX = 200  # characters, as qerds.sender allows
+EMAIL_LENGTH_MAX = 254  # RFC 5321 section 4.5.3.1.3
+JWK_BYTES_MAX = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolled:
+    """A new sender and its client. The secret is nowhere else; None for a client with a key of its own."""
+
+    sender: UUID
+    client_id: str
+    client_secret: str | None
+
+
+async def register_sender(
+    config: Config,
+    name: str,
+    email: str,
+    *,
+    identity_level: AssuranceLevel = "substantial",
+    identity_method: str = "operator",
+    public_jwk: str | None = None,
+) -> Enrolled:
+    """A new sender with one client, in one transaction. Calling it twice makes two senders."""
+    database = database_of(config, ROLE)
+    try:
+        return await _register(config, database, name, email, identity_level, identity_method, public_jwk)
+    finally:
+        await database.close()
+
+
+async def _register(
+    config: Config,
+    database: Questions,
+    name: str,
+    email: str,
+    identity_level: str,
+    identity_method: str,
+    public_jwk: str | None,
+) -> Enrolled:
+    _check(config, name, email, identity_method, public_jwk)
+    secret = secrets.token_urlsafe(SECRET_BYTES) if public_jwk is None else None
+    digest = None if secret is None else hashlib.sha256(secret.encode()).digest()
+    client_id = f"client-{secrets.token_hex(CLIENT_ID_BYTES)}"
+    async with database.transaction() as rows:
+        [row] = await rows.fetch("operate_add_sender", name, email, identity_level, identity_method)
+        await rows.fetch("operate_add_client", client_id, row["id"], digest, public_jwk, list(SCOPES))
+    return Enrolled(row["id"], client_id, secret)
+
+
+def _check(config: Config, name: str, email: str, identity_method: str, public_jwk: str | None) -> None:
+    if not 0 < len(name) <= NAME_LENGTH_MAX:
+        raise Refused(f"a name has 1 to {NAME_LENGTH_MAX} characters", EXIT_USAGE)
+    if "@" not in email[1:-1] or len(email) > EMAIL_LENGTH_MAX:
+        raise Refused("--email is not a mail address", EXIT_USAGE)
+    if not identity_method:
+        raise Refused("--identity-method says how the sender was identified", EXIT_USAGE)
+    if public_jwk is None and not config.embedded:
+        raise Refused("a client secret is for embedded installations only; give --public-jwk FILE", EXIT_USAGE)
+
+
+def _read_jwk(path: Path | None) -> str | None:
+    """A public key as JSON; a private one is refused, because its place is with the sender."""
+    if path is None:
+        return None
+    try:
+        with path.open("rb") as file:
+            key = json.loads(file.read(JWK_BYTES_MAX))
+    except (OSError, ValueError) as error:
+        raise Refused(f"{path} is not a JSON Web Key", EXIT_USAGE) from error
+    if not isinstance(key, dict) or "kty" not in key or "d" in key:
+        raise Refused(f"{path} is not a public JSON Web Key", EXIT_USAGE)
+    return json.dumps(key)
+
+
+async def _add(operator: Operator) -> int:
+    options = operator.options
+    made = await _register(
+        operator.config,
+        operator.database,
+        options.name,
+        options.email,
+        options.identity_level,
+        options.identity_method,
+        _read_jwk(options.public_jwk),
+    )
+    said = {"sender": str(made.sender), "client_id": made.client_id, "client_secret": made.client_secret}
+    command.print_record(said, as_json=options.json)
+    return EXIT_YES
+
+
+def main(arguments: list[str]) -> int:
+    """qerds sender add."""
+    parser = command.parser("sender", "Enrol senders.")
+    add = parser.add_subparsers(dest="action", required=True).add_parser("add", help="a new sender with one API client")
+    add.add_argument("--name", required=True, help="as evidence will name it")
+    add.add_argument("--email", required=True)
+    add.add_argument("--identity-level", choices=get_args(AssuranceLevel), default="substantial")
+    add.add_argument("--identity-method", default="operator", help="how it was identified, as evidence will say")
+    add.add_argument("--public-jwk", type=Path, help="its public key; the default is a secret, embedded only")
+    command.add_common_options(add)
+    return command.run(_add, parser.parse_args(arguments))

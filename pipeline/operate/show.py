@@ -1,0 +1,46 @@
+"""Where a delivery is: state, evidences with their times, messages with stage, lane and attempts, timers.
+
+Owns     `show NUMBER`
+Rules    no personal data: no query of this verb selects a name, an address, a subject or a file name
+Not      here: what a sender may see of its delivery (gateway/sender)
+"""
+
+import json
+import re
+
+from pipeline.delivery.number import is_number
+from pipeline.operate import command
+from pipeline.operate.command import EXIT_NO, EXIT_USAGE, EXIT_YES, Operator, Refused
+
+
+async def _show(operator: Operator) -> int:
+    number = re.sub(r"[\s.-]", "", operator.options.number)  # as people read it: in groups of four
+    if not is_number(number):
+        raise Refused(
+            f"{operator.options.number!r} is no delivery number; its last digit checks the others", EXIT_USAGE
+        )
+    rows = await operator.database.fetch("operate_delivery", number)
+    if not rows:
+        print(f"no delivery {number}")
+        return EXIT_NO
+    delivery = rows[0]["delivery"]
+    evidences = await operator.database.fetch("operate_evidences", delivery)
+    messages = await operator.database.fetch("operate_messages", delivery)
+    if operator.options.json:
+        found = {**rows[0], "evidences": [dict(e) for e in evidences], "messages": [dict(m) for m in messages]}
+        print(json.dumps(found, default=str))
+        return EXIT_YES
+    command.print_record(rows[0], as_json=False)
+    print()
+    command.print_rows(evidences, as_json=False, nothing="no evidence drafted")
+    print()
+    command.print_rows(messages, as_json=False, nothing="no message, no timer")
+    return EXIT_YES
+
+
+def main(arguments: list[str]) -> int:
+    """qerds show NUMBER."""
+    parser = command.parser("show", "Where a delivery is. No personal data.")
+    parser.add_argument("number", help="the public number, 14 digits")
+    command.add_common_options(parser)
+    return command.run(_show, parser.parse_args(arguments))
