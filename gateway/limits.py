@@ -25,7 +25,7 @@ DOWNLOAD_SECONDS = 900.0
 PIECE_SECONDS = 30.0  # between two pieces of a body: a sender that stalls does not hold a place for the whole time
 
 
-async def pieces(request: Request, bytes_max: int) -> AsyncIterator[bytes]:
+async def pieces(request: Request, bytes_max: int, piece_seconds: float = PIECE_SECONDS) -> AsyncIterator[bytes]:
     """The body as it arrives; raises Problem body_too_large, or when it stalls or breaks off."""
     too_large = Problem("body_too_large", f"this address takes at most {bytes_max} bytes")
     announced = request.headers.get("content-length", "")
@@ -35,10 +35,10 @@ async def pieces(request: Request, bytes_max: int) -> AsyncIterator[bytes]:
     stream = request.stream()
     while True:
         try:
-            with anyio.fail_after(PIECE_SECONDS):
+            with anyio.fail_after(piece_seconds):
                 piece = await anext(stream, None)
         except TimeoutError as error:
-            raise Problem("unavailable", f"the body stopped arriving for {PIECE_SECONDS:.0f} s") from error
+            raise Problem("unavailable", f"the body stopped arriving for {piece_seconds:g} s") from error
         except ClientDisconnect as error:
             raise Problem("invalid_encoding", "the body broke off") from error
         if piece is None:

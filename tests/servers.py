@@ -4,6 +4,7 @@ Owns     making and dropping them; a test gets a copy of its own, so that nothin
 Not      here: the fixtures themselves (conftest.py)
 """
 
+import atexit
 import secrets
 import shutil
 import subprocess
@@ -48,10 +49,14 @@ class PostgresServer:
 
 
 def short_directory() -> Path:
-    """A directory whose path leaves room for socket names (107 bytes in all), in memory where there is any."""
+    """A directory whose path leaves room for socket names (107 bytes in all), in memory where there is any.
+
+    It goes when the test process ends, if the test has not removed it before.
+    """
     parent = SHARED_MEMORY if SHARED_MEMORY.is_dir() else Path(tempfile.gettempdir())
     path = Path(tempfile.mkdtemp(prefix="qt-", dir=parent))
     path.chmod(0o711)
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
     return path
 
 

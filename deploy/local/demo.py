@@ -26,9 +26,10 @@ from deploy.local.browser import Browser, Page, PageUnexpected
 from deploy.local.layout import HOST, Layout
 from deploy.local.recipient import Recipient, TimedOut, claim_link, mails_to, wait_for
 from deploy.local.sample_letter import sample_pdf
-from pipeline.client import credentials
-from pipeline.client.api import ApiProblem, QerdsClient, Unreachable
-from pipeline.client.get import package_when_ready
+from pipeline.client.answers import Refused, Unreachable, Upload
+from pipeline.client.answers import TimedOut as NotInTime
+from pipeline.client.api import QerdsClient
+from pipeline.client.credentials import CredentialsMissing, find_credentials
 
 STATE_SECONDS = 60.0
 VERIFY_SECONDS = 60.0
@@ -99,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
 def _told(tell_story: Callable[[], None], story: Story, kept: Path | None) -> int:
     try:
         tell_story()
-    except (StepFailed, PageUnexpected, TimedOut, TimeoutError, ApiProblem, credentials.NoCredentials) as error:
+    except (StepFailed, PageUnexpected, TimedOut, NotInTime, Refused, CredentialsMissing) as error:
         print(f"the story ended here: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except (Unreachable, httpx.TransportError) as error:
@@ -117,15 +118,15 @@ async def tell(story: Story) -> None:
     content = sample_pdf("A registered letter", [f"Reference {secrets.token_hex(8)}."])
     document = story.keep("letter.pdf", content)
     address = f"angela.{secrets.token_hex(4)}@recipient.example"
-    async with QerdsClient(credentials.find(story.layout.state)) as sender:
+    known = find_credentials(story.layout.state)
+    async with QerdsClient(known.base_url, known.client_id, known.client_secret) as sender:
         number = await _send(story, sender, document, _hex(content), address)
         link = _read_mail(story, address)
         page = _recipient_accepts(story, link)
         _download(story, page, document)
         await _received(story, sender, number)
-        package = story.keep("proofs.asice", await package_when_ready(sender, number))
-        anchor = story.keep("ca.pem", await sender.trust_anchor())
-    _verify(story, package, anchor, document)
+        package = story.keep("proofs.asice", (await sender.package(number)).content)
+    _verify(story, package, document)
 
 
 async def _send(story: Story, sender: QerdsClient, document: Path, sha256: str, address: str) -> str:
@@ -135,20 +136,24 @@ async def _send(story: Story, sender: QerdsClient, document: Path, sha256: str, 
     told = {"obtained_at": "2026-01-01T00:00:00Z", "method": "demonstration", "text_sha256": _hex(text.encode())}
     await sender.put_consent(consent, {**person, **told})
     story.step("the sender records the recipient's consent", True)
-    uploaded = await sender.upload(document, "application/pdf")
+    uploaded = await sender.upload(document)
     story.step("the sender uploads a letter, encrypted on the way in", uploaded.sha256 == sha256)
     body = {
         "recipient": {"kind": "consumer", **person, "birth_date": BIRTH_DATE, "language": "en"},
         "consent_ref": consent,
         "subject": "A letter for you",
-        "documents": [uploaded.as_json()],
+        "documents": [_named(uploaded)],
     }
     answer = await sender.submit(body)
-    number = str(answer["number"])
-    story.step(f"the service takes it under number {number}", answer["state"] == "submitted", answer)
-    found = await sender.wait(number, frozenset({"notified"}), STATE_SECONDS)
-    story.step("proofs of deposit and notice are sealed and time-stamped", found["state"] == "notified", found)
-    return number
+    story.step(f"the service takes it under number {answer.number}", answer.state == "submitted", answer)
+    found = await sender.wait_for(answer.number, lambda d: d.state == "notified", STATE_SECONDS)
+    story.step("proofs of deposit and notice are sealed and time-stamped", found.state == "notified", found)
+    return answer.number
+
+
+def _named(upload: Upload) -> dict[str, str]:
+    """As a delivery names a document."""
+    return {"upload_id": upload.id, "file_name": upload.file_name, "sha256": upload.sha256}
 
 
 def _read_mail(story: Story, address: str) -> str:
@@ -180,13 +185,16 @@ def _download(story: Story, page: Page, document: Path) -> None:
 
 
 async def _received(story: Story, sender: QerdsClient, number: str) -> None:
-    found = await sender.wait(number, frozenset({"received"}), STATE_SECONDS)
-    story.step("the proof of receipt is sealed and time-stamped", found["state"] == "received", found)
-    events = [item["event"] for item in await sender.evidence_list(number)]
+    found = await sender.wait_for(number, lambda d: d.state == "received", STATE_SECONDS)
+    story.step("the proof of receipt is sealed and time-stamped", found.state == "received", found)
+    events = [proof.event for proof in await sender.evidence(number)]
     story.step(f"the proofs are {', '.join(events)}", events == ["A.1", "C.1", "C.3", "D.1", "E.1"], events)
 
 
-def _verify(story: Story, package: Path, anchor: Path, document: Path) -> None:
+def _verify(story: Story, package: Path, document: Path) -> None:
+    fetched = httpx.get(f"{story.gateway}/v1/trust/ca.pem", timeout=STATE_SECONDS)
+    story.step("the gateway serves its trust anchor", fetched.status_code == httpx.codes.OK, fetched.status_code)
+    anchor = story.keep("ca.pem", fetched.content)
     told = _run([*VERIFY, str(package), "--trust", str(anchor), "--content", str(document)])
     story.keep("verification.txt", told.stdout)
     story.step("the package verifies offline, with the letter", told.returncode == 0, told.stdout.decode())

@@ -6,30 +6,21 @@ Not      here: starting the processes (up.py), the steps' own knowledge (their m
 """
 
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from deploy.local import accounts, postgres, record, roles, settings, softhsm
-from deploy.local.children import child_environment, die_with_parent
 from deploy.local.identity_provider import keys as identity_keys
-from deploy.local.layout import CHECKOUT, Layout, Ports
+from deploy.local.layout import Layout, Ports
 from deploy.local.programs import process_environment
+from deploy.local.steps import start_step
 from pipeline.config import Config, load
 
-STEP_SECONDS_MAX = 120
 INSTALLATION = """
 INSERT INTO qerds.installation (mode, embedded) SELECT '{mode}', true
 WHERE NOT EXISTS (SELECT FROM qerds.installation);
 """
-
-
-class StepFailed(RuntimeError):
-    """A step of the preparation failed; the text is what it said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,38 +82,3 @@ def prepare_database_and_keys(prepared: Prepared) -> None:
     for step in steps:
         step.finish()
     postgres.psql(prepared.cluster, INSTALLATION.format(mode=prepared.config.mode), prepared.config.database.name)
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A module that runs once, in a process of its own: a driver's state stays out of this one, which lives long."""
-
-    module: str
-    process: "subprocess.Popen[str]"
-
-    def finish(self) -> str:
-        """What it printed; raises StepFailed when it failed or took too long."""
-        try:
-            printed, _ = self.process.communicate(timeout=STEP_SECONDS_MAX)
-        except subprocess.TimeoutExpired as error:
-            self.process.kill()
-            raise StepFailed(f"{self.module} took more than {STEP_SECONDS_MAX} s") from error
-        if self.process.returncode != 0:
-            raise StepFailed(f"{self.module} failed:\n{printed.strip()[-3000:]}")
-        return printed
-
-
-def start_step(module: str, environment: Mapping[str, str], *arguments: str) -> Step:
-    """Starts it."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", module, *arguments],
-        cwd=CHECKOUT,
-        env=child_environment(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        process_group=0,
-        preexec_fn=die_with_parent(signal.SIGKILL),
-    )
-    return Step(module, process)

@@ -13,7 +13,8 @@ from pathlib import Path
 from deploy.local import accounts, demo_sender, postgres, programs, record, screen, softhsm
 from deploy.local.arguments import add_state, layout_of, state_option
 from deploy.local.layout import BASE_PORT, BASE_PORT_MAX, Layout, NoFreePorts, Ports, free_base
-from deploy.local.preparation import Prepared, StepFailed, make_run_dir, prepare, prepare_database_and_keys
+from deploy.local.preparation import Prepared, make_run_dir, prepare, prepare_database_and_keys
+from deploy.local.steps import StepFailed
 from deploy.local.supervisor import Child, NotReady, Stopped, Supervisor
 from deploy.local.terminal import Terminal, detach
 
@@ -94,7 +95,7 @@ def start(supervisor: Supervisor, progress: screen.Progress, layout: Layout, por
     supervisor.check_stop()
     progress.say("schema, keys and certificates in place")
     supervisor.start(programs.stand_ins(prepared.environment))
-    demo_sender.enrol(prepared.cluster, layout, ports)
+    demo_sender.enrol(layout, ports, prepared.environment)
     return prepared
 
 

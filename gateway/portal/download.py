@@ -23,11 +23,11 @@ from gateway.portal.desk import Desk, Faces, see_other
 from gateway.portal.headers import DOWNLOAD_POLICY
 from gateway.portal.ports import PortalPorts
 from gateway.portal.standing import Standing
-from pipeline.content.envelope import CONTENT_FORMAT, KEY_BYTES, Decryptor, associated_data
+from pipeline.content.envelope import CONTENT_FORMAT, KEY_BYTES, ContentInvalid, Decryptor, associated_data
 from pipeline.delivery.facts import Handover
 from pipeline.delivery.recipient import Person, StoredDocument
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
-from pipeline.errors import Invariant
+from pipeline.errors import Invariant, Transient
 from pipeline.evidence.draft import draft
 from pipeline.ports import Denied, Objects, Released, ReleaseItem
 
@@ -103,26 +103,30 @@ class HandoverResponse(Response):
         self._document = document
         self._released = released
         self._sent = 0
+        self._is_authentic = False  # to its last byte
         self._gone = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Sends, listening for the other side's leaving; then, whatever happened, writes the row."""
+        failure: Exception | None = None
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._watch, receive, tasks.cancel_scope)
-                await self._stream(send)
+                try:
+                    await self._stream(send)
+                except (Invariant, Transient, TimeoutError, OSError) as error:  # raised below, outside the group
+                    failure = error
                 tasks.cancel_scope.cancel()
         finally:
+            whole = self._is_authentic and not self._gone
             with anyio.CancelScope(shield=True), anyio.fail_after(RECORD_SECONDS):
                 await record_handover(
-                    self._ports, self._delivery, self._person, self._document, self._released, self._sent, self._whole
+                    self._ports, self._delivery, self._person, self._document, self._released, self._sent, whole
                 )
+        if failure is not None:
+            raise failure
         if not self._gone:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    @property
-    def _whole(self) -> bool:
-        return self._sent == self._document.document.bytes and not self._gone
 
     async def _watch(self, receive: Receive, stop: anyio.CancelScope) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -139,9 +143,9 @@ class HandoverResponse(Response):
             with anyio.fail_after(CHUNK_SECONDS):
                 await send({"type": "http.response.body", "body": plain, "more_body": True})
             self._sent += len(plain)
-        if digest.digest() != self._document.document.sha256:
-            self._sent = 0
+        if digest.digest() != self._document.document.sha256 or self._sent != self._document.document.bytes:
             raise Invariant(f"document {self._document.document.part} of {self._delivery} is not what was deposited")
+        self._is_authentic = True
 
 
 async def plain_content(objects: Objects, document: StoredDocument, keys: bytes) -> AsyncIterator[bytes]:
@@ -153,11 +157,14 @@ async def plain_content(objects: Objects, document: StoredDocument, keys: bytes)
             raise Invariant(f"unknown content format {segment.content_format}")
         key = keys[segment.key_index * KEY_BYTES : (segment.key_index + 1) * KEY_BYTES]
         decryptor = Decryptor(key, associated_data(segment.object))
-        async for sealed in objects.read(segment.object):
-            if plain := decryptor.update(sealed):
+        try:
+            async for sealed in objects.read(segment.object):
+                if plain := decryptor.update(sealed):
+                    yield plain
+            if plain := decryptor.finish():
                 yield plain
-        if plain := decryptor.finish():
-            yield plain
+        except ContentInvalid as error:
+            raise Invariant(f"object {segment.object} does not open as it was deposited") from error
 
 
 async def record_handover(

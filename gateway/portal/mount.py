@@ -49,6 +49,7 @@ def routes(ports: PortalPorts) -> list[BaseRoute]:
         Route(f"{LETTER}/documents/{{part:int}}", downloads.document, methods=["GET"], middleware=guarded),
         Route(f"{LETTER}/evidence/{{evidence:uuid}}.xml", proofs.evidence, methods=["GET"], middleware=guarded),
         Route("/verify", checking.choose_language, methods=["GET"], middleware=guarded),
+        Route("/verify", checking.judge, methods=["POST"], middleware=guarded),
         Route("/{language}/verify", checking.form, methods=["GET"], middleware=guarded),
         Route("/{language}/verify", checking.judge, methods=["POST"], middleware=guarded),
         Mount("/static", StaticFiles(directory=STATIC), middleware=guarded),

@@ -77,9 +77,8 @@ def _day(locale: str, day: date) -> str:
 
 
 def _moment(locale: str, moment: datetime) -> str:
-    """Date and time in Paris, to the second, with the zone: what a person may have to quote."""
-    pattern = "d MMMM y, HH:mm:ss zzzz" if locale == "en_GB" else "d MMMM y 'à' HH:mm:ss zzzz"
-    return format_datetime(moment, pattern, tzinfo=PARIS, locale=locale)
+    """Date and time in Paris, to the second, with the offset: what a person may have to quote."""
+    return format_datetime(moment, "d MMMM y, HH:mm:ss '(Paris, UTC'xxx')'", tzinfo=PARIS, locale=locale)
 
 
 def _instant(moment: datetime) -> str:

@@ -65,8 +65,9 @@ class VerifyPages(Faces):
         return self._form(language, None)
 
     async def judge(self, request: Request) -> Response:
-        """POST: the verdict."""
-        language = known(request.path_params["language"])
+        """POST, with or without a language in the address: the verdict."""
+        asked = negotiated(request.headers.get("accept-language", ""))
+        language = known(request.path_params.get("language", asked))
         if language is None:
             return self.neutral(request)
         try:

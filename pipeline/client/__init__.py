@@ -1,1 +1,1 @@
-"""The sender's side: a typed client of the API and its verbs. httpx, and nothing else of ours."""
+"""A sender's program: the typed client of the HTTP API and the verbs `send` and `get`. Imports nothing else of ours."""

@@ -1,19 +1,72 @@
-"""`python -m pipeline.client VERB`: a literal table of verbs."""
+"""`python -m pipeline.client VERB`: the sender's verbs.
 
+Owns     the command line, and turning what can go wrong into one line and an exit status
+Not      here: what a verb does (send.py, get.py)
+"""
+
+import argparse
 import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+
+import anyio
 
 from pipeline.client import get, send
+from pipeline.client.answers import Refused, TimedOut, Unreachable
+from pipeline.client.api import QerdsClient
+from pipeline.client.credentials import Credentials, CredentialsMissing, find_credentials
+from pipeline.client.speaking import EXIT_MISSING, EXIT_NO, EXIT_UNREACHABLE, Speaker
 
-VERBS = {"send": send.main, "get": get.main}
+VERBS = {"send": send, "get": get}
+RUN: dict[str, Callable[[QerdsClient, argparse.Namespace, Credentials, Speaker], Awaitable[int]]] = {
+    "send": send.run,
+    "get": get.run,
+}
 
 
-def run(arguments: list[str]) -> int:
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--state", type=Path, metavar="DIR", help="state directory of an embedded installation")
+    shared.add_argument("--json", action="store_true", help="answer in JSON")
+    shared.add_argument("--quiet", action="store_true", help="no progress on stderr")
+    whole = argparse.ArgumentParser(prog="qerds")
+    verbs = whole.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, module in VERBS.items():
+        summary = (module.__doc__ or "").partition(": ")[2].strip()
+        module.add_arguments(verbs.add_parser(name, parents=[shared], help=summary, description=summary))
+    return whole
+
+
+async def run(given: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
+    """The exit status of a verb; what it raises as one line."""
+    try:
+        async with QerdsClient(whom.base_url, whom.client_id, whom.client_secret) as client:
+            return await RUN[given.verb](client, given, whom, speaker)
+    except Refused as refused:
+        speaker.complaint(f"refused: {refused.code}: {refused.detail} {refused.remedy}".rstrip())
+        for pointer, code, detail in refused.mistakes:
+            speaker.complaint(f"  {pointer or 'body'}: {detail} ({code})")
+        return EXIT_NO
+    except (Unreachable, TimedOut) as error:
+        speaker.complaint(str(error))
+        return EXIT_UNREACHABLE
+    except OSError as error:
+        speaker.complaint(f"{error.filename or 'file'}: {error.strerror}")
+        return EXIT_MISSING
+
+
+def main(arguments: Sequence[str]) -> int:
     """The exit status."""
-    if not arguments or arguments[0] not in VERBS:
-        print(f"usage: qerds {'|'.join(VERBS)} ...", file=sys.stderr)
-        return 2
-    return VERBS[arguments[0]](arguments[1:])
+    given = parser().parse_args(arguments)
+    speaker = Speaker(given.json, given.quiet)
+    try:
+        whom = find_credentials(given.state)
+    except CredentialsMissing as missing:
+        speaker.complaint(str(missing))
+        return EXIT_MISSING
+    return anyio.run(run, given, whom, speaker)
 
 
 if __name__ == "__main__":
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:]))

@@ -1,77 +1,62 @@
-"""A typed client of the sender API.
+"""QerdsClient: the sender API over HTTP, typed.
 
-Owns     tokens, retries and the mapping of problems to ApiProblem
-Rules    a POST that may have been received is sent again with the same Idempotency-Key, so that no retry doubles a
-         letter; documents are streamed, never held whole
-Not here what a person types (send.py, get.py)
+Owns     tokens (got when needed, renewed before they run out), retries, streaming of files
+Rules    only what may be repeated is repeated: reads, uploads, consents, and a submission under one Idempotency-Key
+         an answer is checked before it is believed: digests of uploads and packages
+Not      here: where credentials come from (credentials.py), what a person types (send.py, get.py)
 """
 
 import base64
 import hashlib
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
 import anyio
-import anyio.to_thread
 import httpx
 
-TIMEOUT_SECONDS = 30.0
-TRIES_MAX = 5  # of one request
-FIRST_PAUSE_SECONDS = 0.5  # doubled at every try, or as Retry-After says
-PAUSE_SECONDS_MAX = 10.0
-TOKEN_MARGIN_SECONDS = 30.0  # a token that ends so soon is renewed first
-CHUNK_BYTES = 256 * 1024
-SCOPES = "deliveries:write deliveries:read evidence:read consents:write"
+from pipeline.client.answers import Delivery, Evidence, Package, Refused, TimedOut, Unreachable, Upload
 
-
-class Unreachable(Exception):
-    """The service did not answer, or said "later" too often."""
-
-
-class ApiProblem(Exception):
-    """The service refused (RFC 9457). `code` is stable; `mistakes` name the fields."""
-
-    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
-        self.status = status
-        self.code = str(problem.get("code", "unknown"))
-        self.detail = str(problem.get("detail") or problem.get("title") or "")
-        self.mistakes = [(str(e.get("pointer", "")), str(e.get("detail", ""))) for e in problem.get("errors", [])]
-        super().__init__(f"{status} {self.code}: {self.detail}")
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Who asks, and where."""
-
-    base_url: str
-    client_id: str
-    client_secret: str
-
-
-@dataclass(frozen=True, slots=True)
-class Document:
-    """An uploaded document, as a delivery names it."""
-
-    upload_id: str
-    file_name: str
-    sha256: str
-
-    def as_json(self) -> dict[str, str]:
-        """As POST /v1/deliveries wants it."""
-        return {"upload_id": self.upload_id, "file_name": self.file_name, "sha256": self.sha256}
+CALL_SECONDS = 30.0
+UPLOAD_SECONDS = 900.0  # the service's own limit
+CONNECT_SECONDS = 5.0
+TRIES_MAX = 6
+BACKOFF_FIRST_SECONDS = 0.2
+BACKOFF_MAX_SECONDS = 5.0
+RENEW_SECONDS_BEFORE = 30.0
+POLL_FIRST_SECONDS = 0.1
+POLL_MAX_SECONDS = 2.0
+READ_BYTES = 256 * 1024
+TYPES = {
+    ".pdf": "application/pdf",
+    ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
+    ".txt": "text/plain",
+}
+AGAIN = frozenset({429, 502, 503, 504})
+Body = Callable[[], AsyncIterator[bytes]]
 
 
 class QerdsClient:
-    """One sender's program. Use as an async context manager."""
+    """One sender's client. Use as an async context manager."""
 
-    def __init__(self, credentials: Credentials, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._credentials = credentials
-        self._http = httpx.AsyncClient(base_url=credentials.base_url, timeout=TIMEOUT_SECONDS, transport=transport)
+    def __init__(
+        self, base_url: str, client_id: str, client_secret: str, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._http = httpx.AsyncClient(
+            base_url=base_url,
+            timeout=httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS),
+            follow_redirects=False,
+            transport=transport,
+        )
+        self._credentials = {"client_id": client_id, "client_secret": client_secret}
         self._token = ""
         self._token_until = 0.0
 
@@ -79,134 +64,176 @@ class QerdsClient:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._http.aclose()
 
-    async def upload(self, path: Path, content_type: str) -> Document:
-        """Stream one file up; its digest is computed twice, here and there."""
-        sha256, length = await anyio.to_thread.run_sync(_measure, path)
+    # -------------------------------------------------------------- what a sender does
+    async def me(self) -> Mapping[str, Any]:
+        """Who this client speaks for."""
+        return _json(await self._call("GET", "/v1/me"))
+
+    async def service_time(self) -> datetime:
+        """The service's clock, to the second (the Date header): a consent must not come from its future."""
+        return parsedate_to_datetime((await self._call("GET", "/v1/me")).headers["date"])
+
+    async def upload(self, path: Path, file_name: str | None = None) -> Upload:
+        """A file, streamed. Its type comes from the name's ending. Raises Refused, Unreachable, OSError."""
+        sha256 = await file_sha256(path)
+        name = file_name or path.name
         headers = {
-            "content-type": content_type,
-            "content-length": str(length),
-            "content-digest": f"sha-256=:{base64.b64encode(sha256).decode()}:",  # RFC 9530
-            "content-disposition": f"attachment; filename*=UTF-8''{quote(path.name)}",  # RFC 6266
+            "Content-Type": TYPES.get(path.suffix.lower(), "application/octet-stream"),
+            "Content-Digest": f"sha-256=:{base64.b64encode(sha256).decode()}:",
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
         }
-        answer = await self._request("POST", "/v1/uploads", headers=headers, stream=path)
-        return Document(str(answer["id"]), path.name, sha256.hex())
-
-    async def submit(self, delivery: Mapping[str, Any]) -> dict[str, Any]:
-        """POST /v1/deliveries; answered 202, its evidence will exist exactly once."""
-        return await self._request(
-            "POST", "/v1/deliveries", json=delivery, headers={"idempotency-key": secrets.token_hex(16)}
+        answer = _json(
+            await self._call(
+                "POST", "/v1/uploads", headers=headers, body=lambda: file_chunks(path), timeout_seconds=UPLOAD_SECONDS
+            )
         )
+        if answer["sha256"] != sha256.hex():
+            raise Unreachable("the service stored other bytes than were sent; send again")
+        return Upload(answer["id"], answer["sha256"], answer["file_name"])
 
-    async def delivery(self, id_or_number: str) -> dict[str, Any]:
-        """GET /v1/deliveries/{id|number}."""
-        return await self._request("GET", f"/v1/deliveries/{quote(id_or_number)}")
+    async def put_consent(self, ref: str, consent: Mapping[str, str]) -> Mapping[str, Any]:
+        """Records a consumer's consent; the same again is fine."""
+        return _json(await self._call("PUT", f"/v1/consents/{quote(ref, safe='')}", json=consent))
 
-    async def evidence_list(self, id_or_number: str) -> list[dict[str, Any]]:
-        """The stamped evidences of a delivery."""
-        answer = await self._send("GET", f"/v1/deliveries/{quote(id_or_number)}/evidence", None, {}, None)
-        return list(answer.json())
+    async def submit(self, letter: Mapping[str, Any], idempotency_key: str | None = None) -> Delivery:
+        """Sends a letter. Repeats it under one key until there is an answer, so that it is sent once."""
+        headers = {"Idempotency-Key": idempotency_key or secrets.token_urlsafe(24)}
+        return Delivery.of(_json(await self._call("POST", "/v1/deliveries", headers=headers, json=letter)))
 
-    async def evidence(self, id_or_number: str, evidence_id: str) -> bytes:
-        """One evidence, sealed and stamped."""
-        return await self._download(f"/v1/deliveries/{quote(id_or_number)}/evidence/{quote(evidence_id)}")
+    async def validate(self, letter: Mapping[str, Any]) -> list[Mapping[str, str]]:
+        """What is wrong with a letter; nothing is sent."""
+        errors: list[Mapping[str, str]] = _json(await self._call("POST", "/v1/deliveries/validate", json=letter))[
+            "errors"
+        ]
+        return errors
 
-    async def package(self, id_or_number: str, snapshot: int | None = None) -> bytes:
-        """The package; raises ApiProblem not_yet while it is being written."""
+    async def delivery(self, name: str) -> Delivery:
+        """By id or number."""
+        return Delivery.of(_json(await self._call("GET", f"/v1/deliveries/{quote(name, safe='')}")))
+
+    async def wait_for(self, name: str, enough: Callable[[Delivery], bool], seconds: float) -> Delivery:
+        """Polls until `enough`. Raises TimedOut."""
+        pause_seconds = POLL_FIRST_SECONDS
+        with anyio.move_on_after(seconds):
+            while not enough(found := await self.delivery(name)):
+                await anyio.sleep(pause_seconds)
+                pause_seconds = min(pause_seconds * 1.5, POLL_MAX_SECONDS)
+            return found
+        raise TimedOut(f"{name} did not get there in {seconds:g} s")
+
+    async def evidence(self, name: str) -> list[Evidence]:
+        """The stamped proofs, in order."""
+        listed = (await self._call("GET", f"/v1/deliveries/{quote(name, safe='')}/evidence")).json()
+        return [Evidence(e["id"], e["event"], e["event_time"], e["sha256"]) for e in listed]
+
+    async def evidence_document(self, name: str, evidence_id: str) -> bytes:
+        """One proof, sealed and stamped, as XML."""
+        path = f"/v1/deliveries/{quote(name, safe='')}/evidence/{quote(evidence_id, safe='')}"
+        return (await self._call("GET", path)).content
+
+    async def package(self, name: str, snapshot: int | None = None, seconds: float = 60) -> Package:
+        """The package of proofs; waits while it is being made. Raises TimedOut."""
         query = "" if snapshot is None else f"?snapshot={snapshot}"
-        return await self._download(f"/v1/deliveries/{quote(id_or_number)}/package{query}")
-
-    async def put_consent(self, ref: str, consent: Mapping[str, Any]) -> dict[str, Any]:
-        """PUT /v1/consents/{ref}."""
-        return await self._request("PUT", f"/v1/consents/{quote(ref)}", json=consent)
-
-    async def trust_anchor(self) -> bytes:
-        """The CA certificate in use, PEM. Whoever verifies compares its digest with one got elsewhere."""
-        return await self._download("/v1/trust/ca.pem")
-
-    async def wait(self, id_or_number: str, states: frozenset[str], seconds: float) -> dict[str, Any]:
-        """Ask until the delivery is in one of `states`; raises TimeoutError."""
-        with anyio.fail_after(seconds):
+        with anyio.move_on_after(seconds):
             while True:
-                found = await self.delivery(id_or_number)
-                if found["state"] in states:
-                    return found
-                await anyio.sleep(min(FIRST_PAUSE_SECONDS / 2, seconds))
+                try:
+                    answer = await self._call("GET", f"/v1/deliveries/{quote(name, safe='')}/package{query}")
+                except Refused as refused:
+                    if refused.code != "not_yet":
+                        raise
+                    await anyio.sleep(POLL_MAX_SECONDS / 4)
+                    continue
+                return _package(answer)
+        raise TimedOut(f"the package of {name} was not ready in {seconds:g} s")
 
-    async def _request(
+    # -------------------------------------------------------------- the wire
+    async def _call(
         self,
         method: str,
         path: str,
         *,
-        json: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
-        stream: Path | None = None,
-    ) -> dict[str, Any]:
-        answer = await self._send(method, path, json, headers or {}, stream)
-        return dict(answer.json()) if answer.content else {}
-
-    async def _download(self, path: str) -> bytes:
-        return (await self._send("GET", path, None, {}, None)).content
-
-    async def _send(
-        self, method: str, path: str, json: Mapping[str, Any] | None, headers: Mapping[str, str], stream: Path | None
+        json: Mapping[str, Any] | None = None,
+        body: Body | None = None,
+        timeout_seconds: float = CALL_SECONDS,
     ) -> httpx.Response:
-        pause = FIRST_PAUSE_SECONDS
+        """One request, repeated while that may help; raises Refused or Unreachable."""
+        pause_seconds = BACKOFF_FIRST_SECONDS
+        why = ""
         for _ in range(TRIES_MAX):
             try:
-                authorised = {**headers, "authorization": f"Bearer {await self._bearer()}"}
-                content = None if stream is None else _chunks(stream)
-                answer = await self._http.request(method, path, json=json, content=content, headers=authorised)
-            except httpx.TransportError as error:
-                last = type(error).__name__
+                with anyio.fail_after(timeout_seconds):
+                    answer = await self._http.request(
+                        method,
+                        path,
+                        headers={**(headers or {}), "Authorization": f"Bearer {await self._bearer()}"},
+                        json=json,
+                        content=None if body is None else body(),
+                        timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS),
+                    )
+            except (httpx.TransportError, TimeoutError) as error:
+                why = str(error) or type(error).__name__
             else:
-                if answer.status_code < 400:
+                if answer.is_success:
                     return answer
-                if answer.status_code not in (429, 503):
-                    raise _problem(answer)
-                last = str(answer.status_code)
-                pause = _retry_after(answer, pause)
-            await anyio.sleep(min(pause, PAUSE_SECONDS_MAX))
-            pause *= 2
-        raise Unreachable(f"{method} {path}: {last}, {TRIES_MAX} times")
+                refused = _refused(answer)
+                if refused.code == "token_expired":
+                    self._token = ""
+                elif answer.status_code not in AGAIN and refused.code != "idempotency_in_flight":
+                    raise refused
+                why = str(refused)
+            await anyio.sleep(pause_seconds)
+            pause_seconds = min(pause_seconds * 2, BACKOFF_MAX_SECONDS)
+        raise Unreachable(f"{self._http.base_url} gave no answer to build on: {why}")
 
     async def _bearer(self) -> str:
-        if anyio.current_time() >= self._token_until:
-            form = {"grant_type": "client_credentials", "scope": SCOPES}
-            asked = (self._credentials.client_id, self._credentials.client_secret)
-            answer = await self._http.post("/oauth2/token", data=form, auth=asked)
-            if answer.status_code != httpx.codes.OK:
-                raise _problem(answer)
+        if not self._token or time.monotonic() > self._token_until:
+            form = {"grant_type": "client_credentials", **self._credentials}
+            answer = await self._http.post("/oauth2/token", data=form)
+            if answer.status_code in AGAIN:
+                raise httpx.ConnectError(f"the token endpoint answers {answer.status_code}")
+            if not answer.is_success:
+                raise _refused(answer)
             token = answer.json()
-            self._token = str(token["access_token"])
-            self._token_until = anyio.current_time() + float(token["expires_in"]) - TOKEN_MARGIN_SECONDS
+            self._token = token["access_token"]
+            self._token_until = time.monotonic() + token["expires_in"] - RENEW_SECONDS_BEFORE
         return self._token
 
 
-def _problem(answer: httpx.Response) -> ApiProblem:
+def _json(answer: httpx.Response) -> Mapping[str, Any]:
+    body: Mapping[str, Any] = answer.json()
+    return body
+
+
+def _refused(answer: httpx.Response) -> Refused:
     try:
-        told = answer.json()
+        body = answer.json()
     except ValueError:
-        told = {}
-    if "error" in told:  # RFC 6749 section 5.2: the token endpoint has its own form
-        told = {"code": told["error"], "detail": told.get("error_description", "")}
-    return ApiProblem(answer.status_code, told)
+        body = {}
+    return Refused(answer.status_code, body if isinstance(body, dict) else {})
 
 
-def _retry_after(answer: httpx.Response, otherwise: float) -> float:
-    text = answer.headers.get("retry-after", "")
-    return float(text) if text.isdigit() else otherwise
+def _package(answer: httpx.Response) -> Package:
+    sha256 = hashlib.sha256(answer.content).hexdigest()
+    if answer.headers.get("etag") != f'"{sha256}"':
+        raise Unreachable("the package arrived damaged; get it again")
+    return Package(answer.content, sha256)
 
 
-def _measure(path: Path) -> tuple[bytes, int]:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest(), path.stat().st_size
-
-
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
+async def file_chunks(path: Path) -> AsyncIterator[bytes]:
+    """A file, piece by piece."""
     async with await anyio.open_file(path, "rb") as file:
-        while chunk := await file.read(CHUNK_BYTES):
+        while chunk := await file.read(READ_BYTES):
             yield chunk
+
+
+async def file_sha256(path: Path) -> bytes:
+    """The digest of a file, in constant memory."""
+    found = hashlib.sha256()
+    async for chunk in file_chunks(path):
+        found.update(chunk)
+    return found.digest()

@@ -1,39 +1,46 @@
-"""Where a verb finds its credentials: the environment, or the sample sender of an embedded installation."""
+"""Where the verbs find whom they speak for: the environment, or the demo client of an embedded installation."""
 
-import argparse
 import json
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.client.api import Credentials
-
-STATE_ENVIRONMENT = "QERDS_STATE"  # set by ./qerds --state DIR
-STATE_DEFAULT = Path(".qerds") / "state"
-SAMPLE_SENDER = Path("secrets") / "demo-client.json"
-
-
-class NoCredentials(Exception):
-    """Nothing says who asks; the text says what would."""
+DEMO_CLIENT = Path("secrets") / "demo-client.json"  # in the state directory, written by `up`
+DEFAULT_STATE = Path(".qerds") / "state"
+FILE_BYTES_MAX = 16 * 1024
+NAMES = {"client_id": "QERDS_CLIENT_ID", "client_secret": "QERDS_CLIENT_SECRET", "base_url": "QERDS_URL"}
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """The options every verb of a sender has."""
-    usual = Path(os.environ.get(STATE_ENVIRONMENT, STATE_DEFAULT))
-    parser.add_argument("--state", type=Path, default=usual, metavar="DIR", help="of an embedded installation")
-    parser.add_argument("--json", action="store_true", help="answer in JSON")
+class CredentialsMissing(Exception):
+    """Nobody to speak for; the text says what to do."""
 
 
-def find(state: Path) -> Credentials:
-    """QERDS_URL, QERDS_CLIENT_ID and QERDS_CLIENT_SECRET, else STATE's sample sender."""
-    given = [os.environ.get(f"QERDS_{name}") for name in ("URL", "CLIENT_ID", "CLIENT_SECRET")]
-    if given[0] and given[1] and given[2]:
-        return Credentials(given[0], given[1], given[2])
-    path = state / SAMPLE_SENDER
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A client and the service that knows it. is_demo: of an embedded installation on this machine."""
+
+    base_url: str
+    client_id: str
+    client_secret: str
+    is_demo: bool
+
+
+def find_credentials(state: Path | None, environment: Mapping[str, str] = os.environ) -> Credentials:
+    """--state DIR first, then the environment, then .qerds/state. Raises CredentialsMissing."""
+    given = {name: environment.get(variable, "") for name, variable in NAMES.items()}
+    if state is None and all(given.values()):
+        return Credentials(**given, is_demo=False)
+    path = (state or DEFAULT_STATE) / DEMO_CLIENT
     try:
-        found = json.loads(path.read_text())
-        return Credentials(found["base_url"], found["client_id"], found["client_secret"])
-    except (OSError, ValueError, KeyError) as error:
-        raise NoCredentials(
-            "no credentials: set QERDS_URL, QERDS_CLIENT_ID and QERDS_CLIENT_SECRET, "
-            f"or start an embedded installation with ./qerds up ({path} cannot be used)"
+        with path.open("rb") as file:
+            found = json.loads(file.read(FILE_BYTES_MAX))
+        return Credentials(found["base_url"], found["client_id"], found["client_secret"], is_demo=True)
+    except OSError as error:
+        variables = ", ".join(NAMES.values())
+        raise CredentialsMissing(
+            f"cannot read {path} ({error.strerror}): start an installation with `qerds up`, name its --state DIR, "
+            f"or set {variables}"
         ) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CredentialsMissing(f"{path} is not a client file; `qerds up` writes it anew") from error

@@ -1,77 +1,62 @@
-"""`qerds get NUMBER --package|--evidence`: fetch proofs into files.
-
-Exits    0 written, 1 refused (or not yet), 2 wrong usage, 3 no credentials, 4 unreachable
-"""
+"""`qerds get`: fetch a letter's package of proofs, or its evidence, into a folder."""
 
 import argparse
-import sys
-from collections.abc import Sequence
+import re
 from pathlib import Path
 
 import anyio
 
-from pipeline.client import credentials
-from pipeline.client.api import ApiProblem, QerdsClient, Unreachable
+from pipeline.client.api import QerdsClient
+from pipeline.client.credentials import Credentials
+from pipeline.client.speaking import EXIT_NO, EXIT_YES, Speaker
 
-NOT_YET_SECONDS = 60.0  # a package that was asked for is written within seconds
-POLL_SECONDS = 0.5
+WAIT_SECONDS = 60.0
+NAME = re.compile(r"[0-9A-Za-z.-]{1,64}")
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    p = argparse.ArgumentParser(prog="qerds get", description="Fetch the proofs of a delivery.")
-    p.add_argument("number", help="number (with or without spaces) or id")
-    what = p.add_mutually_exclusive_group(required=True)
-    what.add_argument("--package", action="store_true", help="everything in one file")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `get` takes."""
+    parser.add_argument("number", metavar="NUMBER", help="public number (spaces allowed) or id")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--package", action="store_true", help="the ASiC-E package of all proofs")
     what.add_argument("--evidence", action="store_true", help="each evidence as XML")
-    p.add_argument("--snapshot", type=int, metavar="N", help="an earlier package")
-    p.add_argument("-o", "--output", type=Path, default=Path(), metavar="DIR")
-    credentials.add_options(p)
-    return p
+    parser.add_argument("--snapshot", type=int, metavar="N", help="of the package; without it, the newest")
+    parser.add_argument("-o", "--output", type=Path, default=Path(), metavar="DIR")
+    parser.add_argument("--wait-seconds", type=float, default=WAIT_SECONDS)
 
 
-def main(arguments: Sequence[str]) -> int:
+async def run(client: QerdsClient, given: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
     """The exit status."""
-    options = parser().parse_args(arguments)
-    try:
-        for path in anyio.run(fetch, options):
-            print(path)
-        return 0
-    except credentials.NoCredentials as error:
-        print(error, file=sys.stderr)
-        return 3
-    except ApiProblem as problem:
-        print(f"refused: {problem.code}: {problem.detail}", file=sys.stderr)
-        return 1
-    except (Unreachable, TimeoutError) as error:
-        print(f"unreachable or too slow: {error}", file=sys.stderr)
-        return 4
+    name = given.number.replace(" ", "")
+    given.output.mkdir(parents=True, exist_ok=True)
+    files = await (_package(client, name, given) if given.package else _evidence(client, name, given.output))
+    if not files:
+        speaker.complaint("no evidence of this letter is time-stamped yet")
+        return EXIT_NO
+    speaker.answer({"files": [str(path) for path in files]}, [str(path) for path in files])
+    return EXIT_YES
 
 
-async def fetch(options: argparse.Namespace) -> list[Path]:
-    """The files written."""
-    number = str(options.number).replace(" ", "")
-    options.output.mkdir(parents=True, exist_ok=True)
-    async with QerdsClient(credentials.find(options.state)) as client:
-        if options.package:
-            path = options.output / f"{number}.asice"
-            path.write_bytes(await package_when_ready(client, number, options.snapshot))
-            return [path]
-        written = []
-        for n, item in enumerate(await client.evidence_list(number), start=1):
-            path = options.output / f"{number}-{n:03d}-{item['event']}.xml"
-            path.write_bytes(await client.evidence(number, str(item["id"])))
-            written.append(path)
-        return written
+async def _package(client: QerdsClient, name: str, given: argparse.Namespace) -> list[Path]:
+    package = await client.package(name, given.snapshot, given.wait_seconds)
+    found = await client.delivery(name)
+    n = next((s["n"] for s in found.body["snapshots"] if s["sha256"] == package.sha256), "package")
+    return [await _write(given.output, f"{found.number}-{n}.asice", package.content)]
 
 
-async def package_when_ready(client: QerdsClient, number: str, snapshot: int | None = None) -> bytes:
-    """Asking for a package makes the service write it; raises TimeoutError when it does not come."""
-    with anyio.fail_after(NOT_YET_SECONDS):
-        while True:
-            try:
-                return await client.package(number, snapshot)
-            except ApiProblem as problem:
-                if problem.code != "not_yet":
-                    raise
-            await anyio.sleep(POLL_SECONDS)
+async def _evidence(client: QerdsClient, name: str, folder: Path) -> list[Path]:
+    files = []
+    for sequence, evidence in enumerate(await client.evidence(name), start=1):
+        document = await client.evidence_document(name, evidence.id)
+        files.append(await _write(folder, f"{sequence:02d}-{evidence.event}.xml", document))
+    return files
+
+
+async def _write(folder: Path, name: str, content: bytes) -> Path:
+    """Under its final name only when it is whole. The name is made of what the service said: it stays in the folder."""
+    if not NAME.fullmatch(name) or name.startswith("."):
+        raise ValueError("the service answers with a name that is no file name")
+    path, draft = folder / name, folder / f".{name}.unfinished"
+    await anyio.Path(draft).write_bytes(content)
+    await anyio.Path(draft).rename(path)
+    return path

@@ -1,167 +1,137 @@
-"""`qerds send FILE..`: one letter, from files to a delivery, and if asked on to a state.
-
-Owns     the options and what a person sees; answers on stdout, progress on stderr
-Exits    0 sent (and the state reached), 1 refused, or another final state, 2 wrong usage, 3 no credentials,
-         4 unreachable
-"""
+"""`qerds send`: upload files, send them as one registered letter, and if asked wait for a state."""
 
 import argparse
-import json
-import mimetypes
-import sys
-from collections.abc import Sequence
-from datetime import UTC, datetime
-from hashlib import sha256
+import hashlib
+import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import anyio
-
-from pipeline.client import credentials
-from pipeline.client.api import ApiProblem, QerdsClient, Unreachable
+from pipeline.client.answers import Delivery
+from pipeline.client.api import QerdsClient
+from pipeline.client.credentials import Credentials
+from pipeline.client.speaking import EXIT_NO, EXIT_USAGE, EXIT_YES, Speaker
 
 WAIT_SECONDS = 120.0
-FINAL = frozenset({"rejected", "notice_failed", "refused", "unclaimed", "received", "uncollected"})
-# Which states lie on the way to which: waiting for an earlier one is over when a later one is reached.
-LATER = {
-    "submitted": ("submitted", "deposited", "notified", "accepted", "received"),
-    "deposited": (
-        "deposited",
-        "notified",
-        "accepted",
-        "received",
-        "refused",
-        "unclaimed",
-        "uncollected",
-        "notice_failed",
-    ),
-    "notified": ("notified", "accepted", "received", "refused", "unclaimed", "uncollected"),
+# Which states mean that a letter has come at least as far. What ended elsewhere never will.
+AFTER_DEPOSIT = ("notified", "notice_failed", "accepted", "refused", "unclaimed", "received", "uncollected")
+REACHED: dict[str, tuple[str, ...]] = {
+    "deposited": ("deposited", *AFTER_DEPOSIT),
+    "rejected": ("rejected",),
+    "notified": ("notified", "accepted", "refused", "unclaimed", "received", "uncollected"),
+    "notice_failed": ("notice_failed",),
     "accepted": ("accepted", "received", "uncollected"),
-    "received": ("received",),
     "refused": ("refused",),
     "unclaimed": ("unclaimed",),
-    "rejected": ("rejected",),
-    "notice_failed": ("notice_failed",),
+    "received": ("received",),
+    "uncollected": ("uncollected",),
 }
+FINAL = ("rejected", "notice_failed", "refused", "unclaimed", "received", "uncollected")
+DEMO_CONSENT_TEXT = "I agree to receive registered letters in electronic form from this sender."
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options."""
-    p = argparse.ArgumentParser(prog="qerds send", description="Send one registered delivery.")
-    p.add_argument("files", nargs="+", type=Path, metavar="FILE", help="PDF, PNG, JPEG or UTF-8 text")
-    p.add_argument("--to", required=True, metavar="EMAIL")
-    p.add_argument("--kind", required=True, choices=("consumer", "professional"))
-    p.add_argument("--given-names", required=True, metavar="NAMES", help="all first names, as in the civil register")
-    p.add_argument("--birth-name", required=True, metavar="NAME")
-    p.add_argument("--usage-name", metavar="NAME")
-    p.add_argument("--birth-date", metavar="YYYY-MM-DD")
-    p.add_argument("--subject", default="Registered delivery", help="shown to the recipient after acceptance")
-    p.add_argument("--language", choices=("fr", "en"), default="fr", help="of the notice")
-    p.add_argument("--consent", metavar="REF", help="a consumer must have consented; the reference you recorded")
-    p.add_argument(
-        "--record-consent", action="store_true", help="record such a consent now, for trying the service out"
-    )
-    p.add_argument("--ref", metavar="REF", help="your own reference; the same one is never sent twice")
-    p.add_argument("--wait", choices=sorted(LATER), metavar="STATE", help=f"wait for a state: {', '.join(LATER)}")
-    credentials.add_options(p)
-    return p
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `send` takes."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="pdf, png, jpg or txt; 1 to 20")
+    parser.add_argument("--to", required=True, metavar="EMAIL")
+    parser.add_argument("--kind", required=True, choices=("consumer", "professional"))
+    parser.add_argument("--given-names", required=True)
+    parser.add_argument("--birth-name", required=True)
+    parser.add_argument("--birth-date", metavar="YYYY-MM-DD")
+    parser.add_argument("--usage-name")
+    parser.add_argument("--consent", metavar="REF", help="a recorded consent; a consumer needs one")
+    parser.add_argument("--record-consent", action="store_true", help="embedded installation: record a demo consent")
+    parser.add_argument("--subject", help="shown after acceptance; the first file's name if not given")
+    parser.add_argument("--ref", help="your reference; the same letter under it is sent once")
+    parser.add_argument("--language", choices=("fr", "en"), default="fr", help="of the notice")
+    parser.add_argument("--wait", choices=tuple(REACHED), metavar="STATE", help=", ".join(REACHED))
+    parser.add_argument("--wait-seconds", type=float, default=WAIT_SECONDS)
 
 
-def main(arguments: Sequence[str]) -> int:
+async def run(client: QerdsClient, given: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
     """The exit status."""
-    p = parser()
-    options = p.parse_args(arguments)
-    for path in options.files:
-        if not path.is_file():
-            p.error(f"{path} is not a file")
-    try:
-        return anyio.run(send, options)
-    except credentials.NoCredentials as error:
-        print(error, file=sys.stderr)
-        return 3
-    except ApiProblem as problem:
-        print(f"refused: {problem.code}: {problem.detail}", file=sys.stderr)
-        for pointer, detail in problem.mistakes:
-            print(f"  {pointer or 'the request'} {detail}", file=sys.stderr)
-        return 1
-    except Unreachable as error:
-        print(f"unreachable: {error}", file=sys.stderr)
-        return 4
-    except TimeoutError:
-        print(f"sent, but not {options.wait} within {WAIT_SECONDS:.0f} s", file=sys.stderr)
-        return 4
+    if wrong := _usage_mistake(given, whom):
+        speaker.progress(wrong)
+        return EXIT_USAGE
+    consent = given.consent
+    if given.record_consent:
+        consent = await _record_consent(client, given)
+        speaker.progress(f"recorded the demo consent {consent}")
+    documents = []
+    for path in given.files:
+        uploaded = await client.upload(path)
+        documents.append({"upload_id": uploaded.id, "file_name": uploaded.file_name, "sha256": uploaded.sha256})
+        speaker.progress(f"uploaded {uploaded.file_name} (SHA-256 {uploaded.sha256})")
+    sent = await client.submit(letter(given, consent, documents))
+    again = " (was there already)" if sent.body.get("replayed") else ""
+    speaker.progress(f"sent: number {sent.number}{again}")
+    status = EXIT_YES
+    if given.wait:
+        wanted = REACHED[given.wait]
+        sent = await client.wait_for(sent.id, _come_to_rest(wanted), given.wait_seconds)
+        status = EXIT_YES if sent.state in wanted else EXIT_NO
+    speaker.answer(sent.body, _lines(sent))
+    return status
 
 
-async def send(options: argparse.Namespace) -> int:
-    """Upload, submit, wait."""
-    async with QerdsClient(credentials.find(options.state)) as client:
-        consent = await _consent(client, options)
-        documents = []
-        for path in options.files:
-            print(f"uploading {path.name}", file=sys.stderr)
-            documents.append((await client.upload(path, _content_type(path))).as_json())
-        answer = await client.submit(_delivery(options, consent, documents))
-        if options.wait:
-            print(f"{answer['number']}: waiting for {options.wait}", file=sys.stderr)
-            wanted = frozenset(LATER[options.wait])
-            answer = await client.wait(str(answer["id"]), wanted | FINAL, WAIT_SECONDS)
-        _print(answer, options.json)
-        return 0 if not options.wait or answer["state"] in LATER[options.wait] else 1
-
-
-async def _consent(client: QerdsClient, options: argparse.Namespace) -> str | None:
-    if not options.record_consent:
-        return str(options.consent) if options.consent else None
-    text = f"{options.given_names} {options.birth_name} consents to registered deliveries at {options.to}"
-    ref = options.consent or f"tried-{sha256(text.encode()).hexdigest()[:16]}"
-    record = {
-        "email": options.to,
-        "given_names": options.given_names,
-        "birth_name": options.birth_name,
-        "obtained_at": datetime.now(UTC).isoformat(timespec="milliseconds"),  # noqa: TID251 - a person's own machine
-        "method": "command_line",
-        "text_sha256": sha256(text.encode()).hexdigest(),
-    }
-    try:
-        await client.put_consent(ref, record)
-    except ApiProblem as problem:
-        if problem.status != 409:  # recorded before, with its own time: that one stands
-            raise
-    return str(ref)
-
-
-def _delivery(options: argparse.Namespace, consent: str | None, documents: list[dict[str, str]]) -> dict[str, Any]:
+def letter(given: argparse.Namespace, consent: str | None, documents: list[dict[str, str]]) -> dict[str, Any]:
+    """The body of POST /v1/deliveries; what was not given is left out."""
     recipient = {
-        "kind": options.kind,
-        "email": options.to,
-        "given_names": options.given_names,
-        "birth_name": options.birth_name,
-        "usage_name": options.usage_name,
-        "birth_date": options.birth_date,
-        "language": options.language,
+        "kind": given.kind,
+        "email": given.to,
+        "given_names": given.given_names,
+        "birth_name": given.birth_name,
+        "usage_name": given.usage_name,
+        "birth_date": given.birth_date,
+        "language": given.language,
     }
     body = {
+        "client_ref": given.ref,
         "recipient": {name: value for name, value in recipient.items() if value is not None},
-        "subject": options.subject,
-        "documents": documents,
         "consent_ref": consent,
-        "client_ref": options.ref,
+        "subject": given.subject or given.files[0].name,
+        "documents": documents,
     }
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _content_type(path: Path) -> str:
-    return mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+def _usage_mistake(given: argparse.Namespace, whom: Credentials) -> str | None:
+    missing = [str(path) for path in given.files if not path.is_file()]
+    if missing:
+        return f"no such file: {', '.join(missing)}"
+    if given.record_consent and (given.consent or not whom.is_demo):
+        return "--record-consent is for an embedded installation, and instead of --consent"
+    if given.kind == "consumer" and not given.consent and not given.record_consent:
+        return (
+            "a consumer receives registered letters electronically only after agreeing to it: name the recorded "
+            "consent with --consent REF (in an embedded installation --record-consent records one for the demo)"
+        )
+    return None
 
 
-def _print(answer: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(answer, ensure_ascii=False, indent=2))
-        return
-    number = str(answer["number"])
-    print(f"number  {' '.join(number[i : i + 4] for i in range(0, len(number), 4))}")
-    for name in ("id", "state", "client_ref", "submitted_at", "deposited_at", "notified_at", "last_day", "received_at"):
-        if answer.get(name):
-            print(f"{name.replace('_', ' '):<13} {answer[name]}")
-    if reason := answer.get("reason"):
-        print(f"reason        {reason['code']}: {reason['text']}")
+async def _record_consent(client: QerdsClient, given: argparse.Namespace) -> str:
+    """A consent made up for the demo; a real one is recorded by whoever obtained it."""
+    ref = f"demo-{secrets.token_hex(8)}"
+    await client.put_consent(
+        ref,
+        {
+            "email": given.to,
+            "given_names": given.given_names,
+            "birth_name": given.birth_name,
+            "obtained_at": (await client.service_time()).isoformat(),
+            "method": "demo",
+            "text_sha256": hashlib.sha256(DEMO_CONSENT_TEXT.encode()).hexdigest(),
+        },
+    )
+    return ref
+
+
+def _come_to_rest(wanted: tuple[str, ...]) -> Callable[[Delivery], bool]:
+    return lambda found: found.state in wanted or found.state in FINAL
+
+
+def _lines(sent: Delivery) -> list[str]:
+    lines = [f"number  {sent.number}", f"id      {sent.id}", f"state   {sent.state}"]
+    if reason := sent.body.get("reason"):
+        lines.append(f"reason  {reason['code']}: {reason['text']}")
+    return lines

@@ -9,9 +9,10 @@ Not      here: what has become due by it. Every stage asks qerds.legal_now() its
 import re
 from datetime import timedelta
 
+from pipeline.config import Config
 from pipeline.delivery.routes import RECEIVER
 from pipeline.operate import command
-from pipeline.operate.command import EXIT_USAGE, EXIT_YES, Operator, Refused
+from pipeline.operate.command import EXIT_USAGE, EXIT_YES, Operator, Questions, Refused
 
 PERIOD = re.compile(
     r"P(?:(?P<days>\d{1,4})D)?(?:T(?:(?P<hours>\d{1,9})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,9})S)?)?",
@@ -31,15 +32,19 @@ def period_of(text: str) -> timedelta:
     return period
 
 
-async def _advance(operator: Operator) -> int:
-    period = period_of(operator.options.period)
-    [installation] = await operator.database.fetch("operate_clock")
-    if not (operator.config.embedded and installation["embedded"]):
+async def advance(config: Config, database: Questions, period: timedelta) -> None:
+    """Move the demo clock forward and ring every doorbell. Calling it twice moves it twice."""
+    installations = await database.fetch("operate_clock")
+    if not (config.embedded and installations and installations[0]["embedded"]):
         raise Refused("the demo clock exists in an embedded installation only")
-    if installation["ahead"] + period > AHEAD_MAX:
+    if installations[0]["ahead"] + period > AHEAD_MAX:
         raise Refused(f"the demo clock goes at most {AHEAD_MAX.days} days ahead", EXIT_USAGE)
-    await operator.database.fetch("operate_advance_clock", period.total_seconds())
-    await operator.database.fetch("ring", sorted(set(RECEIVER.values())))
+    await database.fetch("operate_advance_clock", period.total_seconds())
+    await database.fetch("ring", sorted(set(RECEIVER.values())))
+
+
+async def _advance(operator: Operator) -> int:
+    await advance(operator.config, operator.database, period_of(operator.options.period))
     return await _show(operator)
 
 
@@ -57,8 +62,8 @@ def main(arguments: list[str]) -> int:
     parser = command.parser("clock", "The demo clock of an embedded installation.")
     actions = parser.add_subparsers(dest="action", required=True)
     show = actions.add_parser("show", help="the time of the law, and how far it is ahead")
-    advance = actions.add_parser("advance", help="move it forward; it never goes back")
-    advance.add_argument("period", help="ISO 8601, such as P16D")
-    command.add_common_options(show, advance)
+    forward = actions.add_parser("advance", help="move it forward; it never goes back")
+    forward.add_argument("period", help="ISO 8601, such as P16D")
+    command.add_common_options(show, forward)
     options = parser.parse_args(arguments)
     return command.run(_advance if options.action == "advance" else _show, options)

@@ -100,8 +100,11 @@ def check_token(row: Row, anchors: Sequence[bytes]) -> Iterator[Violation]:
     if row["gen_time"] + RESOLUTION <= row["event_time"]:
         yield Violation("token_is_not_older", subject, f"{row['gen_time']} for an event at {row['event_time']}")
         return
+    if row["signature"] is None:
+        yield Violation("token_verifies", subject, "a token without a seal")
+        return
     try:
-        stamp = checked_time_stamp(row["token"], row["signature"] or b"", row["event_time"])
+        stamp = checked_time_stamp(row["token"], row["signature"], row["event_time"])
         if anchors:
             check_issued(stamp.certificate_der, anchors, stamp.gen_time)
     except (TokenInvalid, CertificateRefused) as error:

@@ -24,6 +24,12 @@ BIG = bytes(range(256)) * 9000  # more than two reads of 1 MiB
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """The simulation runs on trio: the fake has to, and so has what it stands for."""
+    return str(request.param)
+
+
 @pytest.fixture(params=["local", "memory"])
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
     return LocalObjects(tmp_path) if request.param == "local" else MemoryObjects()

@@ -70,7 +70,9 @@ async def waiting(postgres: PostgresServer, config: DatabaseConfig, table: str, 
             await anyio.lowlevel.checkpoint()
 
 
-async def test_a_message_goes_from_one_mailbox_to_the_next_once(postgres: PostgresServer, database: DatabaseConfig) -> None:
+async def test_a_message_goes_from_one_mailbox_to_the_next_once(
+    postgres: PostgresServer, database: DatabaseConfig
+) -> None:
     """What was emitted is taken, performed and handed on; nothing is left running, nothing is doubled."""
     async with running(stage_of(lambda m: Done(m, None)), mailbox(database, "ingest")):
         await send(database, 250)
@@ -141,7 +143,9 @@ async def test_a_poison_message_is_found_singly_and_its_batch_mates_go_on(
     async with running(stage_of(perform), mailbox(database, "ingest")):
         await waiting(postgres, database, "encrypt", 19)
         await waiting(postgres, database, "dead", 1)
-    assert postgres.psql("SELECT delivery, why FROM outbox.dead", database.name).strip() == f"{poison}|ValueError: poison"
+    assert (
+        postgres.psql("SELECT delivery, why FROM outbox.dead", database.name).strip() == f"{poison}|ValueError: poison"
+    )
 
 
 async def test_attempts_survive_a_handler_that_fails(postgres: PostgresServer, database: DatabaseConfig) -> None:

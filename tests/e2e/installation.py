@@ -19,8 +19,9 @@ from deploy.local import record
 from deploy.local.layout import CHECKOUT, Layout
 from deploy.local.postgres import find_binaries
 from deploy.local.recipient import wait_for
-from pipeline.client import credentials
+from pipeline.client.answers import Upload
 from pipeline.client.api import QerdsClient
+from pipeline.client.credentials import find_credentials
 from pipeline.config import load
 
 UP_SECONDS = 120
@@ -92,7 +93,8 @@ class Installation:
 
     def client(self) -> QerdsClient:
         """The sample sender."""
-        return QerdsClient(credentials.find(self.layout.state))
+        known = find_credentials(self.layout.state)
+        return QerdsClient(known.base_url, known.client_id, known.client_secret)
 
     def operate(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """A verb of the operator."""
@@ -133,6 +135,11 @@ def installation(state: Path, base_port: int, *options: str) -> Iterator[Install
         subprocess.run(down, cwd=CHECKOUT, capture_output=True, timeout=DOWN_SECONDS, check=False)
 
 
+def named(upload: Upload) -> dict[str, str]:
+    """As a delivery names a document."""
+    return {"upload_id": upload.id, "file_name": upload.file_name, "sha256": upload.sha256}
+
+
 def send_many(it: Installation, count: int, tag: str, at_once: int = 8) -> list[str]:
     """The ids of `count` deliveries of one small text each, to recipients `tag-N@…`, submitted concurrently."""
     folder = it.layout.state / "sent"
@@ -146,18 +153,18 @@ def send_many(it: Installation, count: int, tag: str, at_once: int = 8) -> list[
             async with limit:
                 path = anyio.Path(folder / f"{tag}-{n}.txt")
                 await path.write_text(f"letter {tag} {n}")
-                document = await client.upload(Path(path), "text/plain")
+                document = await client.upload(Path(path))
                 recipient = {"kind": "professional", "email": f"{tag}-{n}@recipient.example"}
                 names = {"given_names": "Angela Claire Louise", "birth_name": "Dubois"}
                 answer = await client.submit(
                     {
                         "recipient": {**recipient, **names},
                         "subject": "A test",
-                        "documents": [document.as_json()],
+                        "documents": [named(document)],
                         "client_ref": f"{tag}-{n}",
                     }
                 )
-                ids[n] = str(answer["id"])
+                ids[n] = answer.id
 
         async with it.client() as client, anyio.create_task_group() as tasks:
             for n in range(count):

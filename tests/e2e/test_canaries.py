@@ -11,8 +11,8 @@ import pytest
 
 from deploy.local.browser import Browser
 from deploy.local.recipient import Recipient, claim_link, mails_to, wait_for
-from pipeline.client.api import Credentials, QerdsClient
-from tests.e2e.installation import Installation, installation
+from pipeline.client.api import QerdsClient
+from tests.e2e.installation import Installation, installation, named
 from tests.servers import short_directory
 
 pytestmark = pytest.mark.timeout(120)
@@ -51,25 +51,25 @@ def files_with(folder: Path, needles: list[bytes]) -> list[str]:
     ]
 
 
-def sender_named(it: Installation, name: str) -> Credentials:
+def sender_named(it: Installation, name: str) -> tuple[str, str, str]:
     told = it.operate("sender", "add", "--name", name, "--email", "sender@example.org", "--json")
     assert told.returncode == 0, told.stderr
     made = json.loads(told.stdout)
-    return Credentials(it.gateway, made["client_id"], made["client_secret"])
+    return it.gateway, made["client_id"], made["client_secret"]
 
 
-async def send(who: Credentials, path: Path, address: str, subject: str) -> str:
-    async with QerdsClient(who) as client:
-        document = await client.upload(path, "text/plain")
+async def send(who: tuple[str, str, str], path: Path, address: str, subject: str) -> str:
+    async with QerdsClient(*who) as client:
+        document = await client.upload(path)
         answer = await client.submit(
             {
                 "recipient": {"kind": "professional", "email": address, "language": "en", **NAMES},
                 "subject": subject,
-                "documents": [document.as_json()],
+                "documents": [named(document)],
             }
         )
-        await client.wait(str(answer["id"]), frozenset({"notified"}), 60)
-        return str(answer["number"])
+        await client.wait_for(answer.id, lambda d: d.state == "notified", 60)
+        return answer.number
 
 
 def told_to(browser: Browser) -> bytes:

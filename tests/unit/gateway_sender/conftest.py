@@ -193,12 +193,14 @@ def content_digest(content: bytes) -> str:
     return f"sha-256=:{b64encode(sha256(content).digest()).decode()}:"
 
 
-async def upload(client: httpx.AsyncClient, content: bytes = PDF, **headers: str) -> httpx.Response:
+async def upload(
+    client: httpx.AsyncClient, content: bytes = PDF, headers: dict[str, str] | None = None
+) -> httpx.Response:
     given = {
         "Content-Type": "application/pdf",
         "Content-Digest": content_digest(content),
         "Content-Disposition": "attachment; filename*=UTF-8''R%C3%A9siliation.pdf",
-        **headers,
+        **(headers or {}),
     }
     return await client.post("/v1/uploads", content=content, headers=given)
 

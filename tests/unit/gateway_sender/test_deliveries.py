@@ -188,7 +188,7 @@ async def test_names_are_kept_in_one_form(world: World) -> None:
 
 # ------------------------------------------------------------------ the same letter again
 async def test_the_same_client_ref_is_one_letter(world: World) -> None:
-    """The same letter again is 200 replayed, also with a new upload of the file; another letter is 409 naming the first."""
+    """The same letter again is 200 replayed, also with the file uploaded anew; another one is 409 naming the first."""
     client = await world.sender()
     body = await uploaded_letter(client, client_ref="r-1")
     first = (await client.post("/v1/deliveries", json=body)).json()

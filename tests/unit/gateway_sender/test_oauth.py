@@ -29,7 +29,7 @@ def refused(answer: httpx.Response, status: int = 401, error: str = "invalid_cli
 
 
 async def test_a_secret_in_either_place(world: World) -> None:
-    """client_secret_post and client_secret_basic both give a token for ten minutes, with all scopes or those asked for."""
+    """client_secret_post and client_secret_basic both give a token for ten minutes, with all scopes or some."""
     client = world.anonymous()
     posted = await client.post("/oauth2/token", data={**GRANT, "client_id": "demo", "client_secret": SECRET})
     assert posted.json()["token_type"] == "Bearer"

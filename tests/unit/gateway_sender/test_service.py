@@ -10,16 +10,19 @@ import anyio.to_thread
 import httpx
 import pytest
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from starlette.types import Message
 
-from gateway import limits
+from gateway import limits, trust
 from gateway.app import behind_edge
 from gateway.edge import deadline_seconds
 from gateway.problem_codes import PROBLEMS
+from gateway.problems import Problem
 from gateway.sender import routes
 from pipeline.adapters.objects import LocalObjects
 from pipeline.errors import Invariant, Transient
+from tests.fakes.pki import authority
 from tests.unit.gateway_sender.conftest import PUBLIC_URL, World, problem, upload
 
 pytestmark = pytest.mark.anyio
@@ -98,8 +101,6 @@ async def test_an_error_after_the_first_byte_cuts_the_answer(world: World) -> No
             yield b"half"
             raise Transient("away")
 
-        from starlette.responses import StreamingResponse
-
         return StreamingResponse(body())
 
     with pytest.raises(ConnectionAbortedError):
@@ -122,22 +123,26 @@ def test_every_request_has_a_deadline() -> None:
         assert deadline_seconds({"type": "http", "method": method, "path": path}) == seconds
 
 
-async def test_a_body_that_stalls(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A sender that stops in the middle of its body is let go after a while, and nothing stays."""
-    monkeypatch.setattr(limits, "PIECE_SECONDS", 0.05)
-    client = await world.sender()
+async def test_a_body_that_stalls() -> None:
+    """A sender that stops in the middle of its body is let go after a while."""
 
-    async def stalls() -> AsyncIterator[bytes]:
-        yield b"%PDF-1.7"
+    async def receive() -> Message:
+        if not received:
+            received.append(b"%PDF")
+            return {"type": "http.request", "body": b"%PDF", "more_body": True}
         await anyio.sleep_forever()
+        raise AssertionError
 
-    headers = {
-        "Content-Type": "application/pdf",
-        "Content-Digest": "sha-256=:" + "A" * 43 + "=:",
-        "Content-Disposition": "a; filename=a",
-    }
-    problem(await client.post("/v1/uploads", content=stalls(), headers=headers), 503, "unavailable")
-    assert world.count("qerds.upload") == 0
+    received: list[bytes] = []
+    request = Request({"type": "http", "method": "POST", "path": "/v1/uploads", "headers": []}, receive)
+    with pytest.raises(Problem, match="unavailable"):
+        await anext(aiter_after_first(limits.pieces(request, 100, piece_seconds=0.02)))
+
+
+async def aiter_after_first(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    assert await anext(pieces) == b"%PDF"
+    async for piece in pieces:
+        yield piece
 
 
 # ------------------------------------------------------------------ health
@@ -216,8 +221,6 @@ async def test_the_description_is_the_routes(world: World) -> None:
     assert described["openapi"].startswith("3.1")
     assert described["servers"] == [{"url": PUBLIC_URL}]
     listed = {(m.upper(), path) for path, methods in described["paths"].items() for m in methods}
-    from gateway import trust
-
     table = [*routes.routes(world.parts), *trust.routes(world.parts.keys)]
     real = {
         (method, route.path)
@@ -268,8 +271,6 @@ async def test_problems_speak_french(world: World) -> None:
 
 async def test_trust_files(world: World) -> None:
     """The pinned CA as PEM; the revocation list as published, 404 not_yet before."""
-    from tests.fakes.pki import authority
-
     root = authority()
     world.parts.keys.anchor = root.der
     client = world.anonymous()
@@ -286,7 +287,3 @@ async def test_me(world: World) -> None:
     assert body["identity"]["level"] == "high"
     assert body["limits"]["document_bytes"] == 100 * 1024 * 1024
     assert body["sandbox"] is True
-
-
-async def plain(request: Request) -> Response:
-    return PlainTextResponse("x")

@@ -59,7 +59,7 @@ async def test_no_plain_content_on_the_disk(world: World) -> None:
 async def test_a_wrong_digest_leaves_nothing(world: World) -> None:
     """A body with another digest than announced: digest_mismatch, no object, no row."""
     client = await world.sender()
-    answer = await upload(client, **{"Content-Digest": content_digest(b"something else")})
+    answer = await upload(client, headers={"Content-Digest": content_digest(b"something else")})
     problem(answer, 422, "digest_mismatch", "Content-Digest")
     assert stored_files(world) == []
     assert world.count("qerds.upload") == 0
@@ -68,7 +68,7 @@ async def test_a_wrong_digest_leaves_nothing(world: World) -> None:
 async def test_an_oversized_body_leaves_nothing(world: World) -> None:
     """More than 100 MB, announced or not: body_too_large, nothing kept."""
     client = await world.sender()
-    answer = await upload(client, **{"Content-Length": str(100 * 1024 * 1024 + 1)})
+    answer = await upload(client, headers={"Content-Length": str(100 * 1024 * 1024 + 1)})
     problem(answer, 413, "body_too_large")
 
     async def endless() -> AsyncIterator[bytes]:
@@ -108,7 +108,7 @@ async def test_headers_that_are_wrong(
 ) -> None:
     """A missing or malformed description is refused before the body is read, naming the header."""
     client = await world.sender()
-    answer = await upload(client, **headers)
+    answer = await upload(client, headers=headers)
     problem(answer, status, code, *([] if pointer is None else [pointer]))
     assert stored_files(world) == []
 

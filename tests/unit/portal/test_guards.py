@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from gateway.portal.headers import POLICY
+from pipeline.errors import Invariant
 from tests.portal_world import CANARY, CONTENTS, ISSUER, PUBLIC_URL, STRANGER, Browser, Letter, World, hidden
 from tests.words import reserved_words_in
 
@@ -259,6 +260,23 @@ async def leave_half_way(portal: World, path: str, session: str) -> None:
     }
     with anyio.fail_after(10):
         await portal.app(scope, receive, send)  # type: ignore[arg-type]
+
+
+async def test_content_that_was_altered_is_not_handed_over(portal: World, browser: Browser) -> None:
+    """One flipped byte in the store: the answer breaks off, the row says incomplete, E.1 is not drafted."""
+    letter = await portal.open_letter(contents=CONTENTS[:1])
+    await browser.claim(letter)
+    await browser.sign_in(letter)
+    await browser.decide(letter, "accept")
+    await portal.stamp()
+    [(name, stored)] = portal.ports.objects.objects.items()
+    portal.ports.objects.objects[name] = stored[:-1] + bytes([stored[-1] ^ 1])
+    with pytest.raises(Invariant):
+        await browser.get(f"{letter.address()}/documents/1")
+    row = await portal.owner.fetchrow("SELECT complete, bytes FROM qerds.handover")
+    assert row["complete"] is False
+    assert row["bytes"] < len(CONTENTS[0])
+    assert "E.1" not in await portal.drafted(letter)
 
 
 async def test_two_downloads_at_once_make_one_handover(portal: World, browser: Browser) -> None:

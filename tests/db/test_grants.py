@@ -1,0 +1,195 @@
+"""What a process that was taken over still cannot do: the grants of schemas/migrations/0003, read back and tried."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+
+from deploy.local.roles import OWNER, ROLES
+from pipeline.adapters.postgres.queries import STAGES
+from pipeline.config import Database
+from pipeline.delivery.routes import (
+    AFTER,
+    CHECKED,
+    DRAFT,
+    LEGAL_KINDS,
+    PREPARE,
+    PRESERVE,
+    RECEIVER,
+    SEALED,
+    SEND,
+    SUBMITTED,
+)
+from pipeline.evidence.events import EVENTS
+from tests.servers import PostgresServer
+
+pytestmark = pytest.mark.anyio
+PROCESS_ROLES = tuple(role for role in ROLES if role != OWNER)
+INSERT_ONLY = ("evidence", "evidence_seal", "evidence_token", "log_leaf")
+
+# Which kinds of message each stage file and the gateway emit (legal timers apart: they are not in an outbox).
+EMITS: dict[str, frozenset[str]] = {
+    "qerds_gateway": frozenset({SUBMITTED, DRAFT, PRESERVE}),
+    "qerds_ingest": frozenset({CHECKED, DRAFT}),
+    "qerds_encrypt": frozenset({DRAFT}),
+    "qerds_seal": frozenset({SEALED}),
+    "qerds_timestamp": frozenset(kind for kinds in AFTER.values() for kind in kinds) - LEGAL_KINDS,
+    "qerds_notify": frozenset({PREPARE, SEND, DRAFT}),
+    "qerds_expire": frozenset({DRAFT}),
+    "qerds_archive": frozenset(),
+    "qerds_bridge": frozenset(),
+}
+
+# Which events each process may draft (rules, "Evidence and state"). `seal` and `timestamp` draft nothing.
+DRAFTS: dict[str, frozenset[str]] = {
+    "qerds_gateway": frozenset({"C.3", "C.4", "D.1", "E.1"}),
+    "qerds_ingest": frozenset({"A.2"}),
+    "qerds_encrypt": frozenset({"A.1", "A.2"}),
+    "qerds_notify": frozenset({"C.1", "C.2"}),
+    "qerds_expire": frozenset({"C.5", "E.2"}),
+}
+
+
+@asynccontextmanager
+async def as_role(database: Database, role: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+    connection = await asyncpg.connect(
+        host=str(database.socket_dir),
+        port=database.port,
+        database=database.name,
+        user=role,
+        password=database.password(role),
+    )
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+def writable_outboxes(role: str) -> set[str]:
+    """What a role must be able to write: its own mailbox, and where its emissions go."""
+    own = {role.removeprefix("qerds_")} & set(STAGES)
+    return own | {RECEIVER[kind] for kind in EMITS[role]}
+
+
+async def draft_as(connection: "asyncpg.Connection[asyncpg.Record]", event: str) -> str:
+    """Try to draft; "denied" by the grants, or "let through" to the foreign keys, which nothing planted satisfies."""
+    try:
+        await connection.execute(
+            "INSERT INTO qerds.evidence (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, "
+            "seal_key_id, receipt) VALUES ($1, $2, $3, 0, 1, clock_timestamp(), '', sha256(''), 'key', $4)",
+            uuid4(),
+            uuid4(),
+            event,
+            b"receipt" if event in DRAFTS["qerds_gateway"] else None,
+        )
+    except asyncpg.InsufficientPrivilegeError:
+        return "denied"
+    except asyncpg.ForeignKeyViolationError:
+        return "let through"
+    return "written"
+
+
+async def test_each_role_drafts_the_events_of_its_own_and_no_other(database: Database) -> None:
+    """A gateway taken over forges no A.1, C.1 or C.5; no process forges what another one witnesses."""
+    for role in PROCESS_ROLES:
+        async with as_role(database, role) as connection:
+            answers = {event: await draft_as(connection, event) for event in EVENTS}
+        allowed = DRAFTS.get(role, frozenset())
+        assert answers == {event: "let through" if event in allowed else "denied" for event in EVENTS}, role
+
+
+async def test_no_process_changes_or_deletes_what_is_evidence(database: Database) -> None:
+    """Insert-only by grant: neither the privilege, nor a column's, nor TRUNCATE; and trying it is refused."""
+    for role in PROCESS_ROLES:
+        async with as_role(database, role) as connection:
+            for table in INSERT_ONLY:
+                may = await connection.fetchval(
+                    "SELECT has_table_privilege($1, 'UPDATE, DELETE, TRUNCATE') OR has_any_column_privilege($1, 'UPDATE')",
+                    f"qerds.{table}",
+                )
+                assert may is False, f"{role} may change qerds.{table}"
+                column = "digest" if table == "log_leaf" else "evidence"
+                for sql in (f"UPDATE qerds.{table} SET {column} = NULL", f"DELETE FROM qerds.{table}"):
+                    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                        await connection.execute(sql)
+
+
+async def test_only_timestamp_moves_a_state(database: Database) -> None:
+    """The state of a delivery is written by one process: the gateway, among others, neither updates nor inserts it."""
+    may_write = set()
+    for role in PROCESS_ROLES:
+        async with as_role(database, role) as connection:
+            for privilege in ("UPDATE", "INSERT"):
+                for column in ("state", "stamped_through"):
+                    question = "SELECT has_column_privilege('qerds.delivery', $1, $2)"
+                    if await connection.fetchval(question, column, privilege):
+                        may_write.add((role, privilege, column))
+    assert may_write == {("qerds_timestamp", "UPDATE", "state"), ("qerds_timestamp", "UPDATE", "stamped_through")}
+    async with as_role(database, "qerds_gateway") as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute("UPDATE qerds.delivery SET state = 'accepted'")
+
+
+async def test_the_mail_with_the_claim_token_is_read_by_notify_alone(database: Database) -> None:
+    """The gateway knows the digest of a claim token, never the token: it cannot read notice.mail."""
+    readers = set()
+    for role in PROCESS_ROLES:
+        async with as_role(database, role) as connection:
+            if await connection.fetchval("SELECT has_column_privilege('qerds.notice', 'mail', 'SELECT')"):
+                readers.add(role)
+    assert readers == {"qerds_notify"}
+    async with as_role(database, "qerds_gateway") as connection:
+        for sql in ("SELECT mail FROM qerds.notice", "SELECT * FROM qerds.notice", "COPY qerds.notice (mail) TO STDOUT"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(sql)
+
+
+@pytest.mark.parametrize("role", EMITS)
+async def test_a_role_writes_exactly_the_outboxes_its_emissions_go_to(database: Database, role: str) -> None:
+    """INSERT on its own mailbox and on its receivers'; it reads, empties and locks its own only."""
+    tables = [(stage, table) for stage in STAGES for table in (stage, f"{stage}_running")]
+    async with as_role(database, role) as connection:
+        may: dict[str, set[str]] = {"INSERT": set(), "SELECT": set(), "DELETE": set()}
+        for privilege, found in may.items():
+            for _, table in tables:
+                question = "SELECT has_any_column_privilege($1, $2)" if privilege != "DELETE" else "SELECT has_table_privilege($1, $2)"
+                if await connection.fetchval(question, f"outbox.{table}", privilege):
+                    found.add(table)
+    own = {table for stage, table in tables if role == f"qerds_{stage}"}
+    assert may == {"INSERT": own | writable_outboxes(role), "SELECT": own, "DELETE": own}
+
+
+async def test_the_map_of_emissions_names_what_the_routes_know() -> None:
+    """The map above is complete: every kind has a sender in it, and nothing is sent that nobody receives."""
+    sent = frozenset().union(*EMITS.values())
+    assert sent == set(RECEIVER) - LEGAL_KINDS
+
+
+async def test_timers_and_process_rows_of_others_are_invisible(postgres: PostgresServer, database: Database) -> None:
+    """A stage neither sees nor removes another's timers and lives, so it can neither hide its messages nor rescue them."""
+    stages = ", ".join(f"('{stage}')" for stage in STAGES)
+    for table in ("timer", "legal_timer"):
+        postgres.psql(
+            f"INSERT INTO outbox.{table} (stage, due_at, lane, kind, delivery) "
+            f"SELECT s, '-infinity', 0, 'any', '{UUID(int=0)}' FROM (VALUES {stages}) v(s)",
+            database.name,
+        )
+    postgres.psql(
+        "INSERT INTO outbox.process (kind, host, pid, build) "
+        f"SELECT s, 'elsewhere', 1, 'test' FROM (VALUES {stages}) v(s)",
+        database.name,
+    )
+    for stage in STAGES:
+        async with as_role(database, f"qerds_{stage}") as connection:
+            for table, column in (("timer", "stage"), ("legal_timer", "stage"), ("process", "kind")):
+                rows = await connection.fetch(f"SELECT {column} AS whose FROM outbox.{table}")
+                assert [row["whose"] for row in rows] == [stage], f"{stage} sees {table} of others"
+                assert await connection.execute(f"DELETE FROM outbox.{table} WHERE {column} <> '{stage}'") == "DELETE 0"
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute("INSERT INTO outbox.process (kind, host, pid, build) VALUES ('other', 'h', 1, 'b')")
+    async with as_role(database, "qerds_gateway") as connection:
+        for table in ("timer", "legal_timer", "process", "dead"):
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await connection.execute(f"SELECT FROM outbox.{table}")

@@ -1,0 +1,257 @@
+"""The ledger check itself: a healthy ledger passes, each planted violation is found by the predicate meant for it."""
+
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pipeline.adapters.postgres.database import Database
+from pipeline.config import Database as DatabaseConfig
+from pipeline.connect import dsn_of
+from pipeline.operate.ledger import PREDICATES, check_ledger
+from pipeline.operate.ledger_proofs import Violation
+from tests.db import small_ledger
+from tests.db.small_ledger import Letters
+from tests.fakes import pki
+from tests.servers import PostgresServer, short_directory
+
+pytestmark = pytest.mark.anyio
+INVARIANTS = Path(__file__).resolve().parents[2] / "docs" / "invariants.md"
+
+
+@dataclass(frozen=True, slots=True)
+class Healthy:
+    """A database that is only ever copied, and who is who in it."""
+
+    server: PostgresServer
+    database: DatabaseConfig
+    letters: Letters
+    anchor: bytes
+
+    def copy(self) -> DatabaseConfig:
+        """One to break."""
+        name = f"qerds_broken_{secrets.token_hex(6)}"
+        self.server.psql(f"CREATE DATABASE {name} OWNER qerds_owner TEMPLATE {self.database.name} STRATEGY FILE_COPY")
+        return replace(self.database, name=name)
+
+
+@pytest.fixture(scope="module")
+def healthy(postgres: PostgresServer) -> Iterator[Healthy]:
+    database, state = postgres.clone(), short_directory()
+
+    async def build() -> Letters:
+        async with small_ledger.installation(database, state) as it:
+            return await small_ledger.live(it)
+
+    letters = anyio.run(build)
+    anchor = x509.load_pem_x509_certificate((state / "ca.pem").read_bytes()).public_bytes(Encoding.DER)
+    yield Healthy(postgres, database, letters, anchor)
+    postgres.drop(database)
+    shutil.rmtree(state)
+
+
+async def violations(healthy: Healthy, database: DatabaseConfig) -> list[Violation]:
+    operator = Database(dsn_of(small_ledger.config_of(database, Path("/none")), "qerds_operate"))
+    try:
+        return await check_ledger(operator, (healthy.anchor,))
+    finally:
+        await operator.close()
+
+
+@pytest.mark.timeout(60)
+async def test_a_healthy_ledger_breaks_no_predicate(healthy: Healthy) -> None:
+    """Letters in seven situations, made by the real stages: nothing to complain of, as the operator's role sees it."""
+    states = healthy.server.psql("SELECT state FROM qerds.delivery ORDER BY state", healthy.database.name).split()
+    assert states == ["accepted", "notified", "received", "refused", "rejected", "submitted", "unclaimed"]
+    database = healthy.copy()
+    assert await violations(healthy, database) == []
+    healthy.server.drop(database)
+
+
+def unguarded(table: str) -> str:
+    """Without its constraints and unique indexes, as after a restore gone wrong or a superuser's mistake."""
+    return f"""DO $$ DECLARE one record; BEGIN
+        FOR one IN SELECT conname FROM pg_constraint
+            WHERE conrelid = '{table}'::regclass AND contype IN ('c', 'u', 'p') LOOP
+            EXECUTE format('ALTER TABLE {table} DROP CONSTRAINT %I CASCADE', one.conname);
+        END LOOP;
+        FOR one IN SELECT indexrelid::regclass AS name FROM pg_index
+            WHERE indrelid = '{table}'::regclass AND indisunique LOOP
+            EXECUTE 'DROP INDEX ' || one.name;
+        END LOOP;
+    END $$;"""
+
+
+# Predicate -> ways to break it. {received} and the like are deliveries in that situation.
+EVIDENCE = "(SELECT evidence FROM qerds.evidence WHERE delivery = {received} AND event = '%s')"
+PLANTED: dict[str, tuple[str, ...]] = {
+    "delivery_has_a_next_step": ("DELETE FROM outbox.ingest WHERE delivery = {submitted}",),
+    "open_window_will_close": ("DELETE FROM outbox.legal_timer WHERE delivery = {notified}",),
+    "access_will_end": ("DELETE FROM outbox.legal_timer WHERE delivery = {accepted}",),
+    "draft_will_be_sealed": ("DELETE FROM qerds.evidence_seal WHERE evidence = " + EVIDENCE % "E.1",),
+    "seal_will_be_stamped": ("DELETE FROM qerds.evidence_token WHERE evidence = " + EVIDENCE % "E.1",),
+    "outcome_will_be_preserved": ("DELETE FROM qerds.snapshot WHERE delivery = {refused}",),
+    "message_names_what_exists": (
+        "INSERT INTO outbox.encrypt (lane, kind, delivery) VALUES (0, 'checked', gen_random_uuid())",
+        "INSERT INTO outbox.seal (lane, kind, delivery, evidence) VALUES (0, 'draft', {notified}, gen_random_uuid())",
+    ),
+    "running_row_has_a_process": (
+        "INSERT INTO outbox.notify_running (epoch, id, lane, kind, delivery) VALUES (999999, 1, 0, 'send', {notified})",
+    ),
+    "sequence_is_contiguous": ("DELETE FROM qerds.evidence WHERE delivery = {received} AND event = 'C.1'",),
+    "canonical_has_its_digest": (
+        unguarded("qerds.evidence") + "UPDATE qerds.evidence SET canonical = canonical || '\\x20' WHERE event = 'C.4'",
+    ),
+    "one_evidence_per_fact": (
+        unguarded("qerds.evidence")
+        + """INSERT INTO qerds.evidence
+            (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id)
+            SELECT gen_random_uuid(), delivery, 'C.5', 0, sequence + 1, event_time, canonical, sha256, seal_key_id
+            FROM qerds.evidence WHERE event = 'C.4'""",
+    ),
+    "acceptance_is_a_pair": (
+        """UPDATE qerds.evidence SET event_time = event_time + interval '1 ms'
+            WHERE delivery = {accepted} AND event = 'D.1'""",
+        "DELETE FROM qerds.evidence WHERE delivery = {accepted} AND event = 'D.1'",
+        "DELETE FROM qerds.evidence WHERE delivery = {accepted} AND event = 'C.3'",
+    ),
+    "event_is_its_roles_own": (
+        "UPDATE qerds.evidence SET drafted_by = 'qerds_gateway' WHERE event = 'A.1' AND delivery = {notified}",
+    ),
+    "receipt_is_a_recipients": (
+        unguarded("qerds.evidence") + "UPDATE qerds.evidence SET receipt = NULL WHERE event = 'C.4'",
+        unguarded("qerds.evidence") + "UPDATE qerds.evidence SET receipt = '\\x00' WHERE event = 'C.5'",
+    ),
+    "decision_is_in_time": (
+        "DELETE FROM qerds.decision_intent WHERE delivery = {refused}",
+        """UPDATE qerds.acceptance_window SET expires_at = (SELECT event_time FROM qerds.evidence
+            WHERE delivery = {refused} AND event = 'C.4') WHERE delivery = {refused}""",
+        """DELETE FROM qerds.evidence_token WHERE evidence =
+            (SELECT evidence FROM qerds.evidence WHERE delivery = {refused} AND event = 'C.1')""",
+    ),
+    "expiry_is_not_early": (
+        """UPDATE qerds.evidence e SET event_time = w.expires_at - interval '1 ms' FROM qerds.acceptance_window w
+            WHERE w.delivery = e.delivery AND e.event = 'C.5'""",
+    ),
+    "handover_was_whole": (
+        "UPDATE qerds.handover SET complete = false",
+        "DELETE FROM qerds.evidence_token WHERE evidence = " + EVIDENCE % "D.1",
+    ),
+    "window_is_its_notices": (
+        "UPDATE qerds.acceptance_window SET expires_at = expires_at - interval '1 hour' WHERE delivery = {notified}",
+        "DELETE FROM qerds.acceptance_window WHERE delivery = {notified}",
+        "UPDATE qerds.notice SET last_day = last_day + 1 WHERE delivery = {notified}",
+    ),
+    "notice_has_one_result": (
+        "DELETE FROM qerds.notice_result WHERE delivery = {notified}",
+        unguarded("qerds.notice_result")
+        + "INSERT INTO qerds.notice_result SELECT * FROM qerds.notice_result WHERE delivery = {notified}",
+        "UPDATE qerds.notice_result SET outcome = 'superseded' WHERE delivery = {notified}",
+    ),
+    "deposit_is_readable": (
+        "DELETE FROM qerds.content_wrap WHERE delivery = {notified}",
+        "UPDATE qerds.delivery_document SET sha256 = sha256('other') WHERE delivery = {notified}",
+    ),
+    "object_has_one_owner": (
+        unguarded("qerds.upload_segment") + "UPDATE qerds.upload_segment SET object = 'same'",
+        "INSERT INTO qerds.object_mark (object, why) SELECT object, 'mistake' FROM qerds.snapshot LIMIT 1",
+    ),
+    "snapshots_are_a_chain": (
+        "UPDATE qerds.snapshot SET previous_sha256 = sha256('other') WHERE delivery = {received} AND snapshot = 2",
+        "DELETE FROM qerds.snapshot WHERE delivery = {received} AND snapshot = 1",
+        "UPDATE qerds.snapshot SET sequence_through = 9 WHERE delivery = {received} AND snapshot = 2",
+    ),
+    "every_proof_is_logged": (
+        "DELETE FROM qerds.log_leaf WHERE what = 'seal' AND subject = " + EVIDENCE % "A.1",
+        "UPDATE qerds.log_leaf SET digest = sha256('other') WHERE what = 'draft' AND subject = " + EVIDENCE % "A.1",
+        """INSERT INTO qerds.log_leaf (stream, what, subject, digest)
+            VALUES ('evidence', 'draft', gen_random_uuid(), sha256(''))""",
+    ),
+    "client_ref_is_single": (
+        unguarded("qerds.delivery")
+        + "UPDATE qerds.delivery SET client_ref = 'same' WHERE state IN ('notified', 'refused')",
+    ),
+    "head_says_what_the_row_says": (
+        """UPDATE qerds.evidence SET event_time = event_time - interval '1 h'
+            WHERE delivery = {notified} AND event = 'A.1'""",
+        unguarded("qerds.evidence")
+        + "UPDATE qerds.evidence SET canonical = 'junk', sha256 = sha256('junk') WHERE event = 'C.4'",
+    ),
+    "predecessor_is_named": (
+        """UPDATE qerds.evidence e SET canonical = c.other, sha256 = sha256(c.other) FROM (
+            SELECT x.evidence,
+                convert_to(replace(convert_from(x.canonical, 'UTF8'), 'Test Sender', 'Best Sender'), 'UTF8') AS other
+            FROM qerds.evidence x WHERE x.delivery = {notified} AND x.event = 'A.1') c
+            WHERE c.evidence = e.evidence""",
+    ),
+    "mode_is_one": ("UPDATE qerds.delivery SET mode = 'other' WHERE id = {notified}",),
+    "seal_verifies": (
+        "UPDATE qerds.evidence_seal SET signature = (SELECT signature FROM qerds.evidence_seal WHERE evidence = "
+        + EVIDENCE % "C.1"
+        + ") WHERE evidence = "
+        + EVIDENCE % "A.1",
+        "UPDATE qerds.evidence_seal SET key_id = 'another' WHERE evidence = " + EVIDENCE % "A.1",
+    ),
+    "token_verifies": (
+        "UPDATE qerds.evidence_token SET token = (SELECT token FROM qerds.evidence_token WHERE evidence = "
+        + EVIDENCE % "D.1"
+        + ") WHERE evidence = "
+        + EVIDENCE % "E.1",
+        "UPDATE qerds.evidence_token SET gen_time = gen_time + interval '1 s' WHERE evidence = " + EVIDENCE % "A.1",
+    ),
+    "token_is_not_older": (
+        "UPDATE qerds.evidence_token SET gen_time = gen_time - interval '1 h' WHERE evidence = " + EVIDENCE % "A.1",
+    ),
+    "state_follows_stamped_evidence": (
+        "UPDATE qerds.delivery SET state = 'notified' WHERE id = {accepted}",
+        "UPDATE qerds.delivery SET state = 'received' WHERE id = {accepted}",
+    ),
+    "stamped_prefix_is_right": (
+        "UPDATE qerds.delivery SET stamped_through = 1 WHERE id = {notified}",
+        "UPDATE qerds.delivery SET stamped_through = 9 WHERE id = {notified}",
+    ),
+    "number_is_well_formed": ("UPDATE qerds.delivery SET number = '12345678901234' WHERE id = {notified}",),
+}
+
+
+@pytest.mark.parametrize(
+    ("predicate", "plant"),
+    [(predicate, plant) for predicate, plants in PLANTED.items() for plant in plants],
+    ids=[f"{predicate}-{n}" for predicate, plants in PLANTED.items() for n in range(len(plants))],
+)
+async def test_a_planted_violation_is_found(healthy: Healthy, predicate: str, plant: str) -> None:
+    """The predicate meant for it fails, so that a silent ledger check means something."""
+    database = healthy.copy()
+    who = {name: f"'{getattr(healthy.letters, name)}'" for name in Letters.__dataclass_fields__}
+    for name, quoted in who.items():
+        plant = plant.replace("{" + name + "}", quoted)
+    healthy.server.psql("SET session_replication_role = replica; " + plant, database.name)
+    found = await violations(healthy, database)
+    healthy.server.drop(database)
+    assert predicate in {violation.predicate for violation in found}
+
+
+async def test_a_foreign_authority_is_noticed(healthy: Healthy) -> None:
+    """Keys that the pinned CA did not certify make every seal and token suspect."""
+    database = healthy.copy()
+    found = await violations(replace(healthy, anchor=pki.authority("Another Authority").der), database)
+    healthy.server.drop(database)
+    assert {violation.predicate for violation in found} == {"seal_verifies", "token_verifies"}
+
+
+def test_every_predicate_has_a_planted_violation() -> None:
+    """No predicate is merely believed to work."""
+    assert set(PLANTED) == set(PREDICATES)
+
+
+def test_the_page_of_invariants_names_every_predicate() -> None:
+    """docs/invariants.md and the check are one list: what is promised is checked, what is checked is promised."""
+    told = re.findall(r"^\| `([a-z_]+)` \|", INVARIANTS.read_text(), re.MULTILINE)
+    assert sorted(told) == sorted(PREDICATES)
