@@ -25,6 +25,7 @@ from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.adapters.postgres.portal_store import PostgresPortalStore
 from pipeline.adapters.postgres.sender_store import PostgresSenderStore
 from pipeline.config import Config
+from pipeline.delivery.notice import Letterhead
 from pipeline.errors import LeaseLost
 from pipeline.ports import Mailbox
 from pipeline.recorder import Recorder
@@ -141,10 +142,5 @@ def build() -> str:
 
 def settings_of(config: Config) -> dict[str, Any]:
     """What stages print or demand, by the field names of their Ports."""
-    return {
-        "minimum_level": config.identity.minimum_level,
-        "provider": config.provider.name,
-        "mode": config.mode,
-        "from_address": config.mail.from_address,
-        "public_url": config.gateway.public_url,
-    }
+    head = Letterhead(config.provider.name, config.mode, config.mail.from_address, config.gateway.public_url)
+    return {"minimum_level": config.identity.minimum_level, "letterhead": head}

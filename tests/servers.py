@@ -9,6 +9,7 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,17 +61,15 @@ def short_directory() -> Path:
     return path
 
 
-def start_server(home: Path) -> PostgresServer:
-    """initdb, start, roles, template."""
+def start_server(home: Path, settings: Mapping[str, str] = postgres.FOR_TESTS) -> PostgresServer:
+    """initdb, start, roles, template. Without `settings` the server is as durable as in an installation."""
     account = accounts.database_account()
     socket_dir = home / "s"
     socket_dir.mkdir(mode=0o711)
     accounts.give(account, socket_dir)
     password = secrets.token_urlsafe(16)
     binaries = postgres.reachable_binaries(postgres.find_binaries(), home, account)
-    cluster = postgres.Cluster(
-        binaries, home / "data", socket_dir, PORT, password, account, settings=postgres.FOR_TESTS
-    )
+    cluster = postgres.Cluster(binaries, home / "data", socket_dir, PORT, password, account, settings=settings)
     postgres.create(cluster, durable=False)
     process = postgres.start(cluster, home / "postgres.log")
     database = Database(socket_dir, PORT, TEMPLATE, home / "passwords")

@@ -1,18 +1,23 @@
 """The notice: the mail that tells a recipient that something waits, and until when to decide. Pure.
 
-Owns     text, headers and bytes of the mail, in French and English, versioned whole
+Owns     text, headers and bytes of the mail, in French and English, versioned whole; link and Message-ID
 Rules    CPCE R.53-3 I: it names the provider, the nature of the sending, the choice and the deadline, and nothing of
          the sender, the subject or the files. The link is a pointer without power. No tracking, no image, no HTML
 Not here when it is sent and what its answer means (stages/notify.py)
 """
 
+import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
+from uuid import UUID
 
+from pipeline.delivery.deadlines import last_day, paris_date
+from pipeline.delivery.facts import Notice
 from pipeline.delivery.number import spoken
 
 TEXT_VERSION = "notice-1"
@@ -20,28 +25,24 @@ CLAIM_RANDOM_BYTES = 16  # 128 bits
 
 
 @dataclass(frozen=True, slots=True)
-class NoticeText:
-    """What goes into one notice."""
+class Letterhead:
+    """What an installation prints on every notice."""
 
     provider: str
     mode: str
-    number: str
-    language: str
-    recipient: str
-    sender_address: str
-    notice_date: date
-    last_day: date
-    claim_url: str
-    message_id: str
-    sent_at: datetime
+    from_address: str
+    public_url: str
 
 
 @dataclass(frozen=True, slots=True)
-class RenderedNotice:
-    """The mail, and the digest of its text as evidence names it."""
+class Addressing:
+    """What one notice may know of its delivery."""
 
-    mail: bytes
-    text_sha256: bytes
+    delivery: UUID
+    ordinal: int
+    number: str
+    recipient_email: str
+    language: str
 
 
 SUBJECT = {
@@ -115,27 +116,45 @@ STANDING = {
 }
 
 
-def render_notice(text: NoticeText) -> RenderedNotice:
-    """The bytes that will be sent, now and at every retry."""
+def compose(head: Letterhead, to: Addressing, now: datetime, random_bytes: Callable[[int], bytes]) -> Notice:
+    """Fix date, last day, link and every byte of the mail, for now and for every retry. `now`: legal time."""
+    day = paris_date(now)
+    claim = base64.urlsafe_b64encode(random_bytes(CLAIM_RANDOM_BYTES)).rstrip(b"=").decode()
+    message_id = f"<{random_bytes(CLAIM_RANDOM_BYTES).hex()}@{head.from_address.rpartition('@')[2]}>"
     values = {
-        "provider": text.provider,
-        "number": spoken(text.number),
-        "notice_date": day_in_words(text.notice_date, text.language),
-        "last_day": day_in_words(text.last_day, text.language),
-        "claim_url": text.claim_url,
-        "standing": STANDING[text.language, text.mode],
+        "provider": head.provider,
+        "number": spoken(to.number),
+        "notice_date": day_in_words(day, to.language),
+        "last_day": day_in_words(last_day(day), to.language),
+        "claim_url": f"{head.public_url}/c/{claim}",
+        "standing": STANDING[to.language, head.mode],
     }
-    body = BODY[text.language].format(**values)
+    body = BODY[to.language].format(**values)
+    return Notice(
+        delivery=to.delivery,
+        ordinal=to.ordinal,
+        notice_date=day,
+        last_day=last_day(day),
+        language=to.language,
+        message_id=message_id,
+        claim_sha256=hashlib.sha256(claim.encode()).digest(),
+        text_sha256=hashlib.sha256(body.encode()).digest(),
+        mail=_mail(head, to, SUBJECT[to.language].format(**values), body, message_id, now),
+        prepared_at=now,
+    )
+
+
+def _mail(head: Letterhead, to: Addressing, subject: str, body: str, message_id: str, now: datetime) -> bytes:
     mail = EmailMessage(policy=SMTP)
-    mail["From"] = f"{_quoted(text.provider)} <{text.sender_address}>"
-    mail["To"] = text.recipient
-    mail["Subject"] = SUBJECT[text.language].format(**values)
-    mail["Date"] = format_datetime(text.sent_at)
-    mail["Message-ID"] = text.message_id
-    mail["Content-Language"] = text.language
+    mail["From"] = f"{_quoted(head.provider)} <{head.from_address}>"
+    mail["To"] = to.recipient_email
+    mail["Subject"] = subject
+    mail["Date"] = format_datetime(now)
+    mail["Message-ID"] = message_id
+    mail["Content-Language"] = to.language
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no vacation answers, please
     mail.set_content(body, cte="quoted-printable")
-    return RenderedNotice(mail.as_bytes(), hashlib.sha256(body.encode()).digest())
+    return mail.as_bytes()
 
 
 def day_in_words(day: date, language: str) -> str:

@@ -110,11 +110,12 @@ def print_rows(rows: Sequence[Row], *, as_json: bool, nothing: str = "nothing") 
 
 def print_record(row: Row, *, as_json: bool) -> None:
     """One thing, a line per field."""
+    named = dict(row)  # the driver's record iterates over values
     if as_json:
-        print(json.dumps(dict(row), default=str))
+        print(json.dumps(named, default=str))
         return
-    width = max(len(name) for name in row)
-    for name, value in row.items():
+    width = max(len(name) for name in named)
+    for name, value in named.items():
         print(f"{name.ljust(width)}  {_text(value)}")
 
 

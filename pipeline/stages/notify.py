@@ -8,8 +8,6 @@ Fails     Retry: relay says 4xx, is away or lacks TLS; too close to midnight Par
 Source    CPCE R.53-3 I; rules "Time": D is printed, nothing leaves in the last 120 s of D, a passed D is never sent
 """
 
-import base64
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,8 +16,8 @@ import anyio
 
 from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
 from pipeline.delivery.deadlines import EXPIRY_GRACE_SECONDS, expires_at, last_day, paris_date, too_late_to_send
-from pipeline.delivery.facts import AcceptanceWindow, Notice, NoticeResult
-from pipeline.delivery.notice import CLAIM_RANDOM_BYTES, TEXT_VERSION, NoticeText, render_notice
+from pipeline.delivery.facts import AcceptanceWindow, NoticeResult
+from pipeline.delivery.notice import TEXT_VERSION, Addressing, Letterhead, compose
 from pipeline.delivery.routes import BULK, DRAFT, EXPIRE, PREPARE, SEND, Emission
 from pipeline.delivery.states import DEPOSITED
 from pipeline.errors import Transient
@@ -40,7 +38,8 @@ from pipeline.ports import (
 
 MAILS_AT_ONCE = 8  # connections one process opens to the relay
 RELAY_ANSWER_LENGTH_MAX = 200  # characters of what a relay says that go into an evidence
-PERFORM_SECONDS = 120.0  # a hundred mails to a relay that answers each just before its deadline
+SENDING_SECONDS = 90.0  # no mail begins later in a batch: what is begun (20 s a mail) must end before the batch does
+PERFORM_SECONDS = 120.0  # no longer than the quiet seconds before midnight
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,36 +49,23 @@ class Ports:
     facts: Facts
     mailer: Mailer
     randomness: Randomness
-    provider: str
-    mode: str
-    from_address: str
-    public_url: str
+    letterhead: Letterhead
 
 
 @dataclass(frozen=True, slots=True)
-class Superseded:
-    """The date printed had passed before the notice could leave."""
+class Sent:
+    """What the relay said to one notice; None: the date it prints had passed before it could leave."""
 
     notice: StoredNotice
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    """What the relay said to one notice."""
-
-    notice: StoredNotice
-    answer: Relayed | MailRefused
+    answer: Relayed | MailRefused | None
 
 
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
     """Prepare those that have no notice yet, send those that have."""
-    prepared = await _prepare([m for m in batch if m.kind == PREPARE], ports)
-    return prepared + await _send([m for m in batch if m.kind == SEND], ports)
-
-
-async def _prepare(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
-    announcements = await ports.facts.announcements([m.delivery for m in batch]) if batch else {}
-    return [prepare(m, announcements.get(m.delivery), ports) for m in batch]
+    new, known = [m for m in batch if m.kind == PREPARE], [m for m in batch if m.kind == SEND]
+    announcements = await ports.facts.announcements([m.delivery for m in new]) if new else {}
+    prepared = [prepare(m, announcements.get(m.delivery), ports) for m in new]
+    return prepared + (await _send(known, ports) if known else [])
 
 
 def prepare(message: Message, announcement: Announcement | None, ports: Ports) -> Outcome:
@@ -88,77 +74,53 @@ def prepare(message: Message, announcement: Announcement | None, ports: Ports) -
         return Bury(message, "no such delivery")
     if (wait := _quiet_seconds(announcement.legal_time)) is not None:
         return Retry(message, "too close to midnight in Paris", wait, counted=False)
-    day = paris_date(announcement.legal_time)
-    claim = base64.urlsafe_b64encode(ports.randomness.random_bytes(CLAIM_RANDOM_BYTES)).rstrip(b"=").decode()
-    domain = ports.from_address.rpartition("@")[2]
-    text = NoticeText(
-        provider=ports.provider,
-        mode=ports.mode,
-        number=announcement.number,
-        language=announcement.language,
-        recipient=announcement.recipient_email,
-        sender_address=ports.from_address,
-        notice_date=day,
-        last_day=last_day(day),
-        claim_url=f"{ports.public_url}/c/{claim}",
-        message_id=f"<{ports.randomness.random_bytes(CLAIM_RANDOM_BYTES).hex()}@{domain}>",
-        sent_at=announcement.legal_time,
-    )
-    rendered = render_notice(text)
-    notice = Notice(
+    to = Addressing(
         delivery=announcement.delivery,
         ordinal=announcement.next_ordinal,
-        notice_date=day,
-        last_day=text.last_day,
-        language=text.language,
-        message_id=text.message_id,
-        claim_sha256=hashlib.sha256(claim.encode()).digest(),
-        text_sha256=rendered.text_sha256,
-        mail=rendered.mail,
-        prepared_at=announcement.legal_time,
+        number=announcement.number,
+        recipient_email=announcement.recipient_email,
+        language=announcement.language,
     )
-    return Done(message, notice)
+    return Done(message, compose(ports.letterhead, to, announcement.legal_time, ports.randomness.random_bytes))
 
 
 async def _send(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
-    if not batch:
-        return []
     notices = await ports.facts.notices([(m.delivery, m.ordinal) for m in batch])
-    now = await ports.facts.legal_now()
+    now = await ports.facts.legal_now()  # holds for the whole batch: it ends within the quiet seconds before midnight
     outcomes: dict[int, Outcome] = {}
-    limit = anyio.CapacityLimiter(MAILS_AT_ONCE)
+    limit, until = anyio.CapacityLimiter(MAILS_AT_ONCE), anyio.current_time() + SENDING_SECONDS
+
+    async def mail(message: Message, notice: StoredNotice) -> None:
+        async with limit:
+            if anyio.current_time() > until:
+                outcomes[message.id] = Retry(message, "the relay is slow", counted=False)
+                return
+            try:
+                answer = await ports.mailer.send(notice.recipient_email, notice.mail)
+            except Transient as error:
+                outcomes[message.id] = Retry(message, str(error))
+            else:
+                outcomes[message.id] = Done(message, Sent(notice, answer))
+
     async with anyio.create_task_group() as tasks:
         for m in batch:
             notice = notices.get((m.delivery, m.ordinal))
-            early = judge_before(m, notice, now)
-            if early is not None or notice is None:
-                outcomes[m.id] = early or Bury(m, "no such notice")
+            if notice is None:
+                outcomes[m.id] = Bury(m, "no such notice")
+            elif early := judge_before(m, notice, now):
+                outcomes[m.id] = early
             else:
-                tasks.start_soon(_mail, m, notice, ports.mailer, limit, outcomes)
+                tasks.start_soon(mail, m, notice)
     return [outcomes[m.id] for m in batch]
 
 
-def judge_before(message: Message, notice: StoredNotice | None, now: datetime) -> Outcome | None:
+def judge_before(message: Message, notice: StoredNotice, now: datetime) -> Outcome | None:
     """What is clear without asking the relay."""
-    if notice is None:
-        return Bury(message, "no such notice")
     if paris_date(now) != notice.notice_date or not notice.is_latest:
-        return Done(message, Superseded(notice))
+        return Done(message, Sent(notice, None))
     if (wait := _quiet_seconds(now)) is not None:
         return Retry(message, "too close to midnight in Paris", wait, counted=False)
     return None
-
-
-async def _mail(
-    message: Message, notice: StoredNotice, mailer: Mailer, limit: anyio.CapacityLimiter, outcomes: dict[int, Outcome]
-) -> None:
-    async with limit:
-        try:
-            answer = await mailer.send(notice.recipient_email, notice.mail)
-        except Transient as error:
-            outcomes[message.id] = Retry(message, str(error))
-        else:
-            outcomes[message.id] = Done(message, Answered(notice, answer))
 
 
 def _quiet_seconds(now: datetime) -> float | None:
@@ -168,25 +130,24 @@ def _quiet_seconds(now: datetime) -> float | None:
 
 async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
     """A crash between the relay's answer and this commit sends the same mail again; the last notice rules."""
-    notices = [d for d in done if isinstance(d.fact, Notice)]
-    sent = [d for d in done if not isinstance(d.fact, Notice)]
     heads = await tx.lock([d.message.delivery for d in done])
     emissions = []
-    for d in notices:
-        if heads[d.message.delivery].state == DEPOSITED and not heads[d.message.delivery].drafted & {"C.1", "C.2"}:
+    for d in done:
+        locked = heads[d.message.delivery]
+        if isinstance(d.fact, Sent):
+            emissions += await settle(tx, locked, d.fact)
+        elif locked.state == DEPOSITED and not locked.drafted & {"C.1", "C.2"}:
             await tx.add([d.fact])
             emissions.append(Emission(SEND, d.message.delivery, ordinal=d.fact.ordinal))
-    for d in sent:
-        emissions += await settle(tx, heads[d.message.delivery], d.fact)
     return emissions
 
 
-async def settle(tx: Tx, locked: Locked, fact: Superseded | Answered) -> list[Emission]:
+async def settle(tx: Tx, locked: Locked, fact: Sent) -> list[Emission]:
     """The relay's answer as facts: a window and C.1, or C.2; once, whatever a second answer says."""
     notice = fact.notice
     if locked.drafted & {"C.1", "C.2"}:
         return []
-    if isinstance(fact, Superseded):
+    if fact.answer is None:
         await tx.add(
             [NoticeResult(notice.delivery, notice.ordinal, "superseded", 0, "its date had passed", locked.legal_time)]
         )
@@ -200,34 +161,37 @@ async def _open_window(tx: Tx, locked: Locked, notice: StoredNotice, answer: Rel
     proved = max(notice.notice_date, paris_date(locked.legal_time))  # the later of printed and proved
     closes = expires_at(proved)
     details = (
-        ("channel", "smtp"),
-        ("recipient_email", notice.recipient_email),
-        ("message_id", notice.message_id),
-        ("relay_answer", one_line(f"{answer.code} {answer.text}", RELAY_ANSWER_LENGTH_MAX)),
+        *_relay_details(notice, answer),
         ("tls", answer.tls or "none"),
-        ("notice_text_version", TEXT_VERSION),
-        ("notice_text_sha256", notice.text_sha256.hex()),
+        ("notice_text", f"{TEXT_VERSION} sha256 {notice.text_sha256.hex()}"),
         ("notice_date", notice.notice_date.isoformat()),
         ("last_day", last_day(proved).isoformat()),
         ("expires_at", closes.isoformat()),
     )
     drafted = draft(locked.head, "C.1", notice.dossier, ordinal=notice.ordinal, details=details)
-    result = NoticeResult(notice.delivery, notice.ordinal, "relayed", answer.code, answer.text[:500], locked.legal_time)
-    await tx.add([result, AcceptanceWindow(notice.delivery, notice.ordinal, last_day(proved), closes), drafted])
+    window = AcceptanceWindow(notice.delivery, notice.ordinal, last_day(proved), closes)
+    await tx.add([_result(notice, "relayed", answer, locked), window, drafted])
     due_at = closes + timedelta(seconds=EXPIRY_GRACE_SECONDS)
-    return [
-        Emission(DRAFT, drafted.delivery, drafted.evidence),
-        Emission(EXPIRE, drafted.delivery, at=due_at, lane=BULK),
-    ]
+    sealing = Emission(DRAFT, drafted.delivery, drafted.evidence)
+    return [sealing, Emission(EXPIRE, drafted.delivery, at=due_at, lane=BULK)]
 
 
 async def _fail(tx: Tx, locked: Locked, notice: StoredNotice, answer: MailRefused) -> list[Emission]:
     reason = Reason("notice_refused", "The recipient's mail system refused the notice for good.")
-    details = (("recipient_email", notice.recipient_email), ("relay_answer", one_line(f"{answer.code} {answer.text}", RELAY_ANSWER_LENGTH_MAX)))
+    details = _relay_details(notice, answer)
     drafted = draft(locked.head, "C.2", notice.dossier, ordinal=notice.ordinal, reason=reason, details=details)
-    result = NoticeResult(notice.delivery, notice.ordinal, "refused", answer.code, answer.text[:500], locked.legal_time)
-    await tx.add([result, drafted])
+    await tx.add([_result(notice, "refused", answer, locked), drafted])
     return [Emission(DRAFT, drafted.delivery, drafted.evidence)]
+
+
+def _relay_details(notice: StoredNotice, answer: Relayed | MailRefused) -> tuple[tuple[str, str], ...]:
+    said = one_line(f"{answer.code} {answer.text}", RELAY_ANSWER_LENGTH_MAX)
+    return (("recipient_email", notice.recipient_email), ("message_id", notice.message_id), ("relay_answer", said))
+
+
+def _result(notice: StoredNotice, outcome: str, answer: Relayed | MailRefused, locked: Locked) -> NoticeResult:
+    text = answer.text[:RELAY_ANSWER_LENGTH_MAX]
+    return NoticeResult(notice.delivery, notice.ordinal, outcome, answer.code, text, locked.legal_time)
 
 
 STAGE = Stage(

@@ -8,9 +8,10 @@ Not      here: content (tests/e2e has whole letters) and the predicates
 
 import hashlib
 import os
+import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -77,32 +78,52 @@ class Letters:
 
 def config_of(database: DatabaseConfig, state: Path) -> Config:
     """An embedded installation's configuration around a test's database."""
-    table = {
-        "config_version": "embedded-1",
-        "mode": "non_qualified",
-        "embedded": True,
-        "provider": {
-            "name": "Test Delivery",
-            "country": "FR",
-            "policy_oid": "2.25.329800735698586629295641978511506172918.1",
-            "tsa_policy_oid": "2.25.329800735698586629295641978511506172918.2",
-        },
-        "database": {"socket_dir": "/none", "port": 1, "name": "none", "password_dir": "/none"},
-        "token": {"module": "/none", "label": "none", "pin_file": "/none"},
-        "bridge": {"socket_dir": "/none", "data_dir": "/none", "public_dir": str(state)},
-        "objects": {"root": str(state)},
-        "mail": {"host": "127.0.0.1", "port": 1, "security": "none", "from_address": "notice@registered.example"},
-        "gateway": {"host": "127.0.0.1", "port": 1, "public_url": "http://127.0.0.1:8400"},
-        "identity": {
-            "provider": "embedded",
-            "issuer": "http://127.0.0.1:8403",
-            "client_id": "qerds-portal",
-            "client_secret_file": "/none",
-            "jwks_file": "/none",
-            "minimum_level": "substantial",
-        },
-    }
-    return replace(parse(table), database=database)
+    return parse(tomllib.loads(toml_of(database, state)))
+
+
+def toml_of(database: DatabaseConfig, state: Path) -> str:
+    """The same as a file. What no test here uses points nowhere."""
+    return f"""
+config_version = "embedded-1"
+mode = "non_qualified"
+embedded = true
+[provider]
+name = "Test Delivery"
+country = "FR"
+policy_oid = "2.25.329800735698586629295641978511506172918.1"
+tsa_policy_oid = "2.25.329800735698586629295641978511506172918.2"
+[database]
+socket_dir = "{database.socket_dir}"
+port = {database.port}
+name = "{database.name}"
+password_dir = "{database.password_dir}"
+[token]
+module = "/none"
+label = "none"
+pin_file = "/none"
+[bridge]
+socket_dir = "/none"
+data_dir = "/none"
+public_dir = "{state}"
+[objects]
+root = "{state}"
+[mail]
+host = "127.0.0.1"
+port = 1
+security = "none"
+from_address = "notice@registered.example"
+[gateway]
+host = "127.0.0.1"
+port = 1
+public_url = "http://127.0.0.1:8400"
+[identity]
+provider = "embedded"
+issuer = "http://127.0.0.1:8403"
+client_id = "qerds-portal"
+client_secret_file = "/none"
+jwks_file = "/none"
+minimum_level = "substantial"
+"""
 
 
 class Installation:

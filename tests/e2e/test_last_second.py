@@ -63,7 +63,7 @@ def test_exactly_one_of_acceptance_and_expiry_wins(running: Installation) -> Non
     outcome = states(running)
     assert sum(outcome.values()) == RACES
     assert outcome.get("accepted") and outcome.get("unclaimed"), f"nothing raced: {outcome}"
-    winners = "SELECT count(*) FROM qerds.evidence WHERE event IN ('C.3', 'C.4', 'C.5') GROUP BY delivery HAVING count(*) <> 1"
-    assert running.rows(winners) == []
+    decided_by = "SELECT count(*) FROM qerds.evidence WHERE event IN ('C.3', 'C.4', 'C.5')"
+    assert running.rows(f"{decided_by} GROUP BY delivery HAVING count(*) <> 1") == []
     assert running.count("SELECT count(*) FROM qerds.evidence WHERE event = 'D.1'") == outcome["accepted"]
     running.check_ledger()

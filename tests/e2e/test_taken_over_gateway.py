@@ -146,7 +146,7 @@ def _forged(event: str, body: EvidenceDraft, head: Head, dossier: Dossier) -> Ev
 
 
 def test_a_taken_over_gateway_opens_nothing_old_and_forges_no_act(running: Installation) -> None:
-    """No letter deposited before opens; no C.3 is sealed for who did not identify; no A.1, C.1 or C.5 can be drafted."""
+    """No letter deposited before opens, no C.3 is sealed for a stranger, no A.1, C.1 or C.5 can be drafted."""
     [delivery] = send_many(running, 1, "old")
     running.wait("the notice", lambda: states(running) == {"notified": 1})
     config = load(running.layout.config)

@@ -6,7 +6,7 @@ Rules    the nursery is the parent and reaps only when told to, so a number it g
          host; a reaped one is seen to be dead at once by whoever comes next
 Not here when who is killed (test_fence.py)
 
-Speaks line by line: `start STAGE` -> pid; `kill PID` -> ok; `reap PID` -> how it ended, by waitpid's exit code
+Speaks line by line: `start STAGE` -> pid; `kill PID` -> 0; `reap PID` -> how it ended, by waitpid's exit code
 """
 
 import argparse
@@ -75,7 +75,7 @@ def live(job: Job, name: str) -> None:
     async def run() -> None:
         await loop.run(hop(name), mailbox, None, anyio.Event(), randomness, recorder)
 
-    anyio.run(run)
+    anyio.run(run, backend_options={"use_uvloop": True})
 
 
 def start(job: Job, name: str) -> int:
@@ -97,7 +97,7 @@ def answer(job: Job, request: str) -> str:
         return str(start(job, argument))
     if verb == "kill":
         os.kill(int(argument), signal.SIGKILL)
-        return "ok"
+        return "0"
     _, status = os.waitpid(int(argument), 0)
     return str(os.waitstatus_to_exitcode(status))
 

@@ -1,0 +1,171 @@
+"""Nothing is lost and nothing doubled when the server or its workers die at any instant: kill -9, for real.
+
+Deliveries go through three mailboxes and are counted in the fourth, which has no unique constraint to hide a double.
+Every instant comes from a fixed seed; the log of workers and server is shown when a test fails.
+"""
+
+import random
+import shutil
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import anyio
+import pytest
+
+from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.config import Database as DatabaseConfig
+from pipeline.delivery.routes import SUBMITTED, Emission
+from pipeline.errors import Transient
+from tests.faults.hop_worker import HOPS, SINK
+from tests.faults.mortal_server import MortalServer
+from tests.faults.nursery import Nursery
+from tests.servers import short_directory
+
+pytestmark = pytest.mark.anyio
+SEED = 4071
+LEASE_SECONDS = 1.0
+WORKERS_PER_STAGE = 2
+FED = 20  # deliveries a transaction
+FEED_SECONDS = 0.05  # between two of them: less than the workers' speed, so that a backlog comes from kills only
+SERVER_KILLS = 30
+WORKER_KILLS = 200
+RACES = 600
+RACED = 10  # messages a race
+FORCED_LOSSES = 12
+DRAIN_SECONDS_MAX = 50.0  # a row taken by a statement that outlived its rescue waits for a full sweep (30 s)
+POLL_SECONDS = 0.02
+
+
+@dataclass(slots=True)
+class Sent:
+    """What the feeder was told."""
+
+    confirmed: list[UUID] = field(default_factory=list)
+    unknown: list[list[UUID]] = field(default_factory=list)  # the answer to COMMIT got lost: all of a batch, or none
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    mortal: MortalServer
+    database: DatabaseConfig
+    home: Path
+
+    def ask(self, sql: str) -> list[str]:
+        """Rows, unaligned."""
+        return self.mortal.server.psql(sql, self.database.name).split()
+
+
+@pytest.fixture(scope="module")
+def mortal() -> Iterator[tuple[MortalServer, Path]]:
+    home = short_directory()
+    server = MortalServer(home)
+    yield server, home
+    server.stop()
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def world(mortal: tuple[MortalServer, Path]) -> World:
+    server, home = mortal
+    return World(server, server.server.clone(), home)
+
+
+def link_as(database: DatabaseConfig, role: str) -> Link:
+    return Link(Dsn(database.socket_dir, database.port, database.name, role, lambda: database.password(role)))
+
+
+async def feed(world: World, sent: Sent) -> None:
+    """Submit without end, as the gateway does."""
+    role = "qerds_gateway"
+    where = world.database
+    database = Database(Dsn(where.socket_dir, where.port, where.name, role, lambda: where.password(role)))
+    try:
+        while True:
+            batch = [uuid4() for _ in range(FED)]
+            try:
+                async with database.transaction() as tx:
+                    await tx.emit([Emission(SUBMITTED, delivery) for delivery in batch])
+            except Transient:
+                sent.unknown.append(batch)
+            else:
+                sent.confirmed += batch
+            await anyio.sleep(FEED_SECONDS)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await database.close()
+
+
+@asynccontextmanager
+async def load(world: World, lease_seconds: float) -> AsyncIterator[tuple[Nursery, Sent]]:
+    """Feeder and workers. Afterwards no more is fed and the workers empty the mailboxes undisturbed."""
+    nursery = Nursery(world.database, lease_seconds, WORKERS_PER_STAGE, world.home / "workers.log")
+    sent = Sent()
+    try:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(feed, world, sent)
+            yield nursery, sent
+            tasks.cancel_scope.cancel()
+        await until("the mailboxes are empty", lambda: not on_the_way(world), DRAIN_SECONDS_MAX)
+    finally:
+        nursery.close()
+
+
+def on_the_way(world: World) -> list[str]:
+    places = f"SELECT stage, place, count(*) FROM outbox.message WHERE stage <> '{SINK}' GROUP BY 1, 2"
+    return world.ask(places)
+
+
+async def until(what: str, holds: Callable[[], bool], seconds: float) -> None:
+    deadline = anyio.current_time() + seconds
+    while not holds():
+        assert anyio.current_time() < deadline, f"not within {seconds:.0f} s: {what}"
+        await anyio.sleep(POLL_SECONDS)
+
+
+async def deliveries_arrive(world: World) -> None:
+    """All three hops work: something came out since now."""
+    newest = f"SELECT last_value FROM outbox.{SINK}_id_seq"
+    before = world.ask(newest)
+    await until("deliveries arrive", lambda: world.ask(newest) != before, 20)
+
+
+def check(world: World, sent: Sent) -> None:
+    """Each confirmed delivery arrived once; of an unknown batch all or none; nothing is anywhere else."""
+    arrived = Counter(UUID(line) for line in world.ask(f"SELECT delivery FROM outbox.{SINK}"))
+    doubled = {delivery: times for delivery, times in arrived.items() if times > 1}
+    lost = [delivery for delivery in sent.confirmed if delivery not in arrived]
+    torn = [batch for batch in sent.unknown if len({delivery in arrived for delivery in batch}) > 1]
+    strangers = set(arrived) - set(sent.confirmed) - {delivery for batch in sent.unknown for delivery in batch}
+    assert (lost, doubled, torn, strangers) == ([], {}, [], set()), f"seed {SEED}"
+    assert on_the_way(world) == [], f"seed {SEED}: left behind"
+    print(f"confirmed {len(sent.confirmed)}, unknown {sum(map(len, sent.unknown))}, arrived {len(arrived)}")  # noqa: T201
+
+
+@pytest.mark.timeout(150)
+async def test_thirty_crashes_of_the_server_lose_and_double_nothing(world: World) -> None:
+    """kill -9 of the postmaster and all backends under load, thirty times; the workers survive each of them."""
+    chance = random.Random(SEED)
+    async with load(world, LEASE_SECONDS) as (_, sent):
+        for _ in range(SERVER_KILLS):
+            await deliveries_arrive(world)
+            await anyio.sleep(chance.uniform(0, 0.5))
+            world.mortal.kill()
+            world.mortal.restart()
+    check(world, sent)
+
+
+@pytest.mark.timeout(120)
+async def test_two_hundred_killed_workers_lose_and_double_nothing(world: World) -> None:
+    """kill -9 of any worker at any instant; half are seen dead at once, half only when their lease is out."""
+    chance = random.Random(SEED)
+    async with load(world, LEASE_SECONDS) as (nursery, sent):
+        await deliveries_arrive(world)
+        for _ in range(WORKER_KILLS):
+            await anyio.sleep(chance.uniform(0, 0.15))
+            nursery.replace(chance.randrange(nursery.slots), reaped=chance.random() < 0.5)
+    check(world, sent)
