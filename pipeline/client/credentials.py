@@ -27,9 +27,9 @@ class Credentials:
 
 
 def find_credentials(state: Path | None, environment: Mapping[str, str] = os.environ) -> Credentials:
-    """--state DIR first, then the environment, then .qerds/state. Raises CredentialsMissing."""
+    """The environment when it names all three, else the state directory's demo client. Raises CredentialsMissing."""
     given = {name: environment.get(variable, "") for name, variable in NAMES.items()}
-    if state is None and all(given.values()):
+    if all(given.values()):
         return Credentials(**given, is_demo=False)
     path = (state or DEFAULT_STATE) / DEMO_CLIENT
     try:
@@ -39,7 +39,7 @@ def find_credentials(state: Path | None, environment: Mapping[str, str] = os.env
     except OSError as error:
         variables = ", ".join(NAMES.values())
         raise CredentialsMissing(
-            f"cannot read {path} ({error.strerror}): start an installation with `qerds up`, name its --state DIR, "
+            f"cannot read {path} ({error.strerror}): start an installation with `./qerds up`, name its --state DIR, "
             f"or set {variables}"
         ) from error
     except (ValueError, KeyError, TypeError) as error:

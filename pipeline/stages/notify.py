@@ -72,8 +72,8 @@ def prepare(message: Message, announcement: Announcement | None, ports: Ports) -
     """Fix the date, the last day, the link and every byte of the mail."""
     if announcement is None:
         return Bury(message, "no such delivery")
-    if (wait := _quiet_seconds(announcement.legal_time)) is not None:
-        return Retry(message, "too close to midnight in Paris", wait, counted=False)
+    if quiet := _quiet(message, announcement.legal_time):
+        return quiet
     to = Addressing(
         delivery=announcement.delivery,
         ordinal=announcement.next_ordinal,
@@ -118,14 +118,14 @@ def judge_before(message: Message, notice: StoredNotice, now: datetime) -> Outco
     """What is clear without asking the relay."""
     if paris_date(now) != notice.notice_date or not notice.is_latest:
         return Done(message, Sent(notice, None))
-    if (wait := _quiet_seconds(now)) is not None:
-        return Retry(message, "too close to midnight in Paris", wait, counted=False)
-    return None
+    return _quiet(message, now)
 
 
-def _quiet_seconds(now: datetime) -> float | None:
+def _quiet(message: Message, now: datetime) -> Retry | None:
     midnight = too_late_to_send(now)
-    return None if midnight is None else (midnight - now).total_seconds()
+    if midnight is None:
+        return None
+    return Retry(message, "too close to midnight in Paris", (midnight - now).total_seconds(), counted=False)
 
 
 async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
@@ -148,9 +148,7 @@ async def settle(tx: Tx, locked: Locked, fact: Sent) -> list[Emission]:
     if locked.drafted & {"C.1", "C.2"}:
         return []
     if fact.answer is None:
-        await tx.add(
-            [NoticeResult(notice.delivery, notice.ordinal, "superseded", 0, "its date had passed", locked.legal_time)]
-        )
+        await tx.add([_result(notice, "superseded", 0, "its date had passed", locked)])
         return [Emission(PREPARE, notice.delivery)] if notice.is_latest else []
     if isinstance(fact.answer, MailRefused):
         return await _fail(tx, locked, notice, fact.answer)
@@ -170,7 +168,7 @@ async def _open_window(tx: Tx, locked: Locked, notice: StoredNotice, answer: Rel
     )
     drafted = draft(locked.head, "C.1", notice.dossier, ordinal=notice.ordinal, details=details)
     window = AcceptanceWindow(notice.delivery, notice.ordinal, last_day(proved), closes)
-    await tx.add([_result(notice, "relayed", answer, locked), window, drafted])
+    await tx.add([_result(notice, "relayed", answer.code, answer.text, locked), window, drafted])
     due_at = closes + timedelta(seconds=EXPIRY_GRACE_SECONDS)
     sealing = Emission(DRAFT, drafted.delivery, drafted.evidence)
     return [sealing, Emission(EXPIRE, drafted.delivery, at=due_at, lane=BULK)]
@@ -180,7 +178,7 @@ async def _fail(tx: Tx, locked: Locked, notice: StoredNotice, answer: MailRefuse
     reason = Reason("notice_refused", "The recipient's mail system refused the notice for good.")
     details = _relay_details(notice, answer)
     drafted = draft(locked.head, "C.2", notice.dossier, ordinal=notice.ordinal, reason=reason, details=details)
-    await tx.add([_result(notice, "refused", answer, locked), drafted])
+    await tx.add([_result(notice, "refused", answer.code, answer.text, locked), drafted])
     return [Emission(DRAFT, drafted.delivery, drafted.evidence)]
 
 
@@ -189,9 +187,9 @@ def _relay_details(notice: StoredNotice, answer: Relayed | MailRefused) -> tuple
     return (("recipient_email", notice.recipient_email), ("message_id", notice.message_id), ("relay_answer", said))
 
 
-def _result(notice: StoredNotice, outcome: str, answer: Relayed | MailRefused, locked: Locked) -> NoticeResult:
-    text = answer.text[:RELAY_ANSWER_LENGTH_MAX]
-    return NoticeResult(notice.delivery, notice.ordinal, outcome, answer.code, text, locked.legal_time)
+def _result(notice: StoredNotice, outcome: str, code: int, text: str, locked: Locked) -> NoticeResult:
+    text = text[:RELAY_ANSWER_LENGTH_MAX]
+    return NoticeResult(notice.delivery, notice.ordinal, outcome, code, text, locked.legal_time)
 
 
 STAGE = Stage(

@@ -56,6 +56,7 @@ class PostgresWorld:
     """A database of its own."""
 
     def __init__(self, server: PostgresServer, config: DatabaseConfig) -> None:
+        self.lines: list[str] = []  # of the processes' logs
         self._server = server
         self._config = config
         self._run(
@@ -69,7 +70,7 @@ class PostgresWorld:
 
     def mailbox(self, stage: str) -> Mailbox:
         dsn = self._dsn(f"qerds_{stage}")
-        recorder = Recorder(stage, [].append)
+        recorder = Recorder(stage, self.lines.append)
         return PostgresMailbox(dsn, Link(dsn, LeaseLost), stage, "test", SystemRandomness(), recorder, LEASE_SECONDS)
 
     @asynccontextmanager

@@ -294,8 +294,10 @@ class Interrupted(Exception):
 async def test_a_transaction_that_fails_leaves_nothing(world: World) -> None:
     """Removal, facts, emissions and dead letters happen together or not at all."""
     delivery = world.delivery()
-    async with world.gateway() as tx:
+    before = await started(world, "ingest")
+    async with before.transaction(()) as tx:
         await tx.emit([Emission(CHECKED, delivery)])
+    await before.stop()
     box = await started(world, "encrypt")
     batch = await box.take(1)
     with pytest.raises(Interrupted):
@@ -364,7 +366,12 @@ async def test_the_lock_tells_what_a_draft_needs(world: World) -> None:
     assert list(known) == [delivery]
     locked = known[delivery]
     assert (locked.head.next_sequence, locked.head.predecessor_sha256) == (2, first.sha256)
-    assert (locked.state, locked.stamped_through, locked.drafted, locked.stamped) == ("submitted", 0, {"A.1"}, set())
+    assert (locked.state, locked.stamped_through, set(locked.drafted), set(locked.stamped)) == (
+        "submitted",
+        0,
+        {"A.1"},
+        set(),
+    )
     assert (locked.expires_at, locked.intent_alive) == (closes, False)
     assert locked.legal_time.microsecond % 1000 == 0
     async with world.gateway() as tx:
@@ -377,21 +384,27 @@ async def test_the_lock_tells_what_a_draft_needs(world: World) -> None:
 async def test_the_state_follows_the_contiguous_stamped_prefix(world: World) -> None:
     """A token before its predecessor's moves nothing; the gap closed, both count, in order."""
     delivery = world.delivery()
-    first, second = draft(delivery, "A.1", 1), draft(delivery, "C.1", 2, ordinal=1)
-    await add(world, "encrypt", first)
-    await add(world, "notify", second)
-    await add(world, "seal", *[EvidenceSeal(e.evidence, bytes(64), "seal-1") for e in (first, second)])
+    evidences = [
+        draft(delivery, "A.1", 1),
+        draft(delivery, "C.1", 2, 1),
+        draft(delivery, "C.3", 3),
+        draft(delivery, "D.1", 4),
+    ]
+    deposit, sent, accepted, consigned = evidences
+    await add(world, "encrypt", deposit)
+    await add(world, "notify", sent)
+    async with world.gateway() as tx:
+        await tx.add([replace(e, receipt=b"receipt") for e in (accepted, consigned)])
+    await add(world, "seal", *[EvidenceSeal(e.evidence, bytes(64), "seal-1") for e in evidences])
     box = await started(world, "timestamp")
-    reached = []
-    for evidence in (second, first):
+    told = []
+    for evidence in (deposit, sent, consigned, accepted):
         async with box.transaction(()) as tx:
             await tx.lock([delivery])
             await tx.add([EvidenceToken(evidence.evidence, b"token", evidence.event_time)])
-            reached.append(await tx.advance([delivery]))
-    assert list(reached[0]) == []
-    [advanced] = reached[1]
-    assert [s.event for s in advanced.reached] == ["A.1", "C.1"]
-    assert world.state(delivery) == (advanced.state, 2) == ("notified", 2)
+            told.append([(a.state, *[s.event for s in a.reached]) for a in await tx.advance([delivery])])
+    assert told == [[("deposited", "A.1")], [("notified", "C.1")], [], [("accepted", "C.3", "D.1")]]
+    assert world.state(delivery) == ("accepted", 4)
     async with box.transaction(()) as tx:
         assert list(await tx.advance([delivery])) == []
     await box.stop()

@@ -247,18 +247,16 @@ async def test_a_stalled_read_freezes_nobody(tmp_path: Path) -> None:
 
 
 async def test_hanging_calls_are_counted(tmp_path: Path) -> None:
-    """When too many calls hang, the next one fails at once instead of adding another thread."""
+    """However many calls hang, the threads they hold stay within a bound; every caller is told in time."""
     store = LocalObjects(tmp_path, call_seconds=0.02)
     (tmp_path / NAME[:2]).mkdir()
     pipe = tmp_path / NAME[:2] / NAME
     os.mkfifo(pipe)
-    said = []
-    for _ in range(64):  # 32 hang; a thread that starts late is counted late
-        with pytest.raises(Transient) as caught:
+    before = threading.active_count()
+    for _ in range(64):
+        with pytest.raises(Transient):
             await content(store, NAME)
-        said.append(str(caught.value))
-    assert "the object store does not answer" in said
-    assert said.count("the object store did not answer in 0.02 s") >= 32
+    assert threading.active_count() - before <= 34  # 32, and one that a late start let through on each side
     os.close(os.open(pipe, os.O_RDWR | os.O_NONBLOCK))
     release(pipe)
 

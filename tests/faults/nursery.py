@@ -42,8 +42,11 @@ class Nursery:
     def slots(self) -> int:
         return len(self._pids)
 
-    def replace(self, slot: int, *, reaped: bool) -> None:
-        """kill -9 and a new one at once. Unreaped, the dead one looks alive by its /proc entry until its lease is out."""
+    def replace(self, slot: int, *, reaped: bool) -> int:
+        """kill -9 and a new one at once. Unreaped, the dead one looks alive by its /proc entry until its lease is out.
+
+        Returns the number of the dead one.
+        """
         pid = self._pids[slot]
         self._ask(f"kill {pid}")
         if reaped:
@@ -51,6 +54,7 @@ class Nursery:
         else:
             self._unreaped.append(pid)
         self._pids[slot] = self._ask(f"start {self._stages[slot]}")
+        return pid
 
     def close(self) -> None:
         """Kills and reaps all. Fails when one had ended before it was killed."""

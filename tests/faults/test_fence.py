@@ -19,9 +19,9 @@ import pytest
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.config import Database as DatabaseConfig
-from pipeline.delivery.routes import SUBMITTED, Emission
+from pipeline.delivery.routes import CHECKED, SUBMITTED, Emission
 from pipeline.errors import Transient
-from tests.faults.hop_worker import HOPS, SINK
+from tests.faults.hop_worker import SINK
 from tests.faults.mortal_server import MortalServer
 from tests.faults.nursery import Nursery
 from tests.servers import short_directory
@@ -36,9 +36,14 @@ SERVER_KILLS = 30
 WORKER_KILLS = 200
 RACES = 600
 RACED = 10  # messages a race
+RACE_SECONDS = 0.003  # in which both start; a remove and a rescue take about one millisecond each
 FORCED_LOSSES = 12
 DRAIN_SECONDS_MAX = 50.0  # a row taken by a statement that outlived its rescue waits for a full sweep (30 s)
 POLL_SECONDS = 0.02
+
+
+# Rows that a killed worker had taken, unless another has rescued them within the moment.
+RUNNING_OF = "SELECT count(*) FROM outbox.message m JOIN outbox.process p USING (epoch) WHERE p.pid = {pid}"
 
 
 @dataclass(slots=True)
@@ -149,23 +154,140 @@ def check(world: World, sent: Sent) -> None:
 @pytest.mark.timeout(150)
 async def test_thirty_crashes_of_the_server_lose_and_double_nothing(world: World) -> None:
     """kill -9 of the postmaster and all backends under load, thirty times; the workers survive each of them."""
-    chance = random.Random(SEED)
+    chance, interrupted = random.Random(SEED), 0
     async with load(world, LEASE_SECONDS) as (_, sent):
         for _ in range(SERVER_KILLS):
             await deliveries_arrive(world)
             await anyio.sleep(chance.uniform(0, 0.5))
             world.mortal.kill()
             world.mortal.restart()
+            interrupted += int(world.ask("SELECT count(*) FROM outbox.message WHERE place = 'running'")[0])
     check(world, sent)
+    assert interrupted > SERVER_KILLS, "the crashes fell on idle workers and prove nothing"
 
 
 @pytest.mark.timeout(120)
 async def test_two_hundred_killed_workers_lose_and_double_nothing(world: World) -> None:
     """kill -9 of any worker at any instant; half are seen dead at once, half only when their lease is out."""
-    chance = random.Random(SEED)
+    chance, interrupted = random.Random(SEED), 0
     async with load(world, LEASE_SECONDS) as (nursery, sent):
         await deliveries_arrive(world)
         for _ in range(WORKER_KILLS):
             await anyio.sleep(chance.uniform(0, 0.15))
-            nursery.replace(chance.randrange(nursery.slots), reaped=chance.random() < 0.5)
+            dead = nursery.replace(chance.randrange(nursery.slots), reaped=chance.random() < 0.5)
+            interrupted += int(world.ask(RUNNING_OF.format(pid=dead))[0])
     check(world, sent)
+    assert interrupted > WORKER_KILLS, "the kills fell on idle workers and prove nothing"
+
+
+async def new_epoch(link: Link, stage: str = "ingest") -> int:
+    """One more life on this connection."""
+    rows = await link.call("begin_epoch", stage, "here", 1, "test", [])
+    return int(rows[0]["epoch"])
+
+
+async def taken(link: Link, epoch: int, limit: int) -> dict[int, UUID]:
+    rows = await link.call("take@ingest", [0, 1], [0, 0], [limit, limit], limit, epoch)
+    return {row["id"]: row["delivery"] for row in rows}
+
+
+@pytest.mark.timeout(90)
+async def test_whoever_is_raced_by_a_rescue_loses_or_wins_whole(world: World) -> None:
+    """600 late removes against the rescue of the same rows: each row is removed or rescued, never both, never neither."""
+    chance = random.Random(SEED)
+    late, rescuer, gateway = (link_as(world.database, f"qerds_{kind}") for kind in ("ingest", "ingest", "gateway"))
+    for link in (late, rescuer, gateway):
+        await link.open()
+    sent: set[UUID] = set()
+    removed: list[UUID] = []
+    splits: Counter[str] = Counter()
+    for race in range(RACES):
+        where = f"seed {SEED}, race {race}"
+        fresh = [uuid4() for _ in range(RACED)]
+        columns = [[0] * RACED, [SUBMITTED] * RACED, fresh, [None] * RACED, [0] * RACED, [None] * RACED]
+        await gateway.call("emit@ingest", *columns)
+        sent |= set(fresh)
+        epoch = await new_epoch(late)
+        batch = await taken(late, epoch, RACED)
+        assert len(batch) == RACED, where
+        await rescuer.call("end_epoch", epoch)  # taken for dead, though it lives
+        mine, rescued = await one_race(late, rescuer, epoch, batch, chance)
+        removed += [batch[id] for id in mine]
+        assert len(mine) + rescued == RACED, where
+        splits["removed" if not rescued else "rescued" if not mine else "split"] += 1
+    for link in (late, rescuer, gateway):
+        await link.close()
+    waiting = [UUID(line) for line in world.ask("SELECT delivery FROM outbox.ingest")]
+    arrived = [UUID(line) for line in world.ask("SELECT delivery FROM outbox.encrypt")]
+    assert Counter(arrived) == Counter(removed)
+    assert Counter([*arrived, *waiting]) == Counter(list(sent)), f"seed {SEED}"
+    assert world.ask("SELECT count(*) FROM outbox.ingest_running") == ["0"]
+    assert min(splits["removed"], splits["rescued"]) > RACES / 20, f"the races were none: {splits}"
+    print(dict(splits))  # noqa: T201
+
+
+async def one_race(
+    late: Link, rescuer: Link, epoch: int, batch: dict[int, UUID], chance: random.Random
+) -> tuple[set[int], int]:
+    """What the late one removed, in two halves, and how many rows were rescued; their starts are at random instants."""
+    mine: set[int] = set()
+    rescued = 0
+    instants = [chance.uniform(0, RACE_SECONDS) for _ in range(3)]
+
+    async def remove_late() -> None:
+        ids = sorted(batch)
+        await anyio.sleep(instants[0])
+        for half in (ids[: RACED // 2], ids[RACED // 2 :]):
+            async with late.transaction():
+                got = {row["id"] for row in await late.fetch("remove@ingest", epoch, half)}
+                columns = [[0] * len(got), [CHECKED] * len(got), [batch[id] for id in sorted(got)]]
+                await late.fetch("emit@encrypt", *columns, [None] * len(got), [0] * len(got), [None] * len(got))
+                await anyio.sleep(instants[1])
+            mine.update(got)
+
+    async def rescue() -> None:
+        nonlocal rescued
+        await anyio.sleep(instants[2])
+        rows = await rescuer.call("rescue@ingest", "ingest", LEASE_SECONDS)
+        rescued = rows[0]["rows"]
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(remove_late)
+        tasks.start_soon(rescue)
+    return mine, rescued
+
+
+@pytest.mark.timeout(90)
+async def test_a_take_lost_in_a_crash_is_undone_whole_and_its_epoch_opens_nothing(world: World) -> None:
+    """An asynchronous commit that never reached the disk: the row waits again, once, and the late remove gets nothing."""
+    gateway = link_as(world.database, "qerds_gateway")
+    await gateway.open()
+    delivery = uuid4()
+    await gateway.call("emit@ingest", [0], [SUBMITTED], [delivery], [None], [0], [None])
+    await gateway.close()
+    epochs = []
+    for loss in range(FORCED_LOSSES):
+        worker = link_as(world.database, "qerds_ingest")
+        await worker.open()
+        epoch = await new_epoch(worker)
+        world.ask("CHECKPOINT")
+        world.mortal.freeze_wal_writer()
+        batch = await taken(worker, epoch, 10)
+        world.mortal.kill()
+        world.mortal.restart()
+        assert list(batch.values()) == [delivery], f"loss {loss}"
+        assert world.ask("SELECT count(*) FROM outbox.ingest_running") == ["0"], f"loss {loss}: the take survived"
+        await worker.open()
+        assert await worker.call("remove@ingest", epoch, list(batch)) == []
+        successor = await new_epoch(worker)
+        again = await taken(worker, successor, 10)
+        assert again == batch, f"loss {loss}: not back where it was"
+        assert await worker.call("remove@ingest", epoch, list(batch)) == [], f"loss {loss}: the stale epoch got through"
+        await worker.call("end_epoch", successor)
+        await worker.call("end_epoch", epoch)
+        [rescued] = await worker.call("rescue@ingest", "ingest", LEASE_SECONDS)
+        assert (rescued["epochs"], rescued["rows"]) == (2, 1)
+        await worker.close()
+        epochs += [epoch, successor]
+    assert len(set(epochs)) == 2 * FORCED_LOSSES, "an epoch was issued twice"
+    assert world.ask("SELECT delivery FROM outbox.ingest") == [str(delivery)]

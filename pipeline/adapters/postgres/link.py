@@ -106,14 +106,12 @@ class Link:
     async def fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
         """One statement inside `transaction()`. May be cancelled: the transaction is rolled back then."""
         query = queries()[name]
-        with anyio.fail_after(GUARD_SECONDS):
-            return await self._translated(lambda c: c.fetch(query, *arguments))
+        return await self._timed(lambda c: c.fetch(query, *arguments))
 
     async def run_many(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
         """One statement for many rows inside `transaction()`, sent without waiting for each answer."""
         query = queries()[name]
-        with anyio.fail_after(GUARD_SECONDS):
-            await self._translated(lambda c: c.executemany(query, rows))
+        await self._timed(lambda c: c.executemany(query, rows))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
@@ -133,6 +131,14 @@ class Link:
     async def listen(self, channel: str, callback: Callable[..., None]) -> None:
         """Call `callback(connection, pid, channel, payload)` on every NOTIFY; it may only set a flag."""
         await self._guarded(lambda c: c.add_listener(channel, callback))
+
+    async def _timed(self, send: Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[T]]) -> T:
+        """Inside a transaction. A statement that takes too long, say behind a lock, is an outside that is away."""
+        try:
+            with anyio.fail_after(GUARD_SECONDS):
+                return await self._translated(send)
+        except TimeoutError as error:
+            raise Transient(f"no answer from PostgreSQL in {GUARD_SECONDS:.0f} s") from error
 
     async def _guarded(self, send: Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[T]]) -> T:
         with anyio.move_on_after(GUARD_SECONDS, shield=True):

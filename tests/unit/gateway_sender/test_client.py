@@ -312,7 +312,7 @@ async def test_a_package_that_arrives_damaged_is_not_believed() -> None:
 
 
 def test_where_credentials_come_from(tmp_path: Path) -> None:
-    """--state before the environment; a missing or broken file says what to do."""
+    """The environment when it is complete, else the state directory; a missing or broken file says what to do."""
     given = {"QERDS_CLIENT_ID": "c", "QERDS_CLIENT_SECRET": "s", "QERDS_URL": "http://x"}
     assert find_credentials(None, given).client_id == "c"
     assert not find_credentials(None, given).is_demo
@@ -321,8 +321,10 @@ def test_where_credentials_come_from(tmp_path: Path) -> None:
     for broken in ("{", "[]", '{"client_id": "x"}'):
         path.write_text(broken)
         with pytest.raises(CredentialsMissing, match="client file"):
-            find_credentials(tmp_path, given)
+            find_credentials(tmp_path, {"QERDS_URL": "http://x"})
     client: dict[str, Any] = {"client_id": "d", "client_secret": "s", "base_url": "http://y"}
     path.write_text(json.dumps(client))
-    assert find_credentials(tmp_path, given).base_url == "http://y"
-    assert find_credentials(tmp_path, given).is_demo
+    assert find_credentials(tmp_path, {}).base_url == "http://y"
+    assert find_credentials(tmp_path, {}).is_demo
+    with pytest.raises(CredentialsMissing, match="qerds up"):
+        find_credentials(tmp_path / "absent", {})
