@@ -37,7 +37,7 @@ from pipeline.ports import (
 )
 
 MAILS_AT_ONCE = 8  # connections one process opens to the relay
-RELAY_ANSWER_LENGTH_MAX = 200  # characters of what a relay says that go into an evidence
+RELAY_CHARACTERS_MAX = 200  # of what a relay says that go into an evidence
 SENDING_SECONDS = 90.0  # no mail begins later in a batch: what is begun (20 s a mail) must end before the batch does
 PERFORM_SECONDS = 120.0  # no longer than the quiet seconds before midnight
 
@@ -183,13 +183,12 @@ async def _fail(tx: Tx, locked: Locked, notice: StoredNotice, answer: MailRefuse
 
 
 def _relay_details(notice: StoredNotice, answer: Relayed | MailRefused) -> tuple[tuple[str, str], ...]:
-    said = one_line(f"{answer.code} {answer.text}", RELAY_ANSWER_LENGTH_MAX)
+    said = one_line(f"{answer.code} {answer.text}", RELAY_CHARACTERS_MAX)
     return (("recipient_email", notice.recipient_email), ("message_id", notice.message_id), ("relay_answer", said))
 
 
 def _result(notice: StoredNotice, outcome: str, code: int, text: str, locked: Locked) -> NoticeResult:
-    text = text[:RELAY_ANSWER_LENGTH_MAX]
-    return NoticeResult(notice.delivery, notice.ordinal, outcome, code, text, locked.legal_time)
+    return NoticeResult(notice.delivery, notice.ordinal, outcome, code, text[:RELAY_CHARACTERS_MAX], locked.legal_time)
 
 
 STAGE = Stage(

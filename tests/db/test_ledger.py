@@ -92,9 +92,22 @@ def unguarded(table: str) -> str:
 # Predicate -> ways to break it. {received} and the like are deliveries in that situation.
 EVIDENCE = "(SELECT evidence FROM qerds.evidence WHERE delivery = {received} AND event = '%s')"
 PLANTED: dict[str, tuple[str, ...]] = {
-    "delivery_has_a_next_step": ("DELETE FROM outbox.ingest WHERE delivery = {submitted}",),
-    "open_window_will_close": ("DELETE FROM outbox.legal_timer WHERE delivery = {notified}",),
-    "access_will_end": ("DELETE FROM outbox.legal_timer WHERE delivery = {accepted}",),
+    "delivery_has_a_next_step": (
+        "DELETE FROM outbox.ingest WHERE delivery = {submitted}",
+        """DELETE FROM outbox.ingest WHERE delivery = {submitted};
+            INSERT INTO outbox.archive (lane, kind, delivery) VALUES (2, 'preserve', {submitted})""",
+    ),
+    "open_window_will_close": (
+        "DELETE FROM outbox.legal_timer WHERE delivery = {notified}",
+        "UPDATE outbox.legal_timer SET due_at = due_at + interval '1 ms' WHERE delivery = {notified}",
+        """INSERT INTO outbox.timer SELECT * FROM outbox.legal_timer WHERE delivery = {notified};
+            DELETE FROM outbox.legal_timer WHERE delivery = {notified}""",
+    ),
+    "access_will_end": (
+        "DELETE FROM outbox.legal_timer WHERE delivery = {accepted}",
+        "UPDATE outbox.legal_timer SET due_at = due_at + interval '1 ms' WHERE delivery = {accepted}",
+        "UPDATE outbox.legal_timer SET due_at = due_at - interval '1 ms' WHERE delivery = {accepted}",
+    ),
     "draft_will_be_sealed": ("DELETE FROM qerds.evidence_seal WHERE evidence = " + EVIDENCE % "E.1",),
     "seal_will_be_stamped": ("DELETE FROM qerds.evidence_token WHERE evidence = " + EVIDENCE % "E.1",),
     "outcome_will_be_preserved": ("DELETE FROM qerds.snapshot WHERE delivery = {refused}",),
@@ -115,6 +128,10 @@ PLANTED: dict[str, tuple[str, ...]] = {
             (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id)
             SELECT gen_random_uuid(), delivery, 'C.5', 0, sequence + 1, event_time, canonical, sha256, seal_key_id
             FROM qerds.evidence WHERE event = 'C.4'""",
+        """INSERT INTO qerds.evidence
+            (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id)
+            SELECT gen_random_uuid(), delivery, 'C.2', 1, sequence + 1, event_time, canonical, sha256, seal_key_id
+            FROM qerds.evidence WHERE delivery = {unclaimed} AND event = 'C.5'""",
     ),
     "acceptance_is_a_pair": (
         """UPDATE qerds.evidence SET event_time = event_time + interval '1 ms'
@@ -142,6 +159,7 @@ PLANTED: dict[str, tuple[str, ...]] = {
     ),
     "handover_was_whole": (
         "UPDATE qerds.handover SET complete = false",
+        "UPDATE qerds.handover SET at = at + interval '1 h'",
         "DELETE FROM qerds.evidence_token WHERE evidence = " + EVIDENCE % "D.1",
     ),
     "window_is_its_notices": (
@@ -154,6 +172,7 @@ PLANTED: dict[str, tuple[str, ...]] = {
         unguarded("qerds.notice_result")
         + "INSERT INTO qerds.notice_result SELECT * FROM qerds.notice_result WHERE delivery = {notified}",
         "UPDATE qerds.notice_result SET outcome = 'superseded' WHERE delivery = {notified}",
+        "DELETE FROM qerds.evidence WHERE delivery = {notified} AND event = 'C.1'",
     ),
     "deposit_is_readable": (
         "DELETE FROM qerds.content_wrap WHERE delivery = {notified}",

@@ -46,7 +46,12 @@ class MortalServer:
         self.server = replace(self.server, process=postgres.start(self.server.cluster, self._log))
 
     def freeze_wal_writer(self) -> None:
-        """From now on an asynchronous commit stays in shared memory until somebody commits synchronously."""
+        """From now on an asynchronous commit stays in shared memory until somebody commits synchronously.
+
+        Until the next restart; autovacuum is switched off for good, for it commits whenever it likes.
+        """
+        self.server.psql("ALTER SYSTEM SET autovacuum = off")
+        self.server.psql("SELECT pg_reload_conf()")
         writers = [pid for pid in children_of(self.server.process.pid) if "walwriter" in command_of(pid)]
         assert len(writers) == 1
         os.kill(writers[0], signal.SIGSTOP)
@@ -71,4 +76,8 @@ def parent_of(pid: int) -> tuple[str, int]:
 
 
 def command_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    """Its title; nothing of a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""

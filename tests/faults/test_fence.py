@@ -75,9 +75,11 @@ def mortal() -> Iterator[tuple[MortalServer, Path]]:
 
 
 @pytest.fixture
-def world(mortal: tuple[MortalServer, Path]) -> World:
+def world(mortal: tuple[MortalServer, Path]) -> Iterator[World]:
     server, home = mortal
-    return World(server, server.server.clone(), home)
+    database = server.server.clone()
+    yield World(server, database, home)
+    server.server.drop(database)
 
 
 def link_as(database: DatabaseConfig, role: str) -> Link:
@@ -163,6 +165,7 @@ async def test_thirty_crashes_of_the_server_lose_and_double_nothing(world: World
             world.mortal.restart()
             interrupted += int(world.ask("SELECT count(*) FROM outbox.message WHERE place = 'running'")[0])
     check(world, sent)
+    print(f"rows interrupted {interrupted}")  # noqa: T201
     assert interrupted > SERVER_KILLS, "the crashes fell on idle workers and prove nothing"
 
 
@@ -177,6 +180,7 @@ async def test_two_hundred_killed_workers_lose_and_double_nothing(world: World) 
             dead = nursery.replace(chance.randrange(nursery.slots), reaped=chance.random() < 0.5)
             interrupted += int(world.ask(RUNNING_OF.format(pid=dead))[0])
     check(world, sent)
+    print(f"rows interrupted {interrupted}")  # noqa: T201
     assert interrupted > WORKER_KILLS, "the kills fell on idle workers and prove nothing"
 
 

@@ -3,23 +3,37 @@
 -- $1 limits the answer: a predicate that is broken a million times need not be told a million times.
 
 -- name: ledger_delivery_has_a_next_step
--- Submitted and not at its end: some message, timer or dead letter of it exists.
+-- Submitted and not at its end: a message, timer or dead letter of the step that is due exists, not just any; or of a draft.
 SELECT d.id::text AS subject, d.state AS detail FROM qerds.delivery d
 WHERE d.state NOT IN ('rejected', 'notice_failed', 'refused', 'unclaimed', 'received', 'uncollected')
-  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = d.id) LIMIT $1::integer;
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = d.id
+                  AND ((m.stage, m.kind) IN (('seal', 'draft'), ('timestamp', 'sealed'))
+                       OR (d.state, m.stage, m.kind) IN (
+                           ('submitted', 'ingest', 'submitted'), ('submitted', 'encrypt', 'checked'),
+                           ('deposited', 'notify', 'prepare'), ('deposited', 'notify', 'send'),
+                           ('notified', 'expire', 'expire'), ('accepted', 'expire', 'access_end')))) LIMIT $1::integer;
 
 -- name: ledger_open_window_will_close
--- A window that nobody decided has its expire message or timer.
-SELECT w.delivery::text AS subject, w.expires_at::text AS detail FROM qerds.acceptance_window w
+-- A window that nobody decided has its expire message, or a timer that is due when the window and its grace are over; a
+-- retry, by the real clock, is due within the hour (backoff.py: within minutes).
+SELECT w.delivery::text AS subject, w.expires_at::text AS detail
+FROM qerds.acceptance_window w CROSS JOIN (SELECT qerds.legal_now() AS now) legal
 WHERE NOT EXISTS (SELECT FROM qerds.evidence e WHERE e.delivery = w.delivery AND e.event IN ('C.2', 'C.3', 'C.4', 'C.5'))
-  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = w.delivery AND m.kind = 'expire') LIMIT $1::integer;
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = w.delivery AND m.stage = 'expire' AND m.kind = 'expire'
+                  AND CASE m.place WHEN 'legal_timer' THEN m.due_at <= greatest(w.expires_at, legal.now) + interval '120 s'
+                                   WHEN 'timer' THEN m.due_at <= now() + interval '1 h' ELSE true END) LIMIT $1::integer;
 
 -- name: ledger_access_will_end
--- An accepted letter without a handover has its access_end message or timer.
-SELECT d.id::text AS subject, d.state AS detail FROM qerds.delivery d
+-- An accepted letter without a handover has its access_end message, or its timer at midnight Paris after the 365th day: not
+-- later, and not earlier, because access would end before the day that was promised.
+SELECT d.id::text AS subject, d.state AS detail
+FROM qerds.delivery d LEFT JOIN qerds.evidence r ON r.delivery = d.id AND r.event = 'D.1'
 WHERE d.state = 'accepted'
   AND NOT EXISTS (SELECT FROM qerds.evidence e WHERE e.delivery = d.id AND e.event IN ('E.1', 'E.2'))
-  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = d.id AND m.kind = 'access_end') LIMIT $1::integer;
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = d.id AND m.stage = 'expire' AND m.kind = 'access_end'
+                  AND CASE m.place WHEN 'legal_timer' THEN m.due_at = ((r.event_time AT TIME ZONE 'Europe/Paris')::date + 366)::timestamp
+                                                                     AT TIME ZONE 'Europe/Paris'
+                                   WHEN 'timer' THEN m.due_at <= now() + interval '1 h' ELSE true END) LIMIT $1::integer;
 
 -- name: ledger_draft_will_be_sealed
 -- A draft has its seal, or its message at `seal`.
@@ -64,9 +78,10 @@ SELECT e.evidence::text AS subject, e.event AS detail FROM qerds.evidence e
 WHERE e.sha256 <> sha256(e.canonical) LIMIT $1::integer;
 
 -- name: ledger_one_evidence_per_fact
--- At most one deposit, one decision, one handover; every other event once per ordinal.
+-- At most one deposit, one handover, one end of the notice (a decision, an expiry or a failed notice: nothing expires or is
+-- decided after a bounce, and a later bounce is no evidence); every other event once per ordinal.
 SELECT e.delivery::text AS subject, string_agg(e.event, ' ' ORDER BY e.sequence) AS detail FROM qerds.evidence e
-GROUP BY e.delivery, CASE WHEN e.event IN ('A.1', 'A.2') THEN 'deposit' WHEN e.event IN ('C.3', 'C.4', 'C.5') THEN 'decision'
+GROUP BY e.delivery, CASE WHEN e.event IN ('A.1', 'A.2') THEN 'deposit' WHEN e.event IN ('C.2', 'C.3', 'C.4', 'C.5') THEN 'decision'
                           WHEN e.event IN ('E.1', 'E.2') THEN 'handover' ELSE e.event || '/' || e.ordinal END
 HAVING count(*) > 1 LIMIT $1::integer;
 
@@ -113,14 +128,15 @@ FROM qerds.evidence e LEFT JOIN qerds.acceptance_window w ON w.delivery = e.deli
 WHERE e.event = 'C.5' AND (w.expires_at IS NULL OR e.event_time < w.expires_at) LIMIT $1::integer;
 
 -- name: ledger_handover_was_whole
--- E.1 only after D.1 was stamped, and with every document sent whole.
+-- E.1 only after D.1 was stamped, and with every document sent whole by then.
 SELECT e.evidence::text AS subject, e.event_time::text AS detail FROM qerds.evidence e
 WHERE e.event = 'E.1'
   AND (NOT EXISTS (SELECT FROM qerds.evidence d JOIN qerds.evidence_token t ON t.evidence = d.evidence
                    WHERE d.delivery = e.delivery AND d.event = 'D.1' AND d.sequence < e.sequence)
        OR EXISTS (SELECT FROM qerds.delivery_document x WHERE x.delivery = e.delivery
                   AND NOT EXISTS (SELECT FROM qerds.handover h
-                                  WHERE h.delivery = x.delivery AND h.part = x.part AND h.complete))) LIMIT $1::integer;
+                                  WHERE h.delivery = x.delivery AND h.part = x.part AND h.complete
+                                    AND h.at <= e.event_time))) LIMIT $1::integer;
 
 -- name: ledger_window_is_its_notices
 -- A window exists exactly with C.1, of the same ordinal; it closes at midnight Paris after its last day, not before what was printed.
@@ -133,7 +149,8 @@ WHERE w.delivery IS NULL OR e.delivery IS NULL OR n.delivery IS NULL OR e.ordina
    OR w.expires_at <> (w.last_day + 1)::timestamp AT TIME ZONE 'Europe/Paris' LIMIT $1::integer;
 
 -- name: ledger_notice_has_one_result
--- One result per ordinal, at most one of all that is not superseded; C.1 stands on a relayed notice, C.2 on a refused one.
+-- One result per ordinal, at most one of all that is not superseded; C.1 stands on a relayed notice, C.2 on a refused one,
+-- and neither a relayed nor a refused notice goes without.
 SELECT r.delivery::text AS subject, string_agg(r.ordinal || ' ' || r.outcome, ', ' ORDER BY r.ordinal) AS detail
 FROM qerds.notice_result r GROUP BY r.delivery
 HAVING count(DISTINCT r.ordinal) <> count(*) OR count(*) FILTER (WHERE r.outcome <> 'superseded') > 1
@@ -141,7 +158,12 @@ UNION ALL
 SELECT e.delivery::text, e.event || ' ' || e.ordinal FROM qerds.evidence e
 WHERE e.event IN ('C.1', 'C.2')
   AND NOT EXISTS (SELECT FROM qerds.notice_result r WHERE r.delivery = e.delivery AND r.ordinal = e.ordinal
-                  AND r.outcome = CASE e.event WHEN 'C.1' THEN 'relayed' ELSE 'refused' END) LIMIT $1::integer;
+                  AND r.outcome = CASE e.event WHEN 'C.1' THEN 'relayed' ELSE 'refused' END)
+UNION ALL
+SELECT r.delivery::text, r.outcome || ' ' || r.ordinal FROM qerds.notice_result r
+WHERE r.outcome <> 'superseded'
+  AND NOT EXISTS (SELECT FROM qerds.evidence e WHERE e.delivery = r.delivery AND e.ordinal = r.ordinal
+                  AND e.event = CASE r.outcome WHEN 'relayed' THEN 'C.1' ELSE 'C.2' END) LIMIT $1::integer;
 
 -- name: ledger_deposit_is_readable
 -- A proof of deposit has its wrapped key, and documents that are what was declared.
