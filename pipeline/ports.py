@@ -5,7 +5,7 @@ contract suite runs over both. Every method says what is durable when it returns
 which errors it raises. Stages get a dataclass with just the ports they use.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -466,8 +466,8 @@ class Objects(Protocol):
     async def put(self, name: str, chunks: AsyncIterator[bytes]) -> int:
         """Store; durable on return, nothing visible before. The length in bytes. A name is used once."""
 
-    def read(self, name: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
-        """The bytes, in chunks."""
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes, in chunks. Whoever stops before the end closes it (contextlib.aclosing)."""
 
     async def size(self, name: str) -> int | None:
         """Length in bytes, None when there is no such object."""

@@ -10,7 +10,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from pipeline.delivery.facts import (
@@ -80,7 +80,11 @@ UNIQUE: dict[type, Callable[[Any], list[Key]]] = {
         ("through", f.delivery, f.sequence_through),
         ("object", f.object),
     ],
-} | {kind: (lambda f, key=key: [key(f)]) for kind, key in FIRST_WINS.items()}
+    EvidenceSeal: lambda f: [FIRST_WINS[EvidenceSeal](f)],
+    EvidenceToken: lambda f: [FIRST_WINS[EvidenceToken](f)],
+    ContentWrap: lambda f: [FIRST_WINS[ContentWrap](f)],
+    ObjectMark: lambda f: [FIRST_WINS[ObjectMark](f)],
+}
 
 PARENT: dict[type, Callable[[Any], Key]] = {
     EvidenceSeal: lambda f: (EvidenceDraft, f.evidence),
@@ -111,7 +115,8 @@ class Tables:
 
     def find(self, kind: type[T], *key: Hashable) -> T | None:
         """The fact under its unique key."""
-        found: T | None = self._keys.get((kind, *key))
+        row = (cast(Hashable, kind), *key)
+        found: T | None = self._keys.get(row)
         return found if found is not None or self._below is None else self._below.find(kind, *key)
 
     def of(self, kind: type[T], delivery: UUID) -> list[T]:

@@ -11,7 +11,7 @@ Not      here: what is in the objects, who may delete them (the janitor in `arch
 
 import os
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
@@ -115,7 +115,7 @@ class LocalObjects:
                 await anyio.to_thread.run_sync(writing.discard, abandon_on_cancel=True)
         return stored_bytes
 
-    async def read(self, name: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    async def read(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from `offset`, at most `length`, in chunks. Raises ObjectMissing, Transient.
 
         Holds no open file between chunks: objects are never rewritten, and a reader that goes away leaves nothing.

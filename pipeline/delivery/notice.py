@@ -151,9 +151,9 @@ def _mail(head: Letterhead, to: Addressing, subject: str, body: str, message_id:
     mail["Subject"] = subject
     mail["Date"] = format_datetime(now)
     mail["Message-ID"] = message_id
-    mail["Content-Language"] = to.language
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no vacation answers, please
-    mail.set_content(body, cte="quoted-printable")
+    mail.set_content(body, cte="quoted-printable")  # drops every Content-* header set before it
+    mail["Content-Language"] = to.language
     return mail.as_bytes()
 
 

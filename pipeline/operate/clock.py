@@ -64,6 +64,6 @@ def main(arguments: list[str]) -> int:
     show = actions.add_parser("show", help="the time of the law, and how far it is ahead")
     forward = actions.add_parser("advance", help="move it forward; it never goes back")
     forward.add_argument("period", help="ISO 8601, such as P16D")
-    command.add_common_options(show, forward)
+    command.add_options(show, forward)
     options = parser.parse_args(arguments)
     return command.run(_advance if options.action == "advance" else _show, options)

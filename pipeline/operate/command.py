@@ -63,7 +63,7 @@ def parser(name: str, about: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(prog=f"qerds {name}", description=about)
 
 
-def add_common_options(*parsers: argparse.ArgumentParser) -> None:
+def add_options(*parsers: argparse.ArgumentParser) -> None:
     """Those that every verb has."""
     for one in parsers:
         one.add_argument("--config", type=Path, help="configuration file (default: $QERDS_CONFIG)")

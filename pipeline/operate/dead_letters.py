@@ -68,6 +68,6 @@ def main(arguments: list[str]) -> int:
     for one in (listing, redrive):
         one.add_argument("--stage", choices=STAGES)
         one.add_argument("--ids", type=int, nargs="+", metavar="ID")
-    command.add_common_options(listing, show, redrive)
+    command.add_options(listing, show, redrive)
     options = parser.parse_args(arguments)
     return command.run({"list": _list, "show": _show, "redrive": _redrive}[options.action], options)

@@ -77,5 +77,5 @@ def main(arguments: list[str]) -> int:
     """qerds ledger check."""
     parser = command.parser("ledger", "Does everything hold that has to?")
     check = parser.add_subparsers(dest="action", required=True).add_parser("check", help="every predicate; reads only")
-    command.add_common_options(check)
+    command.add_options(check)
     return command.run(_check, parser.parse_args(arguments))

@@ -121,5 +121,5 @@ def main(arguments: list[str]) -> int:
     add.add_argument("--identity-level", choices=get_args(AssuranceLevel), default="substantial")
     add.add_argument("--identity-method", default="operator", help="how it was identified, as evidence will say")
     add.add_argument("--public-jwk", type=Path, help="its public key; the default is a secret, embedded only")
-    command.add_common_options(add)
+    command.add_options(add)
     return command.run(_add, parser.parse_args(arguments))

@@ -42,5 +42,5 @@ def main(arguments: list[str]) -> int:
     """qerds show NUMBER."""
     parser = command.parser("show", "Where a delivery is. No personal data.")
     parser.add_argument("number", help="the public number, 14 digits")
-    command.add_common_options(parser)
+    command.add_options(parser)
     return command.run(_show, parser.parse_args(arguments))

@@ -9,7 +9,8 @@ Source    rules "Content": a readable deposit before a proof of deposit
 """
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
@@ -101,11 +102,12 @@ async def _refusal(content: Content, keys: Sequence[bytes | Denied], objects: Ob
             for segment, key in own:
                 if isinstance(key, Denied):
                     return Reason("digest_mismatch", f"Document {part.number}: its key does not open.")
-                async for plain in _plain(segment, key, objects):
-                    sha256.update(plain)
-                    sha3_256.update(plain)
-                    check.update(plain)
-                    length += len(plain)
+                async with aclosing(_plain(segment, key, objects)) as stream:
+                    async for plain in stream:
+                        sha256.update(plain)
+                        sha3_256.update(plain)
+                        check.update(plain)
+                        length += len(plain)
             check.finish()
         except ContentInvalid:
             return Reason("digest_mismatch", f"Document {part.number}: the stored content does not decrypt.")
@@ -120,10 +122,11 @@ async def _refusal(content: Content, keys: Sequence[bytes | Denied], objects: Ob
     return None
 
 
-async def _plain(segment: Segment, key: bytes, objects: Objects) -> AsyncIterator[bytes]:
+async def _plain(segment: Segment, key: bytes, objects: Objects) -> AsyncGenerator[bytes, None]:
     decryptor = Decryptor(key, associated_data(segment.object))
-    async for sealed in objects.read(segment.object):
-        yield decryptor.update(sealed)
+    async with aclosing(objects.read(segment.object)) as stream:
+        async for sealed in stream:
+            yield decryptor.update(sealed)
     yield decryptor.finish()
 
 

@@ -106,7 +106,8 @@ async def test_no_process_changes_or_deletes_what_is_evidence(database: Database
         async with as_role(database, role) as connection:
             for table in INSERT_ONLY:
                 may = await connection.fetchval(
-                    "SELECT has_table_privilege($1, 'UPDATE, DELETE, TRUNCATE') OR has_any_column_privilege($1, 'UPDATE')",
+                    "SELECT has_table_privilege($1, 'UPDATE, DELETE, TRUNCATE') "
+                    "OR has_any_column_privilege($1, 'UPDATE')",
                     f"qerds.{table}",
                 )
                 assert may is False, f"{role} may change qerds.{table}"
@@ -141,7 +142,11 @@ async def test_the_mail_with_the_claim_token_is_read_by_notify_alone(database: D
                 readers.add(role)
     assert readers == {"qerds_notify"}
     async with as_role(database, "qerds_gateway") as connection:
-        for sql in ("SELECT mail FROM qerds.notice", "SELECT * FROM qerds.notice", "COPY qerds.notice (mail) TO STDOUT"):
+        for sql in (
+            "SELECT mail FROM qerds.notice",
+            "SELECT * FROM qerds.notice",
+            "COPY qerds.notice (mail) TO STDOUT",
+        ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(sql)
 
@@ -154,11 +159,26 @@ async def test_a_role_writes_exactly_the_outboxes_its_emissions_go_to(database: 
         may: dict[str, set[str]] = {"INSERT": set(), "SELECT": set(), "DELETE": set()}
         for privilege, found in may.items():
             for _, table in tables:
-                question = "SELECT has_any_column_privilege($1, $2)" if privilege != "DELETE" else "SELECT has_table_privilege($1, $2)"
+                question = (
+                    "SELECT has_any_column_privilege($1, $2)"
+                    if privilege != "DELETE"
+                    else "SELECT has_table_privilege($1, $2)"
+                )
                 if await connection.fetchval(question, f"outbox.{table}", privilege):
                     found.add(table)
     own = {table for stage, table in tables if role == f"qerds_{stage}"}
     assert may == {"INSERT": own | writable_outboxes(role), "SELECT": own, "DELETE": own}
+
+
+async def test_an_operator_redrives_into_any_mailbox_and_empties_none(database: Database) -> None:
+    """A dead letter may be put back to where it came from; taking and removing stay with the stages."""
+    may: dict[str, set[str]] = {"INSERT": set(), "DELETE": set()}
+    async with as_role(database, "qerds_operate") as connection:
+        for privilege, found in may.items():
+            for table in (name for stage in STAGES for name in (stage, f"{stage}_running")):
+                if await connection.fetchval("SELECT has_table_privilege($1, $2)", f"outbox.{table}", privilege):
+                    found.add(table)
+    assert may == {"INSERT": set(STAGES), "DELETE": set()}
 
 
 async def test_the_map_of_emissions_names_what_the_routes_know() -> None:
@@ -168,7 +188,7 @@ async def test_the_map_of_emissions_names_what_the_routes_know() -> None:
 
 
 async def test_timers_and_process_rows_of_others_are_invisible(postgres: PostgresServer, database: Database) -> None:
-    """A stage neither sees nor removes another's timers and lives, so it can neither hide its messages nor rescue them."""
+    """A stage neither sees nor removes another's timers and lives: it can neither hide its messages nor rescue them."""
     stages = ", ".join(f"('{stage}')" for stage in STAGES)
     for table in ("timer", "legal_timer"):
         postgres.psql(
@@ -188,7 +208,9 @@ async def test_timers_and_process_rows_of_others_are_invisible(postgres: Postgre
                 assert [row["whose"] for row in rows] == [stage], f"{stage} sees {table} of others"
                 assert await connection.execute(f"DELETE FROM outbox.{table} WHERE {column} <> '{stage}'") == "DELETE 0"
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await connection.execute("INSERT INTO outbox.process (kind, host, pid, build) VALUES ('other', 'h', 1, 'b')")
+                await connection.execute(
+                    "INSERT INTO outbox.process (kind, host, pid, build) VALUES ('other', 'h', 1, 'b')"
+                )
     async with as_role(database, "qerds_gateway") as connection:
         for table in ("timer", "legal_timer", "process", "dead"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):

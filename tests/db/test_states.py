@@ -12,4 +12,6 @@ def test_the_database_knows_exactly_the_transitions_of_the_code(postgres: Postgr
     mirrored = {(before, frozenset(events.strip("{}").split(","))): after for before, events, after in rows}
     assert len(mirrored) == len(rows), "two rows mean the same transition"
     assert mirrored == TRANSITIONS
-    assert {state for before, after in ((b, a) for (b, _), a in mirrored.items()) for state in (before, after)} == STATES
+    assert {
+        state for before, after in ((b, a) for (b, _), a in mirrored.items()) for state in (before, after)
+    } == STATES

@@ -3,7 +3,7 @@
 Passes tests/contract/test_objects.py. `down` (test only) makes every call raise Transient.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 
 import anyio.lowlevel
 
@@ -31,7 +31,7 @@ class MemoryObjects:
         self.objects[name] = content
         return len(content)
 
-    async def read(self, name: str, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
+    async def read(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
         """The bytes from `offset`, at most `length`, in chunks."""
         check_object_name(name)
         end = None if length is None else offset + length

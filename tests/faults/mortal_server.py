@@ -1,4 +1,4 @@
-"""A private PostgreSQL server that is killed like by a power cut, as far as a process can: kill -9 of all its processes.
+"""A private PostgreSQL server that is killed as by a power cut, as far as that goes: kill -9 of all its processes.
 
 Owns     finding exactly its own processes, killing them at once, starting anew on the same data
 Rules    durable settings; what was not yet written from PostgreSQL's own buffers is really lost, for these are memory

@@ -127,10 +127,11 @@ again AS (
 SELECT (SELECT count(*) FROM back) AS rows;
 
 -- name: fire_timers
--- Due retries of this stage, a hundred at a time.
+-- Due retries of this stage, a hundred at a time. The clock is read once, in a subquery: called per row, being volatile,
+-- it would be no bound for the index, and each sweep would walk over every timer of the future.
 WITH due AS MATERIALIZED (
     SELECT t.due_at, t.id FROM outbox.timer t
-    WHERE t.stage = '@stage' AND t.due_at <= clock_timestamp()
+    WHERE t.stage = '@stage' AND t.due_at <= (SELECT clock_timestamp())
     ORDER BY t.due_at, t.id LIMIT 100 FOR UPDATE OF t SKIP LOCKED),
 gone AS (
     DELETE FROM outbox.timer t USING due d WHERE t.stage = '@stage' AND t.due_at = d.due_at AND t.id = d.id

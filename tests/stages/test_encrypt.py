@@ -1,0 +1,104 @@
+"""encrypt: a readable deposit before a proof of deposit."""
+
+import pytest
+
+from pipeline.delivery.facts import ContentWrap
+from tests.stages.line import Line
+
+pytestmark = pytest.mark.anyio
+
+
+def altered(sealed: bytes) -> bytes:
+    return sealed[:-1] + bytes([sealed[-1] ^ 1])
+
+
+async def test_a_content_as_declared_is_wrapped_and_deposited() -> None:
+    """The keys are bound to the addressee and the deposit is drafted, in one commit."""
+    line = Line()
+    delivery = await line.submit()
+    await line.run("ingest", "encrypt")
+    assert line.events(delivery) == ["A.1"]
+    assert line.database.tables.find(ContentWrap, delivery) is not None
+    assert [m.evidence for m in line.waiting("seal")] == [line.last(delivery).evidence]
+
+
+async def test_two_letters_in_one_batch_are_judged_each_for_itself() -> None:
+    """A bad content does not cost its neighbour its deposit."""
+    line = Line()
+    good, bad = await line.submit(), await line.submit(spoil=altered)
+    await line.run("ingest", "encrypt")
+    assert (line.events(good), line.events(bad)) == (["A.1"], ["A.2"])
+    assert line.database.tables.find(ContentWrap, bad) is None
+
+
+@pytest.mark.parametrize(
+    ("submission", "code"),
+    [
+        ({"spoil": altered}, b"digest_mismatch"),
+        ({"spoil": lambda sealed: sealed[:-5]}, b"digest_mismatch"),
+        ({"spoil": lambda sealed: sealed[:20]}, b"digest_mismatch"),
+        ({"spoil": lambda sealed: b""}, b"digest_mismatch"),
+        ({"spoil": lambda sealed: sealed + b"more"}, b"digest_mismatch"),
+        ({"declared_sha256": bytes(32)}, b"digest_mismatch"),
+        ({"content_type": "application/pdf"}, b"type_mismatch"),
+    ],
+)
+async def test_a_content_that_is_not_as_declared_is_rejected(submission: dict[str, object], code: bytes) -> None:
+    """The sender learns why from evidence, and nobody is told of a letter that cannot be read."""
+    line = Line()
+    delivery = await line.submit(**submission)  # type: ignore[arg-type]
+    await line.run("ingest", "encrypt", "seal", "timestamp", "notify")
+    assert (line.events(delivery), line.state(delivery)) == (["A.2"], "rejected")
+    assert code in line.last(delivery).canonical
+    assert line.relay.mails == []
+
+
+async def test_a_consent_withdrawn_meanwhile_is_seen_before_the_deposit() -> None:
+    """Between submission and deposit the consumer may still say no."""
+    line = Line()
+    delivery = await line.submit()
+    await line.turn("ingest")
+    from dataclasses import replace
+
+    from pipeline.actors.memory_tables import Submission
+
+    stored = line.database.tables.find(Submission, delivery)
+    assert stored is not None
+    line.database.tables._keys[Submission, delivery] = replace(stored, consent="withdrawn")
+    await line.turn("encrypt")
+    assert line.events(delivery) == ["A.2"]
+
+
+@pytest.mark.parametrize("trouble", ["bridge", "store", "object"])
+async def test_what_cannot_be_read_now_is_read_later(trouble: str) -> None:
+    """A store or a bridge that is away is no reason to reject a letter."""
+    line = Line()
+    delivery = await line.submit()
+    await line.turn("ingest")
+    kept = dict(line.objects.objects)
+    line.bridge.away = trouble == "bridge"
+    line.objects.down = trouble == "store"
+    if trouble == "object":
+        line.objects.objects.clear()
+    await line.turn("encrypt")
+    [timer] = line.database.timers
+    assert (line.events(delivery), timer.message.attempts) == ([], 1)
+    line.bridge.away = line.objects.down = False
+    line.objects.objects.update(kept)
+    await line.again(timer.message)
+    await line.turn("encrypt")
+    assert line.events(delivery) == ["A.1"]
+
+
+async def test_a_lost_answer_of_the_bridge_costs_a_second_wrap_and_no_second_deposit() -> None:
+    """Done, but the answer was lost: asking again is harmless."""
+    line = Line()
+    delivery = await line.submit()
+    await line.turn("ingest")
+    line.bridge.lose_answers = 1
+    [message] = await line.turn("encrypt")
+    assert line.events(delivery) == []
+    await line.again(message)
+    await line.again(message)
+    await line.run("encrypt")
+    assert line.events(delivery) == ["A.1"]
