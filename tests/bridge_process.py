@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,13 +148,6 @@ def stop(process: "subprocess.Popen[bytes]") -> int:
         return process.wait(READY_SECONDS)
     finally:
         process.kill()
-
-
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float) -> None:
-    """Asks another process again and again, as nothing here hears of its change; TimeoutError after `seconds`."""
-    with anyio.fail_after(seconds):
-        while not await holds():  # noqa: ASYNC110
-            await anyio.sleep(0.05)
 
 
 def provider_key() -> ECKey:

@@ -17,6 +17,7 @@ import anyio
 
 from gateway.portal.ports import PortalPorts
 from pipeline.delivery import states
+from pipeline.delivery.deadlines import INTENT_SECONDS
 from pipeline.delivery.facts import DecisionIntent
 from pipeline.delivery.recipient import Person
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
@@ -58,6 +59,8 @@ async def decide(ports: PortalPorts, delivery: UUID, person: Person, act: str, i
     receipt = await _receipt(ports, DecisionItem(person.ticket, delivery, act))
     if not isinstance(receipt, DecisionReceipt):
         return receipt
+    if abs((receipt.at - decided_at).total_seconds()) > INTENT_SECONDS:
+        return Outcome.NOT_RECORDED  # the demo clock was moved meanwhile: the bridge would refuse to seal these drafts
 
     async with ports.portal.transaction() as tx:
         locked = (await tx.lock([delivery]))[delivery]

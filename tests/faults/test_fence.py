@@ -299,3 +299,20 @@ async def test_a_take_lost_in_a_crash_is_undone_whole_and_its_epoch_opens_nothin
         epochs += [epoch, successor]
     assert len(set(epochs)) == 2 * FORCED_LOSSES, "an epoch was issued twice"
     assert world.ask("SELECT delivery FROM outbox.ingest") == [str(delivery)]
+
+
+@pytest.mark.timeout(60)
+async def test_an_epoch_is_never_issued_twice_not_even_after_a_crash(world: World) -> None:
+    """A number that was told is on disk: the fence stands on that, for a lost one would be issued again."""
+    told = []
+    for _ in range(FORCED_LOSSES):
+        worker = link_as(world.database, "qerds_ingest")
+        await worker.open()
+        world.ask("CHECKPOINT")
+        world.mortal.freeze_wal_writer()
+        told.append(await new_epoch(worker))
+        world.mortal.kill()
+        world.mortal.restart()
+        worker.terminate()
+    assert world.ask("SELECT epoch FROM outbox.process ORDER BY epoch") == [str(epoch) for epoch in sorted(set(told))]
+    assert len(set(told)) == FORCED_LOSSES

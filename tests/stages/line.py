@@ -1,6 +1,6 @@
 """The line of stages in memory, one turn at a time: real stages, real loop, real evidence, software keys.
 
-Owns     planting a letter as the gateway leaves it, one turn of one stage, the recipient's decision, looking at the rows
+Owns     planting a letter as the gateway leaves it, one turn of one stage, the recipient's decision
 Not      here: faults and schedules (tests/simulation), what each stage must do (the tests beside)
 """
 
@@ -8,6 +8,7 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -144,7 +145,7 @@ class Line:
         """The same address once more."""
         await self.emit(Emission(m.kind, m.delivery, m.evidence, m.ordinal, lane=m.lane))
 
-    async def turn(self, name: str, perform_seconds: float | None = None) -> Sequence[Message]:
+    async def turn(self, name: str) -> Sequence[Message]:
         """A fresh process of one stage takes one batch and ends in good order."""
         box = MemoryMailbox(self.database, name, self.randomness)
         stage: Stage = STAGES[name]
@@ -192,9 +193,9 @@ class Line:
         dossier = (await self.facts.dossiers([delivery]))[delivery]
         async with self.database.transaction() as tx:
             head = (await tx.lock([delivery]))[delivery].head
-            given = {"identification": who, "receipt": receipt.receipt, "event_time": decided_at}
-            accepted = draft(head, "C.3", dossier, **given)  # type: ignore[arg-type]
-            consigned = draft(after(head, accepted), "D.1", dossier, **given)  # type: ignore[arg-type]
+            prove = partial(draft, identification=who, receipt=receipt.receipt, event_time=decided_at)
+            accepted = prove(head, "C.3", dossier)
+            consigned = prove(after(head, accepted), "D.1", dossier)
             await tx.add([accepted, consigned])
             await tx.emit([Emission(DRAFT, delivery, e.evidence, lane=0) for e in (accepted, consigned)])
         return [accepted, consigned]

@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.delivery.facts import ContentWrap
+from pipeline.delivery.routes import CHECKED, Emission
 from tests.stages.line import Line
 
 pytestmark = pytest.mark.anyio
@@ -54,17 +55,10 @@ async def test_a_content_that_is_not_as_declared_is_rejected(submission: dict[st
 
 
 async def test_a_consent_withdrawn_meanwhile_is_seen_before_the_deposit() -> None:
-    """Between submission and deposit the consumer may still say no."""
+    """`ingest` found it given; between that and the deposit the consumer may still say no."""
     line = Line()
-    delivery = await line.submit()
-    await line.turn("ingest")
-    from dataclasses import replace
-
-    from pipeline.actors.memory_tables import Submission
-
-    stored = line.database.tables.find(Submission, delivery)
-    assert stored is not None
-    line.database.tables._keys[Submission, delivery] = replace(stored, consent="withdrawn")
+    delivery = await line.submit(consent="withdrawn")
+    await line.emit(Emission(CHECKED, delivery))
     await line.turn("encrypt")
     assert line.events(delivery) == ["A.2"]
 

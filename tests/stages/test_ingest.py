@@ -1,10 +1,14 @@
 """ingest: what a request alone could not tell."""
 
-from uuid import uuid4
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from uuid import UUID, uuid4
 
 import pytest
 
 from pipeline.delivery.routes import SUBMITTED, Emission
+from pipeline.errors import Transient
+from pipeline.ports import Submission
 from tests.stages.line import Line
 
 pytestmark = pytest.mark.anyio
@@ -52,23 +56,19 @@ async def test_a_delivery_that_is_not_there_is_a_dead_letter() -> None:
     assert line.dead() == ["no such delivery"]
 
 
+class Away:
+    """Facts while the database is away."""
+
+    async def submissions(self, _deliveries: Sequence[UUID]) -> Mapping[UUID, Submission]:
+        raise Transient("away")
+
+
 async def test_a_database_that_is_away_costs_an_attempt_and_nothing_else() -> None:
     """What cannot be read now is read later."""
     line = Line()
     delivery = await line.submit()
-    line.keys = line.facts.keys
-    withheld = line.ports["ingest"]
-    line.ports["ingest"] = type(withheld)(Away())
+    line.ports["ingest"] = replace(line.ports["ingest"], facts=Away())
     await line.turn("ingest")
     [timer] = line.database.timers
     assert (timer.message.delivery, timer.message.attempts, line.dead()) == (delivery, 1, [])
     assert line.waiting("encrypt") == []
-
-
-class Away:
-    """Facts while the database is away."""
-
-    async def submissions(self, _deliveries: object) -> None:
-        from pipeline.errors import Transient
-
-        raise Transient("away")

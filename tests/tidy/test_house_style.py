@@ -19,7 +19,7 @@ BANNED_NAMES = re.compile(r"(^|_)(utils?|helpers?|manager|common|misc)($|_)", re
 BROAD_EXCEPT_ALLOWED = {"pipeline/actors/loop.py", "gateway/edge.py"}  # the two that record whatever escapes
 
 # Asks another process, which cannot tell us, again and again under a deadline; the one place that may.
-POLLING_DOOR = ("tests/bridge_process.py", "until")
+WAITING = "tests/waiting.py"  # the one file that may let time pass
 
 PRODUCT = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
@@ -102,13 +102,8 @@ def test_every_test_states_its_promise(path: Path) -> None:
 @pytest.mark.parametrize("path", TESTS, ids=IDS.get)
 def test_tests_wait_on_signals(path: Path) -> None:
     """No sleep hides a race, and no patching hides that a fake is not like the real thing."""
-    nodes = list(ast.walk(tree(path)))
-    doors = [n for n in nodes if isinstance(n, ast.AsyncFunctionDef) and (IDS[path], n.name) == POLLING_DOOR]
-    polling = {n for door in doors for n in ast.walk(door)}
-    for node in nodes:
-        if node in polling:
-            continue
-        if isinstance(node, ast.Call):
+    for node in ast.walk(tree(path)):
+        if IDS[path] != WAITING and isinstance(node, ast.Call):
             called = ast.unparse(node.func)
             waits = called in ("time.sleep", "anyio.sleep", "asyncio.sleep", "trio.sleep", "sleep")
             # sleep(0) lets another task run, sleep_forever waits for a cancellation: neither waits for time to pass.

@@ -16,8 +16,9 @@ from cryptography import x509
 from hsm_bridge import wire
 from hsm_bridge.client import BridgeAway
 from pipeline.formats import tst
-from tests.bridge_process import BridgeHome, stop, until
+from tests.bridge_process import BridgeHome, stop
 from tests.servers import PostgresServer
+from tests.waiting import until
 
 IMPRINT = wire.TimeStamp(imprint=bytes(32), event_time=None)
 RECOVERY_SECONDS_MAX = 15

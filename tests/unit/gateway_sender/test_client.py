@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tomllib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -25,6 +25,7 @@ from pipeline.client.answers import Refused, Unreachable
 from pipeline.client.api import QerdsClient
 from pipeline.client.credentials import CredentialsMissing, find_credentials
 from tests.unit.gateway_sender.conftest import CONSENT, PDF, PUBLIC_URL, SECRET, World, letter
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 
@@ -211,6 +212,9 @@ async def test_a_drain_finishes_what_is_under_way(world: World, installation: In
 
     answers: list[httpx.Response] = []
 
+    async def writing() -> bool:
+        return bool(list((installation.state / "objects").rglob("*.unfinished")))
+
     async with httpx.AsyncClient(base_url=installation.url, timeout=PROCESS_SECONDS) as client:
         form = {"grant_type": "client_credentials", "client_id": "demo", "client_secret": SECRET}
         token = (await client.post("/oauth2/token", data=form)).json()["access_token"]
@@ -228,7 +232,7 @@ async def test_a_drain_finishes_what_is_under_way(world: World, installation: In
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(upload)
-            await until(lambda: bool(list((installation.state / "objects").rglob("*.unfinished"))))
+            await until(writing, PROCESS_SECONDS)
             installation.process.send_signal(signal.SIGTERM)
             assert await anyio.to_thread.run_sync(installation.notify.recv, 100) == b"STOPPING=1"
             may_end.set()
@@ -236,15 +240,6 @@ async def test_a_drain_finishes_what_is_under_way(world: World, installation: In
     status = await anyio.to_thread.run_sync(installation.process.wait, PROCESS_SECONDS)
     assert status == 0, (installation.state / "log").read_text()
     assert "Warning" not in (installation.state / "log").read_text()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """What another process does has no event here; asked often, and not for ever."""
-    for _ in range(1000):
-        if holds():
-            return
-        await anyio.sleep(0.01)
-    raise AssertionError("it did not happen")
 
 
 # ------------------------------------------------------------------ the library

@@ -1,0 +1,121 @@
+"""archive: numbered package snapshots."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID, uuid4
+
+import pytest
+
+from pipeline.delivery.routes import PRESERVE, Emission
+from pipeline.errors import Invariant
+from pipeline.ports import ArchiveBridge, Denied, PackageItem, SealAnswer, StampItem
+from tests.stages.line import PROOF, Line
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass
+class Stubborn:
+    """A bridge that answers package seals as it is told, and stamps honestly."""
+
+    honest: ArchiveBridge
+    answer: SealAnswer | Denied | None = None
+    stamp: Denied | None = None
+
+    async def seal_package(self, items: Sequence[PackageItem]) -> Sequence[SealAnswer | Denied]:
+        return await self.honest.seal_package(items) if self.answer is None else [self.answer for _ in items]
+
+    async def time_stamp(self, items: Sequence[StampItem]) -> Sequence[bytes | Denied]:
+        return await self.honest.time_stamp(items) if self.stamp is None else [self.stamp for _ in items]
+
+
+async def accepted(line: Line) -> UUID:
+    delivery = await line.notified()
+    await line.accept(delivery)
+    await line.run(*PROOF)
+    return delivery
+
+
+async def test_a_package_holds_the_stamped_prefix() -> None:
+    """The first snapshot is stored before its row says so, and covers every proof there is."""
+    line = Line()
+    delivery = await accepted(line)
+    await line.run("archive")
+    [snapshot] = line.snapshots(delivery)
+    container = line.objects.objects[snapshot.object]
+    assert (snapshot.snapshot, snapshot.sequence_through, snapshot.previous_sha256) == (1, 4, None)
+    assert snapshot.sha256 == hashlib.sha256(container).digest()
+    assert line.nothing_left()
+
+
+async def test_snapshots_are_chained() -> None:
+    """The second names the first by its digest, and holds more."""
+    line = Line()
+    delivery = await accepted(line)
+    await line.run("archive")
+    line.later(days=366)
+    await line.run("expire", *PROOF, "archive")
+    first, second = line.snapshots(delivery)
+    assert (second.snapshot, second.sequence_through, second.previous_sha256) == (2, 5, first.sha256)
+
+
+async def test_what_is_preserved_already_is_not_packed_again() -> None:
+    """Asked twice, in one batch or later: one package."""
+    line = Line()
+    delivery = await accepted(line)
+    await line.emit(Emission(PRESERVE, delivery))
+    await line.run("archive")
+    await line.emit(Emission(PRESERVE, delivery))
+    await line.run("archive")
+    assert len(line.snapshots(delivery)) == 1
+    assert line.nothing_left()
+
+
+@pytest.mark.parametrize("trouble", ["bridge", "answer", "store", "stamp"])
+async def test_what_fails_on_the_way_is_done_again(trouble: str) -> None:
+    """No row names a package that is not durable; a try that failed leaves at most an object that no row names."""
+    line = Line()
+    delivery = await accepted(line)
+    honest = line.ports["archive"]
+    line.bridge.away, line.bridge.lose_answers = trouble == "bridge", int(trouble == "answer")
+    line.objects.down = trouble == "store"
+    if trouble == "stamp":
+        stubborn = Stubborn(line.bridge.bridge("archive"), stamp=Denied("clock_behind"))
+        line.ports["archive"] = replace(honest, bridge=stubborn)
+    [message] = await line.turn("archive")
+    assert (line.snapshots(delivery), line.dead()) == ([], [])
+    line.bridge.away = line.objects.down = False
+    line.ports["archive"] = honest
+    await line.again(message)
+    await line.turn("archive")
+    assert len(line.snapshots(delivery)) == 1
+
+
+async def test_a_package_that_the_bridge_denies_is_a_dead_letter() -> None:
+    """No attempt can change a no; the proofs themselves are not touched."""
+    line = Line()
+    delivery = await accepted(line)
+    stubborn = Stubborn(line.bridge.bridge("archive"), Denied("item_invalid"))
+    line.ports["archive"] = replace(line.ports["archive"], bridge=stubborn)
+    await line.turn("archive")
+    assert (line.dead(), line.state(delivery)) == (["package seal denied: item_invalid"], "accepted")
+
+
+async def test_a_package_seal_that_does_not_verify_stops_the_process() -> None:
+    """Nothing is stored that a verifier would refuse."""
+    line = Line()
+    delivery = await accepted(line)
+    stubborn = Stubborn(line.bridge.bridge("archive"), SealAnswer("seal-2026-1", bytes(63) + b"\x01"))
+    line.ports["archive"] = replace(line.ports["archive"], bridge=stubborn)
+    with pytest.raises(Invariant):
+        await line.turn("archive")
+    assert line.snapshots(delivery) == []
+
+
+async def test_an_unknown_delivery_is_a_dead_letter() -> None:
+    """An address without a row is for a person."""
+    line = Line()
+    await line.emit(Emission(PRESERVE, uuid4()))
+    await line.turn("archive")
+    assert line.dead() == ["no such delivery"]

@@ -1,0 +1,174 @@
+"""notify: the notice, its date, and the relay's answer."""
+
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from uuid import uuid4
+
+import pytest
+
+from pipeline.delivery.deadlines import PARIS
+from pipeline.delivery.facts import AcceptanceWindow
+from pipeline.delivery.routes import PREPARE, SEND, Emission
+from pipeline.errors import Transient
+from pipeline.ports import MailRefused
+from tests.stages.line import PROOF, Line
+
+pytestmark = pytest.mark.anyio
+
+
+async def deposited(line: Line) -> None:
+    await line.submit()
+    await line.run("ingest", "encrypt", *PROOF)
+
+
+async def test_a_notice_is_stored_before_it_is_sent() -> None:
+    """What leaves are stored bytes: a crash after the relay's answer sends the same again."""
+    line = Line()
+    await deposited(line)
+    [message] = await line.turn("notify")
+    [notice] = line.notices(message.delivery)
+    assert (notice.ordinal, line.relay.mails) == (1, [])
+    await line.turn("notify")
+    assert line.relay.mails == [notice.mail]
+
+
+async def test_the_relay_s_answer_opens_the_window() -> None:
+    """C.1, the window and its timer are one commit; the last day is fifteen days after the notice's date."""
+    line = Line()
+    await deposited(line)
+    await line.run("notify")
+    [message] = line.waiting("seal")
+    window = line.database.tables.find(AcceptanceWindow, message.delivery)
+    assert window is not None
+    assert window.expires_at == datetime(2026, 3, 18, tzinfo=PARIS)
+    assert line.events(message.delivery) == ["A.1", "C.1"]
+    assert line.results(message.delivery) == [(1, "relayed")]
+    [timer] = [t for t in line.database.timers if t.is_legal]
+    assert timer.due_at == window.expires_at + timedelta(seconds=120)
+    for said in (b"2026-03-17", b"250 2.0.0 queued", b"jeanne@example.net"):
+        assert said in line.last(message.delivery).canonical
+
+
+async def test_a_retry_on_the_same_date_sends_the_same_bytes() -> None:
+    """An answer lost costs a second copy of one mail, never a second notice."""
+    line = Line()
+    await deposited(line)
+    line.relay.answers = [Transient("the answer was lost"), Transient("451")]
+    for _ in range(3):
+        await line.run("notify")
+        for timer in [t for t in line.database.timers if not t.is_legal]:
+            line.database.timers.remove(timer)
+            await line.again(timer.message)
+    assert len(line.relay.mails) == 3
+    assert len(set(line.relay.mails)) == 1
+    await line.run(*PROOF)
+    [delivery] = line.database.tables.deliveries()
+    assert (line.state(delivery), line.events(delivery)) == ("notified", ["A.1", "C.1"])
+
+
+async def test_a_refusal_for_good_ends_the_delivery_with_evidence() -> None:
+    """The sender learns from C.2 that the notice could not be given; no window opens."""
+    line = Line()
+    await deposited(line)
+    line.relay.answers = [MailRefused(550, "5.1.1 no such mailbox")]
+    await line.run("notify", *PROOF, "archive")
+    [delivery] = line.database.tables.deliveries()
+    assert (line.state(delivery), line.events(delivery)) == ("notice_failed", ["A.1", "C.2"])
+    assert line.database.tables.find(AcceptanceWindow, delivery) is None
+    assert line.nothing_left()
+
+
+@pytest.mark.parametrize("kind", ["prepare", "send"])
+async def test_nothing_leaves_in_the_last_two_minutes_of_a_day(kind: str) -> None:
+    """An answer could fall on the next date: it waits for midnight, at no cost of an attempt."""
+    line = Line()
+    await deposited(line)
+    if kind == "send":
+        await line.turn("notify")
+    line.at(datetime(2026, 3, 2, 23, 58, 30, tzinfo=PARIS))
+    await line.turn("notify")
+    [timer] = line.database.timers
+    assert (timer.message.kind, timer.message.attempts, line.relay.mails) == (kind, 0, [])
+    assert abs((timer.due_at - line.clock.now()).total_seconds() - 90) < 5
+
+
+@pytest.mark.parametrize(
+    ("day", "after", "closes"),
+    [
+        (datetime(2026, 3, 2, 12, tzinfo=PARIS), timedelta(days=1), datetime(2026, 3, 19, tzinfo=PARIS)),
+        (datetime(2026, 3, 19, 12, tzinfo=PARIS), timedelta(days=1), datetime(2026, 4, 5, tzinfo=PARIS)),  # 29 March
+        (
+            datetime(2026, 10, 18, 12, tzinfo=PARIS),
+            timedelta(days=1),
+            datetime(2026, 11, 4, tzinfo=PARIS),
+        ),  # 25 October
+        (datetime(2026, 3, 27, 23, 57, tzinfo=PARIS), timedelta(minutes=4), datetime(2026, 4, 13, tzinfo=PARIS)),
+    ],
+)
+async def test_a_passed_date_is_never_sent(day: datetime, after: timedelta, closes: datetime) -> None:
+    """A new date makes a new notice with a new ordinal and Message-ID; the last notice rules the window."""
+    line = Line()
+    line.at(day)
+    await deposited(line)
+    await line.turn("notify")
+    line.clock.ahead += after
+    await line.run("notify", *PROOF)
+    [delivery] = line.database.tables.deliveries()
+    first, second = line.notices(delivery)
+    assert line.results(delivery) == [(1, "superseded"), (2, "relayed")]
+    assert line.relay.mails == [second.mail]
+    assert message_from_bytes(second.mail)["Message-ID"] not in (None, first.message_id)
+    window = line.database.tables.find(AcceptanceWindow, delivery)
+    assert window is not None
+    assert (window.ordinal, window.expires_at.astimezone(UTC)) == (2, closes.astimezone(UTC))
+    assert line.state(delivery) == "notified"
+
+
+async def test_a_notice_proved_on_the_next_date_counts_from_there() -> None:
+    """The later of printed and proved: nobody loses a day to a relay that answered after midnight."""
+    line = Line()
+    line.at(datetime(2026, 3, 2, 23, 57, 50, tzinfo=PARIS))
+    await deposited(line)
+    await line.turn("notify")
+    send = line.relay.send
+
+    async def slow(recipient: str, mail: bytes) -> object:
+        line.later(minutes=3)
+        return await send(recipient, mail)
+
+    line.relay.send = slow  # type: ignore[method-assign, assignment]
+    await line.turn("notify")
+    [delivery] = line.database.tables.deliveries()
+    window = line.database.tables.find(AcceptanceWindow, delivery)
+    assert window is not None
+    assert window.expires_at == datetime(2026, 3, 19, tzinfo=PARIS)
+
+
+async def test_a_second_answer_to_the_same_notice_changes_nothing() -> None:
+    """Sent again by an operator: the first C.1 stands, whatever the relay says now."""
+    line = Line()
+    delivery = await line.notified()
+    line.relay.answers = [MailRefused(550, "gone")]
+    await line.emit(Emission(SEND, delivery, ordinal=1), Emission(PREPARE, delivery))
+    await line.run("notify", *PROOF)
+    assert (line.state(delivery), line.events(delivery)) == ("notified", ["A.1", "C.1"])
+    assert len(line.notices(delivery)) == 1
+    assert not line.errors
+
+
+async def test_one_recipient_s_relay_does_not_delay_the_others() -> None:
+    """Each mail of a batch has its own outcome."""
+    line = Line()
+    deliveries = [await line.submit() for _ in range(3)]
+    await line.run("ingest", "encrypt", *PROOF)
+    line.relay.answers = [Transient("451"), MailRefused(550, "no")]
+    await line.run("notify", *PROOF)
+    assert sorted(line.state(d) for d in deliveries) == ["deposited", "notice_failed", "notified"]
+
+
+async def test_unknown_addresses_are_dead_letters() -> None:
+    """An address without a row is for a person."""
+    line = Line()
+    await line.emit(Emission(PREPARE, uuid4()), Emission(SEND, uuid4(), ordinal=1))
+    await line.turn("notify")
+    assert sorted(line.dead()) == ["no such delivery", "no such notice"]

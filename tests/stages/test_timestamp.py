@@ -1,0 +1,110 @@
+"""timestamp: tokens, states, and what follows."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from pipeline.delivery.deadlines import access_ends_at
+from pipeline.delivery.routes import SEALED, Emission
+from pipeline.errors import Invariant
+from pipeline.evidence.facts import EvidenceToken
+from pipeline.ports import Denied, StampItem
+from tests.fakes.pki import Provider, time_stamp
+from tests.stages.line import Line
+
+pytestmark = pytest.mark.anyio
+
+
+async def sealed(line: Line) -> None:
+    await line.submit()
+    await line.run("ingest", "encrypt", "seal")
+
+
+@dataclass
+class Authority:
+    """A time-stamp authority of another provider, of another time, or one that says no."""
+
+    at: datetime | None
+    imprint: bytes | None = None
+
+    async def time_stamp(self, items: Sequence[StampItem]) -> Sequence[bytes | Denied]:
+        if self.at is None:
+            return [Denied("clock_behind") for _ in items]
+        return [time_stamp(Provider.new().unit, self.imprint or item.imprint, self.at) for item in items]
+
+
+async def test_a_stamped_deposit_makes_the_state_and_the_next_message() -> None:
+    """The state stands on a token, and the notice is prepared once it does."""
+    line = Line()
+    await sealed(line)
+    [message] = await line.turn("timestamp")
+    assert line.state(message.delivery) == "deposited"
+    assert [m.kind for m in line.waiting("notify")] == ["prepare"]
+
+
+async def test_a_second_token_changes_nothing() -> None:
+    """The first committed one wins, and what follows is not set going twice."""
+    line = Line()
+    await sealed(line)
+    [message] = await line.turn("timestamp")
+    assert message.evidence is not None
+    first = line.database.tables.find(EvidenceToken, message.evidence)
+    await line.again(message)
+    await line.turn("timestamp")
+    assert line.database.tables.find(EvidenceToken, message.evidence) == first
+    assert len(line.waiting("notify")) == 1
+
+
+async def test_the_second_half_of_an_acceptance_waits_for_the_first() -> None:
+    """D.1's token before C.3's moves nothing; both, and the delivery is accepted, with its end of access set."""
+    line = Line()
+    delivery = await line.notified()
+    accepted, consigned = await line.accept(delivery)
+    await line.turn("seal")
+    messages = {m.evidence: m for m in line.waiting("timestamp")}
+    line.database.waiting["timestamp"].clear()
+    await line.again(messages[consigned.evidence])
+    await line.turn("timestamp")
+    assert (line.state(delivery), line.waiting("archive")) == ("notified", [])
+    await line.again(messages[accepted.evidence])
+    await line.turn("timestamp")
+    assert (line.state(delivery), len(line.waiting("archive"))) == ("accepted", 1)
+    [access] = [t for t in line.database.timers if t.message.kind == "access_end"]
+    assert (access.due_at, access.is_legal) == (access_ends_at(accepted.event_time), True)
+
+
+@pytest.mark.parametrize("trouble", ["away", "answer lost", "clock behind"])
+async def test_an_authority_that_cannot_stamp_now_is_asked_again(trouble: str) -> None:
+    """No token, no state; the seal waits."""
+    line = Line()
+    await sealed(line)
+    line.bridge.away, line.bridge.lose_answers = trouble == "away", int(trouble == "answer lost")
+    if trouble == "clock behind":
+        line.ports["timestamp"] = replace(line.ports["timestamp"], authority=Authority(None))
+    [message] = await line.turn("timestamp")
+    [timer] = line.database.timers
+    assert (timer.message.attempts, line.state(message.delivery)) == (1, "submitted")
+
+
+@pytest.mark.parametrize("fault", ["another provider's", "older than the event", "over something else"])
+async def test_a_token_that_proves_nothing_stops_the_process(fault: str) -> None:
+    """No state ever stands on a token that a verifier would refuse."""
+    line = Line()
+    await sealed(line)
+    at = line.clock.legal_now() - timedelta(hours=1 if fault == "older than the event" else 0)
+    authority = Authority(at, bytes(32) if fault == "over something else" else None)
+    line.ports["timestamp"] = replace(line.ports["timestamp"], authority=authority)
+    with pytest.raises(Invariant):
+        await line.turn("timestamp")
+    assert line.waiting("notify") == []
+
+
+async def test_an_unknown_seal_is_a_dead_letter() -> None:
+    """An address without a row is for a person."""
+    line = Line()
+    await line.emit(Emission(SEALED, uuid4(), uuid4()))
+    await line.turn("timestamp")
+    assert line.dead() == ["no such seal"]
