@@ -28,6 +28,7 @@ from pipeline.recorder import Recorder
 
 # What the API calls the provider's standing; the page a person reads says the same.
 MODE_NAMES = {"non_qualified": "demonstration", "qualified": "qualified"}
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 MACHINE_PATHS = ("/v1/", "/oauth2/", "/.well-known/")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -89,8 +90,9 @@ class Edge:
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", "other")  # the pattern, never the path: identifiers stay out
-        self._recorder.count("http_requests", f"{scope['method']} {route} {status}")
-        self._recorder.count("http_request_milliseconds", f"{scope['method']} {route}", int(seconds * 1000))
+        method = scope["method"] if scope["method"] in METHODS else "other"  # any token is a method: counters stay few
+        self._recorder.count("http_requests", f"{method} {route} {status}")
+        self._recorder.count("http_request_milliseconds", f"{method} {route}", int(seconds * 1000))
 
 
 def problem_for(error: Exception) -> Problem:

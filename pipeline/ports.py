@@ -65,7 +65,8 @@ class Tx(Protocol):
         """Lock in id order, then read. Lock order in every transaction: running rows, deliveries, the rest."""
 
     async def add(self, facts: Sequence[Any]) -> None:
-        """Insert facts. A seal, token or wrap that exists already wins silently; any other conflict is an Invariant."""
+        """Insert facts. A seal, token or wrap that exists already wins silently; any other conflict is an exception
+        that nobody expects: the transaction is over, and the loop treats it like a crash."""
 
     async def advance(self, deliveries: Sequence[UUID]) -> Sequence[Advanced]:
         """Extend the stamped prefix of locked deliveries and their state. Only `timestamp` may."""

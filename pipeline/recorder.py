@@ -41,9 +41,13 @@ class Recorder:
     def error(self, where: str, error: BaseException) -> None:
         """An exception with the places it came through; its text only when it is one of ours, which carry ids alone."""
         frames = traceback.extract_tb(error.__traceback__)[-6:]
-        text = str(error) if type(error).__module__.startswith(("pipeline.", "gateway.", "builtins")) else ""
         places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames]
-        self.note("error", where=where, type=type(error).__name__, text=text[:300], places=places)
+        self.note("error", where=where, type=type(error).__name__, text=safe_text(error)[:300], places=places)
+
+
+def safe_text(error: BaseException) -> str:
+    """The text of an exception, if it may be written down: a library quotes what it was given, names and mails too."""
+    return str(error) if type(error).__module__.startswith(("pipeline.", "gateway.", "builtins")) else ""
 
 
 def _to(stream: TextIO) -> Callable[[str], object]:

@@ -1,7 +1,7 @@
 """qerds test: lint, types, import contracts, then the tests; pytest's own summary comes last.
 
 Owns     the checks and which suites belong to --fast
-Rules    the checks run side by side, and all of them run: one failure does not hide the next
+Rules    the checks run side by side, and all of them run: one failure does not hide the next; so do the fast suites
 Exits    0 all passed, 1 something failed, 2 wrong usage
 """
 
@@ -21,6 +21,7 @@ ELSEWHERE = ("conformance",)  # needs tools that `qerds` does not install; .ci/r
 LINT = "lint"
 CACHE = CHECKOUT / ".qerds" / "cache"
 CHECK_SECONDS_MAX = 600
+PROCESSES = 2  # cores of the smallest machine that we test on
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -84,13 +85,20 @@ def run_checks() -> bool:
 
 
 def run_tests(suites: Sequence[str], seed: int | None) -> bool:
-    """One pytest over all the suites, its output as it comes."""
-    command = [sys.executable, "-m", "pytest", *(str(TESTS / suite) for suite in suites)]
+    """The fast suites file by file on two processes, then the others one by one: those start whole installations."""
     environment = child_environment({"HYPOTHESIS_STORAGE_DIRECTORY": str(CACHE / "hypothesis")})
+    seeded = [] if seed is None else [f"--hypothesis-seed={seed}"]
     if seed is not None:
-        command.append(f"--hypothesis-seed={seed}")
         environment["QERDS_SEED"] = str(seed)
-    return subprocess.run(command, cwd=CHECKOUT, env=environment, check=False).returncode == 0
+    passed = True
+    for some, how in (
+        ([suite for suite in suites if suite in FAST], ["-n", str(PROCESSES), "--dist", "loadfile"]),
+        ([suite for suite in suites if suite not in FAST], ["-n", "0"]),
+    ):
+        if some:
+            command = [sys.executable, "-m", "pytest", *how, *seeded, *(str(TESTS / suite) for suite in some)]
+            passed = subprocess.run(command, cwd=CHECKOUT, env=environment, check=False).returncode == 0 and passed
+    return passed
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ def parse_address(text: str) -> str:
         raise AddressInvalid("has no @")
     if not LOCAL.fullmatch(local) or len(local) > LOCAL_CHARACTERS_MAX:
         raise AddressInvalid("has a part before the @ that is not plain ASCII without spaces, at most 64 characters")
+    if "=?" in local:  # RFC 2047: a mail header would read it as an encoded word, and the envelope as it stands
+        raise AddressInvalid("has a part before the @ that a mail header would read as something else")
     address = f"{local}@{parse_domain(domain)}"
     if len(address) > ADDRESS_CHARACTERS_MAX:
         raise AddressInvalid(f"is longer than {ADDRESS_CHARACTERS_MAX} characters")

@@ -17,7 +17,7 @@ from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outc
 from pipeline.delivery.routes import RECEIVER
 from pipeline.errors import Invariant, LeaseLost, Transient
 from pipeline.ports import Mailbox, Message, Randomness
-from pipeline.recorder import Recorder
+from pipeline.recorder import Recorder, safe_text
 
 POLL_SECONDS = 1.0  # how long a lost ring can go unnoticed
 PAUSE_SECONDS_MAX = 5.0  # between batches while the outside is away; more would delay the recovery
@@ -41,7 +41,7 @@ async def run(
                 tasks.start_soon(_wake_when_draining, mailbox, draining)
                 await _pull(stage, mailbox, ports, draining, randomness, recorder)
                 tasks.cancel_scope.cancel()
-        except* (LeaseLost, Transient):
+        except* (LeaseLost, Transient, TimeoutError):
             recorder.count("epochs_lost")
             recorder.is_ready = False
             lost += 1
@@ -103,25 +103,29 @@ async def turn(
             await tx.postpone([(_charged(r), _delay(r, unit)) for r in retries])
             await tx.bury(dead)
         mailbox.ring(frozenset(RECEIVER[e.kind] for e in emissions))  # 5 a hint; losing it costs one sweep
-        _record(recorder, done, retries, dead)
+        _record(recorder, done, retries)
+        _tell_dead(recorder, stage.name, dead)
         return False
     except (Transient, TimeoutError) as error:
         recorder.count("outcome", "away", by=len(batch))
-        await _put_back(mailbox, [(_charged(Retry(m, str(error))), _delay(Retry(m, ""), unit)) for m in batch], batch)
+        waits = [Retry(m, str(error)) for m in ready]
+        waits += [o if isinstance(o, Retry) else Retry(o.message, o.why, counted=False) for o in early]
+        dead = await _put_back(mailbox, [(_charged(r), _delay(r, unit)) for r in waits], batch)
+        _tell_dead(recorder, stage.name, dead)
         return True
     except (LeaseLost, Invariant):
         raise
     except Exception as error:  # noqa: BLE001 - the one place: the guilty one is found singly
         recorder.count("outcome", "crash", by=len(batch))
         recorder.error(stage.name, error)
-        await _isolate(mailbox, batch, error, unit)
+        _tell_dead(recorder, stage.name, await _isolate(mailbox, batch, error, unit))
         return False
 
 
-def _sort(stage: Stage, batch: Sequence[Message]) -> tuple[list[Message], list[Outcome]]:
+def _sort(stage: Stage, batch: Sequence[Message]) -> tuple[list[Message], list[Retry | Bury]]:
     """The messages to perform, and the outcomes that are clear without performing."""
     ready: list[Message] = []
-    early: list[Outcome] = []
+    early: list[Retry | Bury] = []
     for m in batch:
         if m.kind not in stage.receives:
             early.append(Retry(m, f"unknown kind {m.kind}", UNKNOWN_KIND_SECONDS, counted=False))
@@ -146,7 +150,7 @@ def _split(
     dead += [
         (o.message, f"spent {ATTEMPTS_MAX} attempts: {o.why}") for o in kept if isinstance(o, Retry) and _is_spent(o)
     ]
-    return done, retries, [(m, why[:WHY_LENGTH_MAX]) for m, why in dead]
+    return done, retries, [(m, _storable(why)) for m, why in dead]
 
 
 def _is_spent(retry: Retry) -> bool:
@@ -161,8 +165,10 @@ def _delay(retry: Retry, unit: Callable[[], float]) -> float:
     return retry_seconds(retry.message.attempts, unit()) if retry.after_seconds is None else retry.after_seconds
 
 
-async def _put_back(mailbox: Mailbox, later: Sequence[tuple[Message, float]], batch: Sequence[Message]) -> None:
-    """Own transaction, so that a handler that fails cannot roll back the count of its own attempts.
+async def _put_back(
+    mailbox: Mailbox, later: Sequence[tuple[Message, float]], batch: Sequence[Message]
+) -> list[tuple[Message, str]]:
+    """Own transaction, so that a handler that fails cannot roll back the count of its own attempts. What died of it.
 
     A crash here leaves the rows in running: rescue puts them back, at the price of a rescue instead of an attempt.
     """
@@ -170,23 +176,43 @@ async def _put_back(mailbox: Mailbox, later: Sequence[tuple[Message, float]], ba
     async with mailbox.transaction(batch) as tx:
         mine = await tx.remove(batch)
         await tx.postpone([(m, s) for m, s in later if m.id in mine and m not in spent])
-        await tx.bury([(m, f"spent {ATTEMPTS_MAX} attempts, the outside stayed away") for m in spent if m.id in mine])
+        dead = [(m, f"spent {ATTEMPTS_MAX} attempts, the outside stayed away") for m in spent if m.id in mine]
+        await tx.bury(dead)
+    return dead
 
 
-async def _isolate(mailbox: Mailbox, batch: Sequence[Message], error: Exception, unit: Callable[[], float]) -> None:
-    """After an exception nobody expected: several go back to be taken one at a time; a single one is the guilty one."""
+async def _isolate(
+    mailbox: Mailbox, batch: Sequence[Message], error: Exception, unit: Callable[[], float]
+) -> list[tuple[Message, str]]:
+    """After an exception nobody expected: several go back to be taken one at a time; a single one is the guilty one.
+
+    What died of it.
+    """
     back = [replace(m, lane=m.lane | 1, rescues=m.rescues + 1) for m in batch]
     guilty = len(batch) == 1
     async with mailbox.transaction(batch) as tx:
         mine = await tx.remove(batch)
         kept = [m for m in back if m.id in mine]
-        dead = [m for m in kept if guilty and m.rescues >= RESCUES_MAX]
+        guilt = _storable(f"{type(error).__name__}: {safe_text(error)}")
+        dead = [(m, guilt) for m in kept if guilty and m.rescues >= RESCUES_MAX]
         delay = retry_seconds(max(back[0].rescues - 2, 0), unit()) if guilty else 0.0
-        await tx.postpone([(m, delay) for m in kept if m not in dead])
-        await tx.bury([(m, f"{type(error).__name__}: {error}"[:WHY_LENGTH_MAX]) for m in dead])
+        await tx.postpone([(m, delay) for m in kept if not dead])
+        await tx.bury(dead)
+    return dead
 
 
-def _record(recorder: Recorder, done: list[Done], retries: list[Retry], dead: list[tuple[Message, str]]) -> None:
+def _storable(why: str) -> str:
+    """A reason that every database takes: a dead letter that cannot be written would end the process instead."""
+    return why.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")[:WHY_LENGTH_MAX]
+
+
+def _record(recorder: Recorder, done: list[Done], retries: list[Retry]) -> None:
     recorder.count("outcome", "done", by=len(done))
     recorder.count("outcome", "retry", by=len(retries))
+
+
+def _tell_dead(recorder: Recorder, stage: str, dead: Sequence[tuple[Message, str]]) -> None:
+    """After the commit: nobody waits for what died any more, so a line says which it was. Its reason is in the row."""
     recorder.count("outcome", "bury", by=len(dead))
+    for m, _ in dead:
+        recorder.note("buried", stage=stage, kind=m.kind, delivery=m.delivery, evidence=m.evidence)

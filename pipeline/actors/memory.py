@@ -115,10 +115,13 @@ class MemoryMailbox:
 
     def begin(self, batch: Sequence[Message]) -> MemoryTx:
         """A transaction of this epoch. Raises LeaseLost before the first epoch and after the session's end."""
-        epoch = self._current()
-        if self._session != self._database.sessions_ended:
+        self.check_session()
+        return MemoryTx(self._database, self._stage, self._current(), batch, self._pause)
+
+    def check_session(self) -> None:
+        """Raises LeaseLost when the server is away or fell since this epoch began."""
+        if self._database.away or self._session != self._database.sessions_ended:
             raise LeaseLost("the session is gone")
-        return MemoryTx(self._database, self._stage, epoch, batch, self._pause)
 
     async def doorbell(self, seconds: float) -> None:
         """Wait for a ring, at most `seconds`."""
@@ -157,8 +160,7 @@ class MemoryMailbox:
 
     async def _statement(self) -> None:
         await self._pause()
-        if self._database.away or self._session != self._database.sessions_ended:
-            raise LeaseLost("the session is gone")
+        self.check_session()
 
     def _rescue(self) -> None:
         """Lives without a heartbeat end; an epoch with a row in an open transaction is left for the next sweep."""

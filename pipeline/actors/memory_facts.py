@@ -48,7 +48,8 @@ class MemoryKeys:
     async def active(self, use: str) -> PublishedKey:
         """The newest that may still seal something new."""
         await anyio.lowlevel.checkpoint()
-        usable = [k for k in self.published if k.use == use and k.until > self.clock.now()]
+        begun = [k for k in self.published if k.use == use and k.not_before <= self.clock.now()]
+        usable = [k for k in begun if k.until > self.clock.legal_now()]
         if not usable:
             raise Transient(f"the bridge has not published a key for {use} yet")
         return max(usable, key=lambda k: (k.not_before, k.key_id))

@@ -1,8 +1,8 @@
 """The bridge as the ports see it: values and errors of its client, translated.
 
 Owns     the translation between pipeline.ports and hsm_bridge.wire; one socket, that of this process's caller kind
-Rules    busy and away become Transient; a refusal of one item stays a Denied, but a clock that is only behind is
-         Transient, because the same item will be stamped later; asking what this caller may not is an Invariant
+Rules    busy and away become Transient; a refusal of one item stays a Denied of that item, also when it is only the
+         clock's, so that its neighbours do not wait with it; asking what this caller may not is an Invariant
 Not      here: framing and reconnects (hsm_bridge/client.py), what is allowed (the bridge itself)
 """
 
@@ -29,8 +29,6 @@ from pipeline.ports import (
     WrapAnswer,
     WrapItem,
 )
-
-CLOCK_BEHIND = "clock_behind"
 
 Answer = TypeVar("Answer")
 
@@ -69,8 +67,6 @@ class Bridge:
     async def time_stamp(self, items: Sequence[StampItem]) -> Sequence[bytes | Denied]:
         asked = [wire.TimeStamp(imprint=i.imprint, event_time=i.event_time) for i in items]
         answers = await _ask(self._client.time_stamp(asked))
-        if any(isinstance(a, client.Denied) and a.code == CLOCK_BEHIND for a in answers):
-            raise Transient("the authority's clock is behind an event's time")
         return [_denied(a) if isinstance(a, client.Denied) else a.token for a in answers]
 
     async def begin_identity(self, items: Sequence[IdentityStart]) -> Sequence[str | Denied]:

@@ -1,6 +1,7 @@
 """Hand a notice to the relay (RFC 5321), one recipient a mail, TLS required outside an embedded installation.
 
-Owns     what an answer means: 2xx the relay has it, 5xx to recipient or mail is for ever, everything else "not now"
+Owns     what an answer means: 2xx the relay has it, 5xx to recipient or mail is for ever, everything else "not now".
+         5xx to the sender is about us (no credentials, no TLS, a wrong address): no recipient's refusal, so "not now"
 Rules    the envelope sender is configuration; the bytes are the stored ones, never rebuilt; every step has a deadline
 Not here what a refusal means for the delivery (stages/notify.py). aiosmtplib is imported here only
 """
@@ -52,7 +53,7 @@ class RelayMailer:
         except aiosmtplib.SMTPRecipientsRefused as error:
             first = error.recipients[0]
             return _permanent(first.code, first.message, error)
-        except (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPDataError) as error:
+        except aiosmtplib.SMTPDataError as error:
             return _permanent(error.code, error.message, error)
         if refused:
             raise Transient("the relay took the mail and refused its only recipient")

@@ -4,7 +4,8 @@ Receives  checked: a delivery whose content the gateway encrypted on the way in
 Outside   opens the content keys and wraps them at the bridge, one call each a batch; reads the objects; all repeatable
 Commits   ContentWrap and draft A.1, or draft A.2 when the content is not what was declared
 Emits     draft -> seal
-Fails     Retry: bridge, store or database away; an object that cannot be read
+Fails     Retry: bridge, store or database away; an object that cannot be read; no time left in this batch
+          Bury: the bridge cannot open a key for a reason that is not the content's
 Source    rules "Content": a readable deposit before a proof of deposit
 """
 
@@ -12,6 +13,8 @@ import hashlib
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+
+import anyio
 
 from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
 from pipeline.content.envelope import ContentInvalid, Decryptor, associated_data
@@ -26,6 +29,8 @@ from pipeline.ports import Content, Denied, EncryptBridge, Facts, IntakeItem, Me
 
 PERFORM_SECONDS = 300.0  # two gigabytes of documents on a slow disk
 BATCH_MAX = 20  # deliveries; their contents are read one after the other
+READING_SECONDS = 60.0  # no content begins later in a batch: the last one has the rest, and none is read for nothing
+INTAKE_INVALID = "intake_invalid"  # the bridge's only no that is about the sealed key itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +66,12 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
     keys = await _content_keys([contents[m.delivery] for m in known], ports.bridge)
     verified: list[tuple[Message, bytes]] = []
     outcomes: list[Outcome] = [Bury(m, "no such delivery") for m in batch if m.delivery not in contents]
+    until = anyio.current_time() + READING_SECONDS
     for m, opened in zip(known, keys, strict=True):
         content = contents[m.delivery]
+        if early := _early(m, opened, anyio.current_time() > until):
+            outcomes.append(early)
+            continue
         try:
             reason = await _refusal(content, opened, ports.objects)
         except Transient as error:  # this content's object, not the store: its batch-mates go on
@@ -88,6 +97,14 @@ async def _content_keys(contents: Sequence[Content], bridge: EncryptBridge) -> l
     items = [IntakeItem(s.intake_key_id, _info(s), s.sealed_key) for c in contents for s in c.segments]
     answers = iter(await bridge.open_intake(items) if items else [])
     return [[next(answers) for _ in c.segments] for c in contents]
+
+
+def _early(message: Message, keys: Sequence[bytes | Denied], is_late: bool) -> Outcome | None:
+    """What is clear without reading. A key that the bridge lost is our fault: no sender is sent a rejection for it."""
+    for key in keys:
+        if isinstance(key, Denied) and key.code != INTAKE_INVALID:
+            return Bury(message, f"intake denied: {key.code}")
+    return Retry(message, "other contents took the time", 0.0, counted=False) if is_late else None
 
 
 async def _refusal(content: Content, keys: Sequence[bytes | Denied], objects: Objects) -> Reason | None:

@@ -85,10 +85,10 @@ def prepare(message: Message, announcement: Announcement | None, ports: Ports) -
 
 
 async def _send(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
+    limit, until = anyio.CapacityLimiter(MAILS_AT_ONCE), anyio.current_time() + SENDING_SECONDS
     notices = await ports.facts.notices([(m.delivery, m.ordinal) for m in batch])
     now = await ports.facts.legal_now()  # holds for the whole batch: it ends within the quiet seconds before midnight
     outcomes: dict[int, Outcome] = {}
-    limit, until = anyio.CapacityLimiter(MAILS_AT_ONCE), anyio.current_time() + SENDING_SECONDS
 
     async def mail(message: Message, notice: StoredNotice) -> None:
         async with limit:
@@ -148,7 +148,7 @@ async def settle(tx: Tx, locked: Locked, fact: Sent) -> list[Emission]:
     if locked.drafted & {"C.1", "C.2"}:
         return []
     if fact.answer is None:
-        await tx.add([_result(notice, "superseded", 0, "its date had passed", locked)])
+        await tx.add([_result(notice, "superseded", 0, "its date had passed", locked.legal_time)])
         return [Emission(PREPARE, notice.delivery)] if notice.is_latest else []
     if isinstance(fact.answer, MailRefused):
         return await _fail(tx, locked, notice, fact.answer)
@@ -168,7 +168,7 @@ async def _open_window(tx: Tx, locked: Locked, notice: StoredNotice, answer: Rel
     )
     drafted = draft(locked.head, "C.1", notice.dossier, ordinal=notice.ordinal, details=details)
     window = AcceptanceWindow(notice.delivery, notice.ordinal, last_day(proved), closes)
-    await tx.add([_result(notice, "relayed", answer.code, answer.text, locked), window, drafted])
+    await tx.add([_result(notice, "relayed", answer.code, answer.text, locked.legal_time), window, drafted])
     due_at = closes + timedelta(seconds=EXPIRY_GRACE_SECONDS)
     sealing = Emission(DRAFT, drafted.delivery, drafted.evidence)
     return [sealing, Emission(EXPIRE, drafted.delivery, at=due_at, lane=BULK)]
@@ -176,9 +176,9 @@ async def _open_window(tx: Tx, locked: Locked, notice: StoredNotice, answer: Rel
 
 async def _fail(tx: Tx, locked: Locked, notice: StoredNotice, answer: MailRefused) -> list[Emission]:
     reason = Reason("notice_refused", "The recipient's mail system refused the notice for good.")
-    details = _relay_details(notice, answer)
-    drafted = draft(locked.head, "C.2", notice.dossier, ordinal=notice.ordinal, reason=reason, details=details)
-    await tx.add([_result(notice, "refused", answer.code, answer.text, locked), drafted])
+    said = _relay_details(notice, answer)
+    drafted = draft(locked.head, "C.2", notice.dossier, ordinal=notice.ordinal, reason=reason, details=said)
+    await tx.add([_result(notice, "refused", answer.code, answer.text, locked.legal_time), drafted])
     return [Emission(DRAFT, drafted.delivery, drafted.evidence)]
 
 
@@ -187,8 +187,8 @@ def _relay_details(notice: StoredNotice, answer: Relayed | MailRefused) -> tuple
     return (("recipient_email", notice.recipient_email), ("message_id", notice.message_id), ("relay_answer", said))
 
 
-def _result(notice: StoredNotice, outcome: str, code: int, text: str, locked: Locked) -> NoticeResult:
-    return NoticeResult(notice.delivery, notice.ordinal, outcome, code, text[:RELAY_CHARACTERS_MAX], locked.legal_time)
+def _result(notice: StoredNotice, outcome: str, code: int, text: str, at: datetime) -> NoticeResult:
+    return NoticeResult(notice.delivery, notice.ordinal, outcome, code, one_line(text, RELAY_CHARACTERS_MAX), at)
 
 
 STAGE = Stage(

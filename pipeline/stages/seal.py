@@ -3,19 +3,21 @@
 Receives  draft: evidence whose canonical bytes are stored
 Outside   one bridge call per batch; repeatable, the first committed seal wins
 Commits   EvidenceSeal                Emits  sealed -> timestamp
-Fails     Retry: bridge busy or away. Bury: bridge denies these bytes. Invariant: seal does not verify
+Fails     Retry: bridge busy, away or its clock slow. Bury: bridge denies these bytes. Invariant: seal does not verify
 Source    ETSI EN 319 132-1; rules "Evidence and state"
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.actors.contract import Bury, Done, Outcome, Stage
+from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
 from pipeline.delivery.routes import DRAFT, SEALED, Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.facts import EvidenceSeal
 from pipeline.evidence.xades import SealInvalid, verified_seal
 from pipeline.ports import Denied, Facts, Message, SealAnswer, SealBridge, SealItem, StoredDraft, Tx
+
+EVENT_IN_FUTURE = "event_in_future"  # a clock that is wrong today; the bytes are right
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
 
 def judge(message: Message, draft: StoredDraft, answer: SealAnswer | Denied) -> Outcome:
     """A seal that verifies, or the bridge's no."""
+    if isinstance(answer, Denied) and answer.code == EVENT_IN_FUTURE:
+        return Retry(message, "the bridge's clock is behind the event")
     if isinstance(answer, Denied):
         return Bury(message, f"seal denied: {answer.code} {answer.detail}")
     if answer.key_id != draft.seal_key_id:

@@ -65,8 +65,9 @@ async def running(stage: Stage, box: PostgresMailbox, lines: list[str] | None = 
 
 
 async def waiting(postgres: PostgresServer, config: DatabaseConfig, table: str, count: int) -> None:
-    with anyio.fail_after(10):
-        while int(postgres.psql(f"SELECT count(*) FROM outbox.{table}", config.name).strip()) != count:
+    question = f"SELECT count(*) FROM outbox.{table}"
+    with anyio.fail_after(10):  # asked in a thread: psql would stop the loop that the stage runs on
+        while int((await anyio.to_thread.run_sync(postgres.psql, question, config.name)).strip()) != count:
             await anyio.lowlevel.checkpoint()
 
 

@@ -30,6 +30,7 @@ from pipeline.delivery.routes import CHECKED, DRAFT, SEALED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
 from pipeline.ports import Message, Tx
 from pipeline.recorder import Recorder
+from tests.waiting import instant
 
 HOPS = {"ingest": (SUBMITTED, CHECKED), "encrypt": (CHECKED, DRAFT), "seal": (DRAFT, SEALED)}
 SINK = "timestamp"  # nobody empties this one: it is where deliveries are counted
@@ -52,7 +53,7 @@ def hop(name: str) -> Stage:
     receives, emits = HOPS[name]
 
     async def perform(batch: Sequence[Message], _ports: object) -> list[Outcome]:
-        await anyio.sleep(OUTSIDE_SECONDS)
+        await instant(OUTSIDE_SECONDS)
         return [Retry(m, "once", RETRY_SECONDS) if is_retried(m) else Done(m, None) for m in batch]
 
     async def commit(_tx: Tx, done: Sequence[Done]) -> list[Emission]:

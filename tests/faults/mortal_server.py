@@ -8,16 +8,15 @@ Not here workers (hop_worker.py) and what must hold afterwards (test_fence.py)
 
 import os
 import signal
-import time
 from dataclasses import replace
 from pathlib import Path
 
 from deploy.local import postgres
 from tests.servers import PostgresServer, start_server
+from tests.waiting import until
 
 DURABLE = {"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}
 DEATH_SECONDS_MAX = 10.0
-POLL_SECONDS = 0.002
 ZOMBIE = "Z"
 
 
@@ -28,7 +27,7 @@ class MortalServer:
         self._log = home / "postgres.log"
         self.server: PostgresServer = start_server(home, DURABLE)
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         """The postmaster is stopped first, so that no process of its own can be missed or be born meanwhile."""
         postmaster = self.server.process
         postmaster.send_signal(signal.SIGSTOP)
@@ -36,10 +35,11 @@ class MortalServer:
         for pid in [*family, postmaster.pid]:
             os.kill(pid, signal.SIGKILL)
         postmaster.wait(DEATH_SECONDS_MAX)
-        deadline = time.monotonic() + DEATH_SECONDS_MAX
-        while any(parent_of(pid)[0] != ZOMBIE for pid in family):  # a living one would hold the shared memory
-            assert time.monotonic() < deadline, "a backend survived kill -9"
-            time.sleep(POLL_SECONDS)
+
+        async def all_are_gone() -> bool:
+            return all(parent_of(pid)[0] == ZOMBIE for pid in family)
+
+        await until(all_are_gone, DEATH_SECONDS_MAX)  # a living one would hold the shared memory
 
     def restart(self) -> None:
         """Crash recovery on the same data."""

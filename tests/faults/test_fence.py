@@ -7,7 +7,7 @@ Every instant comes from a fixed seed; the log of workers and server is shown wh
 import random
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ from tests.faults.hop_worker import SINK
 from tests.faults.mortal_server import MortalServer
 from tests.faults.nursery import Nursery
 from tests.servers import short_directory
+from tests.waiting import instant, until
 
 pytestmark = pytest.mark.anyio
 SEED = 4071
@@ -41,7 +42,6 @@ LATE_PAUSE_SECONDS = 0.001
 RESCUE_START_SECONDS = 0.009  # the rescue within this: before, in and after the late one's work
 FORCED_LOSSES = 12
 DRAIN_SECONDS_MAX = 50.0  # a row taken by a statement that outlived its rescue waits for a full sweep (30 s)
-POLL_SECONDS = 0.02
 
 
 # Rows that a killed worker had taken, unless another has rescued them within the moment.
@@ -103,7 +103,7 @@ async def feed(world: World, sent: Sent) -> None:
                 sent.unknown.append(batch)
             else:
                 sent.confirmed += batch
-            await anyio.sleep(FEED_SECONDS)
+            await instant(FEED_SECONDS)
     finally:
         with anyio.CancelScope(shield=True):
             await database.close()
@@ -119,7 +119,9 @@ async def load(world: World, lease_seconds: float) -> AsyncIterator[tuple[Nurser
             tasks.start_soon(feed, world, sent)
             yield nursery, sent
             tasks.cancel_scope.cancel()
-        await until("the mailboxes are empty", lambda: not on_the_way(world), DRAIN_SECONDS_MAX)
+        start = anyio.current_time()
+        await until(lambda: nothing_is_on_the_way(world), DRAIN_SECONDS_MAX)
+        print(f"drained in {anyio.current_time() - start:.1f} s")
     finally:
         nursery.close()
 
@@ -129,18 +131,19 @@ def on_the_way(world: World) -> list[str]:
     return world.ask(places)
 
 
-async def until(what: str, holds: Callable[[], bool], seconds: float) -> None:
-    deadline = anyio.current_time() + seconds
-    while not holds():
-        assert anyio.current_time() < deadline, f"not within {seconds:.0f} s: {what}"
-        await anyio.sleep(POLL_SECONDS)
+async def nothing_is_on_the_way(world: World) -> bool:
+    return on_the_way(world) == []
 
 
 async def deliveries_arrive(world: World) -> None:
     """All three hops work: something came out since now."""
     newest = f"SELECT last_value FROM outbox.{SINK}_id_seq"
     before = world.ask(newest)
-    await until("deliveries arrive", lambda: world.ask(newest) != before, 20)
+
+    async def one_more() -> bool:
+        return world.ask(newest) != before
+
+    await until(one_more, 20)
 
 
 def check(world: World, sent: Sent) -> None:
@@ -162,8 +165,8 @@ async def test_thirty_crashes_of_the_server_lose_and_double_nothing(world: World
     async with load(world, LEASE_SECONDS) as (_, sent):
         for _ in range(SERVER_KILLS):
             await deliveries_arrive(world)
-            await anyio.sleep(chance.uniform(0, 0.5))
-            world.mortal.kill()
+            await instant(chance.uniform(0, 0.5))
+            await world.mortal.kill()
             world.mortal.restart()
             interrupted += int(world.ask("SELECT count(*) FROM outbox.message WHERE place = 'running'")[0])
     check(world, sent)
@@ -178,7 +181,7 @@ async def test_two_hundred_killed_workers_lose_and_double_nothing(world: World) 
     async with load(world, LEASE_SECONDS) as (nursery, sent):
         await deliveries_arrive(world)
         for _ in range(WORKER_KILLS):
-            await anyio.sleep(chance.uniform(0, 0.15))
+            await instant(chance.uniform(0, 0.15))
             dead = nursery.replace(chance.randrange(nursery.slots), reaped=chance.random() < 0.5)
             interrupted += int(world.ask(RUNNING_OF.format(pid=dead))[0])
     check(world, sent)
@@ -244,18 +247,18 @@ async def one_race(
 
     async def remove_late() -> None:
         ids = sorted(batch)
-        await anyio.sleep(late_start)
+        await instant(late_start)
         for half in (ids[: RACED // 2], ids[RACED // 2 :]):
             async with late.transaction():
                 got = {row["id"] for row in await late.fetch("remove@ingest", epoch, half)}
                 columns = [[0] * len(got), [CHECKED] * len(got), [batch[m] for m in sorted(got)]]
                 await late.fetch("emit@encrypt", *columns, [None] * len(got), [0] * len(got), [None] * len(got))
-                await anyio.sleep(late_pause)
+                await instant(late_pause)
             mine.update(got)
 
     async def rescue() -> None:
         nonlocal rescued
-        await anyio.sleep(rescue_start)
+        await instant(rescue_start)
         rows = await rescuer.call("rescue@ingest", "ingest", LEASE_SECONDS)
         rescued = rows[0]["rows"]
 
@@ -281,7 +284,7 @@ async def test_a_take_lost_in_a_crash_is_undone_whole_and_its_epoch_opens_nothin
         world.ask("CHECKPOINT")
         world.mortal.freeze_wal_writer()
         batch = await taken(worker, epoch, 10)
-        world.mortal.kill()
+        await world.mortal.kill()
         world.mortal.restart()
         assert list(batch.values()) == [delivery], f"loss {loss}"
         assert world.ask("SELECT count(*) FROM outbox.ingest_running") == ["0"], f"loss {loss}: the take survived"
@@ -311,7 +314,7 @@ async def test_an_epoch_is_never_issued_twice_not_even_after_a_crash(world: Worl
         world.ask("CHECKPOINT")
         world.mortal.freeze_wal_writer()
         told.append(await new_epoch(worker))
-        world.mortal.kill()
+        await world.mortal.kill()
         world.mortal.restart()
         worker.terminate()
     assert world.ask("SELECT epoch FROM outbox.process ORDER BY epoch") == [str(epoch) for epoch in sorted(set(told))]

@@ -93,6 +93,17 @@ async def test_a_lost_answer_of_the_bridge_costs_a_second_wrap_and_no_second_dep
     [message] = await line.turn("encrypt")
     assert line.events(delivery) == []
     await line.again(message)
-    await line.again(message)
-    await line.run("encrypt")
+    await line.turn("encrypt")
     assert line.events(delivery) == ["A.1"]
+
+
+async def test_a_message_put_back_by_an_operator_deposits_once() -> None:
+    """Judged before: the second time reads the content again, and changes nothing."""
+    line = Line()
+    delivery = await line.submit()
+    await line.turn("ingest")
+    [message] = await line.turn("encrypt")
+    await line.again(message)
+    await line.turn("encrypt")
+    assert (line.events(delivery), len(line.waiting("seal"))) == (["A.1"], 1)
+    assert not line.errors

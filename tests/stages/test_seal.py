@@ -10,7 +10,7 @@ from pipeline.delivery.routes import DRAFT, Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.draft import draft
 from pipeline.evidence.facts import EvidenceSeal
-from pipeline.ports import Denied, SealAnswer, SealItem
+from pipeline.ports import Denied, SealAnswer, SealBridge, SealItem
 from tests.stages.line import Line, identification
 
 pytestmark = pytest.mark.anyio
@@ -18,12 +18,16 @@ pytestmark = pytest.mark.anyio
 
 @dataclass
 class Forger:
-    """A bridge that seals with another key, or not at all what it was given."""
+    """A bridge that names another key, or seals other bytes than it was given."""
 
-    key_id: str
+    honest: SealBridge
+    fault: str
 
     async def seal_evidence(self, items: Sequence[SealItem]) -> Sequence[SealAnswer | Denied]:
-        return [SealAnswer(self.key_id, bytes(63) + b"\x01") for _ in items]
+        answers = [a for a in await self.honest.seal_evidence(items) if isinstance(a, SealAnswer)]
+        if self.fault == "another key":
+            return [replace(a, key_id="seal-2025-1") for a in answers]
+        return [replace(a, signature=a.signature[::-1]) for a in answers]
 
 
 async def deposited(line: Line) -> None:
@@ -81,12 +85,12 @@ async def test_a_seal_that_the_bridge_denies_is_a_dead_letter() -> None:
     assert line.state(delivery) == "notified"
 
 
-@pytest.mark.parametrize("key_id", ["seal-2026-1", "another"])
-async def test_a_seal_that_does_not_verify_stops_the_process(key_id: str) -> None:
+@pytest.mark.parametrize("fault", ["another key", "other bytes"])
+async def test_a_seal_that_does_not_verify_stops_the_process(fault: str) -> None:
     """A bridge that seals other bytes, or with another key, is not worked around; the draft stays for its successor."""
     line = Line()
     await deposited(line)
-    line.ports["seal"] = replace(line.ports["seal"], bridge=Forger(key_id))
+    line.ports["seal"] = replace(line.ports["seal"], bridge=Forger(line.bridge.bridge("seal"), fault))
     with pytest.raises(Invariant):
         await line.turn("seal")
     assert len(line.database.running["seal"]) == 1

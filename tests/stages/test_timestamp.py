@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
@@ -25,15 +24,23 @@ async def sealed(line: Line) -> None:
 
 @dataclass
 class Authority:
-    """A time-stamp authority of another provider, of another time, or one that says no."""
+    """A time-stamp authority that answers otherwise than it was asked."""
 
-    at: datetime | None
-    imprint: bytes | None = None
+    line: Line
+    fault: str
 
     async def time_stamp(self, items: Sequence[StampItem]) -> Sequence[bytes | Denied]:
-        if self.at is None:
+        honest = self.line.bridge.bridge("timestamp")
+        if self.fault == "clock behind":
             return [Denied("clock_behind") for _ in items]
-        return [time_stamp(Provider.new().unit, self.imprint or item.imprint, self.at) for item in items]
+        if self.fault == "another provider's":
+            return [time_stamp(Provider.new().unit, i.imprint, self.line.clock.legal_now()) for i in items]
+        if self.fault == "over something else":
+            return await honest.time_stamp([replace(i, imprint=bytes(32)) for i in items])
+        self.line.later(hours=-1)
+        tokens = await honest.time_stamp([replace(i, event_time=None) for i in items])
+        self.line.later(hours=1)
+        return tokens
 
 
 async def test_a_stamped_deposit_makes_the_state_and_the_next_message() -> None:
@@ -83,7 +90,7 @@ async def test_an_authority_that_cannot_stamp_now_is_asked_again(trouble: str) -
     await sealed(line)
     line.bridge.away, line.bridge.lose_answers = trouble == "away", int(trouble == "answer lost")
     if trouble == "clock behind":
-        line.ports["timestamp"] = replace(line.ports["timestamp"], authority=Authority(None))
+        line.ports["timestamp"] = replace(line.ports["timestamp"], authority=Authority(line, trouble))
     [message] = await line.turn("timestamp")
     [timer] = line.database.timers
     assert (timer.message.attempts, line.state(message.delivery)) == (1, "submitted")
@@ -94,9 +101,7 @@ async def test_a_token_that_proves_nothing_stops_the_process(fault: str) -> None
     """No state ever stands on a token that a verifier would refuse."""
     line = Line()
     await sealed(line)
-    at = line.clock.legal_now() - timedelta(hours=1 if fault == "older than the event" else 0)
-    authority = Authority(at, bytes(32) if fault == "over something else" else None)
-    line.ports["timestamp"] = replace(line.ports["timestamp"], authority=authority)
+    line.ports["timestamp"] = replace(line.ports["timestamp"], authority=Authority(line, fault))
     with pytest.raises(Invariant):
         await line.turn("timestamp")
     assert line.waiting("notify") == []

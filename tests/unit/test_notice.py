@@ -57,7 +57,7 @@ def test_the_notice_says_what_the_law_asks(language: str) -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_digests_are_those_of_text_and_link(language: str) -> None:
-    """Evidence names the text (lines ended by LF) and the gateway the link by digests that the mail's owner can compute."""
+    """Evidence names the text (with LF) and the gateway the link by digests that the mail's owner can compute."""
     made = notice(language)
     assert made.text_sha256 == hashlib.sha256("\n".join(words(made.mail).split("\r\n")).encode()).digest()
     assert made.claim_sha256 == hashlib.sha256(CLAIM.encode()).digest()

@@ -27,6 +27,7 @@ RING_SECONDS = 0.010  # rings are merged within this; leading edge
 SELF_TEST_SECONDS = 2.0  # a pooler in between swallows LISTEN silently; say so at the start
 SWEEP_SECONDS = 1.0  # +- 20 %
 FULL_SWEEP_SECONDS = 30.0  # look at every waiting row, whatever the watermark says
+TIMERS_AT_ONCE = 100  # as sql/mailbox.sql limits them
 TAKE_LAG_SECONDS = 0.5  # ids commit out of order: look this far behind the newest id seen
 SWEEP_LAG_SECONDS = 20.0  # and once a sweep, this far
 EVERYTHING = float("inf")  # and when idle, at every row
@@ -94,7 +95,7 @@ class PostgresMailbox:
         await self._link.open()
         await self._bell.open()
         await self._bell.listen("doorbell", self._heard)
-        host = socket.gethostname()
+        host = _host()
         lives = await self._link.call("lives_on_host", self._stage, host)
         over = [life["epoch"] for life in lives if life["epoch"] == self._epoch or not _is_alive(life["pid"])]
         rows = await self._link.call("begin_epoch", self._stage, host, os.getpid(), self._build, over)
@@ -124,13 +125,14 @@ class PostgresMailbox:
 
     async def _take(self, lanes: tuple[int, ...], limit: int) -> list[Message]:
         now = anyio.current_time()
-        lows = [self._watermarks.lowest(lane, now, self._lag_seconds) for lane in lanes]
+        lag = EVERYTHING if lanes == LANES_ALONE else self._lag_seconds  # few are ever under suspicion
+        lows = [self._watermarks.lowest(lane, now, lag) for lane in lanes]
         caps = [min(limit, CAP_INTERACTIVE) if lane == LANES[0] else limit for lane in lanes]
         rows = await self._link.call(f"take@{self._stage}", list(lanes), lows, caps, limit, self._epoch)
         messages = sorted((Message(**row) for row in rows), key=lambda m: (m.lane, m.id))
         self._watermarks.saw(now, messages)
-        if lanes == LANES_ALONE or messages:
-            self._lag_seconds = TAKE_LAG_SECONDS  # the deep look is done, in both pairs of lanes when there was nothing
+        if lanes == LANES:
+            self._lag_seconds = TAKE_LAG_SECONDS  # the deep look is done
         return messages
 
     async def sweep(self) -> None:
@@ -142,6 +144,8 @@ class PostgresMailbox:
         self._lag_seconds = max(self._lag_seconds, SWEEP_LAG_SECONDS)
         rescued = await self._link.call(f"rescue@{self._stage}", self._stage, self._lease_seconds)
         self._recorder.count("rescued", by=rescued[0]["rows"])
+        if rescued[0]["epochs"]:
+            self._next_full = min(self._next_full, self._next_sweep)  # its last take may still be under way: an orphan
         if now >= self._next_full:
             self._next_full = now + FULL_SWEEP_SECONDS
             self._lag_seconds = EVERYTHING
@@ -150,6 +154,8 @@ class PostgresMailbox:
         for query in ("fire_timers", "fire_legal_timers"):
             fired = await self._link.call(f"{query}@{self._stage}")
             self._recorder.count("timers_fired", by=fired[0]["rows"])
+            if fired[0]["rows"] >= TIMERS_AT_ONCE:
+                self._next_sweep = now  # more are due: the deadlines of one midnight do not wait for each other
 
     @asynccontextmanager
     async def transaction(self, batch: Sequence[Message]) -> AsyncIterator[PostgresTx]:
@@ -212,6 +218,11 @@ class PostgresMailbox:
     def _heard(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
         if payload == self._stage:
             self._rung.set()
+
+
+def _host() -> str:
+    """Where a pid means something: containers may share a host name, and each other's processes they cannot see."""
+    return f"{socket.gethostname()}/{Path('/proc/self/ns/pid').stat().st_ino}"
 
 
 def _is_alive(pid: int) -> bool:

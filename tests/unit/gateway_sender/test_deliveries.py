@@ -88,6 +88,7 @@ Change = Callable[[dict[str, Any]], object]
         (lambda b: b["recipient"].update(email="x"), "email_invalid", "/recipient/email"),
         (lambda b: b["recipient"].update(email="a@b.c\r\nBcc: d@e.f"), "email_invalid", "/recipient/email"),
         (lambda b: b["recipient"].update(email="a@[127.0.0.1]"), "email_invalid", "/recipient/email"),
+        (lambda b: b["recipient"].update(email="=?utf-8?q?a=0Ab?=@b.fr"), "email_invalid", "/recipient/email"),
         (lambda b: b.update(client_ref="a@b"), "field_invalid", "/client_ref"),
         (lambda b: b.update(client_ref="x" * 65), "field_invalid", "/client_ref"),
         (lambda b: b.update(subject=""), "field_invalid", "/subject"),

@@ -214,6 +214,16 @@ async def test_metrics_hold_no_identifier(world: World) -> None:
     assert "private-reference" not in text
 
 
+async def test_metrics_do_not_grow_with_what_clients_invent(world: World) -> None:
+    """Any token is an HTTP method; a thousand of them are one counter, not a thousand."""
+    client = await world.sender()
+    for number in range(5):
+        await client.request(f"INVENTED{number}", "/v1/uploads")
+    text = (await client.get("/metrics")).text
+    assert "INVENTED" not in text
+    assert 'method="other"' in text
+
+
 # ------------------------------------------------------------------ the description
 async def test_the_description_is_the_routes(world: World) -> None:
     """Every route of the API is described, and nothing else; every problem code is listed."""

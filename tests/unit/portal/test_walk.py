@@ -69,6 +69,20 @@ async def test_acceptance_is_one_act_at_the_time_of_the_intent(portal: World, br
     assert [row["same"] for row in times] == [True, True]
 
 
+@pytest.mark.parametrize("act", ["accept", "refuse"])
+async def test_a_decision_that_could_never_be_sealed_is_not_recorded(portal: World, browser: Browser, act: str) -> None:
+    """The bridge's clock is ten minutes from the database's: no draft is made that would die unsealed, and the person
+    is not told that something was recorded."""
+    letter = await portal.open_letter()
+    await browser.claim(letter)
+    await browser.sign_in(letter)
+    await portal.value("INSERT INTO qerds.legal_clock (ahead) VALUES (interval '10 min')")
+    decided = await browser.decide(letter, act)
+    assert decided.headers["location"].endswith("?message=not_recorded")
+    assert await portal.drafted(letter) == ["A.1", "C.1"]
+    assert await portal.waiting("seal") == 0
+
+
 async def test_refuse(portal: World, browser: Browser) -> None:
     """A refusal is stamped, the sender stays hidden afterwards, and nothing can be downloaded."""
     letter = await portal.open_letter()

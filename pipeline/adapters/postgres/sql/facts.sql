@@ -179,9 +179,10 @@ WHERE e.delivery = ANY ($1::uuid[]) AND e.sequence <= d.stamped_through
 ORDER BY e.delivery, e.sequence;
 
 -- name: active_key
--- The newest key of a use that may still seal something new.
+-- The newest key of a use that may seal something new: what the bridge will allow, certificates are judged by the
+-- time of the law. A draft that names any other key could never be sealed.
 SELECT k.key_id, k.use, k.spki, k.certificate, k.not_before, k.until
-FROM qerds.published_key k WHERE k.use = $1::text AND k.until > clock_timestamp()
+FROM qerds.published_key k WHERE k.use = $1::text AND k.not_before <= clock_timestamp() AND k.until > (SELECT qerds.legal_now())
 ORDER BY k.not_before DESC, k.key_id DESC LIMIT 1;
 
 -- name: key_by_id

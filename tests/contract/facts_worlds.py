@@ -1,0 +1,186 @@
+"""Two worlds with the same facts: PostgreSQL and memory, and the bridge in memory that seals and stamps for both.
+
+Owns     planting a submission as the gateway leaves it, writing as a stage's role, reading as a stage's role
+Not      here: the promises themselves (test_facts.py)
+"""
+
+import random
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import UTC, date, datetime, timedelta
+from functools import cached_property
+from pathlib import Path
+from typing import Protocol
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from pipeline.actors.memory_database import MemoryClock, MemoryDatabase
+from pipeline.actors.memory_facts import MemoryFacts, MemoryKeys
+from pipeline.actors.memory_tables import Submission
+from pipeline.adapters.postgres.facts import PostgresFacts
+from pipeline.adapters.postgres.keys import PostgresKeys
+from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.tx import PostgresTx
+from pipeline.config import Database as DatabaseConfig
+from pipeline.config import Provider
+from pipeline.ports import Facts, Keys, PublishedKey, Tx
+from tests.fakes.bridge import FakeBridge
+from tests.servers import PostgresServer
+
+BEGAN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+PROVIDER = Provider("Test Delivery", "FR", "2.25.1.1", "2.25.1.2")
+CRL = "crl"
+
+
+class World(Protocol):
+    """One installation."""
+
+    def submit(self, submission: Submission) -> None: ...
+    def jump(self, by: timedelta) -> None: ...
+    def tx(self, stage: str) -> AbstractAsyncContextManager[Tx]: ...
+    def reader(self, stage: str) -> AbstractAsyncContextManager[tuple[Facts, Keys]]: ...
+    @property
+    def bridge(self) -> FakeBridge: ...
+
+
+class MemoryWorld:
+    """A few dictionaries. Made on first use: its clock is the event loop's."""
+
+    @cached_property
+    def memory(self) -> MemoryDatabase:
+        return MemoryDatabase(MemoryClock(BEGAN))
+
+    @cached_property
+    def bridge(self) -> FakeBridge:
+        clock = self.memory.clock
+        return FakeBridge(legal_now=clock.legal_now, now=clock.now, random=random.Random(1).randbytes)
+
+    def submit(self, submission: Submission) -> None:
+        self.memory.tables.submit(submission)
+
+    def jump(self, by: timedelta) -> None:
+        self.memory.clock.ahead += by
+
+    def tx(self, stage: str) -> AbstractAsyncContextManager[Tx]:
+        return self.memory.transaction()
+
+    @asynccontextmanager
+    async def reader(self, stage: str) -> AsyncIterator[tuple[Facts, Keys]]:
+        documents = {CRL: self.bridge.crl}
+        keys = MemoryKeys(self.bridge.published(), self.bridge.authority, documents, self.memory.clock)
+        yield MemoryFacts(self.memory, keys, PROVIDER.name, PROVIDER.country, PROVIDER.policy_oid), keys
+
+
+class PostgresWorld:
+    """A database of its own; every stage writes and reads as its own role."""
+
+    def __init__(self, server: PostgresServer, config: DatabaseConfig, folder: Path) -> None:
+        self._server = server
+        self._config = config
+        self._anchor_file = folder / "ca.pem"
+        self._ahead = timedelta()
+        self.bridge = FakeBridge(
+            legal_now=lambda: datetime.now(UTC) + self._ahead,
+            now=lambda: datetime.now(UTC),
+            random=random.Random(1).randbytes,
+        )
+        anchor = x509.load_der_x509_certificate(self.bridge.authority)
+        self._anchor_file.write_bytes(anchor.public_bytes(Encoding.PEM))
+        for key in self.bridge.published():
+            self._insert("published_key", **{name: getattr(key, name) for name in PublishedKey.__slots__})
+        self._insert("published_document", name=CRL, version=1, body=self.bridge.crl)
+
+    def submit(self, submission: Submission) -> None:
+        dossier = submission.dossier
+        sender, who = submission.segments[0].sender, dossier.recipient
+        self._insert(
+            "sender", id=sender, name=dossier.sender.name, email=dossier.sender.email,
+            identity_level=dossier.sender.identity_level, identity_method=dossier.sender.identity_method,
+            identified_at=dossier.sender.identified_at,
+        )  # fmt: skip
+        if submission.consent in ("given", "withdrawn"):
+            self._insert(
+                "consent", sender=sender, ref=dossier.consent_ref, email=who.email, given_names=who.given_names,
+                birth_name=who.birth_name, obtained_at=dossier.submitted_at, method="form", text_sha256=bytes(32),
+            )  # fmt: skip
+        if submission.consent == "withdrawn":
+            self._insert("consent_withdrawal", sender=sender, ref=dossier.consent_ref)
+        self._insert(
+            "delivery", id=dossier.delivery, number=dossier.number, sender=sender, client_ref=dossier.client_ref,
+            request_sha256=bytes(32), lane=0, mode=dossier.mode, config_version=dossier.config_version,
+            recipient_kind=who.kind, recipient_email=who.email, given_names=who.given_names,
+            birth_name=who.birth_name, usage_name=who.usage_name, birth_date=who.birth_date,
+            language=submission.language, consent_ref=dossier.consent_ref, subject="s",
+            submitted_at=dossier.submitted_at,
+        )  # fmt: skip
+        self._submit_documents(submission)
+
+    def _submit_documents(self, submission: Submission) -> None:
+        for part, declared in zip(submission.dossier.parts, submission.declared_sha256, strict=True):
+            own = [s for s in submission.segments if s.part == part.number]
+            self._insert(
+                "upload", id=own[0].upload, sender=own[0].sender, file_name=part.file_name,
+                content_type=part.content_type, bytes=part.bytes, sha256=part.sha256, sha3_256=part.sha3_256,
+                expires_at=datetime(2036, 1, 1, tzinfo=UTC),
+            )  # fmt: skip
+            for s in own:
+                self._insert(
+                    "upload_segment", upload=s.upload, segment=s.segment, object=s.object,
+                    content_format=s.content_format, bytes=s.plain_bytes, intake_key_id=s.intake_key_id,
+                    sealed_key=s.sealed_key,
+                )  # fmt: skip
+            self._insert(
+                "delivery_document", delivery=submission.dossier.delivery, part=part.number, upload=own[0].upload,
+                file_name=part.file_name, sha256=declared,
+            )  # fmt: skip
+
+    def jump(self, by: timedelta) -> None:
+        self._ahead += by
+        self._insert("legal_clock", ahead=f"{by.total_seconds()} s")
+
+    @asynccontextmanager
+    async def tx(self, stage: str) -> AsyncIterator[Tx]:
+        async with self._link(stage) as link, link.transaction():
+            yield PostgresTx(link, stage)
+
+    @asynccontextmanager
+    async def reader(self, stage: str) -> AsyncIterator[tuple[Facts, Keys]]:
+        async with self._link(stage) as link:
+            keys = PostgresKeys(link.call, self._anchor_file)
+            yield PostgresFacts(link, keys, PROVIDER), keys
+
+    @asynccontextmanager
+    async def _link(self, stage: str) -> AsyncIterator[Link]:
+        config, role = self._config, f"qerds_{stage}"
+        link = Link(Dsn(config.socket_dir, config.port, config.name, role, lambda: config.password(role)))
+        await link.open()
+        try:
+            yield link
+        finally:
+            await link.close()
+
+    def _insert(self, table: str, **row: object) -> None:
+        values = ", ".join(literal(value) for value in row.values())
+        self._server.psql(f"INSERT INTO qerds.{table} ({', '.join(row)}) VALUES ({values})", self._config.name)
+
+
+def literal(value: object) -> str:
+    """A value as SQL reads it; of our own making only."""
+    match value:
+        case None:
+            return "NULL"
+        case bytes():
+            return f"'\\x{value.hex()}'"
+        case int():
+            return str(value)
+        case datetime() | date():
+            return f"'{value.isoformat()}'"
+        case _:
+            return "'" + str(value).replace("'", "''") + "'"
+
+
+def known(world: World, use: str) -> PublishedKey:
+    """The bridge's one key of that use."""
+    keys: Sequence[PublishedKey] = [k for k in world.bridge.published() if k.use == use]
+    return keys[-1]

@@ -1,0 +1,278 @@
+"""The loop over a mailbox in memory: what becomes of a batch, whatever happens to it."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import anyio
+import pytest
+
+from pipeline.actors import loop
+from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage
+from pipeline.actors.memory import MemoryMailbox
+from pipeline.actors.memory_database import MemoryClock, MemoryDatabase, MemoryTx
+from pipeline.adapters.ids import SystemRandomness
+from pipeline.delivery.routes import CHECKED, SUBMITTED, Emission
+from pipeline.errors import Invariant, LeaseLost, Transient
+from pipeline.ports import Message, Tx
+from pipeline.recorder import Recorder
+
+pytestmark = pytest.mark.anyio
+Perform = Callable[[Sequence[Message]], Sequence[Outcome]]
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+class Bench:
+    """One stage on a mailbox in memory."""
+
+    def __init__(self) -> None:
+        self.database = MemoryDatabase(MemoryClock(datetime(2026, 3, 2, 9, 0, tzinfo=UTC)))
+        self.box: MemoryMailbox = MemoryMailbox(self.database, "ingest", SystemRandomness())
+        self.recorder = Recorder("ingest", lambda _line: None)
+        self.draining = anyio.Event()
+
+    async def send(self, count: int = 1) -> list[UUID]:
+        deliveries = [uuid4() for _ in range(count)]
+        async with self.database.transaction() as tx:
+            await tx.emit([Emission(SUBMITTED, d) for d in deliveries])
+        return deliveries
+
+    def bend(self, **changes: int | str) -> None:
+        """Give every waiting message another history."""
+        rows = self.database.waiting["ingest"]
+        rows.update({i: replace(m, **changes) for i, m in rows.items()})  # type: ignore[arg-type]
+
+    async def turn(self, perform: Perform) -> list[Message]:
+        await self.box.start()
+        batch = list(await self.box.take(100))
+        await loop.turn(stage(perform), self.box, None, batch, lambda: 0.5, self.recorder)
+        return batch
+
+    async def run(self, perform: Perform) -> None:
+        await loop.run(stage(perform), self.box, None, self.draining, SystemRandomness(), self.recorder)
+
+    def handed_on(self) -> list[UUID]:
+        return [m.delivery for m in self.database.waiting["encrypt"].values()]
+
+    def back(self) -> list[Message]:
+        """What is to be tried again, now or later."""
+        return [*self.database.waiting["ingest"].values(), *[t.message for t in self.database.timers]]
+
+    def dead(self) -> list[str]:
+        return [d.why for d in self.database.dead]
+
+
+def stage(perform: Perform) -> Stage:
+    async def performed(batch: Sequence[Message], _ports: object) -> Sequence[Outcome]:
+        return perform(batch)
+
+    async def commit(_tx: Tx, done: Sequence[Done]) -> list[Emission]:
+        return [Emission(CHECKED, d.message.delivery) for d in done]
+
+    return Stage("ingest", frozenset({SUBMITTED}), performed, commit)
+
+
+def each(judge: Callable[[Message], Outcome]) -> Perform:
+    return lambda batch: [judge(m) for m in batch]
+
+
+def done(m: Message) -> Outcome:
+    return Done(m, None)
+
+
+def away(_batch: Sequence[Message]) -> Sequence[Outcome]:
+    raise Transient("away")
+
+
+# ------------------------------------------------------------------ outcomes
+async def test_each_message_has_its_own_outcome() -> None:
+    """Done goes on, retry comes back with one attempt more, bury is a dead letter: in one transaction."""
+    bench = Bench()
+    first, second, third = await bench.send(3)
+    verdicts: dict[UUID, Callable[[Message], Outcome]] = {
+        first: done,
+        second: lambda m: Retry(m, "not yet"),
+        third: lambda m: Bury(m, "never"),
+    }
+    await bench.turn(each(lambda m: verdicts[m.delivery](m)))
+    assert bench.handed_on() == [first]
+    assert [(m.delivery, m.attempts) for m in bench.back()] == [(second, 1)]
+    assert bench.dead() == ["never"]
+    assert not bench.database.running["ingest"]
+
+
+async def test_an_uncounted_retry_spends_no_attempt() -> None:
+    """Waiting for midnight is nobody's failure."""
+    bench = Bench()
+    await bench.send()
+    await bench.turn(each(lambda m: Retry(m, "midnight", 90.0, counted=False)))
+    assert [m.attempts for m in bench.back()] == [0]
+
+
+@pytest.mark.parametrize("perform", [each(lambda m: Retry(m, "no")), away])
+async def test_spent_attempts_end_as_a_dead_letter(perform: Perform) -> None:
+    """After hours of trying a person is asked, whether one message failed or the whole outside."""
+    bench = Bench()
+    await bench.send()
+    bench.bend(attempts=ATTEMPTS_MAX - 1)
+    await bench.turn(perform)
+    assert bench.back() == []
+    assert [f"spent {ATTEMPTS_MAX} attempts" in why for why in bench.dead()] == [True]
+
+
+async def test_an_outage_costs_everyone_one_attempt() -> None:
+    """Nothing is lost and nothing is buried while the outside is away."""
+    bench = Bench()
+    deliveries = await bench.send(3)
+    await bench.turn(away)
+    assert sorted((m.delivery, m.attempts) for m in bench.back()) == sorted((d, 1) for d in deliveries)
+    assert (bench.dead(), bench.handed_on()) == ([], [])
+
+
+@pytest.mark.parametrize("perform", [each(done), away])
+async def test_an_unknown_kind_waits_uncounted(perform: Perform) -> None:
+    """A newer build's message is put back for a minute, not charged, also when the outside is away meanwhile."""
+    bench = Bench()
+    known, _ = await bench.send(2)
+    bench.bend(kind="from_the_future")
+    rows = bench.database.waiting["ingest"]
+    rows.update({i: replace(m, kind=SUBMITTED) for i, m in rows.items() if m.delivery == known})
+    await bench.turn(perform)
+    assert [m.attempts for m in bench.back() if m.kind == "from_the_future"] == [0]
+
+
+# ------------------------------------------------------------------ faults of a stage
+@pytest.mark.parametrize(
+    "perform",
+    [
+        each(lambda m: Done(m, 1 // 0)),
+        lambda batch: [Done(m, None) for m in batch[1:]],  # one is missing
+        lambda batch: [Done(m, None) for m in [*batch, batch[0]]],  # one has two
+    ],
+)
+async def test_a_fault_sends_the_batch_back_to_be_taken_singly(perform: Perform) -> None:
+    """An exception, a missing or a doubled outcome: nothing is committed, and the guilty one will be found."""
+    bench = Bench()
+    await bench.send(3)
+    await bench.turn(perform)
+    assert [(m.lane & 1, m.rescues, m.attempts) for m in bench.back()] == [(1, 1, 0)] * 3
+    assert (bench.handed_on(), bench.recorder.counts["outcome", "crash"]) == ([], 3)
+
+
+async def test_the_guilty_one_is_buried_in_the_end() -> None:
+    """Alone and failing again and again, a message ends as a dead letter that names the exception."""
+    bench = Bench()
+    await bench.send()
+    bench.bend(rescues=RESCUES_MAX - 1, lane=1)
+    await bench.turn(each(lambda m: Done(m, 1 // 0)))
+    assert bench.dead() == ["ZeroDivisionError: integer division or modulo by zero"]
+    assert bench.back() == []
+
+
+async def test_a_message_that_kills_processes_is_not_performed_again() -> None:
+    """Rescued too often, it is buried before it can do it once more."""
+    bench = Bench()
+    await bench.send()
+    bench.bend(rescues=RESCUES_MAX, lane=1)
+    performed: list[Message] = []
+
+    def killer(batch: Sequence[Message]) -> Sequence[Outcome]:
+        performed.extend(batch)
+        return [Done(m, None) for m in batch]
+
+    await bench.turn(killer)
+    assert (performed, len(bench.dead())) == ([], 1)
+
+
+async def test_what_was_rescued_meanwhile_is_dropped_silently() -> None:
+    """The fence: a late process commits nothing of what others hold by now, and the rest of its batch all the same."""
+    bench = Bench()
+    first, second = await bench.send(2)
+
+    def rescued_while_performing(batch: Sequence[Message]) -> Sequence[Outcome]:
+        running = bench.database.running["ingest"]
+        [place] = [place for place, m in running.items() if m.delivery == first]
+        del running[place]
+        return [Done(m, None) for m in batch]
+
+    await bench.turn(rescued_while_performing)
+    assert bench.handed_on() == [second]
+    assert (bench.recorder.counts["stale", ""], bench.recorder.counts["outcome", "done"]) == (1, 1)
+
+
+# ------------------------------------------------------------------ the life of a process
+class Faulty(MemoryMailbox):
+    """A mailbox whose transactions fail as told, one after the other."""
+
+    faults: list[BaseException]
+
+    @asynccontextmanager
+    async def transaction(self, batch: Sequence[Message]) -> AsyncIterator[MemoryTx]:
+        async with super().transaction(batch) as tx:
+            yield tx
+            if self.faults:
+                raise self.faults.pop(0)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [LeaseLost("the session died")],
+        [Transient("deadlock")],
+        [Transient("deadlock"), LeaseLost("and then the session")],
+        [Transient("deadlock"), Transient("again")],
+        [TimeoutError("no answer"), TimeoutError("again, while putting back")],
+    ],
+)
+async def test_a_process_survives_its_database(faults: list[BaseException]) -> None:
+    """Whatever a transaction dies of, the message is handed on once, in this epoch or the next."""
+    bench = Bench()
+    box = Faulty(bench.database, "ingest", SystemRandomness())
+    box.faults, bench.box = list(faults), box
+    [delivery] = await bench.send()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(bench.run, each(done))
+        receiver = MemoryMailbox(bench.database, "encrypt", SystemRandomness())
+        await receiver.start()
+        with anyio.fail_after(15):
+            while not (taken := await receiver.take(10)):
+                await receiver.doorbell(60)
+        bench.draining.set()
+    assert [m.delivery for m in taken] == [delivery]
+    assert (bench.dead(), box.faults) == ([], [])
+
+
+async def test_an_invariant_ends_the_process() -> None:
+    """What must not be worked around is not: the rows stay for the successor, after a person looked."""
+    bench = Bench()
+    await bench.send()
+
+    def broken(_batch: Sequence[Message]) -> Sequence[Outcome]:
+        raise Invariant("a seal does not verify")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        await bench.run(broken)
+    assert caught.value.subgroup(Invariant)
+    assert len(bench.database.running["ingest"]) == 1
+
+
+async def test_a_drain_finishes_the_batch_and_leaves_in_good_order() -> None:
+    """SIGTERM: what was taken is committed, nothing more is taken, and the life is given up at once."""
+    bench = Bench()
+    first, second = await bench.send(2)
+
+    def drain(batch: Sequence[Message]) -> Sequence[Outcome]:
+        bench.draining.set()
+        return [Done(m, None) for m in batch]
+
+    one_by_one = replace(stage(drain), batch_max=1)
+    await loop.run(one_by_one, bench.box, None, bench.draining, SystemRandomness(), bench.recorder)
+    assert bench.handed_on() == [first]
+    assert [m.delivery for m in bench.back()] == [second]
+    assert [life.seen_at for life in bench.database.lives.values()] == [float("-inf")]

@@ -1,0 +1,76 @@
+"""The relay adapter: what an answer means, over a real SMTP conversation with a relay that says what it is told."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import anyio
+import pytest
+from anyio.abc import SocketAttribute, SocketStream
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from pipeline.adapters.mail import RelayMailer
+from pipeline.config import Mail
+from pipeline.errors import Transient
+from pipeline.ports import MailRefused, Relayed
+
+pytestmark = pytest.mark.anyio
+LINE_BYTES_MAX = 1000  # RFC 5321 section 4.5.3.1.6
+MAIL = b"Subject: x\r\n\r\nHello\r\n"
+
+
+@asynccontextmanager
+async def relay(answers: Mapping[str, bytes]) -> AsyncIterator[RelayMailer]:
+    """A mailer whose relay answers 250 to everything but the commands in `answers` ("." is the end of the mail)."""
+
+    async def converse(stream: SocketStream) -> None:
+        async with stream:
+            lines = BufferedByteReceiveStream(stream)
+            await stream.send(b"220 relay\r\n")
+            in_mail = False
+            while True:
+                try:
+                    line = (await lines.receive_until(b"\r\n", LINE_BYTES_MAX)).decode()
+                except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError):
+                    return
+                if in_mail and line != ".":
+                    continue
+                verb = line[:4].upper().strip()
+                in_mail = verb == "DATA"
+                said = answers.get(verb, b"354 go on" if in_mail else b"250 2.0.0 done")
+                await stream.send(said + b"\r\n")
+
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
+    port = listener.extra(SocketAttribute.local_port)
+    async with listener, anyio.create_task_group() as tasks:
+        tasks.start_soon(listener.serve, converse)
+        yield RelayMailer(Mail("127.0.0.1", port, "none", "Provider <notice@example.org>"))
+        tasks.cancel_scope.cancel()
+
+
+async def test_what_the_relay_takes_is_relayed() -> None:
+    """Its answer is kept, for the evidence of the notice."""
+    async with relay({}) as mailer:
+        assert await mailer.send("jeanne@example.net", MAIL) == Relayed(250, "2.0.0 done", None)
+
+
+@pytest.mark.parametrize(("verb", "code"), [("RCPT", 550), ("RCPT", 553), (".", 554)])
+async def test_a_recipient_or_a_mail_refused_for_good_is_refused(verb: str, code: int) -> None:
+    """5xx to the recipient or to the mail is a fact about this notice."""
+    async with relay({verb: f"{code} no".encode()}) as mailer:
+        assert await mailer.send("jeanne@example.net", MAIL) == MailRefused(code, "no")
+
+
+@pytest.mark.parametrize("answer", [b"530 5.7.0 authentication required", b"550 5.7.1 not your address", b"451 later"])
+async def test_a_refusal_of_ourselves_is_no_refusal_of_the_recipient(answer: bytes) -> None:
+    """A relay that was set up wrongly must not end every delivery with evidence against its recipient."""
+    async with relay({"MAIL": answer}) as mailer:
+        with pytest.raises(Transient):
+            await mailer.send("jeanne@example.net", MAIL)
+
+
+@pytest.mark.parametrize("verb", ["RCPT", "."])
+async def test_4xx_is_tried_again(verb: str) -> None:
+    """Greylisting and full queues pass."""
+    async with relay({verb: b"451 4.7.1 come back"}) as mailer:
+        with pytest.raises(Transient):
+            await mailer.send("jeanne@example.net", MAIL)
