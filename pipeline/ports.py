@@ -46,6 +46,7 @@ class Locked:
     stamped: frozenset[str]
     expires_at: datetime | None
     intent_alive: bool
+    consent_stands: bool  # not withdrawn; true where none is needed
     legal_time: datetime
 
 

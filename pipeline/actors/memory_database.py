@@ -17,7 +17,7 @@ from uuid import UUID
 import anyio
 import anyio.lowlevel
 
-from pipeline.actors.memory_tables import Tables
+from pipeline.actors.memory_tables import Submission, Tables
 from pipeline.delivery.deadlines import INTENT_SECONDS
 from pipeline.delivery.facts import AcceptanceWindow, DecisionIntent
 from pipeline.delivery.routes import INTERACTIVE, LEGAL_KINDS, RECEIVER, Emission
@@ -258,6 +258,7 @@ class MemoryTx:
         drafts = self.tables.drafts(delivery)
         drafted = frozenset(e.event for e in drafts)
         window = self.tables.find(AcceptanceWindow, delivery)
+        submission = self.tables.find(Submission, delivery)
         legal_time = self._database.clock.legal_now()
         return Locked(
             delivery=delivery,
@@ -275,6 +276,7 @@ class MemoryTx:
             stamped=frozenset(e.event for e in drafts if self.tables.find(EvidenceToken, e.evidence) is not None),
             expires_at=None if window is None else window.expires_at,
             intent_alive=any(self.intent_lives(i) for i in self.tables.of(DecisionIntent, delivery)),
+            consent_stands=submission is None or submission.consent != "withdrawn",
             legal_time=legal_time,
         )
 

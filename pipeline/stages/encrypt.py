@@ -30,6 +30,7 @@ from pipeline.ports import Content, Denied, EncryptBridge, Facts, IntakeItem, Me
 PERFORM_SECONDS = 300.0  # two gigabytes of documents on a slow disk
 BATCH_MAX = 20  # deliveries; their contents are read one after the other
 READING_SECONDS = 60.0  # no content begins later in a batch: the last one has the rest, and none is read for nothing
+WITHDRAWN = Reason("consent_withdrawn", "The recipient's consent was withdrawn before the deposit.")
 INTAKE_INVALID = "intake_invalid"  # the bridge's only no that is about the sealed key itself
 
 
@@ -110,7 +111,7 @@ def _early(message: Message, keys: Sequence[bytes | Denied], is_late: bool) -> O
 async def _refusal(content: Content, keys: Sequence[bytes | Denied], objects: Objects) -> Reason | None:
     """None when every document is, byte for byte, what the sender declared. Nothing decrypted is kept."""
     if content.consent in ("withdrawn", "unknown"):
-        return Reason("consent_withdrawn", "The recipient's consent was withdrawn before the deposit.")
+        return WITHDRAWN
     for part, declared in zip(content.dossier.parts, content.declared_sha256, strict=True):
         own = [(s, k) for s, k in zip(content.segments, keys, strict=True) if s.part == part.number]
         sha256, sha3_256, check = hashlib.sha256(), hashlib.sha3_256(), TypeCheck(part.content_type)
@@ -175,11 +176,12 @@ async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
         locked = heads[d.message.delivery]
         if locked.drafted:
             continue  # judged before: a dead letter that was put back
-        if isinstance(d.fact, Deposit):
+        if isinstance(d.fact, Deposit) and locked.consent_stands:
             drafted = draft(locked.head, "A.1", d.fact.dossier)
             await tx.add([d.fact.wrap, drafted])
-        else:
-            drafted = draft(locked.head, "A.2", d.fact.dossier, reason=d.fact.reason)
+        else:  # a consent withdrawn while the content was read is seen only here, under the lock
+            reason = d.fact.reason if isinstance(d.fact, Refusal) else WITHDRAWN
+            drafted = draft(locked.head, "A.2", d.fact.dossier, reason=reason)
             await tx.add([drafted])
         emissions.append(Emission(DRAFT, drafted.delivery, drafted.evidence))
     return emissions

@@ -370,7 +370,8 @@ CREATE TABLE qerds.object_mark (                               -- to be deleted 
 -- single one would see evidence as it was before it waited. Definer's rights, so that a stage needs no UPDATE.
 CREATE FUNCTION qerds.lock_deliveries(ids uuid[])
 RETURNS TABLE (delivery uuid, state text, stamped_through integer, next_sequence integer, predecessor_sha256 bytea,
-               drafted text[], stamped text[], expires_at timestamptz, intent_alive boolean, legal_time timestamptz)
+               drafted text[], stamped text[], expires_at timestamptz, intent_alive boolean, consent_stands boolean,
+               legal_time timestamptz)
 LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog AS $$
 BEGIN
     PERFORM 1 FROM qerds.delivery d WHERE d.id = ANY (ids) ORDER BY d.id FOR NO KEY UPDATE;
@@ -383,6 +384,8 @@ BEGIN
            w.expires_at,
            EXISTS (SELECT FROM qerds.decision_intent i
                    WHERE i.delivery = d.id AND i.made_at > clock_timestamp() - interval '60 s'),
+           d.consent_ref IS NULL OR NOT EXISTS (SELECT FROM qerds.consent_withdrawal c
+                                                WHERE c.sender = d.sender AND c.ref = d.consent_ref),
            qerds.legal_now()
     FROM qerds.delivery d
     LEFT JOIN LATERAL (SELECT e.sequence, e.sha256 FROM qerds.evidence e

@@ -20,7 +20,7 @@ from deploy.local.softhsm import SoftToken
 from hsm_bridge import config, wire
 from hsm_bridge.client import BridgeClient
 from pipeline.config import Database
-from pipeline.errors import Invariant, Transient
+from pipeline.errors import Invariant
 from pipeline.evidence import xades as seals
 from pipeline.formats import tst
 from pipeline.formats.xades import imprint_sha256, package_signed_info, package_signed_properties
@@ -218,9 +218,7 @@ async def test_a_token_verifies_and_is_not_older_than_its_event(case: BridgeCase
     assert token.stamp.serial != tst.parse_token(second).stamp.serial
     [future] = await case.bridge("archive").time_stamp([StampItem(imprint, event_time + timedelta(hours=1))])
     assert codes(future) == "event_in_future"
-    ahead = case.legal_now() + timedelta(
-        seconds=30
-    )  # a clock that is a little behind will get there; others do not wait
+    ahead = case.legal_now() + timedelta(seconds=30)  # a clock that is a little behind will get there
     stamped, behind = await case.bridge("timestamp").time_stamp([StampItem(imprint, e) for e in (event_time, ahead)])
     assert isinstance(stamped, bytes)
     assert codes(behind) == "clock_behind"

@@ -170,6 +170,8 @@ async def test_a_submission_tells_state_and_consent(world: World, consent: str) 
     async with world.reader("ingest") as (facts, _):
         told = (await facts.submissions([delivery]))[delivery]
     assert (told.state, told.consent, told.dossier.delivery) == (SUBMITTED, consent, delivery)
+    async with world.tx("encrypt") as tx:
+        assert (await tx.lock([delivery]))[delivery].consent_stands is (consent != "withdrawn")
 
 
 async def test_contents_name_every_segment_in_order(world: World) -> None:

@@ -1,7 +1,13 @@
 """encrypt: a readable deposit before a proof of deposit."""
 
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import replace
+from uuid import UUID
+
 import pytest
 
+from pipeline.actors.memory_tables import Submission
 from pipeline.delivery.facts import ContentWrap
 from pipeline.delivery.routes import CHECKED, Emission
 from tests.stages.line import Line
@@ -61,6 +67,32 @@ async def test_a_consent_withdrawn_meanwhile_is_seen_before_the_deposit() -> Non
     await line.emit(Emission(CHECKED, delivery))
     await line.turn("encrypt")
     assert line.events(delivery) == ["A.2"]
+
+
+class WithdrawnWhileRead:
+    """The store of a line whose consumer withdraws the consent the moment the content is read."""
+
+    def __init__(self, line: Line, delivery: UUID) -> None:
+        self._line, self._delivery = line, delivery
+
+    async def read(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        stored = self._line.database.tables.find(Submission, self._delivery)
+        assert stored is not None
+        self._line.database.tables.submit(replace(stored, consent="withdrawn"))
+        async with aclosing(self._line.objects.read(name, offset, length)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+
+async def test_a_consent_withdrawn_while_the_content_is_read_is_seen_under_the_lock() -> None:
+    """No proof of deposit is drafted after the consumer's no, however late in the batch it came."""
+    line = Line()
+    delivery = await line.submit()
+    await line.emit(Emission(CHECKED, delivery))
+    line.ports["encrypt"] = replace(line.ports["encrypt"], objects=WithdrawnWhileRead(line, delivery))
+    await line.turn("encrypt")
+    assert line.events(delivery) == ["A.2"]
+    assert line.database.tables.find(ContentWrap, delivery) is None
 
 
 @pytest.mark.parametrize("trouble", ["bridge", "store", "object"])

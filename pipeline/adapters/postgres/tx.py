@@ -132,6 +132,7 @@ def _locked(row: asyncpg.Record) -> Locked:
         stamped=frozenset(row["stamped"]),
         expires_at=row["expires_at"],
         intent_alive=row["intent_alive"],
+        consent_stands=row["consent_stands"],
         legal_time=row["legal_time"],
     )
 

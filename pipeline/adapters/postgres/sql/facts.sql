@@ -71,7 +71,7 @@ INSERT INTO qerds.object_mark (object, why) VALUES ($1::text, $2::text) ON CONFL
 -- name: lock_deliveries
 -- Inside: the row locks, in id order, and what a draft needs, read after them.
 SELECT l.delivery, l.state, l.stamped_through, l.next_sequence, l.predecessor_sha256, l.drafted, l.stamped, l.expires_at,
-       l.intent_alive, l.legal_time
+       l.intent_alive, l.consent_stands, l.legal_time
 FROM qerds.lock_deliveries($1::uuid[]) l;
 
 -- name: evidence_progress
