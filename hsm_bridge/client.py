@@ -172,6 +172,8 @@ class BridgeClient:
             return await self._await_answer(connection, waiter)
         finally:
             del connection.waiters[request.id]
+            if not connection.has_reader:  # woken to read on, and cancelled before it could: somebody else has to
+                _hand_on(connection, waiter)
 
     async def _connected(self) -> _Connection:
         async with self._connecting:

@@ -62,17 +62,19 @@ def test_a_fault_under_load_loses_and_doubles_nothing(running: Installation, fau
     mine = f"SELECT id FROM qerds.delivery WHERE client_ref LIKE '{tag}-%'"
     deposited = f"SELECT count(*) FROM qerds.evidence WHERE event = 'A.1' AND delivery IN ({mine})"
 
-    async def send_and_break() -> list[str]:
+    ids: list[str] = []
+
+    async def send_and_break() -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(anyio.to_thread.run_sync, break_in_the_middle)
-            return await anyio.to_thread.run_sync(send_many, running, DELIVERIES, tag)
+            ids.extend(await anyio.to_thread.run_sync(send_many, running, DELIVERIES, tag))
 
     def break_in_the_middle() -> None:
         running.wait("ten deposits", lambda: running.count(deposited) >= 10)
         assert running.count(deposited) <= 40, "the fault came too late to mean anything"
         FAULTS[fault](running)
 
-    ids = anyio.run(send_and_break)
+    anyio.run(send_and_break)
     assert len(set(ids)) == DELIVERIES
     notified = f"SELECT count(*) FROM qerds.delivery WHERE state = 'notified' AND client_ref LIKE '{tag}-%'"
     wait_for("all to be notified", lambda: _safely(lambda: running.count(notified) == DELIVERIES), 90)
