@@ -20,7 +20,8 @@ from pathlib import Path
 from deploy.local import accounts, postgres
 home = Path(sys.argv[1])
 account = accounts.database_account()
-cluster = postgres.Cluster(postgres.find_binaries(), home / "data", home / "s", 5432, "secret", account)
+binaries = postgres.reachable_binaries(postgres.find_binaries(), home, account)
+cluster = postgres.Cluster(binaries, home / "data", home / "s", 5432, "secret", account)
 postgres.create(cluster, durable=False)
 print(postgres.start(cluster, home / "log").pid, flush=True)
 signal.pause()
@@ -40,9 +41,8 @@ def cluster_in(home: Path) -> postgres.Cluster:
     (home / "s").mkdir(mode=0o711, exist_ok=True)
     account = accounts.database_account()
     accounts.give(account, home / "s")
-    return postgres.Cluster(
-        postgres.find_binaries(), home / "data", home / "s", 5432, "secret", account, postgres.FOR_TESTS
-    )
+    binaries = postgres.reachable_binaries(postgres.find_binaries(), home, account)
+    return postgres.Cluster(binaries, home / "data", home / "s", 5432, "secret", account, postgres.FOR_TESTS)
 
 
 def test_a_wrong_password_is_refused(server: PostgresServer) -> None:

@@ -21,6 +21,7 @@ from hsm_bridge.client import BridgeAway, BridgeClient, BridgeDenied, Denied
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.dossiers import read_dossiers
 from pipeline.adapters.postgres.link import Dsn
+from pipeline.adapters.postgres.queries import queries
 from pipeline.config import Config, load
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
 from pipeline.evidence.dossier import Dossier, Identification, Issuer, Reason
@@ -58,6 +59,7 @@ def as_nobody(attack: Callable[..., object], *arguments: object) -> dict[str, st
     """What `attack` says, run in a child that gave up root for good."""
 
     def child(pipe: Connection) -> None:
+        queries()  # read while it still may: the checkout may be in a folder that only root can enter
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
