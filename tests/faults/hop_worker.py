@@ -35,7 +35,7 @@ from tests.waiting import instant
 HOPS = {"ingest": (SUBMITTED, CHECKED), "encrypt": (CHECKED, DRAFT), "seal": (DRAFT, SEALED)}
 SINK = "timestamp"  # nobody empties this one: it is where deliveries are counted
 BATCH_MAX = 25  # messages; small, so that a backlog is many batches and a kill falls between two commits
-OUTSIDE_SECONDS = 0.004  # what a hop's outside work takes: kills fall into it too
+OUTSIDE_SECONDS = 0.010  # what a hop's outside work takes: kills fall into it too
 RETRIED_ONE_IN = 23  # deliveries that go through a timer once a hop
 RETRY_SECONDS = 0.05
 
