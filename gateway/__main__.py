@@ -29,6 +29,7 @@ CONNECTIONS_MAX = 512
 BACKLOG_MAX = 512
 HEAD_BYTES_MAX = 64 * 1024  # request line and headers
 HOUSEKEEPING_SECONDS = 3600
+UNFINISHED_SECONDS = 24 * 3600  # no upload is under way for so long
 HEALTH_PORT = "QERDS_HEALTH_PORT"
 
 
@@ -106,10 +107,11 @@ async def _drain_on_signal(server: Server, draining: Draining) -> None:
 
 
 async def _keep_house(ports: Ports, recorder: Recorder) -> None:
-    """Deletes what has run out. A database that is away now will be there in an hour."""
+    """Deletes what has run out, and what dead writers left. What is away now will be there in an hour."""
     while True:
         try:
             await ports.senders.forget_expired()
+            await ports.objects.remove_unfinished(UNFINISHED_SECONDS)
         except Transient as error:
             recorder.error("housekeeping", error)
         await anyio.sleep(HOUSEKEEPING_SECONDS)

@@ -475,7 +475,7 @@ class Objects(Protocol):
         """Length in bytes, None when there is no such object."""
 
     async def delete(self, name: str) -> None:
-        """Gone on return; no error when it was gone already. The janitor only."""
+        """Gone on return; no error when it was gone already."""
 
 
 @dataclass(frozen=True, slots=True)

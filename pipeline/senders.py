@@ -235,7 +235,7 @@ class KeyInFlight:
 
 @dataclass(frozen=True, slots=True)
 class UploadGone:
-    """The janitor took an upload between the check and the insert."""
+    """An upload that was there at the check is not there at the insert."""
 
 
 Submitted = Accepted | ClientRefTaken | KeyTaken | KeyInFlight | UploadGone

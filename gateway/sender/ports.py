@@ -30,6 +30,9 @@ class CheckedObjects(Objects, Protocol):
     async def check(self) -> None:
         """Raises Transient when it cannot."""
 
+    async def remove_unfinished(self, older_seconds: float) -> int:
+        """Deletes what writers that died have left, when it is that old; how many. Raises Transient."""
+
 
 class SenderPorts(Protocol):
     """Everything outside that a request of a sender may cause to be asked."""

@@ -3,7 +3,7 @@
 Owns     the one pass over the body: count, SHA-256, SHA3-256, encrypt, store
 Rules    plain bytes are in memory only, a few pieces at a time; a wrong digest, a broken or oversized body leaves
          nothing; the key lives as long as the request; what is kept is sealed to the bridge's intake key
-Crash    between the object and its row: an object without a key, which nobody can read and the janitor deletes
+Crash    between the object and its row: an object without a key, which nobody can read; it stays
 Not      here: reading it back (`encrypt` does, before there is a proof of deposit)
 """
 

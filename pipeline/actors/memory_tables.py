@@ -21,7 +21,6 @@ from pipeline.delivery.facts import (
     Identification,
     Notice,
     NoticeResult,
-    ObjectMark,
     Snapshot,
 )
 from pipeline.delivery.states import SUBMITTED
@@ -52,7 +51,6 @@ FIRST_WINS: dict[type, Callable[[Any], Key]] = {
     EvidenceSeal: lambda f: (EvidenceSeal, f.evidence),
     EvidenceToken: lambda f: (EvidenceToken, f.evidence),
     ContentWrap: lambda f: (ContentWrap, f.delivery),
-    ObjectMark: lambda f: (ObjectMark, f.object),
 }
 ONE_OF = (frozenset({"A.1", "A.2"}), frozenset({"C.3", "C.4", "C.5"}), frozenset({"E.1", "E.2"}))
 RECIPIENTS_ACTS = frozenset({"C.3", "C.4", "D.1", "E.1"})
@@ -83,7 +81,6 @@ UNIQUE: dict[type, Callable[[Any], list[Key]]] = {
     EvidenceSeal: lambda f: [FIRST_WINS[EvidenceSeal](f)],
     EvidenceToken: lambda f: [FIRST_WINS[EvidenceToken](f)],
     ContentWrap: lambda f: [FIRST_WINS[ContentWrap](f)],
-    ObjectMark: lambda f: [FIRST_WINS[ObjectMark](f)],
 }
 
 PARENT: dict[type, Callable[[Any], Key]] = {

@@ -6,7 +6,7 @@ Rules    write a temporary file beside it, fsync, link (fails when the name is t
          deletes; after it, a complete object
          the disk is touched in worker threads only, each call under a deadline: a disk that hangs costs its callers an
          error and the process nothing. Hanging threads are counted; past a limit new calls fail at once
-Not      here: what is in the objects, who may delete them (the janitor in `archive`, by its credential)
+Not      here: what is in the objects, when one is not needed any more
 """
 
 import os
@@ -99,7 +99,7 @@ class LocalObjects:
         """Stores; durable on return, nothing visible before. The length in bytes.
 
         A name is used once: raises ObjectExists, and leaves that object as it is. When an answer is lost the object may
-        be there; whoever tries again draws another name and the janitor finds the first. An exception from `chunks`
+        be there; whoever tries again draws another name, and the first stays. An exception from `chunks`
         leaves nothing.
         """
         writing = _Writing(self._path(name), self._sync)
@@ -138,7 +138,7 @@ class LocalObjects:
             return None
 
     async def delete(self, name: str) -> None:
-        """Gone on return; no error when it was gone already. The janitor only. Raises Transient."""
+        """Gone on return; no error when it was gone already. Raises Transient."""
         await self._call(self._call_seconds, self._path(name).unlink, missing_ok=True)
 
     async def check(self) -> None:
@@ -146,7 +146,7 @@ class LocalObjects:
         await self._call(self._call_seconds, probe, self._root)
 
     async def remove_unfinished(self, older_seconds: float) -> int:
-        """Deletes temporary files that a crash left, when they are that old; how many. The janitor only."""
+        """Deletes temporary files that a crash left, when they are that old; how many."""
         return await self._call(self._publish_seconds, remove_unfinished, self._root, older_seconds)
 
     def _path(self, name: str) -> Path:

@@ -108,22 +108,4 @@ class Snapshot:
     sequence_through: int
 
 
-@dataclass(frozen=True, slots=True)
-class ObjectMark:
-    """An object that nobody needs any more; the janitor deletes it a day later."""
-
-    object: str
-    why: str
-
-
-Fact = (
-    ContentWrap
-    | Notice
-    | NoticeResult
-    | AcceptanceWindow
-    | Identification
-    | DecisionIntent
-    | Handover
-    | Snapshot
-    | ObjectMark
-)
+Fact = ContentWrap | Notice | NoticeResult | AcceptanceWindow | Identification | DecisionIntent | Handover | Snapshot

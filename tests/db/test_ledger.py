@@ -180,7 +180,10 @@ PLANTED: dict[str, tuple[str, ...]] = {
     ),
     "object_has_one_owner": (
         unguarded("qerds.upload_segment") + "UPDATE qerds.upload_segment SET object = 'same'",
-        "INSERT INTO qerds.object_mark (object, why) SELECT object, 'mistake' FROM qerds.snapshot LIMIT 1",
+        (
+            "UPDATE qerds.snapshot SET object = (SELECT object FROM qerds.upload_segment LIMIT 1)"
+            " WHERE delivery = {received} AND snapshot = 1"
+        ),
     ),
     "snapshots_are_a_chain": (
         "UPDATE qerds.snapshot SET previous_sha256 = sha256('other') WHERE delivery = {received} AND snapshot = 2",

@@ -64,10 +64,6 @@ WITH leaf AS (
 INSERT INTO qerds.snapshot (delivery, snapshot, object, bytes, sha256, previous_sha256, sequence_through)
 VALUES ($1::uuid, $2::smallint, $3::text, $4::bigint, $5::bytea, $6::bytea, $7::integer);
 
--- name: add_object_mark
--- For the janitor.
-INSERT INTO qerds.object_mark (object, why) VALUES ($1::text, $2::text) ON CONFLICT (object) DO NOTHING;
-
 -- name: lock_deliveries
 -- Inside: the row locks, in id order, and what a draft needs, read after them.
 SELECT l.delivery, l.state, l.stamped_through, l.next_sequence, l.predecessor_sha256, l.drafted, l.stamped, l.expires_at,

@@ -175,13 +175,12 @@ WHERE e.event = 'A.1'
                   WHERE x.delivery = e.delivery AND x.sha256 <> u.sha256)) LIMIT $1::integer;
 
 -- name: ledger_object_has_one_owner
--- No object is named twice, and none that is needed is marked for deletion.
+-- No object is named twice.
 WITH named AS (
-    SELECT g.object, EXISTS (SELECT FROM qerds.delivery_document x WHERE x.upload = g.upload) AS needed FROM qerds.upload_segment g
-    UNION ALL SELECT s.object, true FROM qerds.snapshot s)
-SELECT n.object AS subject, 'named ' || count(*) || ' times' AS detail FROM named n GROUP BY n.object HAVING count(*) > 1
-UNION ALL
-SELECT n.object, 'marked for deletion' FROM named n JOIN qerds.object_mark k ON k.object = n.object WHERE n.needed LIMIT $1::integer;
+    SELECT g.object FROM qerds.upload_segment g
+    UNION ALL SELECT s.object FROM qerds.snapshot s)
+SELECT n.object AS subject, 'named ' || count(*) || ' times' AS detail FROM named n
+GROUP BY n.object HAVING count(*) > 1 LIMIT $1::integer;
 
 -- name: ledger_snapshots_are_a_chain
 -- 1, 2, .. n; each names its predecessor's digest, holds more, and nothing that is not stamped.

@@ -89,7 +89,7 @@ VALUES ($1::uuid, $2::text, $3::uuid, $4::text, $5::bytea, $6::smallint, $7::tex
 ON CONFLICT DO NOTHING RETURNING submitted_at;
 
 -- name: add_delivery_document
--- Inside, after its delivery. The foreign key refuses an upload that the janitor has taken meanwhile.
+-- Inside, after its delivery. The foreign key refuses an upload that is gone meanwhile.
 INSERT INTO qerds.delivery_document (delivery, part, upload, file_name, sha256)
 VALUES ($1::uuid, $2::smallint, $3::uuid, $4::text, $5::bytea);
 
