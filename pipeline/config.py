@@ -81,6 +81,10 @@ class Objects:
     root: Path
 
 
+MAIL_CONNECTIONS_MAX = 100
+MAIL_WAIT_SECONDS_MAX = 8  # for its turn, of a mail that has a connection
+
+
 @dataclass(frozen=True, slots=True)
 class Mail:
     """The relay that takes notices."""
@@ -89,6 +93,8 @@ class Mail:
     port: int
     security: MailSecurity
     from_address: str
+    connections_max: int = 8
+    mails_per_second_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +188,7 @@ def _check_together(config: Config) -> None:
         raise ConfigInvalid("identity.provider = embedded is for an embedded installation only")
     if config.embedded and config.mode != "non_qualified":
         raise ConfigInvalid("an embedded installation can only run in mode non_qualified")
+    _check_mail(config.mail)
     for name, port in (
         ("database.port", config.database.port),
         ("mail.port", config.mail.port),
@@ -191,6 +198,17 @@ def _check_together(config: Config) -> None:
             raise ConfigInvalid(f"{name} = {port} is not a port")
     if not config.gateway.public_url.startswith(("http://", "https://")) or config.gateway.public_url.endswith("/"):
         raise ConfigInvalid("gateway.public_url must be an http(s) address without a final slash")
+
+
+def _check_mail(mail: Mail) -> None:
+    """A mail may wait for its turn no longer than a batch of notices has (pipeline/stages/notify.py)."""
+    if not 1 <= mail.connections_max <= MAIL_CONNECTIONS_MAX:
+        raise ConfigInvalid(f"mail.connections_max must be from 1 to {MAIL_CONNECTIONS_MAX}")
+    rate = mail.mails_per_second_max
+    if rate is not None and not mail.connections_max <= MAIL_WAIT_SECONDS_MAX * rate:
+        raise ConfigInvalid(
+            f"mail.mails_per_second_max must be at least a {MAIL_WAIT_SECONDS_MAX}th of mail.connections_max"
+        )
 
 
 def _section(kind: type[Any], table: object, at: str) -> object:

@@ -61,6 +61,7 @@ async def connect(config: Config, stage: str, recorder: Recorder) -> AsyncIterat
     link = Link(dsn, LeaseLost)
     keys = PostgresKeys(link.call, config.bridge.public_dir / ANCHOR_FILE)
     bridge = Bridge.at(config.bridge.socket_dir, stage)
+    mailer = RelayMailer(config.mail)
     try:
         yield Adapters(
             mailbox=PostgresMailbox(dsn, link, stage, build(), randomness, recorder),
@@ -68,10 +69,11 @@ async def connect(config: Config, stage: str, recorder: Recorder) -> AsyncIterat
             keys=keys,
             bridge=bridge,
             objects=LocalObjects(config.objects.root),
-            mailer=RelayMailer(config.mail),
+            mailer=mailer,
             randomness=randomness,
         )
     finally:
+        await mailer.aclose()
         await bridge.aclose()
 
 

@@ -119,6 +119,7 @@ class StoredDraft:
 
     evidence: UUID
     delivery: UUID
+    event_time: datetime
     canonical: bytes
     receipt: bytes | None
     seal_key_id: str
@@ -497,6 +498,8 @@ class MailRefused:
 
 class Mailer(Protocol):
     """The relay. A mail may arrive twice when its answer was lost: same bytes, same Message-ID."""
+
+    at_once: int  # how many sends may be under way
 
     async def send(self, recipient: str, mail: bytes) -> Relayed | MailRefused:
         """Hand one mail to the relay. Raises Transient on 4xx, without the TLS required, on any trouble."""

@@ -122,7 +122,7 @@ class MemoryFacts:
             e = self.database.tables.find(EvidenceDraft, evidence)
             if e is None or (certificate := certificates.get(e.seal_key_id)) is None:
                 return None
-            return StoredDraft(e.evidence, e.delivery, e.canonical, e.receipt, e.seal_key_id, certificate)
+            return StoredDraft(e.evidence, e.delivery, e.event_time, e.canonical, e.receipt, e.seal_key_id, certificate)
 
         return await self._each(evidences, read)
 

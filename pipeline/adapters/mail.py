@@ -1,8 +1,10 @@
 """Hand a notice to the relay (RFC 5321), one recipient a mail, TLS required outside an embedded installation.
 
 Owns     what an answer means: 2xx the relay has it, 5xx to recipient or mail is for ever, everything else "not now".
-         5xx to the sender is about us (no credentials, no TLS, a wrong address): no recipient's refusal, so "not now"
-Rules    the envelope sender is configuration; the bytes are the stored ones, never rebuilt; every step has a deadline
+         5xx to the sender is about us (no credentials, no TLS, a wrong address): no recipient's refusal, so "not now".
+         The warm connections, how many there may be, how many mails a second
+Rules    the envelope sender is configuration; the bytes are the stored ones, never rebuilt; every step has a deadline;
+         a connection is used again only after a mail that went well, and a relay that closed it meanwhile costs nothing
 Not here what a refusal means for the delivery (stages/notify.py). aiosmtplib is imported here only
 """
 
@@ -17,47 +19,111 @@ from pipeline.errors import Transient
 from pipeline.ports import MailRefused, Relayed
 
 SEND_SECONDS = 20.0  # connect, TLS, MAIL, RCPT, DATA and the answer
+IDLE_SECONDS_MAX = 20.0  # relays close idle connections after some minutes, strict ones after half a one
+MAILS_PER_CONNECTION_MAX = 100  # as relays commonly limit it
 PERMANENT = range(500, 600)
 TEXT_LENGTH_MAX = 200
+
+
+class Connection:
+    """One connection to the relay; `mails` have gone over it."""
+
+    def __init__(self, client: aiosmtplib.SMTP) -> None:
+        self.client = client
+        self.mails = 0
+        self.used_at = 0.0
+
+    def is_good(self, now: float) -> bool:
+        """Whether another mail may go over it."""
+        young = now - self.used_at < IDLE_SECONDS_MAX
+        return young and self.mails < MAILS_PER_CONNECTION_MAX and self.client.is_connected
 
 
 class RelayMailer:
     """ports.Mailer over one relay."""
 
     def __init__(self, config: Mail, tls: ssl.SSLContext | None = None) -> None:
+        self.at_once = config.connections_max
         self._config = config
+        self._sender = parseaddr(config.from_address)[1]
         self._tls = tls or (None if config.security == "none" else ssl.create_default_context())
+        self._idle: list[Connection] = []  # the last one was used last
+        self._next_mail_at = 0.0
 
     async def send(self, recipient: str, mail: bytes) -> Relayed | MailRefused:
-        """One mail over one connection."""
-        client = aiosmtplib.SMTP(
-            hostname=self._config.host,
-            port=self._config.port,
-            use_tls=self._config.security == "tls",
-            start_tls=self._config.security == "starttls",  # True: no STARTTLS is an error, never plain text
-            tls_context=self._tls,
-            timeout=SEND_SECONDS,
-        )
+        """One mail over a warm connection, or over a new one."""
+        await self._keep_pace()
+        connection, answer = self._lend(), None
         try:
             with anyio.fail_after(SEND_SECONDS):
-                return await self._deliver(client, recipient, mail)
+                answer = await self._deliver(connection, recipient, mail)
         except (TimeoutError, OSError, aiosmtplib.SMTPException) as error:
             raise Transient(f"relay: {type(error).__name__}") from error
         finally:
-            client.close()
+            if isinstance(answer, Relayed):
+                connection.mails += 1
+                connection.used_at = anyio.current_time()
+                self._idle.append(connection)
+            else:
+                connection.client.close()
+        return answer
 
-    async def _deliver(self, client: aiosmtplib.SMTP, recipient: str, mail: bytes) -> Relayed | MailRefused:
-        await client.connect()
+    async def aclose(self) -> None:
+        """Drop what is idle; a relay needs no goodbye."""
+        while self._idle:
+            self._idle.pop().client.close()
+
+    async def _keep_pace(self) -> None:
+        rate = self._config.mails_per_second_max
+        if rate is not None:
+            now = anyio.current_time()
+            turn = max(now, self._next_mail_at)
+            self._next_mail_at = turn + 1 / rate
+            await anyio.sleep(turn - now)
+
+    def _lend(self) -> Connection:
+        now = anyio.current_time()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_good(now):
+                return connection
+            connection.client.close()
+        config = self._config
+        return Connection(
+            aiosmtplib.SMTP(
+                hostname=config.host,
+                port=config.port,
+                use_tls=config.security == "tls",
+                start_tls=config.security == "starttls",  # True: no STARTTLS is an error, never plain text
+                tls_context=self._tls,
+                timeout=SEND_SECONDS,
+            )
+        )
+
+    async def _deliver(self, connection: Connection, recipient: str, mail: bytes) -> Relayed | MailRefused:
+        client = connection.client
+        await self._begin(connection)
         try:
-            refused, answer = await client.sendmail(parseaddr(self._config.from_address)[1], [recipient], mail)
-        except aiosmtplib.SMTPRecipientsRefused as error:
-            first = error.recipients[0]
-            return _permanent(first.code, first.message, error)
+            await client.rcpt(recipient)
+            answer = await client.data(mail)
+        except aiosmtplib.SMTPRecipientRefused as error:
+            return _permanent(error.code, error.message, error)
         except aiosmtplib.SMTPDataError as error:
             return _permanent(error.code, error.message, error)
-        if refused:
-            raise Transient("the relay took the mail and refused its only recipient")
-        return Relayed(250, answer[:TEXT_LENGTH_MAX], _tls_version(client))
+        return Relayed(answer.code, answer.message[:TEXT_LENGTH_MAX], _tls_version(client))
+
+    async def _begin(self, connection: Connection) -> None:
+        """Up to the answer to MAIL. A relay may close an idle connection at any time: nothing was sent over it yet."""
+        client = connection.client
+        if connection.mails:
+            try:
+                await client.mail(self._sender)
+                return
+            except aiosmtplib.SMTPServerDisconnected:
+                client.close()
+                connection.mails = 0
+        await client.connect()
+        await client.mail(self._sender)
 
 
 def _permanent(code: int, text: str, error: aiosmtplib.SMTPException) -> MailRefused:

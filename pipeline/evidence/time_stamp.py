@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pipeline.evidence.certificates import CertificateRefused, load
-from pipeline.formats.tst import TokenInvalid, parse_token, verify_token
+from pipeline.formats.tst import TokenInvalid, check_imprint, check_token, parse_token
 from pipeline.formats.xades import imprint_sha256
 
 ACCURACY_SECONDS_MAX = 1  # EN 319 421 clause 7.7.2; a vague token would prove any time
@@ -30,15 +30,18 @@ class TimeStamp:
 
 def checked_time_stamp(token: bytes, signature: bytes, event_time: datetime) -> TimeStamp:
     """The time-stamp over a seal's raw signature; raises TokenInvalid for one that does not prove `event_time`."""
-    certificate_der = parse_token(token).certificate
+    parsed = parse_token(token)
+    certificate_der = parsed.certificate
     if certificate_der is None:
         raise TokenInvalid("the token carries no certificate, so nobody can check it offline")
     try:
-        load(certificate_der)
+        unit = load(certificate_der)
     except CertificateRefused as error:
         raise TokenInvalid(str(error)) from error
-    # Pinned to the certificate inside: this proves integrity only; trust is `certificates.check_issued`.
-    stamp = verify_token(token, imprint_sha256(signature), certificate=certificate_der).stamp
+    check_imprint(parsed, imprint_sha256(signature))
+    # By the certificate inside: this proves integrity only; trust is `certificates.check_issued`.
+    check_token(parsed, unit)
+    stamp = parsed.stamp
     if not 0 <= (stamp.accuracy_seconds or 0) <= ACCURACY_SECONDS_MAX:
         raise TokenInvalid("the token's accuracy is worse than a second")
     accuracy = timedelta(seconds=stamp.accuracy_seconds or 0)

@@ -1,8 +1,9 @@
 """The sealed document: canonical evidence with its XAdES seal inside (ETSI EN 319 132-1, B-B and B-T).
 
-Owns putting together (`assemble`), checking a fresh seal (`verified_seal`) and the strict way back (`take_apart`,
-`check_seal`). A document is accepted only if assembling its parts again gives the same bytes, so there is nothing in
-it that was not looked at. Time-stamps are judged in `time_stamp`, certificates in `certificates`.
+Owns putting together (`assemble`), checking a seal (`verified_seal`; `check_fresh_seal` by who had it made),
+and the strict way back (`take_apart`). A document is accepted only if assembling its parts again gives the same bytes,
+so there is nothing in it that was not looked at. Time-stamps are judged in `time_stamp`, certificates in
+`certificates`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -19,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from pipeline.evidence.certificates import CertificateRefused, load
 from pipeline.formats import xades
 from pipeline.formats.canonical_xml import Cursor, XmlRefused, parse
-from pipeline.formats.evidence_head import HeadError, bytes_of, parse_evidence_head
+from pipeline.formats.evidence_head import HeadError, bytes_of, dom_id_of, parse_evidence_head
 
 _END = b"</erds:Evidence>"
 _SIGNATURE_START = b'<ds:Signature xmlns:ds="'
@@ -85,6 +87,18 @@ def verified_seal(canonical: bytes, certificate_der: bytes, signature: bytes) ->
     if head.certificate_sha256 != hashlib.sha256(certificate_der).digest():
         raise SealInvalid("the evidence names another seal certificate")
     signed = _signed(head.dom_id, head.event_time, canonical, certificate_der)
+    check_signature(signed.info, signature, certificate_der)
+
+
+def check_fresh_seal(
+    evidence: UUID, event_time: datetime, canonical: bytes, certificate_der: bytes, signature: bytes
+) -> None:
+    """Raises SealInvalid unless `signature` seals these bytes as this evidence of this time, with this certificate.
+
+    For who has just had drafted bytes sealed. The bytes are not read again: identifier, time and certificate are under
+    the signature, so one that verifies says that the bridge read the same ones in the bytes.
+    """
+    signed = _signed(dom_id_of(evidence), event_time, canonical, certificate_der)
     check_signature(signed.info, signature, certificate_der)
 
 

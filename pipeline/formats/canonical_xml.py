@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 DOCUMENT_BYTES_MAX = 262_144  # an evidence with 20 documents and its seal is under 60,000
 ELEMENTS_MAX = 4_000
 DEPTH_MAX = 20
+KNOWN_CHARACTERS_MAX = 256  # of attributes that are remembered
 
 Attributes = tuple[tuple[str, str], ...]
 
@@ -23,9 +25,8 @@ class XmlRefused(ValueError):
     """The bytes are not in the canonical subset, or not in the expected order."""
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
-    """One element with either children or text, never both."""
+class Element(NamedTuple):
+    """One element with either children or text, never both. A tuple: an evidence has a hundred, read at every seal."""
 
     name: str
     attributes: Attributes
@@ -39,6 +40,7 @@ _ATTRIBUTE_ESCAPES = str.maketrans(
     {"&": "&amp;", "<": "&lt;", '"': "&quot;", "\t": "&#x9;", "\n": "&#xA;", "\r": "&#xD;"}
 )
 _UNESCAPED = {"&amp;": "&", "&lt;": "<", "&gt;": ">", "&quot;": '"', "&#x9;": "\t", "&#xA;": "\n", "&#xD;": "\r"}
+_TO_ESCAPE = re.compile('[&<>"\t\n\r]')  # nearly no value has one, and looking is ten times cheaper than translating
 _ENTITY = re.compile(r"&[^;&]{0,8};|&")
 # XML 1.0 section 2.2 Char, without the C0 controls but tab, line feed and carriage return.
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -49,11 +51,11 @@ _TOKEN = re.compile(rf'<({_NAME})((?: {_NAME}="[^"<]*")*)>|</({_NAME})>|([^<]+)'
 
 
 def escape_text(value: str) -> str:
-    return value.translate(_TEXT_ESCAPES)
+    return value.translate(_TEXT_ESCAPES) if _TO_ESCAPE.search(value) else value
 
 
 def escape_attribute(value: str) -> str:
-    return value.translate(_ATTRIBUTE_ESCAPES)
+    return value.translate(_ATTRIBUTE_ESCAPES) if _TO_ESCAPE.search(value) else value
 
 
 def render(element: Element) -> str:
@@ -64,14 +66,14 @@ def render(element: Element) -> str:
 
 
 def _render_into(out: list[str], element: Element) -> None:
-    out.append("<" + element.name)
-    for name, value in element.attributes:
-        out.append(f' {name}="{escape_attribute(value)}"')
-    out.append(">")
-    out.append(escape_text(element.text))
-    for inner in element.children:
+    name, attributes, children, text = element
+    out.append(f"<{name}")
+    for key, value in attributes:
+        out.append(f' {key}="{escape_attribute(value)}"')
+    out.append(f">{escape_text(text)}")
+    for inner in children:
         _render_into(out, inner)
-    out.append(f"</{element.name}>")
+    out.append(f"</{name}>")
 
 
 def parse(document: bytes) -> Element:
@@ -90,55 +92,48 @@ def parse(document: bytes) -> Element:
     return root
 
 
-class _Open:
-    """An element whose end tag has not come yet."""
-
-    __slots__ = ("attributes", "children", "name", "text")
-
-    def __init__(self, name: str, attributes: Attributes) -> None:
-        self.name = name
-        self.attributes = attributes
-        self.children: list[Element] = []
-        self.text = ""
-
-    def closed(self) -> Element:
-        if self.children and self.text:
-            raise XmlRefused(f"mixed content in {self.name}")
-        return Element(self.name, self.attributes, tuple(self.children), self.text)
-
-
 def _build(text: str) -> Element:
-    outer = _Open("", ())
-    stack = [outer]
-    position = elements = 0
-    while position < len(text):
-        token = _TOKEN.match(text, position)
-        if token is None:
-            raise XmlRefused(f"markup not allowed at character {position}")
-        position = token.end()
-        start, attributes, end, run = token.groups()
-        if start is not None:
+    """The tree of the tokens. What lies between two tokens is skipped here; `parse` misses it when it compares."""
+    names, texts = [""], [""]  # these four have one entry per element that is open
+    attributes_of: list[Attributes] = [()]
+    children_of: list[list[Element]] = [[]]
+    elements = 0
+    for start, source, end, run in _TOKEN.findall(text):
+        if start:
             elements += 1
-            if elements > ELEMENTS_MAX or len(stack) > DEPTH_MAX:
+            if elements > ELEMENTS_MAX or len(names) > DEPTH_MAX:
                 raise XmlRefused("too many or too deeply nested elements")
-            stack.append(_Open(start, _attributes(attributes)))
-        elif end is not None:
-            if len(stack) < 2 or stack[-1].name != end:
+            names.append(start)
+            attributes_of.append(_attributes(source) if source else ())
+            texts.append("")
+            children_of.append([])
+        elif end:
+            if len(names) < 2 or names[-1] != end:
                 raise XmlRefused(f"end tag without start: {end}")
-            closed = stack.pop().closed()
-            stack[-1].children.append(closed)
+            name, children, inner = names.pop(), children_of.pop(), texts.pop()
+            if children and inner:
+                raise XmlRefused(f"mixed content in {name}")
+            children_of[-1].append(Element(name, attributes_of.pop(), tuple(children), inner))
         else:
-            stack[-1].text += _unescaped(run)
-    if len(stack) != 1 or len(outer.children) != 1 or outer.text:
+            texts[-1] += _unescaped(run)
+    if len(names) != 1 or len(children_of[0]) != 1 or texts[0]:
         raise XmlRefused("not exactly one complete element")
-    return outer.children[0]
+    return children_of[0][0]
 
 
 def _attributes(source: str) -> Attributes:
+    """From a few spellings again and again, so that reading most of them is looking them up."""
+    return _known_attributes(source) if len(source) <= KNOWN_CHARACTERS_MAX else _read_attributes(source)
+
+
+def _read_attributes(source: str) -> Attributes:
     found = tuple((name, _unescaped(value)) for name, value in _ATTRIBUTE.findall(source))
     if len({name for name, _ in found}) != len(found):
         raise XmlRefused("attribute given twice")
     return found
+
+
+_known_attributes = lru_cache(maxsize=256)(_read_attributes)
 
 
 def _unescaped(value: str) -> str:

@@ -249,8 +249,7 @@ def verify_token(
     7 its validity at gen_time, 8 signature.
     """
     token = parse_token(der)  # 1
-    if token.stamp.imprint_algorithm != "sha256" or token.imprint != imprint_sha256:  # 2 RFC 3161 section 2.4.2
-        raise TokenInvalid("imprint is not the expected digest")
+    check_imprint(token, imprint_sha256)  # 2
     if policy is not None and token.stamp.policy != policy:  # 3
         raise TokenInvalid(f"policy is {token.stamp.policy}, expected {policy}")
     trusted = token.certificate if certificate is None else certificate
@@ -261,6 +260,12 @@ def verify_token(
         check_issuer(unit, anchors)  # 4
     check_token(token, unit)  # 5 to 8
     return token
+
+
+def check_imprint(token: Token, imprint_sha256: bytes) -> None:
+    """Whether the token is over this digest (RFC 3161 section 2.4.2). Raises TokenInvalid."""
+    if token.stamp.imprint_algorithm != "sha256" or token.imprint != imprint_sha256:
+        raise TokenInvalid("imprint is not the expected digest")
 
 
 def check_token(token: Token, unit: x509.Certificate) -> None:

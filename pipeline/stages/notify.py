@@ -11,12 +11,13 @@ Source    CPCE R.53-3 I; rules "Time": D is printed, nothing leaves in the last 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import anyio
 
 from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
 from pipeline.delivery.deadlines import EXPIRY_GRACE_SECONDS, expires_at, last_day, paris_date, too_late_to_send
-from pipeline.delivery.facts import AcceptanceWindow, NoticeResult
+from pipeline.delivery.facts import AcceptanceWindow, Notice, NoticeResult
 from pipeline.delivery.notice import TEXT_VERSION, Addressing, Letterhead, compose
 from pipeline.delivery.routes import BULK, DRAFT, EXPIRE, PREPARE, SEND, Emission
 from pipeline.delivery.states import DEPOSITED
@@ -36,7 +37,6 @@ from pipeline.ports import (
     Tx,
 )
 
-MAILS_AT_ONCE = 8  # connections one process opens to the relay
 RELAY_CHARACTERS_MAX = 200  # of what a relay says that go into an evidence
 SENDING_SECONDS = 90.0  # no mail begins later in a batch: what is begun (20 s a mail) must end before the batch does
 PERFORM_SECONDS = 120.0  # no longer than the quiet seconds before midnight
@@ -85,7 +85,7 @@ def prepare(message: Message, announcement: Announcement | None, ports: Ports) -
 
 
 async def _send(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
-    limit, until = anyio.CapacityLimiter(MAILS_AT_ONCE), anyio.current_time() + SENDING_SECONDS
+    limit, until = anyio.CapacityLimiter(ports.mailer.at_once), anyio.current_time() + SENDING_SECONDS
     notices = await ports.facts.notices([(m.delivery, m.ordinal) for m in batch])
     now = await ports.facts.legal_now()  # holds for the whole batch: it ends within the quiet seconds before midnight
     outcomes: dict[int, Outcome] = {}
@@ -131,31 +131,29 @@ def _quiet(message: Message, now: datetime) -> Retry | None:
 async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
     """A crash between the relay's answer and this commit sends the same mail again; the last notice rules."""
     heads = await tx.lock([d.message.delivery for d in done])
-    emissions = []
-    for d in done:
-        locked = heads[d.message.delivery]
-        if isinstance(d.fact, Sent):
-            emissions += await settle(tx, locked, d.fact)
-        elif locked.state == DEPOSITED and not locked.drafted & {"C.1", "C.2"}:
-            await tx.add([d.fact])
-            emissions.append(Emission(SEND, d.message.delivery, ordinal=d.fact.ordinal))
-    return emissions
+    settled = [settle(heads[d.message.delivery], d.fact) for d in done]
+    await tx.add([fact for facts, _ in settled for fact in facts])
+    return [emission for _, emissions in settled for emission in emissions]
 
 
-async def settle(tx: Tx, locked: Locked, fact: Sent) -> list[Emission]:
-    """The relay's answer as facts: a window and C.1, or C.2; once, whatever a second answer says."""
-    notice = fact.notice
+def settle(locked: Locked, fact: Notice | Sent) -> tuple[list[Any], list[Emission]]:
+    """A notice to be sent; or the relay's answer: a window and C.1, or C.2, once, whatever a second answer says."""
     if locked.drafted & {"C.1", "C.2"}:
-        return []
+        return [], []
+    if isinstance(fact, Notice):
+        return (
+            ([fact], [Emission(SEND, fact.delivery, ordinal=fact.ordinal)]) if locked.state == DEPOSITED else ([], [])
+        )
+    notice = fact.notice
     if fact.answer is None:
-        await tx.add([_result(notice, "superseded", 0, "its date had passed", locked.legal_time)])
-        return [Emission(PREPARE, notice.delivery)] if notice.is_latest else []
+        passed = _result(notice, "superseded", 0, "its date had passed", locked.legal_time)
+        return [passed], [Emission(PREPARE, notice.delivery)] if notice.is_latest else []
     if isinstance(fact.answer, MailRefused):
-        return await _fail(tx, locked, notice, fact.answer)
-    return await _open_window(tx, locked, notice, fact.answer)
+        return _fail(locked, notice, fact.answer)
+    return _open_window(locked, notice, fact.answer)
 
 
-async def _open_window(tx: Tx, locked: Locked, notice: StoredNotice, answer: Relayed) -> list[Emission]:
+def _open_window(locked: Locked, notice: StoredNotice, answer: Relayed) -> tuple[list[Any], list[Emission]]:
     proved = max(notice.notice_date, paris_date(locked.legal_time))  # the later of printed and proved
     closes = expires_at(proved)
     details = (
@@ -167,19 +165,18 @@ async def _open_window(tx: Tx, locked: Locked, notice: StoredNotice, answer: Rel
         ("expires_at", closes.isoformat()),
     )
     drafted = draft(locked.head, "C.1", notice.dossier, ordinal=notice.ordinal, details=details)
+    result = _result(notice, "relayed", answer.code, answer.text, locked.legal_time)
     window = AcceptanceWindow(notice.delivery, notice.ordinal, last_day(proved), closes)
-    await tx.add([_result(notice, "relayed", answer.code, answer.text, locked.legal_time), window, drafted])
-    due_at = closes + timedelta(seconds=EXPIRY_GRACE_SECONDS)
-    sealing = Emission(DRAFT, drafted.delivery, drafted.evidence)
-    return [sealing, Emission(EXPIRE, drafted.delivery, at=due_at, lane=BULK)]
+    expiry = Emission(EXPIRE, drafted.delivery, at=closes + timedelta(seconds=EXPIRY_GRACE_SECONDS), lane=BULK)
+    return [result, window, drafted], [Emission(DRAFT, drafted.delivery, drafted.evidence), expiry]
 
 
-async def _fail(tx: Tx, locked: Locked, notice: StoredNotice, answer: MailRefused) -> list[Emission]:
+def _fail(locked: Locked, notice: StoredNotice, answer: MailRefused) -> tuple[list[Any], list[Emission]]:
     reason = Reason("notice_refused", "The recipient's mail system refused the notice for good.")
     said = _relay_details(notice, answer)
     drafted = draft(locked.head, "C.2", notice.dossier, ordinal=notice.ordinal, reason=reason, details=said)
-    await tx.add([_result(notice, "refused", answer.code, answer.text, locked.legal_time), drafted])
-    return [Emission(DRAFT, drafted.delivery, drafted.evidence)]
+    result = _result(notice, "refused", answer.code, answer.text, locked.legal_time)
+    return [result, drafted], [Emission(DRAFT, drafted.delivery, drafted.evidence)]
 
 
 def _relay_details(notice: StoredNotice, answer: Relayed | MailRefused) -> tuple[tuple[str, str], ...]:

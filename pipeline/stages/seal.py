@@ -14,7 +14,7 @@ from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
 from pipeline.delivery.routes import DRAFT, SEALED, Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.facts import EvidenceSeal
-from pipeline.evidence.xades import SealInvalid, verified_seal
+from pipeline.evidence.xades import SealInvalid, check_fresh_seal
 from pipeline.ports import Denied, Facts, Message, SealAnswer, SealBridge, SealItem, StoredDraft, Tx
 
 EVENT_IN_FUTURE = "event_in_future"  # a clock that is wrong today; the bytes are right
@@ -49,7 +49,7 @@ def judge(message: Message, draft: StoredDraft, answer: SealAnswer | Denied) -> 
             f"evidence {draft.evidence} was sealed with {answer.key_id}, its draft names {draft.seal_key_id}"
         )
     try:
-        verified_seal(draft.canonical, draft.certificate, answer.signature)
+        check_fresh_seal(draft.evidence, draft.event_time, draft.canonical, draft.certificate, answer.signature)
     except SealInvalid as error:
         raise Invariant(f"the seal of evidence {draft.evidence} does not verify") from error
     return Done(message, EvidenceSeal(draft.evidence, answer.signature, answer.key_id))

@@ -34,6 +34,7 @@ class MemoryMailer:
     def __init__(self, says: Callable[[str, int], str] = lambda _recipient, _nth: ACCEPT) -> None:
         self.taken: list[Taken] = []
         self.tries: dict[str, int] = {}
+        self.at_once = 8
         self._says = says
 
     async def send(self, recipient: str, mail: bytes) -> Relayed | MailRefused:

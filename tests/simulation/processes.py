@@ -109,6 +109,8 @@ class Remote:
 
     def __getattr__(self, method: str) -> Any:
         owner, faults, name = self._owner, self._owner.faults, self._name
+        if not callable(getattr(self._target, method)):
+            return getattr(self._target, method)  # a setting, not a call
 
         async def call(*arguments: Any) -> Any:
             await owner.work()

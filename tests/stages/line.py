@@ -60,6 +60,7 @@ class Relay:
     def __init__(self) -> None:
         self.answers: list[Relayed | MailRefused | Exception] = []
         self.mails: list[bytes] = []
+        self.at_once = 8
 
     async def send(self, _recipient: str, mail: bytes) -> Relayed | MailRefused:
         self.mails.append(mail)

@@ -19,15 +19,23 @@ MAIL = b"Subject: x\r\n\r\nHello\r\n"
 
 
 @asynccontextmanager
-async def relay(answers: Mapping[str, bytes]) -> AsyncIterator[RelayMailer]:
-    """A mailer whose relay answers 250 to everything but the commands in `answers` ("." is the end of the mail)."""
+async def relay(
+    answers: Mapping[str, bytes],
+    verbs: list[str] | None = None,
+    closes_after_mails: int | None = None,
+    mails_per_second_max: int | None = None,
+) -> AsyncIterator[RelayMailer]:
+    """A mailer whose relay answers 250 to everything but the commands in `answers` ("." is the end of the mail).
+
+    What it heard is added to `verbs`.
+    """
 
     async def converse(stream: SocketStream) -> None:
         async with stream:
             lines = BufferedByteReceiveStream(stream)
             await stream.send(b"220 relay\r\n")
-            in_mail = False
-            while True:
+            in_mail, mails = False, 0
+            while mails != closes_after_mails:
                 try:
                     line = (await lines.receive_until(b"\r\n", LINE_BYTES_MAX)).decode()
                 except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError):
@@ -36,6 +44,9 @@ async def relay(answers: Mapping[str, bytes]) -> AsyncIterator[RelayMailer]:
                     continue
                 verb = line[:4].upper().strip()
                 in_mail = verb == "DATA"
+                mails += verb == "."
+                if verbs is not None:
+                    verbs.append(verb)
                 said = answers.get(verb, b"354 go on" if in_mail else b"250 2.0.0 done")
                 await stream.send(said + b"\r\n")
 
@@ -43,7 +54,10 @@ async def relay(answers: Mapping[str, bytes]) -> AsyncIterator[RelayMailer]:
     port = listener.extra(SocketAttribute.local_port)
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, converse)
-        yield RelayMailer(Mail("127.0.0.1", port, "none", "Provider <notice@example.org>"))
+        sender = "Provider <notice@example.org>"
+        mailer = RelayMailer(Mail("127.0.0.1", port, "none", sender, mails_per_second_max=mails_per_second_max))
+        yield mailer
+        await mailer.aclose()
         tasks.cancel_scope.cancel()
 
 
@@ -74,3 +88,38 @@ async def test_4xx_is_tried_again(verb: str) -> None:
     async with relay({verb: b"451 4.7.1 come back"}) as mailer:
         with pytest.raises(Transient):
             await mailer.send("jeanne@example.net", MAIL)
+
+
+async def test_mails_share_a_warm_connection_and_a_refused_one_is_not_used_again() -> None:
+    """A connection for each mail costs a handshake; one whose relay refused something is in an unknown state."""
+    verbs: list[str] = []
+    async with relay({"RCPT": b"250 ok"}, verbs) as mailer:
+        for n in range(3):
+            await mailer.send(f"a{n}@example.net", MAIL)
+        assert verbs.count("EHLO") == 1
+    verbs.clear()
+    async with relay({".": b"554 no"}, verbs) as mailer:
+        for n in range(2):
+            await mailer.send(f"a{n}@example.net", MAIL)
+        assert verbs.count("EHLO") == 2
+
+
+async def test_an_idle_connection_that_the_relay_closed_costs_no_attempt() -> None:
+    """The relay's idle timeout is not ours: the next mail goes over a new connection, once."""
+    verbs: list[str] = []
+    async with relay({".": b"250 taken"}, verbs, closes_after_mails=1) as mailer:
+        for n in range(3):
+            assert isinstance(await mailer.send(f"a{n}@example.net", MAIL), Relayed)
+    assert verbs.count(".") == 3
+
+
+async def test_a_limit_of_mails_a_second_is_kept() -> None:
+    """However many tasks ask at once."""
+    verbs: list[str] = []
+    async with relay({}, verbs, mails_per_second_max=20) as mailer, anyio.create_task_group() as tasks:
+        began = anyio.current_time()
+        for n in range(5):
+            tasks.start_soon(mailer.send, f"a{n}@example.net", MAIL)
+        async with anyio.create_task_group() as last:
+            last.start_soon(mailer.send, "last@example.net", MAIL)
+        assert anyio.current_time() - began >= 4 / 20

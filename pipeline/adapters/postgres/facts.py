@@ -72,6 +72,7 @@ class PostgresFacts:
             r["evidence"]: StoredDraft(
                 evidence=r["evidence"],
                 delivery=r["delivery"],
+                event_time=r["event_time"],
                 canonical=r["canonical"],
                 receipt=r["receipt"],
                 seal_key_id=r["seal_key_id"],

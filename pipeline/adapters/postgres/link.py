@@ -7,7 +7,7 @@ Rules    anything but a plain server error ends the connection: a driver in doub
 Not here what the statements are (queries.py), who may reconnect when (mailbox.py, database.py)
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,11 +107,6 @@ class Link:
         """One statement inside `transaction()`. May be cancelled: the transaction is rolled back then."""
         query = queries()[name]
         return await self._timed(lambda c: c.fetch(query, *arguments))
-
-    async def run_many(self, name: str, rows: Sequence[Sequence[Any]]) -> None:
-        """One statement for many rows inside `transaction()`, sent without waiting for each answer."""
-        query = queries()[name]
-        await self._timed(lambda c: c.executemany(query, rows))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:

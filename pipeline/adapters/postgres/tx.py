@@ -8,7 +8,6 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from itertools import groupby
 from typing import Any
 from uuid import UUID
 
@@ -30,6 +29,7 @@ class PostgresTx:
         self._stage = stage
         self._epoch = epoch
         self._lanes = {m.delivery: m.lane & ~1 for m in batch}
+        self._locked: dict[UUID, Locked] = {}
         self.rung: set[str] = set()  # stages that have something new once this is committed
 
     async def fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
@@ -39,17 +39,28 @@ class PostgresTx:
     async def lock(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Locked]:
         """Row locks in id order; what is told was read after them."""
         rows = await self._link.fetch("lock_deliveries", sorted(set(deliveries)))
-        return {row["delivery"]: _locked(row) for row in rows}
+        locked = {row["delivery"]: _locked(row) for row in rows}
+        self._locked |= locked
+        return locked
 
     async def add(self, facts: Sequence[Any]) -> None:
-        """Insert facts, kind by kind in the order given. Any unique violation is the server's error."""
-        for kind, some in groupby(facts, type):
-            names = [f.name for f in fields(kind)]
-            await self._link.run_many(_query_of(kind), [[getattr(fact, name) for name in names] for fact in some])
+        """Insert facts, one statement a kind, kinds in the order they first appear: what others refer to comes first.
+
+        Any unique violation is the server's error.
+        """
+        kinds: dict[type, list[Any]] = defaultdict(list)
+        for fact in facts:
+            kinds[type(fact)].append(fact)
+        for kind, some in kinds.items():
+            columns = [[getattr(fact, field.name) for fact in some] for field in fields(kind)]
+            await self._link.fetch(_query_of(kind), *columns)
 
     async def advance(self, deliveries: Sequence[UUID]) -> Sequence[Advanced]:
         """Extend the stamped prefix of locked deliveries, and their state with it."""
-        heads = await self.lock(deliveries)
+        missing = [d for d in deliveries if d not in self._locked]
+        if missing:
+            await self.lock(missing)
+        heads = {d: self._locked[d] for d in deliveries if d in self._locked}  # states do not change under the lock
         progress: dict[UUID, list[Stamped]] = defaultdict(list)
         for r in await self._link.fetch("evidence_progress", sorted(heads)):
             progress[r["delivery"]].append(Stamped(r["sequence"], r["event"], r["event_time"], r["has_token"]))

@@ -51,6 +51,25 @@ def test_a_seal_over_other_bytes_or_by_another_key_does_not_hold(letter: Letter)
             xades.verified_seal(*attempt)
 
 
+def test_a_fresh_seal_holds_for_its_own_evidence_only(letter: Letter) -> None:
+    """Identifier, time, bytes and certificate are all under the signature."""
+    draft, der = letter.drafts[0], letter.provider.seal.der
+    good = signature_of(letter)
+    xades.check_fresh_seal(draft.evidence, draft.event_time, draft.canonical, der, good)
+    other = letter.drafts[1]
+    attempts = [
+        (other.evidence, draft.event_time, draft.canonical, der, good),
+        (draft.evidence, draft.event_time + timedelta(seconds=1), draft.canonical, der, good),
+        (draft.evidence, draft.event_time, other.canonical, der, good),
+        (draft.evidence, draft.event_time, draft.canonical, leaf(letter.provider.root).der, good),
+        (draft.evidence, draft.event_time, draft.canonical, der, bytes(64)),
+        (draft.evidence, draft.event_time, draft.canonical, b"no certificate", good),
+    ]
+    for attempt in attempts:
+        with pytest.raises(SealInvalid):
+            xades.check_fresh_seal(*attempt)
+
+
 def test_a_time_stamp_covers_its_own_seal_and_no_other(letter: Letter) -> None:
     """A token moved from one evidence to another proves nothing."""
     unit, at = letter.provider.unit, letter.drafts[0].event_time

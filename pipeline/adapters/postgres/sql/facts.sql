@@ -1,16 +1,24 @@
--- Facts: one insert each, parameters in the field order of the dataclass of the same name; and the reads in bulk.
+-- Facts: one insert for many of a kind, an array per field in the field order of the dataclass of the same name; and the
+-- reads in bulk.
 
 -- name: add_evidence_draft
 -- With its log leaf. A second draft of the same event is refused by the unique indexes.
-WITH leaf AS (
-    INSERT INTO qerds.log_leaf (stream, what, subject, digest) VALUES ('evidence', 'draft', $1::uuid, $8::bytea))
+WITH draft AS MATERIALIZED (
+    SELECT d.evidence, d.delivery, d.event, d.ordinal, d.sequence, d.event_time, d.canonical, d.sha256, d.seal_key_id, d.receipt
+    FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::integer[], $6::timestamptz[], $7::bytea[], $8::bytea[],
+                $9::text[], $10::bytea[])
+         AS d(evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id, receipt)),
+leaf AS (
+    INSERT INTO qerds.log_leaf (stream, what, subject, digest) SELECT 'evidence', 'draft', d.evidence, d.sha256 FROM draft d)
 INSERT INTO qerds.evidence (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id, receipt)
-VALUES ($1::uuid, $2::uuid, $3::text, $4::smallint, $5::integer, $6::timestamptz, $7::bytea, $8::bytea, $9::text, $10::bytea);
+SELECT d.evidence, d.delivery, d.event, d.ordinal, d.sequence, d.event_time, d.canonical, d.sha256, d.seal_key_id, d.receipt
+FROM draft d;
 
 -- name: add_evidence_seal
 -- The first committed seal wins: ECDSA is randomised, two seals over the same bytes say the same thing.
 WITH won AS (
-    INSERT INTO qerds.evidence_seal (evidence, signature, key_id) VALUES ($1::uuid, $2::bytea, $3::text)
+    INSERT INTO qerds.evidence_seal (evidence, signature, key_id)
+    SELECT s.evidence, s.signature, s.key_id FROM unnest($1::uuid[], $2::bytea[], $3::text[]) AS s(evidence, signature, key_id)
     ON CONFLICT (evidence) DO NOTHING RETURNING evidence, signature)
 INSERT INTO qerds.log_leaf (stream, what, subject, digest)
 SELECT 'evidence', 'seal', w.evidence, sha256(w.signature) FROM won w;
@@ -18,7 +26,8 @@ SELECT 'evidence', 'seal', w.evidence, sha256(w.signature) FROM won w;
 -- name: add_evidence_token
 -- The first committed token wins.
 WITH won AS (
-    INSERT INTO qerds.evidence_token (evidence, token, gen_time) VALUES ($1::uuid, $2::bytea, $3::timestamptz)
+    INSERT INTO qerds.evidence_token (evidence, token, gen_time)
+    SELECT t.evidence, t.token, t.gen_time FROM unnest($1::uuid[], $2::bytea[], $3::timestamptz[]) AS t(evidence, token, gen_time)
     ON CONFLICT (evidence) DO NOTHING RETURNING evidence, token)
 INSERT INTO qerds.log_leaf (stream, what, subject, digest)
 SELECT 'evidence', 'token', w.evidence, sha256(w.token) FROM won w;
@@ -26,43 +35,61 @@ SELECT 'evidence', 'token', w.evidence, sha256(w.token) FROM won w;
 -- name: add_content_wrap
 -- One wrap per delivery; the first committed one wins, both open to the same keys.
 INSERT INTO qerds.content_wrap (delivery, key_id, context, wrapped)
-VALUES ($1::uuid, $2::text, $3::bytea, $4::bytea) ON CONFLICT (delivery) DO NOTHING;
+SELECT w.delivery, w.key_id, w.context, w.wrapped
+FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[]) AS w(delivery, key_id, context, wrapped)
+ON CONFLICT (delivery) DO NOTHING;
 
 -- name: add_notice
 -- Prepared; nothing has left yet.
 INSERT INTO qerds.notice (delivery, ordinal, notice_date, last_day, language, message_id, claim_sha256, text_sha256, mail, prepared_at)
-VALUES ($1::uuid, $2::smallint, $3::date, $4::date, $5::text, $6::text, $7::bytea, $8::bytea, $9::bytea, $10::timestamptz);
+SELECT n.delivery, n.ordinal, n.notice_date, n.last_day, n.language, n.message_id, n.claim_sha256, n.text_sha256, n.mail, n.prepared_at
+FROM unnest($1::uuid[], $2::smallint[], $3::date[], $4::date[], $5::text[], $6::text[], $7::bytea[], $8::bytea[], $9::bytea[],
+            $10::timestamptz[])
+     AS n(delivery, ordinal, notice_date, last_day, language, message_id, claim_sha256, text_sha256, mail, prepared_at);
 
 -- name: add_notice_result
 -- What the relay said of one ordinal, once.
 INSERT INTO qerds.notice_result (delivery, ordinal, outcome, code, detail, at)
-VALUES ($1::uuid, $2::smallint, $3::text, $4::smallint, $5::text, $6::timestamptz);
+SELECT r.delivery, r.ordinal, r.outcome, r.code, r.detail, r.at
+FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::smallint[], $5::text[], $6::timestamptz[])
+     AS r(delivery, ordinal, outcome, code, detail, at);
 
 -- name: add_acceptance_window
 -- Opened once, by the notice that the relay took.
 INSERT INTO qerds.acceptance_window (delivery, ordinal, last_day, expires_at)
-VALUES ($1::uuid, $2::smallint, $3::date, $4::timestamptz);
+SELECT w.delivery, w.ordinal, w.last_day, w.expires_at
+FROM unnest($1::uuid[], $2::smallint[], $3::date[], $4::timestamptz[]) AS w(delivery, ordinal, last_day, expires_at);
 
 -- name: add_identification
 -- Every attempt, matching or not.
 INSERT INTO qerds.identification (id, delivery, provider, outcome, level, person_sha256, proof, authenticated_at)
-VALUES ($1::uuid, $2::uuid, $3::text, $4::text, $5::text, $6::bytea, $7::bytea, $8::timestamptz);
+SELECT i.id, i.delivery, i.provider, i.outcome, i.level, i.person_sha256, i.proof, i.authenticated_at
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::timestamptz[])
+     AS i(id, delivery, provider, outcome, level, person_sha256, proof, authenticated_at);
 
 -- name: add_decision_intent
 -- Taken in time; transaction 2 drafts with this time or not at all.
-INSERT INTO qerds.decision_intent (id, delivery, act, decided_at) VALUES ($1::uuid, $2::uuid, $3::text, $4::timestamptz);
+INSERT INTO qerds.decision_intent (id, delivery, act, decided_at)
+SELECT i.id, i.delivery, i.act, i.decided_at
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::timestamptz[]) AS i(id, delivery, act, decided_at);
 
 -- name: add_handover
 -- One response, complete or not.
 INSERT INTO qerds.handover (delivery, part, complete, bytes, at)
-VALUES ($1::uuid, $2::smallint, $3::boolean, $4::bigint, $5::timestamptz);
+SELECT h.delivery, h.part, h.complete, h.bytes, h.at
+FROM unnest($1::uuid[], $2::smallint[], $3::boolean[], $4::bigint[], $5::timestamptz[]) AS h(delivery, part, complete, bytes, at);
 
 -- name: add_snapshot
 -- A package that is durable in the object store. Two processes writing the same n: one wins, the other starts again.
-WITH leaf AS (
-    INSERT INTO qerds.log_leaf (stream, what, subject, digest) VALUES ('evidence', 'package.' || $2::smallint, $1::uuid, $5::bytea))
+WITH made AS MATERIALIZED (
+    SELECT s.delivery, s.snapshot, s.object, s.bytes, s.sha256, s.previous_sha256, s.sequence_through
+    FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::integer[])
+         AS s(delivery, snapshot, object, bytes, sha256, previous_sha256, sequence_through)),
+leaf AS (
+    INSERT INTO qerds.log_leaf (stream, what, subject, digest)
+    SELECT 'evidence', 'package.' || m.snapshot, m.delivery, m.sha256 FROM made m)
 INSERT INTO qerds.snapshot (delivery, snapshot, object, bytes, sha256, previous_sha256, sequence_through)
-VALUES ($1::uuid, $2::smallint, $3::text, $4::bigint, $5::bytea, $6::bytea, $7::integer);
+SELECT m.delivery, m.snapshot, m.object, m.bytes, m.sha256, m.previous_sha256, m.sequence_through FROM made m;
 
 -- name: lock_deliveries
 -- Inside: the row locks, in id order, and what a draft needs, read after them.
@@ -129,7 +156,7 @@ WHERE d.id = ANY ($1::uuid[]);
 
 -- name: read_drafts
 -- The bytes to be sealed, with the certificate they name.
-SELECT e.evidence, e.delivery, e.canonical, e.receipt, e.seal_key_id, k.certificate
+SELECT e.evidence, e.delivery, e.event_time, e.canonical, e.receipt, e.seal_key_id, k.certificate
 FROM qerds.evidence e JOIN qerds.published_key k ON k.key_id = e.seal_key_id
 WHERE e.evidence = ANY ($1::uuid[]);
 
