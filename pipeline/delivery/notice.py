@@ -10,7 +10,7 @@ import base64
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
@@ -123,7 +123,8 @@ def compose(head: Letterhead, to: Addressing, now: datetime, random_bytes: Calla
     day = paris_date(now)
     claim = base64.urlsafe_b64encode(random_bytes(CLAIM_RANDOM_BYTES)).rstrip(b"=").decode()
     message_id = f"<{random_bytes(CLAIM_RANDOM_BYTES).hex()}@{head.from_address.rpartition('@')[2]}>"
-    blanks = Blanks(spoken(to.number), claim, message_id.partition("@")[0] + "@", to.recipient_email)
+    opaque = message_id.partition("@")[0] + "@"
+    blanks = Blanks(format_datetime(now.astimezone(UTC)), spoken(to.number), claim, opaque, to.recipient_email)
     return Notice(
         delivery=to.delivery,
         ordinal=to.ordinal,
@@ -133,15 +134,15 @@ def compose(head: Letterhead, to: Addressing, now: datetime, random_bytes: Calla
         message_id=message_id,
         claim_sha256=hashlib.sha256(claim.encode()).digest(),
         text_sha256=hashlib.sha256(_body(head, to.language, day, blanks).encode()).digest(),
-        mail=_form(head, to.language, now).fill(blanks),
+        mail=_form(head, to.language, day).fill(blanks),
         prepared_at=now,
     )
 
 
 @lru_cache(maxsize=8)
-def _form(head: Letterhead, language: str, now: datetime) -> Form:
-    """All notices of a batch are prepared at one instant, in few languages."""
-    return Form(lambda blanks: rendered(head, language, now, blanks))
+def _form(head: Letterhead, language: str, day: date) -> Form:
+    """Printed once a day and language."""
+    return Form(lambda blanks: rendered(head, language, day, blanks))
 
 
 def _body(head: Letterhead, language: str, day: date, blanks: Blanks) -> str:
@@ -155,17 +156,17 @@ def _body(head: Letterhead, language: str, day: date, blanks: Blanks) -> str:
     )
 
 
-def rendered(head: Letterhead, language: str, now: datetime, blanks: Blanks) -> bytes:
+def rendered(head: Letterhead, language: str, day: date, blanks: Blanks) -> bytes:
     """The mail, header by header: what every other way of making it must equal."""
     mail = EmailMessage(policy=SMTP)
     mail["From"] = f"{_quoted(head.provider)} <{head.from_address}>"
     mail["To"] = blanks.address
     mail["Subject"] = SUBJECT[language].format(provider=head.provider, number=blanks.number)
-    mail["Date"] = format_datetime(now)
+    mail["Date"] = blanks.sent
     mail["Message-ID"] = blanks.message_id + head.from_address.rpartition("@")[2] + ">"
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no vacation answers, please
     # set_content drops every Content-* header set before it
-    mail.set_content(_body(head, language, paris_date(now), blanks), cte="quoted-printable")
+    mail.set_content(_body(head, language, day, blanks), cte="quoted-printable")
     mail["Content-Language"] = language
     return mail.as_bytes()
 

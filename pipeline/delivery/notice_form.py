@@ -1,8 +1,8 @@
 """A notice printed once for many recipients: the bytes of one mail with blanks, filled by substitution. Pure.
 
 Owns     when substitution gives exactly the bytes that rendering would give, and the filling
-Rules    rendering a mail with the standard library costs 1 ms, sending it less; number, claim and Message-ID have one
-         length each, so that no line is folded elsewhere; an address that a header might fold or quote is rendered.
+Rules    rendering a mail with the standard library costs 1 ms, sending it less; instant, number, claim and Message-ID
+         have one length each, so that no line is folded elsewhere; an address that a header might fold is rendered.
          A form is tried against a rendered sample before it is used: another text can make it slower, never wrong
 Not here what a notice says (notice.py)
 """
@@ -17,8 +17,9 @@ PLAIN_ADDRESS = re.compile(r"[A-Za-z0-9_+-]+(?:\.[A-Za-z0-9_+-]+)*@[A-Za-z0-9-]+
 
 @dataclass(frozen=True, slots=True)
 class Blanks:
-    """What differs between two notices of one language and instant."""
+    """What differs between two notices of one language and day."""
 
+    sent: str
     number: str
     claim: str
     message_id: str
@@ -26,8 +27,14 @@ class Blanks:
 
 
 SAMPLES = (
-    Blanks("4012 8823 4019 27", "c" * 22, f"<{'a' * 32}@", "first.sample@recipient.example"),
-    Blanks("9876 5432 1098 76", "d-_" + "x" * 19, f"<{'0' * 32}@", "s@r.example"),
+    Blanks(
+        "Wed, 31 Dec 2025 22:59:58 +0000",
+        "4012 8823 4019 27",
+        "c" * 22,
+        f"<{'a' * 32}@",
+        "first.sample@recipient.example",
+    ),
+    Blanks("Thu, 01 Jan 2026 00:01:02 +0000", "9876 5432 1098 76", "d-_" + "x" * 19, f"<{'0' * 32}@", "s@r.example"),
 )
 
 
@@ -49,6 +56,7 @@ class Form:
     def _filled(self, blanks: Blanks) -> bytes:
         mail, sample = self._printed, SAMPLES[0]
         for old, new in (
+            (sample.sent, blanks.sent),
             (sample.number, blanks.number),
             (sample.claim, blanks.claim),
             (sample.message_id, blanks.message_id),
@@ -58,5 +66,5 @@ class Form:
         return mail
 
 
-def _lengths(blanks: Blanks) -> tuple[int, int, int]:
-    return len(blanks.number), len(blanks.claim), len(blanks.message_id)
+def _lengths(blanks: Blanks) -> tuple[int, int, int, int]:
+    return len(blanks.sent), len(blanks.number), len(blanks.claim), len(blanks.message_id)

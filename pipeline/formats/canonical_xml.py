@@ -1,6 +1,6 @@
 """The small part of XML that we emit, in its exclusive canonical form, and nothing else.
 
-Owns the escapes of Canonical XML, a parser that accepts only what `render` emits, and a cursor that reads
+Owns the escapes of Canonical XML, a parser that accepts one spelling of each document, and a cursor that reads
 elements in a fixed order. No DTD, comment, processing instruction, CDATA, default namespace or mixed content:
 what is not in this subset is refused, so two readers cannot see two documents in the same bytes.
 Does not know any vocabulary; evidence and signatures are built on top.
@@ -58,26 +58,8 @@ def escape_attribute(value: str) -> str:
     return value.translate(_ATTRIBUTE_ESCAPES) if _TO_ESCAPE.search(value) else value
 
 
-def render(element: Element) -> str:
-    """The one spelling of an element; `parse` compares against it."""
-    out: list[str] = []
-    _render_into(out, element)
-    return "".join(out)
-
-
-def _render_into(out: list[str], element: Element) -> None:
-    name, attributes, children, text = element
-    out.append(f"<{name}")
-    for key, value in attributes:
-        out.append(f' {key}="{escape_attribute(value)}"')
-    out.append(f">{escape_text(text)}")
-    for inner in children:
-        _render_into(out, inner)
-    out.append(f"</{name}>")
-
-
 def parse(document: bytes) -> Element:
-    """Parse one element and refuse every byte that `render` would have written differently."""
+    """Parse one element and refuse every byte that Canonical XML would have written differently."""
     if len(document) > DOCUMENT_BYTES_MAX:
         raise XmlRefused(f"document of {len(document)} bytes, at most {DOCUMENT_BYTES_MAX}")
     try:
@@ -86,23 +68,21 @@ def parse(document: bytes) -> Element:
         raise XmlRefused("document is not UTF-8") from error
     if _NOT_XML.search(text):
         raise XmlRefused("character not allowed in XML")
-    root = _build(text)
-    if render(root) != text:
-        raise XmlRefused("document is not in canonical form")
-    return root
+    return _build(text)
 
 
 def _build(text: str) -> Element:
-    """The tree of the tokens. What lies between two tokens is skipped here; `parse` misses it when it compares."""
+    """The tree of the tokens, each in its one spelling; together they are as long as the text, so none was skipped."""
     names, texts = [""], [""]  # these four have one entry per element that is open
     attributes_of: list[Attributes] = [()]
     children_of: list[list[Element]] = [[]]
-    elements = 0
+    elements = characters = 0
     for start, source, end, run in _TOKEN.findall(text):
         if start:
             elements += 1
             if elements > ELEMENTS_MAX or len(names) > DEPTH_MAX:
                 raise XmlRefused("too many or too deeply nested elements")
+            characters += len(start) + len(source) + 2
             names.append(start)
             attributes_of.append(_attributes(source) if source else ())
             texts.append("")
@@ -110,15 +90,28 @@ def _build(text: str) -> Element:
         elif end:
             if len(names) < 2 or names[-1] != end:
                 raise XmlRefused(f"end tag without start: {end}")
+            characters += len(end) + 3
             name, children, inner = names.pop(), children_of.pop(), texts.pop()
             if children and inner:
                 raise XmlRefused(f"mixed content in {name}")
             children_of[-1].append(Element(name, attributes_of.pop(), tuple(children), inner))
         else:
-            texts[-1] += _unescaped(run)
+            characters += len(run)
+            texts[-1] += _text(run)
+    if characters != len(text):
+        raise XmlRefused("markup not allowed")
     if len(names) != 1 or len(children_of[0]) != 1 or texts[0]:
         raise XmlRefused("not exactly one complete element")
     return children_of[0][0]
+
+
+def _text(run: str) -> str:
+    if not _TO_ESCAPE.search(run):
+        return run
+    plain = _unescaped(run)
+    if escape_text(plain) != run:
+        raise XmlRefused("text is not in canonical form")
+    return plain
 
 
 def _attributes(source: str) -> Attributes:
@@ -130,6 +123,8 @@ def _read_attributes(source: str) -> Attributes:
     found = tuple((name, _unescaped(value)) for name, value in _ATTRIBUTE.findall(source))
     if len({name for name, _ in found}) != len(found):
         raise XmlRefused("attribute given twice")
+    if "".join(f' {name}="{escape_attribute(value)}"' for name, value in found) != source:
+        raise XmlRefused("attributes are not in canonical form")
     return found
 
 

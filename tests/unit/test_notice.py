@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 
+from pipeline.delivery.deadlines import paris_date
 from pipeline.delivery.facts import Notice
 from pipeline.delivery.notice import BODY, STANDING, SUBJECT, Addressing, Letterhead, compose, day_in_words, rendered
 from pipeline.delivery.notice_form import SAMPLES, Blanks, Form
@@ -133,12 +134,13 @@ def test_a_filled_form_is_the_rendered_mail(language: str, provider: str, addres
     random = iter([bytes(range(16)), bytes(range(16, 32))])
     made = compose(head, replace(TO, language=language, recipient_email=address), NOW, lambda _count: next(random))
     blanks = Blanks(
+        sent="Mon, 02 Mar 2026 09:00:00 +0000",
         number="4012 8823 4019 27",
         claim=base64.urlsafe_b64encode(bytes(range(16))).rstrip(b"=").decode(),
         message_id=made.message_id.partition("@")[0] + "@",
         address=address,
     )
-    assert made.mail == rendered(head, language, NOW, blanks)
+    assert made.mail == rendered(head, language, paris_date(NOW), blanks)
 
 
 def test_the_usual_notice_is_filled_not_rendered() -> None:
@@ -147,7 +149,7 @@ def test_the_usual_notice_is_filled_not_rendered() -> None:
 
     def render(blanks: Blanks) -> bytes:
         calls.append(blanks)
-        return rendered(HEAD, "fr", NOW, blanks)
+        return rendered(HEAD, "fr", paris_date(NOW), blanks)
 
     form = Form(render)
     del calls[:]

@@ -11,16 +11,23 @@ from pipeline.evidence.xml import ValueRefused, one_line, text_value
 from pipeline.formats.canonical_xml import (
     DEPTH_MAX,
     DOCUMENT_BYTES_MAX,
+    Element,
     XmlRefused,
     escape_attribute,
     escape_text,
     parse,
-    render,
 )
 
 XML_TEXT = st.text(
     st.characters(codec="utf-8").filter(lambda c: (c >= " " or c in "\t\n\r") and c not in "\ufffe\uffff")
 )
+
+
+def spelled(element: Element) -> str:
+    """The one spelling of an element, written without the parser's help."""
+    attributes = "".join(f' {name}="{escape_attribute(value)}"' for name, value in element.attributes)
+    inner = escape_text(element.text) + "".join(map(spelled, element.children))
+    return f"<{element.name}{attributes}>{inner}</{element.name}>"
 
 
 def c14n(document: bytes) -> bytes:
@@ -34,7 +41,40 @@ def test_escapes_are_those_of_canonical_xml(text: str, value: str) -> None:
     assert c14n(document) == document
     element = parse(document)
     assert (element.text, element.attributes) == (text, (("b", value),))
-    assert render(element).encode() == document
+    assert spelled(element).encode() == document
+
+
+PIECES = st.sampled_from(
+    [
+        "<a>",
+        "</a>",
+        "<b ",
+        'x="1"',
+        ' y="&lt;"',
+        " y='2'",
+        ">",
+        "</b>",
+        "&amp;",
+        "&#x9;",
+        "&gt;",
+        "t",
+        "\r",
+        '"',
+        " ",
+        "<!-- -->",
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=12), st.lists(PIECES, max_size=6))
+def test_what_is_accepted_is_spelled_in_one_way(inside: list[str], after: list[str]) -> None:
+    """Whatever stands between the tokens, or in another spelling, is refused: what was read is all there is."""
+    document = "<a>" + "".join(inside) + "</a>" + "".join(after)
+    try:
+        element = parse(document.encode())
+    except XmlRefused:
+        return
+    assert spelled(element) == document
 
 
 @given(st.text())
