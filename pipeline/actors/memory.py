@@ -16,6 +16,7 @@ import anyio
 import anyio.lowlevel
 
 from pipeline.actors.memory_database import MemoryDatabase, MemoryTx, Pause, Timer, in_transaction
+from pipeline.delivery.routes import interactive_cap
 from pipeline.errors import LeaseLost, Transient
 from pipeline.ports import Message, Randomness
 
@@ -24,7 +25,6 @@ SWEEP_SECONDS = 1.0  # +- 20 %
 FULL_SWEEP_SECONDS = 30.0  # also looks for running rows of epochs that have no process row any more
 TIMERS_AT_ONCE = 100
 ALONE_EVERY_TAKES = 10
-CAP_INTERACTIVE = 50  # of a batch
 LANES = (0, 2)
 LANES_ALONE = (1, 3)
 
@@ -80,7 +80,7 @@ class MemoryMailbox:
     async def _take(self, lanes: tuple[int, int], limit: int) -> list[Message]:
         await self._statement()
         waiting, running = self._database.waiting[self._stage], self._database.running[self._stage]
-        first = [m for m in waiting.values() if m.lane == lanes[0]][: min(limit, CAP_INTERACTIVE)]
+        first = [m for m in waiting.values() if m.lane == lanes[0]][: interactive_cap(limit)]
         second = [m for m in waiting.values() if m.lane == lanes[1]]
         messages = [*first, *second][:limit]
         for m in messages:

@@ -51,6 +51,13 @@ AFTER: dict[str, tuple[str, ...]] = {
 # Lanes: 2 * priority + alone. A person is waiting in the interactive lane.
 INTERACTIVE = 0
 BULK = 2
+
+
+def interactive_cap(limit: int) -> int:
+    """How many interactive messages a take of `limit` may hold: half, so that a steady stream cannot hold bulk back."""
+    return max(1, limit // 2)
+
+
 INTERACTIVE_EVENTS = frozenset({"C.3", "C.4", "D.1", "E.1"})
 BULK_EVENTS = frozenset({"C.5", "E.2"})
 

@@ -184,7 +184,17 @@ async def test_interactive_comes_before_bulk_in_order_of_arrival(world: World) -
     bulk = await send(world, 3, lane=2)
     interactive = await send(world, 3, lane=0)
     box = await started(world, "ingest")
-    assert [m.delivery for m in await box.take(4)] == [*interactive, bulk[0]]
+    assert [m.delivery for m in await box.take(6)] == [*interactive, *bulk]
+    await box.stop()
+
+
+async def test_a_stream_of_interactive_messages_does_not_hold_bulk_back(world: World) -> None:
+    """Half of each take is bulk's, however many people wait; only a take of one serves people first."""
+    bulk = await send(world, 4, lane=2)
+    interactive = await send(world, 40, lane=0)
+    box = await started(world, "ingest")
+    assert [m.delivery for m in await box.take(8)] == [*interactive[:4], *bulk]
+    assert [m.delivery for m in await box.take(1)] == [interactive[4]]
     await box.stop()
 
 

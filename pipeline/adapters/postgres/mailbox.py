@@ -17,6 +17,7 @@ import anyio
 
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.tx import PostgresTx
+from pipeline.delivery.routes import interactive_cap
 from pipeline.errors import LeaseLost
 from pipeline.ports import Message, Randomness
 from pipeline.recorder import Recorder
@@ -32,7 +33,6 @@ TAKE_LAG_SECONDS = 0.5  # ids commit out of order: look this far behind the newe
 SWEEP_LAG_SECONDS = 20.0  # and once a sweep, this far
 EVERYTHING = float("inf")  # and when idle, at every row
 ALONE_EVERY_TAKES = 10  # a message under suspicion is taken singly, at least so often
-CAP_INTERACTIVE = 50  # of a batch
 LANES = (0, 2)
 LANES_ALONE = (1, 3)
 
@@ -127,7 +127,7 @@ class PostgresMailbox:
         now = anyio.current_time()
         lag = EVERYTHING if lanes == LANES_ALONE else self._lag_seconds  # few are ever under suspicion
         lows = [self._watermarks.lowest(lane, now, lag) for lane in lanes]
-        caps = [min(limit, CAP_INTERACTIVE) if lane == LANES[0] else limit for lane in lanes]
+        caps = [interactive_cap(limit) if lane == LANES[0] else limit for lane in lanes]
         rows = await self._link.call(f"take@{self._stage}", list(lanes), lows, caps, limit, self._epoch)
         messages = sorted((Message(**row) for row in rows), key=lambda m: (m.lane, m.id))
         self._watermarks.saw(now, messages)
