@@ -1,32 +1,34 @@
 """`python -m gateway`: serve the HTTP faces until SIGTERM or SIGINT, then drain.
 
 Owns     the server and its limits, readiness towards the supervisor, the drain, housekeeping
-Rules    drain: no new connection, requests under way may finish; the deadline cuts them, a second signal kills. What a
-         cut request had not committed was not answered either
+Rules    drain: no new connection; for a moment each answer asks its client to connect anew, so that nobody sends into a
+         connection that is being closed; then requests under way may finish; the deadline cuts them, a second signal
+         kills. What a cut request had not committed was not answered either
 Not      here: routes (gateway/app.py), adapters (pipeline/connect.py)
 """
 
 import contextlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import Iterator
+from socket import socket
 
 import anyio
 import uvicorn
 
 from gateway.app import Ports, application
+from gateway.listening import HOST, Farewell, bound, inherited
 from pipeline import readiness
 from pipeline.config import Config, load_from_environment
 from pipeline.connect import connect_gateway
 from pipeline.errors import Transient
 from pipeline.recorder import Recorder
 
-DRAIN_SECONDS = 12  # the supervisor waits 15
+FAREWELL_SECONDS = 1.5  # a client in the middle of its work sends again within this
+DRAIN_SECONDS = 12  # both together: the supervisor waits 15
 KEEP_ALIVE_SECONDS = 20
 CONNECTIONS_MAX = 512
-BACKLOG_MAX = 512
 HEAD_BYTES_MAX = 64 * 1024  # request line and headers
 HOUSEKEEPING_SECONDS = 3600
 UNFINISHED_SECONDS = 24 * 3600  # no upload is under way for so long
@@ -41,7 +43,7 @@ class Server(uvicorn.Server):
         """Captures none: `_drain_on_signal` listens."""
         yield
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+    async def startup(self, sockets: "list[socket] | None" = None) -> None:
         """Ready when the listeners are."""
         await super().startup(sockets)
         readiness.notify("READY=1")
@@ -61,9 +63,9 @@ async def main(config: Config) -> None:
     """Until a signal has been obeyed."""
     recorder = Recorder("gateway")
     draining = Draining()
-    sockets = [_listener(config.gateway.host, config.gateway.port)]
+    sockets = [inherited(os.environ, os.getpid()) or bound(config.gateway.host, config.gateway.port)]
     if health_port := os.environ.get(HEALTH_PORT):
-        sockets.append(_listener("127.0.0.1", int(health_port)))
+        sockets.append(bound(HOST, int(health_port), shared=True))
     async with connect_gateway(config, recorder) as ports, anyio.create_task_group() as tasks:
         server = Server(_settings(ports, draining))
         tasks.start_soon(_drain_on_signal, server, draining)
@@ -74,7 +76,7 @@ async def main(config: Config) -> None:
 
 def _settings(ports: Ports, draining: Draining) -> uvicorn.Config:
     return uvicorn.Config(
-        application(ports, draining),
+        Farewell(application(ports, draining), draining),
         lifespan="off",
         ws="none",
         log_config=None,
@@ -89,20 +91,15 @@ def _settings(ports: Ports, draining: Draining) -> uvicorn.Config:
     )
 
 
-def _listener(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((host, port))
-    listener.listen(BACKLOG_MAX)
-    return listener
-
-
 async def _drain_on_signal(server: Server, draining: Draining) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             readiness.notify("STOPPING=1")
-            draining.begun = server.should_exit = True
+            draining.begun = True
+            for listener in server.servers:
+                listener.close()
+            await anyio.sleep(FAREWELL_SECONDS)
+            server.should_exit = True
             return  # the default handlers are back: a second signal kills
 
 
@@ -111,6 +108,7 @@ async def _keep_house(ports: Ports, recorder: Recorder) -> None:
     while True:
         try:
             await ports.senders.forget_expired()
+            await ports.batches.forget_expired()
             await ports.objects.remove_unfinished(UNFINISHED_SECONDS)
         except Transient as error:
             recorder.error("housekeeping", error)

@@ -8,7 +8,8 @@ Not      here: serving (gateway/__main__.py), what a route does
 from collections.abc import Callable
 from typing import Protocol
 
-from starlette.routing import BaseRoute, Router
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from gateway import health, trust
@@ -18,6 +19,8 @@ from gateway.portal.ports import PortalPorts
 from gateway.problems import Problem
 from gateway.sender import routes as sender
 from gateway.sender.ports import SenderPorts
+
+METHOD_NOT_ALLOWED = 405
 
 
 class Ports(SenderPorts, PortalPorts, Protocol):
@@ -38,7 +41,20 @@ def application(ports: Ports, draining: Callable[[], bool]) -> Edge:
 def behind_edge(table: list[BaseRoute], ports: SenderPorts) -> Edge:
     """Any table of routes, with the manners of the gateway."""
     router = Router(table, redirect_slashes=False, default=_nothing_there)
-    return Edge(router, ports.config, ports.ids, ports.recorder)
+
+    async def whole(scope: Scope, receive: Receive, send: Send) -> None:
+        """The router names in Allow what the first route of an address takes; an address may have several."""
+        try:
+            await router(scope, receive, send)
+        except HTTPException as error:
+            if error.status_code != METHOD_NOT_ALLOWED:
+                raise
+            known = [route for route in table if isinstance(route, Route) and route.matches(scope)[0] != Match.NONE]
+            first = [route for route in known if route.path == known[0].path]
+            allowed = sorted({method for route in first for method in route.methods or ()})
+            raise HTTPException(METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(allowed)}) from error
+
+    return Edge(whole, ports.config, ports.ids, ports.recorder)
 
 
 async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,7 +18,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import problems
-from gateway.limits import DOWNLOAD_SECONDS, REQUEST_SECONDS, UPLOAD_SECONDS
+from gateway.limits import DOWNLOAD_SECONDS, EVENTS_SECONDS, REQUEST_SECONDS, UPLOAD_SECONDS
 from gateway.problem_codes import PROBLEMS
 from gateway.problem_pages import problem_page
 from gateway.problems import Problem
@@ -111,6 +111,14 @@ def deadline_seconds(scope: Scope) -> float:
     path, method = scope["path"], scope["method"]
     if method == "POST" and (path == "/v1/uploads" or path.endswith("/verify")):
         return UPLOAD_SECONDS
+    if method == "PUT" and path.startswith(("/v1/uploads/", "/v1/batches/")):
+        return UPLOAD_SECONDS
+    if path.startswith("/v1/batches/") and path.endswith(("/results", "/validate", "/proof")):
+        return DOWNLOAD_SECONDS
+    if path.startswith("/v1/exports/"):
+        return DOWNLOAD_SECONDS
+    if path == "/v1/events":
+        return EVENTS_SECONDS
     if method == "GET" and not path.startswith(("/oauth2/", "/.well-known/")):
         return DOWNLOAD_SECONDS if "/package" in path or "/documents/" in path else REQUEST_SECONDS
     return REQUEST_SECONDS

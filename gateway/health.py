@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.sender.ports import SenderPorts
 from pipeline.errors import Transient
+from pipeline.exposition import CONTENT_TYPE, http_exposition
 
 READY_SECONDS = 3.0  # a balancer asks every few seconds
 
@@ -43,21 +44,7 @@ class Health:
 
     async def metrics(self, request: Request) -> Response:
         """GET /metrics (Prometheus text format)."""
-        return PlainTextResponse(metrics_text(self._ports.recorder.counts), media_type="text/plain; version=0.0.4")
-
-
-def metrics_text(counts: dict[tuple[str, str], int]) -> str:
-    """Counters of the HTTP face, by route pattern; no identifier is ever a label."""
-    lines = []
-    for (name, label), value in sorted(counts.items()):
-        method, _, rest = label.partition(" ")
-        route, _, status = rest.partition(" ")
-        if name == "http_requests":
-            labels = f'method="{method}",route="{route}",status="{status}"'
-            lines.append(f"qerds_http_requests_total{{{labels}}} {value}")
-        elif name == "http_request_milliseconds":
-            lines.append(f'qerds_http_request_milliseconds_total{{method="{method}",route="{route}"}} {value}')
-    return "\n".join([*lines, ""])
+        return Response(http_exposition("gateway", self._ports.recorder.counts), media_type=CONTENT_TYPE)
 
 
 def routes(ports: SenderPorts, draining: Callable[[], bool]) -> list[BaseRoute]:

@@ -13,13 +13,12 @@ from gateway.problems import Problem
 
 JSON_BYTES_MAX = 256 * 1024  # twenty documents, ten metadata entries and every name at its limit are some 60 kB
 FORM_BYTES_MAX = 16 * 1024  # a client assertion is some 1 kB
-DOCUMENT_BYTES_MAX = 100 * 1024 * 1024  # qerds.upload: 104,857,600
-DOCUMENTS_MAX = 20
 PACKAGE_BYTES_MAX = 32 * 1024 * 1024  # what the verifier takes (pipeline/evidence/container.py)
 LIST_MAX = 1000
 LIST_DEFAULT = 100
 
 REQUEST_SECONDS = 30.0
+EVENTS_SECONDS = 40.0  # a list of events may wait 30 s for the first one
 UPLOAD_SECONDS = 900.0  # 100 MB at 1 Mbit/s
 DOWNLOAD_SECONDS = 900.0
 PIECE_SECONDS = 30.0  # between two pieces of a body: a sender that stalls does not hold a place for the whole time

@@ -67,6 +67,25 @@ PROBLEMS: dict[str, ProblemKind] = {
         ("Scope missing", "The access token does not carry the needed scope.", "Ask for a token with this scope."),
         ("Portée manquante", "Le jeton n'a pas la portée nécessaire.", "Demandez un jeton avec cette portée."),
     ),
+    "sender_suspended": _kind(
+        403,
+        ("Sender suspended", "The operator has suspended your submissions.", "Ask the operator; proofs stay here."),
+        (
+            "Expéditeur suspendu",
+            "L'opérateur a suspendu vos dépôts.",
+            "Contactez l'opérateur ; les preuves restent ici.",
+        ),
+    ),
+    "sender_identity_expired": _kind(
+        403,
+        ("Identification expired", "Your identification as a sender has run out.", "Have it renewed by the operator."),
+        ("Identification expirée", "Votre identification d'expéditeur a expiré.", "Faites-la renouveler."),
+    ),
+    "sealing_window_closed": _kind(
+        403,
+        ("Window closed", "Outside the times agreed, nothing may be submitted.", "Have a window opened, try again."),
+        ("Plage fermée", "Aucun dépôt n'est permis hors des plages convenues.", "Faites ouvrir une plage."),
+    ),
     "not_found": _kind(
         404,
         ("Not found", "There is nothing of yours at this address.", "Check the identifier."),
@@ -102,15 +121,61 @@ PROBLEMS: dict[str, ProblemKind] = {
         ("Encore en cours", "La première requête avec cette clé n'est pas finie.", "Réessayez dans une seconde."),
         retryable=True,
     ),
+    "part_conflict": _kind(
+        409,
+        ("Part conflict", "This part was sent before with other bytes.", "Begin anew: the first part stays."),
+        ("Partie différente", "Cette partie a déjà été envoyée, avec d'autres octets.", "Recommencez à neuf."),
+    ),
+    "upload_incomplete": _kind(
+        409,
+        ("Upload incomplete", "Some parts have not arrived.", "Send the missing parts, then complete it again."),
+        ("Fichier incomplet", "Des parties ne sont pas arrivées.", "Envoyez-les, puis terminez à nouveau."),
+    ),
+    "not_withdrawable": _kind(
+        409,
+        ("Cannot be withdrawn", "Something that was submitted uses it.", "Leave it: it is needed."),
+        ("Retrait impossible", "Un envoi déposé l'utilise.", "Laissez-le : il est nécessaire."),
+    ),
+    "too_many_webhooks": _kind(
+        409,
+        ("Too many webhooks", "A sender has at most 20 webhooks.", "Delete one, or change one with PATCH."),
+        ("Trop de webhooks", "Un expéditeur a au plus 20 webhooks.", "Supprimez-en un, ou modifiez-en un (PATCH)."),
+    ),
+    "rate_limited": _kind(
+        429,
+        ("Too many requests", "You ask more often than is allowed here.", "Wait for the seconds in Retry-After."),
+        ("Trop de requêtes", "Vous demandez plus souvent que permis ici.", "Attendez le délai de Retry-After."),
+        retryable=True,
+    ),
+    "batch_not_open": _kind(
+        409,
+        ("Batch not open", "The batch takes nothing in any more.", "Look at its state; open a new batch."),
+        ("Lot fermé", "Le lot n'accepte plus rien.", "Voyez son état ; ouvrez un nouveau lot."),
+    ),
+    "already_submitted": _kind(
+        409,
+        ("Already submitted", "A batch is submitted once.", "Nothing is to be done; look at its state and results."),
+        ("Déjà soumis", "Un lot est soumis une seule fois.", "Rien à faire ; voyez son état et ses résultats."),
+    ),
     "upload_expired": _kind(
         410,
         ("Upload expired", "An upload that is not used lives 7 days.", "Upload the file again."),
         ("Dépôt de fichier expiré", "Un fichier non utilisé est gardé 7 jours.", "Déposez le fichier à nouveau."),
     ),
+    "batch_expired": _kind(
+        410,
+        ("Batch expired", "A batch that is not submitted lives 7 days.", "Open a new batch and send the lines again."),
+        ("Lot expiré", "Un lot non soumis est gardé 7 jours.", "Ouvrez un nouveau lot et renvoyez les lignes."),
+    ),
     "body_too_large": _kind(
         413,
         ("Body too large", "The body is longer than this address takes.", "Send less; limits are in GET /v1/me."),
         ("Corps trop long", "Le corps dépasse la limite de cette adresse.", "Voyez les limites dans GET /v1/me."),
+    ),
+    "line_too_long": _kind(
+        413,
+        ("Line too long", "A line has at most 64 KiB.", "Upload the documents apart, and name them by upload_id."),
+        ("Ligne trop longue", "Une ligne compte au plus 64 Kio.", "Déposez les documents à part (upload_id)."),
     ),
     "type_not_allowed": _kind(
         415,
@@ -121,6 +186,19 @@ PROBLEMS: dict[str, ProblemKind] = {
         416,
         ("Range not satisfiable", "The range lies outside the document.", "Ask without Range, or for another one."),
         ("Plage invalide", "La plage est hors du document.", "Demandez sans Range, ou une autre plage."),
+    ),
+    "part_malformed": _kind(
+        422,
+        (
+            "Malformed part",
+            "A line of the part cannot be read; the part was not stored.",
+            "Mend the line named in line and byte_offset, and send the part again.",
+        ),
+        (
+            "Partie mal formée",
+            "Une ligne de la partie est illisible ; la partie n'a pas été enregistrée.",
+            "Corrigez la ligne (line, byte_offset) et renvoyez la partie.",
+        ),
     ),
     "field_unknown": _kind(
         422,
@@ -174,6 +252,12 @@ PROBLEMS: dict[str, ProblemKind] = {
         422,
         ("Idempotency-Key reused", "The key was used with another request.", "Use a new key for a new request."),
         ("Clé déjà utilisée", "La clé a servi pour une autre requête.", "Prenez une nouvelle clé."),
+    ),
+    "backlog_full": _kind(
+        429,
+        ("Too much at once", "More is waiting than is worked off soon.", "Try again after the seconds in Retry-After."),
+        ("Trop à la fois", "La file d'attente est pleine.", "Réessayez après le délai de Retry-After."),
+        retryable=True,
     ),
     "internal_error": _kind(
         500,

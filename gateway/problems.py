@@ -8,26 +8,15 @@ Not      here: the table of codes (problem_codes.py), catching (edge.py)
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.problem_codes import PROBLEMS, ProblemKind, Words
-
-MISTAKES_MAX = 50  # in one answer; a sender corrects these first
+from pipeline.intake.mistakes import Mistake, summary
 
 Language = Literal["en", "fr"]
-
-
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """One thing wrong with a request. pointer: RFC 6901 into the body, or the name of a header or parameter."""
-
-    code: str
-    pointer: str
-    detail: str
 
 
 class Problem(Exception):
@@ -39,7 +28,7 @@ class Problem(Exception):
         detail: str = "",
         mistakes: tuple[Mistake, ...] = (),
         headers: Mapping[str, str] | None = None,
-        extra: Mapping[str, str] | None = None,
+        extra: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(code)
         self.code = code
@@ -51,10 +40,7 @@ class Problem(Exception):
 
 def problem_of(mistakes: Sequence[Mistake]) -> Problem:
     """One problem for one or several mistakes: their common code, or the general one."""
-    codes = {mistake.code for mistake in mistakes}
-    code = codes.pop() if len(codes) == 1 else "field_invalid"
-    detail = mistakes[0].detail if len(mistakes) == 1 else f"{len(mistakes)} fields have to be corrected"
-    return Problem(code, detail, tuple(mistakes[:MISTAKES_MAX]))
+    return Problem(*summary(mistakes))
 
 
 def field_problem(code: str, pointer: str, detail: str) -> Problem:

@@ -52,9 +52,10 @@ class Ceremony:
         present = self.token.labels()
         wanted: list[tuple[str, KeyUse]] = [("ca-1", "ca"), ("mac-1", "mac"), ("identity-1", "identity")]
         wanted += [(f"intake-{month}", "intake"), (f"kek-{month}", "kek")]
-        for use, name in (("seal", f"seal-{year}"), ("tsu", f"tsu-{year}")):
-            if not any(label.startswith(f"{name}-") for label in present):
-                wanted.append((f"{name}-1", "seal" if use == "seal" else "tsu"))
+        yearly: tuple[KeyUse, ...] = ("seal", "tsu", "webhook")
+        for use in yearly:
+            if not any(label.startswith(f"{use}-{year}-") for label in present):
+                wanted.append((f"{use}-{year}-1", use))
         return wanted
 
     def _ensure_key(self, label: str, use: KeyUse) -> bool:

@@ -88,8 +88,11 @@ class BridgeClient:
     async def open_intake(self, items: Sequence[wire.OpenIntake]) -> list[wire.Opened | Denied]:
         return await self._ask("open_intake", items, wire.Opened)
 
-    async def wrap(self, items: Sequence[wire.Wrap]) -> list[wire.Wrapped | Denied]:
-        return await self._ask("wrap", items, wire.Wrapped)
+    async def wrap_content(self, items: Sequence[wire.WrapContent]) -> list[wire.Wrapped | Denied]:
+        return await self._ask("wrap_content", items, wire.Wrapped)
+
+    async def derive_wrap(self, items: Sequence[wire.DeriveWrap]) -> list[wire.Wrapped | Denied]:
+        return await self._ask("derive_wrap", items, wire.Wrapped)
 
     async def seal_evidence(self, items: Sequence[wire.SealEvidence]) -> list[wire.Sealed | Denied]:
         return await self._ask("seal_evidence", items, wire.Sealed)
@@ -99,6 +102,9 @@ class BridgeClient:
 
     async def time_stamp(self, items: Sequence[wire.TimeStamp]) -> list[wire.Stamped | Denied]:
         return await self._ask("time_stamp", items, wire.Stamped)
+
+    async def sign_webhook(self, items: Sequence[wire.SignWebhook]) -> list[wire.WebhookSigned | Denied]:
+        return await self._ask("sign_webhook", items, wire.WebhookSigned)
 
     async def begin_identity(self, items: Sequence[wire.BeginIdentity]) -> list[wire.Begun | Denied]:
         return await self._ask("begin_identity", items, wire.Begun)

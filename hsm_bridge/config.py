@@ -15,6 +15,7 @@ from typing import Literal, cast
 CONFIG_ENVIRONMENT = "QERDS_CONFIG"
 FILE_BYTES_MAX = 256 * 1024  # a configuration is a page; more is a wrong path
 SECRET_BYTES_MAX = 4096  # a PIN or a password
+SESSIONS_MAX = 64
 
 Mode = Literal["non_qualified", "qualified"]
 Level = Literal["low", "substantial", "high"]
@@ -42,6 +43,7 @@ class TokenSettings:
     label: str
     pin_file: Path
     softhsm_conf: Path | None
+    sessions: int = 1  # used at once: more gain nothing with a token that computes in our own process
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ def parse(table: Mapping[str, object]) -> BridgeConfig:
             label=token.text("label"),
             pin_file=Path(token.text("pin_file")),
             softhsm_conf=Path(token.text("softhsm_conf")) if "softhsm_conf" in token.table else None,
+            sessions=_sessions(token),
         ),
         socket_dir=Path(bridge.text("socket_dir")),
         data_dir=Path(bridge.text("data_dir")),
@@ -148,6 +151,13 @@ def read_secret(path: Path) -> str:
         return path.read_bytes()[:SECRET_BYTES_MAX].decode("utf-8").rstrip("\n")
     except OSError as error:
         raise ConfigInvalid(f"cannot read the secret {path}: {error.strerror}") from error
+
+
+def _sessions(token: "_Section") -> int:
+    sessions = token.integer("sessions") if "sessions" in token.table else 1
+    if not 1 <= sessions <= SESSIONS_MAX:
+        raise ConfigInvalid(f"token.sessions must be from 1 to {SESSIONS_MAX}")
+    return sessions
 
 
 def _allowed_uids(bridge: "_Section") -> Mapping[str, tuple[int, ...]]:

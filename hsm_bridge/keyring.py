@@ -1,7 +1,7 @@
 """Which keys there are, what each is for, and from when to when.
 
-Owns     the names of keys (seal-YYYY-n, tsu-YYYY-n, intake-YYYYMM, kek-YYYYMM, identity-n, mac-n, ca-n), their
-         certificates and revocation list as files, and the choice of the key that does new work
+Owns     the names of keys (seal-YYYY-n, tsu-YYYY-n, webhook-YYYY-n, intake-YYYYMM, kek-YYYYMM, identity-n, mac-n,
+         ca-n), their certificates and revocation list as files, and the choice of the key that does new work
 Rules    a key is known by its label in the token; its time is its certificate's, or follows from the month in its name;
          a key does nothing new after its end but stays usable until no draft names it
 Not      here: key operations (token), making keys (ceremony)
@@ -18,23 +18,32 @@ from pathlib import Path
 from typing import Literal, cast
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hsm_bridge.config import BridgeConfig
 from hsm_bridge.token import KeyMissing, KeyUse, Token, TokenStopped
 
 MONTHLY_KEY_DAYS = 400  # a new one comes every month; the long end keeps a forgotten rotation from stopping the service
-LABEL = re.compile(r"(?:(ca|identity|mac)-(\d{1,4})|(seal|tsu)-(\d{4})-(\d{1,4})|(intake|kek)-(\d{4})(0[1-9]|1[0-2]))")
+YEARLY_KEY_DAYS = 731  # of webhooks, likewise: receivers keep the keys of two years
+LABEL = re.compile(
+    r"(?:(ca|identity|mac)-(\d{1,4})|(seal|tsu|webhook)-(\d{4})-(\d{1,4})|(intake|kek)-(\d{4})(0[1-9]|1[0-2]))"
+)
 PUBLIC_FILE_BYTES_MAX = 1024 * 1024
 
-PublicUse = Literal["seal", "time", "intake", "identity"]
-_PUBLIC_USES: dict[KeyUse, PublicUse] = {"seal": "seal", "tsu": "time", "intake": "intake", "identity": "identity"}
+PublicUse = Literal["seal", "time", "intake", "identity", "webhook"]
+_PUBLIC_USES: dict[KeyUse, PublicUse] = {
+    "seal": "seal",
+    "tsu": "time",
+    "intake": "intake",
+    "identity": "identity",
+    "webhook": "webhook",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class BridgeKey:
-    """One key; certificate: DER, for seal and tsu."""
+    """One key; certificate: DER, for seal and tsu; edwards: the public half of a webhook key."""
 
     key_id: str
     use: KeyUse
@@ -42,11 +51,18 @@ class BridgeKey:
     certificate: bytes | None
     not_before: datetime
     not_after: datetime
+    edwards: ed25519.Ed25519PublicKey | None = None
 
     @property
     def public_use(self) -> PublicUse | None:
         """The name under which others know this use; None for keys that nobody else sees."""
         return _PUBLIC_USES.get(self.use)
+
+    @property
+    def spki(self) -> bytes | None:
+        """SubjectPublicKeyInfo of the public half; None for a secret key."""
+        public = self.public or self.edwards
+        return None if public is None else public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
     @property
     def certificate_sha256(self) -> bytes:
@@ -99,11 +115,6 @@ class Keyring:
         x, y = (urlsafe_b64encode(part).rstrip(b"=").decode() for part in (point[1:33], point[33:]))
         jwk = {"kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": key.key_id, "use": "enc", "alg": "ECDH-ES"}
         return json.dumps(jwk, separators=(",", ":")).encode()
-
-
-def public_key_der(key: ec.EllipticCurvePublicKey) -> bytes:
-    """SubjectPublicKeyInfo."""
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def load(token: Token, config: BridgeConfig) -> Keyring:
@@ -178,6 +189,10 @@ def _parse(label: str) -> _Parsed | None:
 def _key(token: Token, config: BridgeConfig, parsed: _Parsed, authority: x509.Certificate) -> BridgeKey:
     label, use = parsed.label, parsed.use
     token.check_key(label, use)
+    if use == "webhook":
+        start = datetime(parsed.order[1], 1, 1, tzinfo=UTC)
+        edwards = token.edwards_key(label)
+        return BridgeKey(label, use, None, None, start, start + timedelta(days=YEARLY_KEY_DAYS), edwards)
     public = None if use in ("kek", "mac") else token.public_key(label)
     if use in ("seal", "tsu"):
         certificate = x509.load_der_x509_certificate(der := read_certificate(config, label))

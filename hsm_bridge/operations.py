@@ -1,7 +1,7 @@
 """What each operation does to one item, and on which conditions.
 
-Owns     the operations of the bridge but those of a recipient (recipients.py): intake, wrap, seals, time-stamps,
-         descriptions; the composition of what is signed
+Owns     the operations of the bridge but those on wraps (contents.py) and of a recipient (recipients.py): intake,
+         seals, time-stamps, descriptions; the form of a wrap; the composition of what is signed
 Rules    runs in a worker thread; every signature is verified before it is answered; a refusal is a stable code for that
          item alone; nothing signs bytes that a caller composed
 Not      here: who may call (policy), moments and queues (server), records (audit)
@@ -23,7 +23,7 @@ from hsm_bridge import hpke, tickets, wire
 from hsm_bridge.authority import Authority
 from hsm_bridge.certificates import der_signature
 from hsm_bridge.config import BridgeConfig
-from hsm_bridge.keyring import BridgeKey, Keyring, public_key_der
+from hsm_bridge.keyring import BridgeKey, Keyring
 from hsm_bridge.token import KeyMissing, PointInvalid, TagMismatch, Token, TokenAway
 from pipeline.formats import context, evidence_head, tst, xades
 
@@ -98,20 +98,16 @@ class Operations:
             raise Refused("intake_invalid", f"a content key has {DEK_BYTES} bytes")
         return Done(wire.Opened(key=opened), key.key_id, _digest(item.info))
 
-    def wrap(self, item: wire.Wrap, moment: Moment) -> Done:
-        """Binds a delivery's content keys to its addressee: the context is the associated data."""
-        if len(item.keys) % DEK_BYTES or not DEK_BYTES <= len(item.keys) <= DEK_BYTES * DEKS_MAX:
-            raise Refused("item_invalid", f"1 to {DEKS_MAX} keys of {DEK_BYTES} bytes")
-        about = parse_context(item.context)
-        key = self.keyring.newest("kek", moment.now)
+    def wrap(self, keys: bytes, associated: bytes, now: datetime) -> tuple[str, bytes]:
+        """Key id and wrap of content keys under a context; not an operation of its own (see contents.py)."""
+        key = self.keyring.newest("kek", now)
         nonce = self.token.random(WRAP_NONCE_BYTES)
-        sealed = self.token.encrypt(key.key_id, nonce, item.keys, item.context)
+        sealed = self.token.encrypt(key.key_id, nonce, keys, associated)
         label = key.key_id.encode()
-        blob = WRAP_VERSION + bytes([len(label)]) + label + nonce + sealed
-        return Done(wire.Wrapped(key_id=key.key_id, wrapped=blob), key.key_id, str(about.delivery))
+        return key.key_id, WRAP_VERSION + bytes([len(label)]) + label + nonce + sealed
 
     def unwrap(self, key_id: str, wrapped: bytes, associated: bytes) -> bytes:
-        """Opens a wrap under its context; not an operation of its own (see recipients.py)."""
+        """Opens a wrap under its context; not an operation of its own (see contents.py and recipients.py)."""
         label = key_id.encode()
         header = WRAP_VERSION + bytes([len(label) & 0xFF]) + label
         if not wrapped.startswith(header):
@@ -195,13 +191,13 @@ class Operations:
             wire.PublicKey(
                 key_id=key.key_id,
                 use=key.public_use,
-                spki=public_key_der(key.public),
+                spki=key.spki,
                 certificate=key.certificate,
                 not_before=key.not_before,
                 not_after=key.not_after,
             )
             for key in self.keyring.keys
-            if key.public_use is not None and key.public is not None
+            if key.public_use is not None and key.spki is not None
         ]
         authority = self.keyring.authority.public_bytes(Encoding.DER)
         answer = wire.Description(keys=keys, ca=authority, crl=self.crl, identity_jwk=self.keyring.identity_jwk())

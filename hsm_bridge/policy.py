@@ -7,16 +7,17 @@ Not      here: conditions on single items (receipts, tickets, clocks), which ope
 
 from typing import Literal, get_args
 
-Caller = Literal["gateway", "encrypt", "seal", "timestamp", "archive", "operator"]
+Caller = Literal["gateway", "encrypt", "seal", "timestamp", "archive", "webhook", "operator"]
 CALLERS: tuple[Caller, ...] = get_args(Caller)
 
 ANYONE = frozenset({"describe", "health"})
 PERMISSIONS: dict[Caller, frozenset[str]] = {
     "gateway": ANYONE | {"begin_identity", "verify_identity", "decide", "release"},
-    "encrypt": ANYONE | {"open_intake", "wrap"},
+    "encrypt": ANYONE | {"open_intake", "wrap_content", "derive_wrap"},
     "seal": ANYONE | {"seal_evidence"},
     "timestamp": ANYONE | {"time_stamp"},
     "archive": ANYONE | {"time_stamp", "seal_package"},
+    "webhook": ANYONE | {"sign_webhook"},
     "operator": ANYONE,
 }
 

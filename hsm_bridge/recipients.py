@@ -85,7 +85,7 @@ class Recipients:
         return Done(answer, "", f"{item.delivery} {act}")
 
     def release(self, item: wire.Release, moment: Moment) -> Done:
-        """The only unwrap. Steps: 1 whose letter, 2 a living ticket, 3 an acceptance by that person, 4 the keys."""
+        """The only way out for keys. Steps: 1 whose letter, 2 a living ticket, 3 that person's acceptance, 4 keys."""
         delivery = parse_context(item.context).delivery  # 1
         ticket = self._ticket(item.ticket, delivery, moment)  # 2
         mac = self.operations.mac

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hsm_bridge.keyring import Keyring
 from hsm_bridge.operations import check_signature
 from hsm_bridge.token import TagMismatch, Token, TokenAway
+from hsm_bridge.webhooks import check_edwards
 
 PROBE = b"qerds self-test: this is not an evidence, a token or a receipt"
 
@@ -25,6 +26,8 @@ def run(token: Token, keyring: Keyring) -> None:
             check_signature(key.public, token.sign(key.key_id, hashlib.sha256(PROBE).digest()), PROBE, key.key_id)
         elif key.use in ("intake", "identity") and key.public is not None:
             _check_agreement(token, key.key_id, key.public)
+        elif key.edwards is not None:
+            check_edwards(key.edwards, token.sign_edwards(key.key_id, PROBE), PROBE, key.key_id)
         elif key.use == "kek":
             _check_wrapping(token, key.key_id)
     probe(token, keyring)

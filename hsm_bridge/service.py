@@ -2,14 +2,16 @@
 
 Owns     the order of a request (permission, room, clock, intent on disk, work in threads, result on disk), the recovery
          of a token that went away, the renewal of the revocation list, what is published
-Rules    two worker threads; long batches are worked off in slices, so that a short request waits for a slice and not
-         for a batch; every caller kind has room of its own, so that bulk cannot fill the recipients' queue
+Rules    a worker thread for each session of the token; long batches are worked off in slices, so that a short request
+         waits for a slice and not for a batch; every caller kind has room of its own, so that bulk cannot fill the
+         recipients' queue
 Not      here: sockets (server), what an operation does (operations, recipients)
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, NamedTuple
 
 import anyio
@@ -18,14 +20,15 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hsm_bridge import certificates, clock, keyring, policy, selftest, wire
+from hsm_bridge import certificates, clock, keyring, policy, selftest, webhooks, wire
 from hsm_bridge.audit import Audit
 from hsm_bridge.clock import ClockAway, LegalClock
+from hsm_bridge.contents import Contents
 from hsm_bridge.metrics import Metrics
 from hsm_bridge.operations import Done, Moment, Operations, Refused
 from hsm_bridge.policy import Caller
 from hsm_bridge.recipients import Recipients
-from hsm_bridge.token import WORKERS, KeyMissing, TokenAway
+from hsm_bridge.token import KeyMissing, TokenAway
 
 QUEUED_ITEMS_MAX = 2048  # per caller kind: about a third of a second of work
 SLICE_ITEMS = 32  # best batch for the token is 32 to 128; about 4 ms
@@ -63,20 +66,22 @@ class Service:
         self.token_up = True
         self._audit = audit
         self._legal_clock = legal_clock
-        self._workers = anyio.CapacityLimiter(WORKERS)
+        self._workers = anyio.CapacityLimiter(operations.config.token.sessions)
         self._queued: dict[Caller, int] = dict.fromkeys(policy.CALLERS, 0)
         self._lost = anyio.Event()
         self._table = self._operation_table()
         self._observe()
 
     def _operation_table(self) -> Mapping[str, Operation]:
-        own, people = self.operations, Recipients(self.operations)
+        own, contents, people = self.operations, Contents(self.operations), Recipients(self.operations)
         return {
             "open_intake": Operation(wire.OpenIntake, own.open_intake),
-            "wrap": Operation(wire.Wrap, own.wrap),
+            "wrap_content": Operation(wire.WrapContent, contents.wrap_content),
+            "derive_wrap": Operation(wire.DeriveWrap, contents.derive_wrap),
             "seal_evidence": Operation(wire.SealEvidence, own.seal_evidence, needs_legal_time=True),
             "seal_package": Operation(wire.SealPackage, own.seal_package, needs_legal_time=True),
             "time_stamp": Operation(wire.TimeStamp, own.time_stamp, needs_legal_time=True),
+            "sign_webhook": Operation(wire.SignWebhook, partial(webhooks.sign, own)),
             "begin_identity": Operation(wire.BeginIdentity, people.begin_identity),
             "verify_identity": Operation(wire.VerifyIdentity, people.verify_identity),
             "decide": Operation(wire.Decide, people.decide, needs_legal_time=True),

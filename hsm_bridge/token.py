@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from pkcs11 import Attribute, KeyType, Mechanism, MechanismFlag, ObjectClass
 from pkcs11 import exceptions as failures
 from pkcs11._pkcs11 import lib as PkcsLibrary  # noqa: N812  a class with a lower-case name
@@ -21,40 +21,18 @@ from pkcs11.mechanisms import KDF, GCMParams
 from pkcs11.util.ec import encode_named_curve_parameters
 
 from hsm_bridge.config import TokenSettings, read_secret
+from hsm_bridge.token_errors import KeyMissing, PointInvalid, TagMismatch, TokenAway, TokenStopped
 
-WORKERS = 2  # threads that use the token at once; measured best on two cores
+__all__ = ["KeyMissing", "PointInvalid", "TagMismatch", "TokenAway", "TokenStopped"]  # handed on to users of this door
 GENERAL_ERRORS_MAX = 3  # in a row; then the module is taken for stuck and started again
 CKF_OS_LOCKING_OK = 2  # PKCS#11 v2.40 section 3.7: the module uses the system's own locks
 CKR_OK = 0
-EC_BYTES = 32  # P-256 coordinates, digests and signature halves
+EC_BYTES = 32  # P-256 coordinates, digests, signature halves, ed25519 public keys
+ED25519_OID = "1.3.101.112"  # RFC 8410; PKCS#11 v3.0 takes a curve by its object identifier
 TAG_BITS = 128  # NIST SP 800-38D: the full tag
 
-KeyUse = Literal["ca", "seal", "tsu", "intake", "identity", "kek", "mac"]
+KeyUse = Literal["ca", "seal", "tsu", "intake", "identity", "kek", "mac", "webhook"]
 Result = TypeVar("Result")
-
-
-class TokenAway(Exception):
-    """The token did not do it and may later; `lost` asks for a restart of the module."""
-
-    def __init__(self, text: str, *, lost: bool) -> None:
-        super().__init__(text)
-        self.lost = lost
-
-
-class TokenStopped(Exception):
-    """The token refuses us (PIN, unsafe key): a person has to look; never retried in a loop."""
-
-
-class KeyMissing(LookupError):
-    """No such key in the token."""
-
-
-class TagMismatch(ValueError):
-    """Authenticated decryption failed: other key, other context or altered bytes."""
-
-
-class PointInvalid(ValueError):
-    """The token refuses this public point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +45,7 @@ class _Template:
 
 
 _SIGNING = _Template(ObjectClass.PRIVATE_KEY, KeyType.EC, MechanismFlag.SIGN)
+_EDWARDS = _Template(ObjectClass.PRIVATE_KEY, KeyType.EC_EDWARDS, MechanismFlag.SIGN)
 _AGREEING = _Template(ObjectClass.PRIVATE_KEY, KeyType.EC, MechanismFlag.DERIVE)
 _WRAPPING = _Template(ObjectClass.SECRET_KEY, KeyType.AES, MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT)
 _MACKING = _Template(ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET, MechanismFlag.SIGN | MechanismFlag.VERIFY)
@@ -75,6 +54,11 @@ TEMPLATES: dict[KeyUse, _Template] = {
     **dict.fromkeys(("intake", "identity"), _AGREEING),
     "kek": _WRAPPING,
     "mac": _MACKING,
+    "webhook": _EDWARDS,
+}
+_CURVES = {
+    KeyType.EC: ("secp256r1", Mechanism.EC_KEY_PAIR_GEN),
+    KeyType.EC_EDWARDS: (ED25519_OID, Mechanism.EC_EDWARDS_KEY_PAIR_GEN),
 }
 _GUARDED = {  # what a token must say of a key that was made in it and never left it
     Attribute.TOKEN: True,
@@ -181,7 +165,7 @@ class Token:
         opened = False
         try:
             self._login()
-            for _ in range(WORKERS):
+            for _ in range(self._settings.sessions):
                 self._lanes.put(_Lane(self._open()))
             opened = True
         finally:
@@ -190,12 +174,12 @@ class Token:
 
     def restart(self) -> None:
         """Waits for the workers, then finalize, initialize, login: the only cure once a token came back."""
-        lanes = [self._lanes.get() for _ in range(WORKERS)]
+        lanes = [self._lanes.get() for _ in range(self._settings.sessions)]
         try:
             self._library.finalize()
             _translate(self._library.initialize, general_is_lost=True)
             self._login()
-            lanes = [_Lane(self._open()) for _ in range(WORKERS)]
+            lanes = [_Lane(self._open()) for _ in range(self._settings.sessions)]
             self._general_errors = 0
         finally:
             for lane in lanes:
@@ -203,7 +187,7 @@ class Token:
 
     def close(self) -> None:
         """Waits for the workers and ends the module's use by this process."""
-        for _ in range(WORKERS):
+        for _ in range(self._settings.sessions):
             self._lanes.get()
         self._library.finalize()
         del self._library  # now: the binding cannot take a subclass of its library apart when Python itself ends
@@ -211,6 +195,10 @@ class Token:
     def sign(self, label: str, sha256: bytes) -> bytes:
         """r and s, 64 bytes, over a 32-byte digest."""
         return self._run(label, lambda lane: _sign(lane.key(label, ObjectClass.PRIVATE_KEY), sha256, Mechanism.ECDSA))
+
+    def sign_edwards(self, label: str, data: bytes) -> bytes:
+        """An ed25519 signature, 64 bytes, over the data itself (RFC 8032)."""
+        return self._run(label, lambda lane: _sign(lane.key(label, ObjectClass.PRIVATE_KEY), data, Mechanism.EDDSA))
 
     def agree(self, label: str, point: bytes) -> bytes:
         """The shared x coordinate of ECDH with an uncompressed P-256 point; raises PointInvalid."""
@@ -243,6 +231,10 @@ class Token:
     def public_key(self, label: str) -> ec.EllipticCurvePublicKey:
         """The public half of an elliptic curve key."""
         return self._run(label, lambda lane: _public_key(lane.key(label, ObjectClass.PUBLIC_KEY)))
+
+    def edwards_key(self, label: str) -> ed25519.Ed25519PublicKey:
+        """The public half of an ed25519 key."""
+        return self._run(label, lambda lane: _edwards_key(lane.key(label, ObjectClass.PUBLIC_KEY)))
 
     def labels(self) -> list[str]:
         """Labels of all private and secret keys."""
@@ -371,6 +363,11 @@ def _public_key(key: Any) -> ec.EllipticCurvePublicKey:
     return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), point)
 
 
+def _edwards_key(key: Any) -> ed25519.Ed25519PublicKey:
+    octets: bytes = key[Attribute.EC_POINT]
+    return ed25519.Ed25519PublicKey.from_public_bytes(octets[-EC_BYTES:])  # inside a DER OCTET STRING or bare
+
+
 def _check_key(lane: _Lane, label: str, template: _Template) -> None:
     key = lane.key(label, template.key_class)
     wrong = [name.name for name, value in _GUARDED.items() if key[name] is not value]
@@ -388,11 +385,15 @@ def _check_key(lane: _Lane, label: str, template: _Template) -> None:
 
 def _generate(session: Any, label: str, template: _Template) -> None:
     common = {"id": label.encode(), "label": label, "store": True, "capabilities": template.capabilities}
-    if template.key_type is KeyType.EC:
-        curve = {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
-        parameters = session.create_domain_parameters(KeyType.EC, curve, local=True)
+    if template.key_type in _CURVES:
+        name, mechanism = _CURVES[template.key_type]
+        curve = {Attribute.EC_PARAMS: encode_named_curve_parameters(name)}
+        parameters = session.create_domain_parameters(template.key_type, curve, local=True)
         parameters.generate_keypair(
-            **common, public_template={Attribute.MODIFIABLE: False}, private_template=dict(_EXPLICIT)
+            **common,
+            mechanism=mechanism,
+            public_template={Attribute.MODIFIABLE: False},
+            private_template=dict(_EXPLICIT),
         )
     else:
         session.generate_key(template.key_type, EC_BYTES * 8, **common, template=dict(_EXPLICIT))

@@ -66,11 +66,26 @@ class Opened(_Item, frozen=True):
     key: bytes
 
 
-class Wrap(_Item, frozen=True):
-    """Concatenated 32-byte content keys, and the context they are bound to."""
+class WrapContent(_Item, frozen=True):
+    """Concatenated 32-byte keys of one content, and the content context they are bound to."""
 
     context: bytes
     keys: bytes
+
+
+class WrappedContent(_Item, frozen=True):
+    """A wrap that wrap_content made, with its context."""
+
+    key_id: str
+    wrapped: bytes
+    context: bytes
+
+
+class DeriveWrap(_Item, frozen=True):
+    """A letter's context, and the contents that it names, in its order."""
+
+    context: bytes
+    contents: list[WrappedContent]
 
 
 class Wrapped(_Item, frozen=True):
@@ -182,12 +197,27 @@ class Released(_Item, frozen=True):
     receipt: bytes
 
 
+class SignWebhook(_Item, frozen=True):
+    """What is signed is id.timestamp.body (Standard Webhooks). timestamp: seconds since 1970."""
+
+    id: UUID
+    timestamp: int
+    body: bytes
+
+
+class WebhookSigned(_Item, frozen=True):
+    """ed25519 (64 bytes)."""
+
+    key_id: str
+    signature: bytes
+
+
 class Describe(_Item, frozen=True):
     """No field."""
 
 
 class PublicKey(_Item, frozen=True):
-    """use: seal, time, intake or identity."""
+    """use: seal, time, intake, identity or webhook."""
 
     key_id: str
     use: str

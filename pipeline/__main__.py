@@ -1,4 +1,4 @@
-"""`python -m pipeline STAGE` runs one actor; `python -m pipeline graph` prints who sends what to whom.
+"""`python -m pipeline STAGE` runs one actor, `events` the sequencer, `ops` the measurer; `graph` prints the map.
 
 The only importer of stages, by a literal tuple. Exit status: 0 drained, 2 wrong usage, 70 an invariant does not hold.
 """
@@ -15,12 +15,16 @@ from pipeline import health
 from pipeline.actors import loop
 from pipeline.actors.contract import Stage
 from pipeline.config import Config, load_from_environment
-from pipeline.connect import Adapters, connect, settings_of
+from pipeline.connect import Adapters, connect, connect_remains, connect_sequencer, connect_watch, settings_of
 from pipeline.delivery.routes import AFTER, RECEIVER
 from pipeline.errors import Invariant
+from pipeline.events import service as sequencer
+from pipeline.janitor import keep_clean
+from pipeline.ops import service as measurer
+from pipeline.ports import Objects
 from pipeline.readiness import notify as tell_supervisor
 from pipeline.recorder import Recorder
-from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp
+from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp, webhook
 
 STAGES: tuple[tuple[Stage, type[Any]], ...] = (
     (ingest.STAGE, ingest.Ports),
@@ -30,7 +34,9 @@ STAGES: tuple[tuple[Stage, type[Any]], ...] = (
     (notify.STAGE, notify.Ports),
     (expire.STAGE, expire.Ports),
     (archive.STAGE, archive.Ports),
+    (webhook.STAGE, webhook.Ports),
 )
+SEQUENCER, MEASURER = "events", "ops"
 HEALTH_PORT = "QERDS_HEALTH_PORT"
 EXIT_INVARIANT = 70  # EX_SOFTWARE
 
@@ -51,9 +57,40 @@ async def main(stage: Stage, kind: type[Any]) -> None:
         if port := os.environ.get(HEALTH_PORT):
             tasks.start_soon(health.serve, int(port), stage.name, recorder)
         tasks.start_soon(_tell_when_ready, recorder)
+        if stage is archive.STAGE:
+            tasks.start_soon(_keep_clean, config, adapters.objects, recorder)
         await loop.run(
             stage, adapters.mailbox, ports_for(kind, adapters, config), draining, adapters.randomness, recorder
         )
+        tasks.cancel_scope.cancel()
+
+
+async def sequence() -> None:
+    """The sequencer of events, likewise."""
+    config = load_from_environment()
+    recorder = Recorder(SEQUENCER)
+    draining = anyio.Event()
+    log, randomness = connect_sequencer(config)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_drain_on_signal, draining)
+        if port := os.environ.get(HEALTH_PORT):
+            tasks.start_soon(health.serve, int(port), SEQUENCER, recorder)
+        tasks.start_soon(_tell_when_ready, recorder)
+        await sequencer.run(log, draining, randomness, recorder)
+        tasks.cancel_scope.cancel()
+
+
+async def measure() -> None:
+    """The measurer, likewise."""
+    recorder = Recorder(MEASURER)
+    draining = anyio.Event()
+    watch, randomness = connect_watch(load_from_environment())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_drain_on_signal, draining)
+        if port := os.environ.get(HEALTH_PORT):
+            tasks.start_soon(health.serve, int(port), MEASURER, recorder)
+        tasks.start_soon(_tell_when_ready, recorder)
+        await measurer.run(watch, draining, randomness, recorder)
         tasks.cancel_scope.cancel()
 
 
@@ -63,6 +100,13 @@ async def _drain_on_signal(draining: anyio.Event) -> None:
             tell_supervisor("STOPPING=1")
             draining.set()
             return  # the second signal kills: the default handlers are back
+
+
+async def _keep_clean(config: Config, objects: Objects, recorder: Recorder) -> None:
+    """`archive` is the one that removes: it has the only right to."""
+    await recorder.ready.wait()
+    async with connect_remains(config) as remains:
+        await keep_clean(remains, objects, recorder)
 
 
 async def _tell_when_ready(recorder: Recorder) -> None:
@@ -96,8 +140,14 @@ def run(arguments: list[str]) -> int:
             return 0
         case [name] if name in by_name:
             return _live(*by_name[name])
+        case [name] if name == SEQUENCER:
+            anyio.run(sequence, backend_options={"use_uvloop": True})
+            return 0
+        case [name] if name == MEASURER:
+            anyio.run(measure, backend_options={"use_uvloop": True})
+            return 0
         case _:
-            print(f"usage: python -m pipeline {'|'.join(by_name)}|graph", file=sys.stderr)
+            print(f"usage: python -m pipeline {'|'.join([*by_name, SEQUENCER, MEASURER])}|graph", file=sys.stderr)
             return 2
 
 

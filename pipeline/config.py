@@ -13,13 +13,19 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit
 
 CONFIG_ENVIRONMENT = "QERDS_CONFIG"
 FILE_BYTES_MAX = 256 * 1024  # a configuration is a page; more is a wrong path
+DOCUMENT_BYTES_DEFAULT = 100 * 1024 * 1024  # interfaces: a document
+DOCUMENT_BYTES_MAX = 1024 * 1024 * 1024  # qerds.upload takes no more
 SECRET_BYTES_MAX = 4096  # a password, a PIN or a client secret
+KEY_LINES = 2  # of a file in objects.s3.key_dir
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Mode = Literal["non_qualified", "qualified"]
 MailSecurity = Literal["none", "starttls", "tls"]
+ObjectStore = Literal["local", "s3"]
 AssuranceLevel = Literal["low", "substantial", "high"]  # Regulation (EU) 910/2014 article 8(2)
 Plain = TypeVar("Plain", str, int, bool)
 
@@ -75,10 +81,38 @@ class Bridge:
 
 
 @dataclass(frozen=True, slots=True)
-class Objects:
-    """The local object store."""
+class S3:
+    """A bucket, and the folder with one file per process that may use it: access key id, then secret."""
 
-    root: Path
+    endpoint: str
+    bucket: str
+    region: str
+    key_dir: Path
+
+    def key(self, process: str) -> tuple[str, str]:
+        """Reads KEY_DIR/PROCESS. Raises ConfigInvalid when this process may not use the bucket."""
+        path = self.key_dir / process
+        lines = read_secret(path).splitlines()
+        if len(lines) != KEY_LINES or not all(lines):
+            raise ConfigInvalid(f"{path} must hold two lines: the access key id, then the secret")
+        return lines[0], lines[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Where objects are: a local folder (root) or a bucket (s3)."""
+
+    kind: ObjectStore = "local"
+    root: Path | None = None
+    s3: S3 | None = None
+
+    @property
+    def place(self) -> Path | S3:
+        """The one of its kind."""
+        found, name = (self.root, "root") if self.kind == "local" else (self.s3, "s3")
+        if found is None:
+            raise ConfigInvalid(f"objects.kind = {self.kind} needs objects.{name}")
+        return found
 
 
 MAIL_CONNECTIONS_MAX = 100
@@ -104,6 +138,7 @@ class Gateway:
     host: str
     port: int
     public_url: str
+    document_bytes_max: int = DOCUMENT_BYTES_DEFAULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +151,13 @@ class Identity:
     client_secret_file: Path
     jwks_file: Path
     minimum_level: AssuranceLevel
+
+
+@dataclass(frozen=True, slots=True)
+class Webhooks:
+    """What senders' endpoints may be; loopback_http: plain http on this machine, for an embedded installation."""
+
+    loopback_http: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +175,7 @@ class Config:
     mail: Mail
     gateway: Gateway
     identity: Identity
+    webhooks: Webhooks = Webhooks()
 
 
 def load_from_environment(environment: Mapping[str, str] = os.environ) -> Config:
@@ -186,9 +229,12 @@ def _check_together(config: Config) -> None:
         raise ConfigInvalid("mail.security = none is for an embedded installation only; use starttls or tls")
     if config.identity.provider == "embedded" and not config.embedded:
         raise ConfigInvalid("identity.provider = embedded is for an embedded installation only")
+    if config.webhooks.loopback_http and not config.embedded:
+        raise ConfigInvalid("webhooks.loopback_http is for an embedded installation only")
     if config.embedded and config.mode != "non_qualified":
         raise ConfigInvalid("an embedded installation can only run in mode non_qualified")
     _check_mail(config.mail)
+    _check_objects(config.objects)
     for name, port in (
         ("database.port", config.database.port),
         ("mail.port", config.mail.port),
@@ -196,6 +242,8 @@ def _check_together(config: Config) -> None:
     ):
         if not 1 <= port <= 65_535:
             raise ConfigInvalid(f"{name} = {port} is not a port")
+    if not 1 <= config.gateway.document_bytes_max <= DOCUMENT_BYTES_MAX:
+        raise ConfigInvalid(f"gateway.document_bytes_max must be from 1 to {DOCUMENT_BYTES_MAX}")
     if not config.gateway.public_url.startswith(("http://", "https://")) or config.gateway.public_url.endswith("/"):
         raise ConfigInvalid("gateway.public_url must be an http(s) address without a final slash")
 
@@ -209,6 +257,19 @@ def _check_mail(mail: Mail) -> None:
         raise ConfigInvalid(
             f"mail.mails_per_second_max must be at least a {MAIL_WAIT_SECONDS_MAX}th of mail.connections_max"
         )
+
+
+def _check_objects(objects: Objects) -> None:
+    """One place only, and a bucket only where nobody on the way can read or change a request."""
+    place = objects.place
+    if objects.root is not None and objects.s3 is not None:
+        raise ConfigInvalid("objects.root and objects.s3 exclude each other; keep the one of objects.kind")
+    if isinstance(place, S3):
+        address = urlsplit(place.endpoint)
+        if address.scheme != "https" and not (address.scheme == "http" and address.hostname in LOOPBACK):
+            raise ConfigInvalid("objects.s3.endpoint must be an https address, but on loopback")
+        if not address.hostname or address.path or address.query:
+            raise ConfigInvalid("objects.s3.endpoint must be an address without a path: the bucket is named apart")
 
 
 def _section(kind: type[Any], table: object, at: str) -> object:

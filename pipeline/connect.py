@@ -8,6 +8,7 @@ import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pipeline.adapters.bridge import Bridge
@@ -16,22 +17,36 @@ from pipeline.adapters.identity_http import HttpIdentityProvider
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.mail import RelayMailer
 from pipeline.adapters.objects import LocalObjects
+from pipeline.adapters.objects_s3 import S3Objects
 from pipeline.adapters.postgres import queries
+from pipeline.adapters.postgres.batch_store import PostgresBatchStore
 from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.draws import PostgresDraws
+from pipeline.adapters.postgres.event_store import PostgresEventStore
+from pipeline.adapters.postgres.export_facts import PostgresExportFacts
+from pipeline.adapters.postgres.export_store import PostgresExportStore
 from pipeline.adapters.postgres.facts import PostgresFacts
 from pipeline.adapters.postgres.keys import PostgresKeys
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import GUARD_SECONDS, Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.adapters.postgres.portal_store import PostgresPortalStore
+from pipeline.adapters.postgres.remains import PostgresRemains
 from pipeline.adapters.postgres.sender_store import PostgresSenderStore
+from pipeline.adapters.postgres.sequencer import PostgresEventLog
+from pipeline.adapters.postgres.watch import PostgresWatch
+from pipeline.adapters.postgres.webhook_facts import PostgresWebhookFacts
+from pipeline.adapters.webhook_http import HttpCourier
 from pipeline.config import Config
 from pipeline.delivery.notice import Letterhead
-from pipeline.errors import LeaseLost
+from pipeline.errors import LeaseLost, Transient
 from pipeline.ports import Mailbox
 from pipeline.recorder import Recorder
 
 STAGES = queries.STAGES
 ANCHOR_FILE = "ca.pem"  # in bridge.public_dir: pinned by the set-up
+GATEWAY = "gateway"
+STORING = frozenset({"encrypt", "archive"})  # the stages that have the object store among their ports
+ObjectStore = LocalObjects | S3Objects
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +55,16 @@ class Adapters:
 
     mailbox: Mailbox
     facts: PostgresFacts
+    draws: PostgresDraws
+    exports: PostgresExportFacts
     keys: PostgresKeys
     bridge: Bridge
-    objects: LocalObjects
+    objects: ObjectStore
     mailer: RelayMailer
+    webhooks: PostgresWebhookFacts
+    courier: HttpCourier
+    clock: SystemClock
+    ids: SystemRandomness
     randomness: SystemRandomness
 
 
@@ -51,6 +72,22 @@ def dsn_of(config: Config, role: str) -> Dsn:
     """Where PostgreSQL is and as whom; the password is read when it is used."""
     database = config.database
     return Dsn(database.socket_dir, database.port, database.name, role, lambda: database.password(role))
+
+
+def objects_of(config: Config, process: str) -> ObjectStore:
+    """The store that the configuration names, as that process may use it."""
+    place = config.objects.place
+    return LocalObjects(place) if isinstance(place, Path) else S3Objects(place, process)
+
+
+async def verify_objects(objects: ObjectStore, recorder: Recorder) -> None:
+    """Raises ConfigInvalid when no waiting would help. A store that is only away does not keep a process from starting:
+    its work waits."""
+    if isinstance(objects, S3Objects):
+        try:
+            await objects.verify()
+        except Transient as error:
+            recorder.error("object store", error)
 
 
 @asynccontextmanager
@@ -62,19 +99,50 @@ async def connect(config: Config, stage: str, recorder: Recorder) -> AsyncIterat
     keys = PostgresKeys(link.call, config.bridge.public_dir / ANCHOR_FILE)
     bridge = Bridge.at(config.bridge.socket_dir, stage)
     mailer = RelayMailer(config.mail)
+    clock = SystemClock()
+    objects = objects_of(config, stage)
+    if stage in STORING:
+        await verify_objects(objects, recorder)
+    async with HttpCourier.open(clock, config.webhooks.loopback_http) as courier:
+        try:
+            yield Adapters(
+                mailbox=PostgresMailbox(dsn, link, stage, build(), randomness, recorder),
+                facts=PostgresFacts(link, keys, config.provider),
+                draws=PostgresDraws(link),
+                exports=PostgresExportFacts(link, config.provider),
+                keys=keys,
+                bridge=bridge,
+                objects=objects,
+                mailer=mailer,
+                webhooks=PostgresWebhookFacts(link),
+                courier=courier,
+                clock=clock,
+                ids=randomness,
+                randomness=randomness,
+            )
+        finally:
+            await mailer.aclose()
+            await bridge.aclose()
+
+
+def connect_sequencer(config: Config) -> tuple[PostgresEventLog, SystemRandomness]:
+    """What the sequencer of events needs; its session is opened when it stands for election."""
+    return PostgresEventLog(dsn_of(config, "qerds_events")), SystemRandomness()
+
+
+@asynccontextmanager
+async def connect_remains(config: Config) -> AsyncIterator[PostgresRemains]:
+    """What the janitor of an `archive` process needs, on a connection of its own."""
+    database = Database(dsn_of(config, "qerds_archive"), connections_max=1)
     try:
-        yield Adapters(
-            mailbox=PostgresMailbox(dsn, link, stage, build(), randomness, recorder),
-            facts=PostgresFacts(link, keys, config.provider),
-            keys=keys,
-            bridge=bridge,
-            objects=LocalObjects(config.objects.root),
-            mailer=mailer,
-            randomness=randomness,
-        )
+        yield PostgresRemains(database)
     finally:
-        await mailer.aclose()
-        await bridge.aclose()
+        await database.close()
+
+
+def connect_watch(config: Config) -> tuple[PostgresWatch, SystemRandomness]:
+    """What the measurer needs, likewise."""
+    return PostgresWatch(dsn_of(config, "qerds_ops")), SystemRandomness()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +151,11 @@ class GatewayAdapters:
 
     config: Config
     senders: PostgresSenderStore
+    batches: PostgresBatchStore
     portal: PostgresPortalStore
-    objects: LocalObjects
+    exports: PostgresExportStore
+    events: PostgresEventStore
+    objects: ObjectStore
     bridge: Bridge
     keys: PostgresKeys
     identity: HttpIdentityProvider
@@ -96,6 +167,8 @@ class GatewayAdapters:
 @asynccontextmanager
 async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[GatewayAdapters]:
     """The adapters of one gateway. Connections are opened on demand."""
+    objects = objects_of(config, GATEWAY)
+    await verify_objects(objects, recorder)
     database = database_of(config, "qerds_gateway")
     keys = keys_of(config, database)
     bridge = Bridge.at(config.bridge.socket_dir, "gateway")
@@ -104,8 +177,11 @@ async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[G
         yield GatewayAdapters(
             config=config,
             senders=PostgresSenderStore(database),
+            batches=PostgresBatchStore(database),
             portal=PostgresPortalStore(database, keys, config.provider),
-            objects=LocalObjects(config.objects.root),
+            exports=PostgresExportStore(database),
+            events=PostgresEventStore(database),
+            objects=objects,
             bridge=bridge,
             keys=keys,
             identity=identity,
@@ -119,9 +195,9 @@ async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[G
         await database.close()
 
 
-def database_of(config: Config, role: str) -> Database:
+def database_of(config: Config, role: str, answer_seconds: float = GUARD_SECONDS) -> Database:
     """A few connections under one role, for the gateway and for verbs."""
-    return Database(dsn_of(config, role))
+    return Database(dsn_of(config, role), answer_seconds=answer_seconds)
 
 
 def keys_of(config: Config, database: Database) -> PostgresKeys:
@@ -145,4 +221,9 @@ def build() -> str:
 def settings_of(config: Config) -> dict[str, Any]:
     """What stages print or demand, by the field names of their Ports."""
     head = Letterhead(config.provider.name, config.mode, config.mail.from_address, config.gateway.public_url)
-    return {"minimum_level": config.identity.minimum_level, "letterhead": head}
+    return {
+        "minimum_level": config.identity.minimum_level,
+        "letterhead": head,
+        "mode": config.mode,
+        "config_version": config.config_version,
+    }

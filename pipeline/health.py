@@ -1,18 +1,19 @@
 """One stage's health over HTTP, on loopback.
 
-Owns     /healthz (the event loop turns), /readyz (the epoch lives), /metrics (the recorder's counters)
-Rules    reads one small request head, answers, closes; runs in the stage's own loop, so that it tells when that hangs
-Not here depth and age of mailboxes: one process asks the database for those
+Owns     /healthz (the event loop turns), /readyz (the epoch lives), /metrics (what the recorder holds)
+Rules    reads one small request head, answers, closes; runs in the stage's own loop, so that it tells when that hangs.
+         Its port is shared by the old and the new process of a rolling restart for as long as both run
+Not here depth and age of mailboxes: one process asks the database for those (pipeline/ops)
 """
 
 import anyio
 from anyio.abc import SocketStream
 
+from pipeline.exposition import CONTENT_TYPE, exposition
 from pipeline.recorder import Recorder
 
 HEAD_BYTES_MAX = 4096
 EXCHANGE_SECONDS_MAX = 5.0
-PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def serve(port: int, stage: str, recorder: Recorder) -> None:
@@ -26,7 +27,7 @@ async def serve(port: int, stage: str, recorder: Recorder) -> None:
                 except (anyio.EndOfStream, anyio.BrokenResourceError):
                     return
 
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port)
+    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port, reuse_port=True)
     await listener.serve(exchange)
 
 
@@ -46,18 +47,6 @@ def _answer(request_line: bytes, stage: str, recorder: Recorder) -> bytes:
     return _response("404 Not Found", "healthz, readyz, metrics\n")
 
 
-def exposition(stage: str, recorder: Recorder) -> str:
-    """The counters in the Prometheus text format."""
-    lines = []
-    for (name, label), value in sorted(recorder.counts.items()):
-        series = {"outcome": "qerds_stage_messages_total", "stale": "qerds_stale_acks_total"}.get(
-            name, f"qerds_{name}_total"
-        )
-        labels = f'stage="{stage}"' + (f',outcome="{label}"' if label else "")
-        lines.append(f"{series}{{{labels}}} {value}")
-    return "\n".join([*lines, ""])
-
-
 async def _request_line(stream: SocketStream) -> bytes:
     head = b""
     while b"\r\n\r\n" not in head and len(head) < HEAD_BYTES_MAX:
@@ -66,5 +55,7 @@ async def _request_line(stream: SocketStream) -> bytes:
 
 
 def _response(status: str, body: str) -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {PLAIN}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    head = (
+        f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    )
     return (head + body).encode()

@@ -7,11 +7,12 @@ which errors it raises. Stages get a dataclass with just the ports they use.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from pipeline.delivery.facts import UploadWrap
 from pipeline.delivery.routes import Emission
 from pipeline.delivery.states import Stamped
 from pipeline.evidence.draft import Dossier, Head
@@ -88,8 +89,20 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
+class PackKey:
+    """The key of a pack, sealed to an intake key."""
+
+    intake_key_id: str
+    sealed_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Segment:
-    """One encrypted stretch of one document."""
+    """One encrypted stretch of one document.
+
+    object_bytes: how long its stream is in the object, None when it is the whole of it. pack: of the object, when many
+    contents share it; sealed_key is encrypted under that key then.
+    """
 
     part: int
     segment: int
@@ -100,17 +113,30 @@ class Segment:
     plain_bytes: int
     intake_key_id: str
     sealed_key: bytes
+    uploaded_at: datetime
+    object_offset: int = 0
+    object_bytes: int | None = None
+    pack: PackKey | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What `encrypt` reads back: the dossier, what the sender declared, and where the bytes are."""
+    """What `encrypt` reads back: the dossier, what the sender declared, and where the bytes are.
+
+    wraps: of its uploads, those that were read before, for this letter or for another.
+    """
 
     delivery: UUID
     dossier: Dossier
     declared_sha256: tuple[bytes, ...]
     segments: tuple[Segment, ...]
     consent: str
+    wraps: Mapping[UUID, UploadWrap] = field(default_factory=dict)
+
+    @property
+    def uploads(self) -> Mapping[int, UUID]:
+        """Which upload each part is."""
+        return {s.part: s.upload for s in self.segments}
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +264,8 @@ class Mailbox(Protocol):
         """Keep the epoch alive, listen and ring, until cancelled. Raises LeaseLost when the epoch was rescued."""
 
     async def take(self, limit: int) -> Sequence[Message]:
-        """Up to `limit` messages, interactive first; [] when there are none. Losing it returns the rows."""
+        """Up to `limit` messages, interactive first; [] when there are none or an operator holds the stage back.
+        Losing it returns the rows."""
 
     async def sweep(self) -> None:
         """When it is time: rescue the rows of dead epochs, fire due timers. Any process may, as often as it likes."""
@@ -286,8 +313,8 @@ class IntakeItem:
 
 
 @dataclass(frozen=True, slots=True)
-class WrapItem:
-    """Concatenated 32-byte content keys to be wrapped under a context."""
+class WrapContentItem:
+    """Concatenated 32-byte keys of one content, to be wrapped under what it is (formats/context.py, ContentContext)."""
 
     context: bytes
     keys: bytes
@@ -295,17 +322,35 @@ class WrapItem:
 
 @dataclass(frozen=True, slots=True)
 class WrapAnswer:
-    """What only `release` at the bridge opens again."""
+    """A wrap of a content, which only `derive_wrap` opens again, or of a letter, which only `release` opens again."""
 
     key_id: str
     wrapped: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class WrappedContent:
+    """A content's wrap, with the context that opens it."""
+
+    key_id: str
+    wrapped: bytes
+    context: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DeriveWrapItem:
+    """A letter's context, and the wraps of exactly the contents that it names, in its order."""
+
+    context: bytes
+    contents: tuple[WrappedContent, ...]
+
+
 class EncryptBridge(Protocol):
-    """The bridge as `encrypt` sees it. Both may be called twice. Raise Transient when it is busy or away."""
+    """The bridge as `encrypt` sees it. All may be called twice. Raise Transient when it is busy or away."""
 
     async def open_intake(self, items: Sequence[IntakeItem]) -> Sequence[bytes | Denied]: ...
-    async def wrap(self, items: Sequence[WrapItem]) -> Sequence[WrapAnswer | Denied]: ...
+    async def wrap_content(self, items: Sequence[WrapContentItem]) -> Sequence[WrapAnswer | Denied]: ...
+    async def derive_wrap(self, items: Sequence[DeriveWrapItem]) -> Sequence[WrapAnswer | Denied]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -463,6 +508,15 @@ class IdentityProvider(Protocol):
         """Redeem a code and fetch the userinfo. A code is good once, so never called twice. Raises Transient."""
 
 
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """An object as a listing tells of it; age by the store's own clock, since it became visible."""
+
+    name: str
+    bytes: int
+    age_seconds: float
+
+
 class Objects(Protocol):
     """Immutable objects under random names. Errors: Transient."""
 
@@ -477,6 +531,10 @@ class Objects(Protocol):
 
     async def delete(self, name: str) -> None:
         """Gone on return; no error when it was gone already."""
+
+    def list(self, older_seconds: float) -> AsyncGenerator[ListedObject, None]:
+        """Every object that is at least so old, in no order, whole objects only; one that comes or goes meanwhile may
+        be told or not. Memory does not grow with the store. Whoever stops before the end closes it."""
 
 
 @dataclass(frozen=True, slots=True)

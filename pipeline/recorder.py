@@ -1,4 +1,4 @@
-"""What a process tells about itself: counters for /metrics and structured lines for the log.
+"""What a process tells about itself: measures for /metrics and structured lines for the log.
 
 Rules: ids, kinds, counts and times only; never a name, an address, a subject, a key or content. One JSON object a line
 on stderr, written at once, so that the last line before a crash is there.
@@ -7,20 +7,40 @@ on stderr, written at once, so that the last line before a crash is there.
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import anyio
 
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0, 3600.0)
+MESSAGES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
+
+
+class Histogram:
+    """How often a value fell up to each bound, above the one before; the last count is of what was above all."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """One more."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
 
 class Recorder:
-    """Counters and log of one process. Tests and the simulation give it a list instead of stderr."""
+    """Measures and log of one process. Tests and the simulation give it a list instead of stderr."""
 
     def __init__(
         self, process: str, write: Callable[[str], object] | None = None, now: Callable[[], str] | None = None
     ) -> None:
         self.process = process
         self.counts: dict[tuple[str, str], int] = {}
+        self.gauges: Mapping[tuple[str, str], float] = {}  # by series and labels; replaced as a whole
+        self.histograms: dict[str, Histogram] = {}
         self.ready = anyio.Event()  # set by the first epoch
         self.is_ready = False  # whether an epoch lives now
         self._write = write or _to(sys.stderr)
@@ -30,6 +50,12 @@ class Recorder:
         """Add to one counter."""
         if by:
             self.counts[(name, label)] = self.counts.get((name, label), 0) + by
+
+    def observe(self, name: str, value: float, bounds: tuple[float, ...] = SECONDS) -> None:
+        """Add to one histogram; its first value decides the bounds."""
+        if name not in self.histograms:
+            self.histograms[name] = Histogram(bounds)
+        self.histograms[name].observe(value)
 
     def note(self, what: str, **fields: Any) -> None:
         """One line about something that happened."""

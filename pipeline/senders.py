@@ -3,7 +3,7 @@
 Owns     the port and its row types. Here and not in the gateway, because the adapter may not import a face
 Rules    every question about something of a sender names the sender: another one's is not there
          every method raises Transient when the database is away; then nothing was stored, or the answer was lost
-Not      here: what is valid (gateway/sender/submission.py), what a sender is shown (gateway/sender/presentation.py)
+Not      here: what is valid (pipeline/intake/submission.py), what a sender is shown (gateway/sender/presentation.py)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -39,6 +39,7 @@ class Bearer:
     sender: UUID
     scopes: frozenset[str]
     expired: bool
+    barred: str | None = None  # the problem code of why it may not submit now; it may read all the same
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,10 @@ class Consent:
 
 @dataclass(frozen=True, slots=True)
 class StoredSegment:
-    """One object in the store, and its key sealed to the intake key. plain_bytes: of the content."""
+    """A stream in the store, and its key: sealed to the intake key, or encrypted under that of its pack.
+
+    plain_bytes, sha256: of the content. object_bytes: of the stream; None when it is the whole object.
+    """
 
     segment: int
     object: str
@@ -79,11 +83,14 @@ class StoredSegment:
     plain_bytes: int
     intake_key_id: str
     sealed_key: bytes
+    sha256: bytes
+    object_offset: int = 0
+    object_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file, encrypted on its way in."""
+    """A file, encrypted on its way in. sha3_256 is None, and part_bytes is not, of one that arrives in parts."""
 
     id: UUID
     sender: UUID
@@ -91,9 +98,36 @@ class Upload:
     content_type: str
     content_bytes: int
     sha256: bytes
-    sha3_256: bytes
+    sha3_256: bytes | None
     expires_at: datetime
     expired: bool = False
+    part_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartialUpload:
+    """An upload and the parts of it that are there, with the SHA-256 of each."""
+
+    upload: Upload
+    parts: Mapping[int, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPack:
+    """One object with many contents; sealed_key: of the key that theirs are encrypted under."""
+
+    object: str
+    intake_key_id: str
+    sealed_key: bytes
+    object_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PackRows:
+    """A pack that is durable in the store, and its contents: to be stored in one transaction with what names them."""
+
+    pack: StoredPack
+    contents: tuple[tuple[Upload, StoredSegment], ...]
 
 
 # ------------------------------------------------------------------ deliveries
@@ -185,6 +219,7 @@ class Delivery:
     stamped_through: int
     events: tuple[EventSeen, ...]
     snapshots: tuple[SnapshotSeen, ...]
+    batch: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +290,7 @@ class Filter:
 
     client_ref: str | None = None
     state: str | None = None
+    batch: UUID | None = None
 
 
 class SenderStore(Protocol):
@@ -285,7 +321,17 @@ class SenderStore(Protocol):
     async def add_upload(self, upload: Upload, segments: Sequence[StoredSegment]) -> None:
         """Durable on return."""
 
-    async def uploads(self, sender: UUID, ids: Sequence[UUID]) -> Mapping[UUID, Upload]: ...
+    async def uploads(self, sender: UUID, ids: Sequence[UUID]) -> Mapping[UUID, Upload]:
+        """Those that are there, theirs and complete."""
+
+    async def upload_parts(self, sender: UUID, upload: UUID) -> PartialUpload | None:
+        """One of theirs, complete or not."""
+
+    async def add_upload_part(self, upload: UUID, segment: StoredSegment) -> bool:
+        """Whether this part is new: the first one stays. Durable on return."""
+
+    async def withdraw_upload(self, sender: UUID, upload: UUID) -> bool:
+        """It expires now, unless a delivery names it: false then. May be called twice. Durable on return."""
 
     async def remembered(self, sender: UUID, key: str) -> Remembered | None:
         """The answer given under a key in the last IDEMPOTENCY_HOURS."""

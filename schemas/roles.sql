@@ -10,7 +10,9 @@ BEGIN
         'qerds_owner',      -- owns the schemas, runs migrations
         'qerds_gateway', 'qerds_ingest', 'qerds_encrypt', 'qerds_seal', 'qerds_timestamp',
         'qerds_notify', 'qerds_expire', 'qerds_archive',
+        'qerds_webhook', 'qerds_events',
         'qerds_bridge',     -- the only one that publishes keys
+        'qerds_ops',        -- measures for everybody, and changes nothing
         'qerds_operate'     -- dead letters, demo clock, enrolment of senders
     ] LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = wanted) THEN
@@ -21,7 +23,7 @@ BEGIN
     -- A statement or transaction that hangs must end by itself, or it pins the vacuum horizon for everyone.
     FOREACH wanted IN ARRAY ARRAY[
         'qerds_gateway', 'qerds_ingest', 'qerds_encrypt', 'qerds_seal', 'qerds_timestamp',
-        'qerds_notify', 'qerds_expire', 'qerds_archive', 'qerds_bridge'
+        'qerds_notify', 'qerds_expire', 'qerds_archive', 'qerds_webhook', 'qerds_events', 'qerds_bridge'
     ] LOOP
         EXECUTE format('ALTER ROLE %I SET plan_cache_mode = force_generic_plan', wanted);
         EXECUTE format('ALTER ROLE %I SET enable_seqscan = off', wanted);
@@ -32,4 +34,7 @@ BEGIN
         EXECUTE format('ALTER ROLE %I SET timezone = %L', wanted, 'UTC');
     END LOOP;
     EXECUTE 'ALTER ROLE qerds_operate SET timezone = ''UTC''';
+    EXECUTE 'ALTER ROLE qerds_ops SET timezone = ''UTC''';
+    EXECUTE 'ALTER ROLE qerds_ops SET statement_timeout = ''10s''';
+    EXECUTE 'ALTER ROLE qerds_ops SET jit = off';
 END $$;

@@ -47,9 +47,9 @@ from pipeline.delivery.number import with_check_digit
 from pipeline.evidence.draft import draft
 from pipeline.evidence.facts import EvidenceSeal, EvidenceToken
 from pipeline.evidence.time_stamp import checked_time_stamp
-from pipeline.formats.context import AddresseeRecord, WrapContext, wrap_context
+from pipeline.formats.context import AddresseeRecord, ContentContext, WrapContext, content_context, wrap_context
 from pipeline.formats.xades import imprint_sha256
-from pipeline.ports import Denied, SealItem, StampItem, WrapItem
+from pipeline.ports import Denied, DeriveWrapItem, SealItem, StampItem, WrapContentItem, WrappedContent
 from tests.fakes.bridge import FakeBridge
 from tests.fakes.objects import MemoryObjects
 
@@ -116,7 +116,14 @@ class World:
             ),
             "substantial",
         )
-        [wrap] = await self.fake.bridge("encrypt").wrap([WrapItem(wrap_context(context), keys)])
+        bridge, kept = self.fake.bridge("encrypt"), []
+        for index, piece in enumerate(context.parts):
+            until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
+            about = content_context(ContentContext(self.ports.ids.uuid7(), *piece, until))
+            [made] = await bridge.wrap_content([WrapContentItem(about, keys[index * 32 : index * 32 + 32])])
+            assert not isinstance(made, Denied)
+            kept.append(WrappedContent(made.key_id, made.wrapped, about))
+        [wrap] = await bridge.derive_wrap([DeriveWrapItem(wrap_context(context), tuple(kept))])
         assert not isinstance(wrap, Denied)
         await self.draft(
             "encrypt", delivery, "A.1", ContentWrap(delivery, wrap.key_id, wrap_context(context), wrap.wrapped)

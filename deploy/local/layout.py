@@ -98,6 +98,11 @@ class Layout:
         return self.state / "objects"
 
     @property
+    def objects_section(self) -> Path:
+        """Not ours: an operator's own [objects] section, for a bucket instead of the folder."""
+        return self.state / "objects.toml"
+
+    @property
     def bridge(self) -> Path:
         return self.state / "bridge"
 

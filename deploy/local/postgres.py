@@ -38,7 +38,7 @@ ALWAYS: Mapping[str, str] = {
     "autovacuum_naptime": "5s",  # mailboxes are rewritten all the time: the default minute lets them swell
     "max_connections": "120",
     "shared_buffers": "256MB",
-    "max_wal_size": "4GB",  # a bulk writes a gigabyte of WAL in minutes; each checkpoint makes it write pages whole again
+    "max_wal_size": "4GB",  # a bulk writes a gigabyte of WAL in minutes, and pages whole again after each checkpoint
     "checkpoint_timeout": "15min",
     "unix_socket_permissions": "0777",  # the directory and SCRAM are the guards
     "log_min_error_statement": "panic",  # statements and details may carry personal data or a new password

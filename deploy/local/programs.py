@@ -13,14 +13,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local import postgres
-from deploy.local.layout import CHECKOUT, HEALTH_PORTS_MAX, Ports
-from deploy.local.supervisor import Program
+from deploy.local.layout import CHECKOUT, HEALTH_PORTS_MAX, HOST, Ports
+from deploy.local.processes import Program
 
 PROCFILE = CHECKOUT / "Procfile"
+FORKED = re.compile(r"exec python -m ((?:pipeline|gateway)(?: [a-z_]+)*)")  # what the zygote knows
+SHARES_SOCKET = "export LISTEN_PID=$$ LISTEN_FDS=1; "  # the id stays when the shell becomes the process
 PROCFILE_LINE = re.compile(r"([a-z][a-z0-9_]*):\s*(exec \S.*)")
 PROCESSES_MAX = 32  # of one name
 
-BRIDGE, GATEWAY = "hsm_bridge", "gateway"
+BRIDGE, GATEWAY, DATABASE = "hsm_bridge", "gateway", "postgres"
 # Those that feed others stop before them; within a group all at once.
 STOP_GATEWAY, STOP_STAGES, STOP_BRIDGE, STOP_STAND_INS, STOP_DATABASE = range(5)
 DRAIN_SECONDS = {STOP_GATEWAY: 15.0, STOP_STAGES: 30.0, STOP_BRIDGE: 10.0, STOP_STAND_INS: 5.0, STOP_DATABASE: 30.0}
@@ -68,14 +70,19 @@ def procfile_programs(
         group = {GATEWAY: STOP_GATEWAY, BRIDGE: STOP_BRIDGE}.get(name, STOP_STAGES)
         for number in range(1, count + 1):
             health = {"QERDS_HEALTH_PORT": str(ports.health(len(programs)))}
+            forked = FORKED.fullmatch(command)
+            is_gateway = name == GATEWAY
             programs.append(
                 Program(
                     name=name if count == 1 else f"{name}.{number}",
-                    command=("/bin/sh", "-c", command),
+                    command=("/bin/sh", "-c", SHARES_SOCKET + command if is_gateway else command),
                     stop_group=group,
                     drain_seconds=DRAIN_SECONDS[group],
                     environment={**environment, **health},
                     directory=CHECKOUT,
+                    module=tuple(forked[1].split(" ")) if forked else (),
+                    listen=(HOST, ports.gateway) if is_gateway else None,
+                    overlaps=name != BRIDGE,
                 )
             )
     if len(programs) > HEALTH_PORTS_MAX:
@@ -101,7 +108,7 @@ def stand_ins(environment: Mapping[str, str]) -> list[Program]:
 def database_program(cluster: postgres.Cluster) -> Program:
     """PostgreSQL: told to stop fast (SIGINT), also when we die; nothing of it remains on a hard stop but its WAL."""
     return Program(
-        name="postgres",
+        name=DATABASE,
         command=tuple(postgres.command(cluster)),
         stop_group=STOP_DATABASE,
         drain_seconds=DRAIN_SECONDS[STOP_DATABASE],

@@ -24,7 +24,10 @@ ROLES = (
     "qerds_notify",
     "qerds_expire",
     "qerds_archive",
+    "qerds_webhook",
+    "qerds_events",
     "qerds_bridge",
+    "qerds_ops",
     "qerds_operate",
 )
 PASSWORD_BYTES = 24

@@ -7,6 +7,7 @@ Not      here: the shape and its checks (pipeline/config.py)
 
 import json
 import os
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,9 +52,10 @@ def sections(layout: Layout, ports: Ports, run_dir: Path, token: SoftToken) -> d
             "public_dir": layout.trust,
             "allowed_uids": {},
         },
-        "objects": {"root": layout.objects},
+        "objects": objects_section(layout),
         "mail": {"host": HOST, "port": ports.smtp, "security": "none", "from_address": "notice@registered.example"},
         "gateway": {"host": HOST, "port": ports.gateway, "public_url": public_url},
+        "webhooks": {"loopback_http": True},
         "identity": {
             "provider": "embedded",
             "issuer": f"http://{HOST}:{ports.identity}",
@@ -63,6 +65,13 @@ def sections(layout: Layout, ports: Ports, run_dir: Path, token: SoftToken) -> d
             "minimum_level": "substantial",
         },
     }
+
+
+def objects_section(layout: Layout) -> Mapping[str, object]:
+    """The folder, or what STATE/objects.toml says (docs/operate.md); that it makes sense is checked by who reads it."""
+    if layout.objects_section.exists():
+        return tomllib.loads(layout.objects_section.read_text())
+    return {"root": layout.objects}
 
 
 def write(path: Path, table: Mapping[str, Value]) -> None:

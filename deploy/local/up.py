@@ -10,9 +10,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from deploy.local import accounts, demo_sender, postgres, programs, record, screen, softhsm
+from deploy.local import accounts, demo_sender, postgres, programs, record, restart, screen, softhsm
 from deploy.local.arguments import add_state, layout_of, state_option
-from deploy.local.layout import BASE_PORT, BASE_PORT_MAX, Layout, NoFreePorts, Ports, free_base
+from deploy.local.forking import Zygote
+from deploy.local.layout import BASE_PORT, BASE_PORT_MAX, CHECKOUT, Layout, NoFreePorts, Ports, free_base
 from deploy.local.preparation import Prepared, make_run_dir, prepare, prepare_database_and_keys
 from deploy.local.steps import StepFailed
 from deploy.local.supervisor import Child, NotReady, Stopped, Supervisor
@@ -32,6 +33,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--scale", default="", metavar="NAME=N,…", help="how many processes of a name, as in seal=3,encrypt=2"
     )
+    parser.add_argument(
+        "--separate", action="store_true", help="an interpreter of its own for each process: slower, for debugging"
+    )
     parser.add_argument("--detach", action="store_true", help="return when everything is ready")
     options = parser.parse_args(arguments)
     commands = programs.read_procfile()
@@ -45,11 +49,19 @@ def main(arguments: Sequence[str]) -> int:
     if lock is None:
         return already_running(layout)
     terminal = detach() if options.detach else Terminal()
-    return terminal if isinstance(terminal, int) else run(layout, options.base_port, commands, scale, terminal)
+    if isinstance(terminal, int):
+        return terminal
+    return run(layout, options.base_port, commands, scale, terminal, separate=options.separate)
 
 
 def run(
-    layout: Layout, base_port: int | None, commands: Mapping[str, str], scale: Mapping[str, int], terminal: Terminal
+    layout: Layout,
+    base_port: int | None,
+    commands: Mapping[str, str],
+    scale: Mapping[str, int],
+    terminal: Terminal,
+    *,
+    separate: bool,
 ) -> int:
     """From ports to the orderly end. What a failed start has begun is stopped the same way."""
     progress = screen.Progress()
@@ -58,16 +70,20 @@ def run(
     code = 0
     try:
         ports = choose_ports(layout, base_port)
-        supervisor = watched(layout, ports, run_dir, echo=terminal.stays)
+        zygote = None if separate else Zygote(CHECKOUT, layout.logs)  # its imports run beside the preparation
+        supervisor = watched(layout, ports, run_dir, zygote, echo=terminal.stays)
         prepared = start(supervisor, progress, layout, ports, run_dir)
-        supervisor.start(programs.procfile_programs(commands, scale, ports, prepared.environment))
+        own = programs.procfile_programs(commands, scale, ports, prepared.environment)
+        if zygote is not None and not zygote.wait_ready():
+            progress.say(f"each process starts by itself: the zygote did not, see {layout.logs / 'zygote.log'}")
+        supervisor.start(own)
         ready = [*supervisor.names]
         supervisor.wait_ready(ready, READY_SECONDS)
         progress.say(f"{len(ready)} processes ready")
         account = prepared.cluster.account.name if prepared.cluster.account else None
         screen.answer(screen.first_screen(layout, ports, str(run_dir), account, state_option(layout)))
         terminal.leave(layout.logs / "supervisor.log")
-        supervisor.run()
+        supervisor.run(restart.answering(supervisor, layout, [p.name for p in own if p.overlaps]))
     except Stopped:
         pass
     except REFUSALS as error:
@@ -99,7 +115,7 @@ def start(supervisor: Supervisor, progress: screen.Progress, layout: Layout, por
     return prepared
 
 
-def watched(layout: Layout, ports: Ports, run_dir: Path, *, echo: bool) -> Supervisor:
+def watched(layout: Layout, ports: Ports, run_dir: Path, zygote: Zygote | None, *, echo: bool) -> Supervisor:
     """A supervisor whose every change is written down for `status`."""
 
     def note(children: list[Child]) -> None:
@@ -109,7 +125,7 @@ def watched(layout: Layout, ports: Ports, run_dir: Path, *, echo: bool) -> Super
         ]
         record.write(layout, ports.base, run_dir, processes=states)
 
-    return Supervisor(run_dir, layout.logs, echo=echo, on_change=note)
+    return Supervisor(run_dir, layout.logs, echo=echo, on_change=note, zygote=zygote)
 
 
 def choose_ports(layout: Layout, wanted: int | None) -> Ports:

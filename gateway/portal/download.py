@@ -23,7 +23,7 @@ from gateway.portal.desk import Desk, Faces, see_other
 from gateway.portal.headers import DOWNLOAD_POLICY
 from gateway.portal.ports import PortalPorts
 from gateway.portal.standing import Standing
-from pipeline.content.envelope import CONTENT_FORMAT, KEY_BYTES, ContentInvalid, Decryptor, associated_data
+from pipeline.content.envelope import KEY_BYTES, ContentInvalid, Decryptor, stream_data
 from pipeline.delivery.facts import Handover
 from pipeline.delivery.recipient import Person, StoredDocument
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
@@ -153,12 +153,11 @@ async def plain_content(objects: Objects, document: StoredDocument, keys: bytes)
     if len(keys) != document.keys * KEY_BYTES:
         raise Invariant("the release does not hold one key per segment")
     for segment in document.segments:
-        if segment.content_format != CONTENT_FORMAT:
-            raise Invariant(f"unknown content format {segment.content_format}")
         key = keys[segment.key_index * KEY_BYTES : (segment.key_index + 1) * KEY_BYTES]
-        decryptor = Decryptor(key, associated_data(segment.object))
         try:
-            async for sealed in objects.read(segment.object):
+            bound_to = stream_data(segment.content_format, segment.object, segment.object_offset)
+            decryptor = Decryptor(key, bound_to)
+            async for sealed in objects.read(segment.object, segment.object_offset, segment.object_bytes):
                 if plain := decryptor.update(sealed):
                     yield plain
             if plain := decryptor.finish():

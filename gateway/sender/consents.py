@@ -15,12 +15,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.limits import JSON_BYTES_MAX, read_body
-from gateway.problems import Mistake, Problem, field_problem, problem_of
+from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender import presentation
+from gateway.sender.json_body import json_object
 from gateway.sender.oauth import OAuth, Principal
 from gateway.sender.ports import SenderPorts
-from gateway.sender.reading import Fields, digest, instant, read_json, text_mistake
-from gateway.sender.submission import NAME_CHARACTERS_MAX, read_email
+from pipeline.intake.mistakes import Mistake
+from pipeline.intake.reading import Fields, digest, instant, text_mistake
+from pipeline.intake.submission import NAME_CHARACTERS_MAX, read_email
 from pipeline.senders import Consent
 
 WRITE_SCOPE = "consents:write"
@@ -65,7 +67,7 @@ class Consents:
 
     def _read(self, body: bytes, ref: str, principal: Principal) -> Consent:
         mistakes: list[Mistake] = []
-        fields = Fields(read_json(body), mistakes)
+        fields = Fields(json_object(body), mistakes)
         email = read_email(fields)
         given_names = fields.text("given_names", NAME_CHARACTERS_MAX)
         birth_name = fields.text("birth_name", NAME_CHARACTERS_MAX)

@@ -14,9 +14,10 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
 
-from gateway.problems import Mistake, Problem, problem_of
-from gateway.sender.reading import file_name_mistake
+from gateway.problems import Problem, problem_of
 from pipeline.content.types import ALLOWED, TEXT
+from pipeline.intake.mistakes import Mistake
+from pipeline.intake.reading import file_name_mistake
 
 DIGEST = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]{44}):\s*(?=,|$)", re.ASCII)
 EXTENDED_NAME = re.compile(r";\s*filename\*\s*=\s*UTF-8'[a-z0-9-]*'([a-z0-9!#$&+.^_`|~%-]+)", re.ASCII | re.IGNORECASE)
@@ -41,6 +42,15 @@ def describe(request: Request) -> FileDescription:
     if mistakes or sha256 is None or name is None:
         raise problem_of(mistakes)
     return FileDescription(name, content_type, sha256)
+
+
+def content_digest(request: Request) -> bytes:
+    """The SHA-256 of the body as Content-Digest says it; raises Problem."""
+    mistakes: list[Mistake] = []
+    sha256 = _digest(request, mistakes)
+    if sha256 is None:
+        raise problem_of(mistakes)
+    return sha256
 
 
 def declared_type(request: Request) -> str:

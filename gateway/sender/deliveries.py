@@ -21,16 +21,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.limits import JSON_BYTES_MAX, LIST_DEFAULT, LIST_MAX, read_body
-from gateway.problems import Mistake, Problem, field_problem, problem_of
+from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender import presentation
+from gateway.sender.backlog import Backlog
+from gateway.sender.json_body import declared_json_object
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from gateway.sender.reading import identifier, read_json
-from gateway.sender.submission import CLIENT_REF, judge, read_submission
 from pipeline.delivery.number import is_number
 from pipeline.delivery.states import STATES
 from pipeline.evidence.dossier import Reason
 from pipeline.evidence.reading import NotOurForm, read
+from pipeline.intake.mistakes import Mistake
+from pipeline.intake.reading import identifier
+from pipeline.intake.submission import CLIENT_REF, judge, read_submission
 from pipeline.senders import (
     Accepted,
     ClientRefTaken,
@@ -54,10 +57,11 @@ WITH_REASON = frozenset({"A.2", "C.2"})
 class Deliveries:
     """/v1/deliveries."""
 
-    def __init__(self, ports: SenderPorts, oauth: OAuth) -> None:
+    def __init__(self, ports: SenderPorts, oauth: OAuth, backlog: Backlog) -> None:
         self._ports = ports
         self._store = ports.senders
         self._oauth = oauth
+        self._backlog = backlog
 
     async def submit(self, request: Request) -> Response:
         """POST: 202, or 200 with the delivery that has this client_ref already."""
@@ -66,7 +70,7 @@ class Deliveries:
         key = _idempotency_key(request, body)
         if key is not None and (remembered := await self._store.remembered(principal.sender, key.key)) is not None:
             return _again(remembered, key)
-        submission, mistakes = read_submission(_json(request, body))
+        submission, mistakes = read_submission(declared_json_object(request, body))
         if submission is None:
             raise problem_of(mistakes)
         if submission.client_ref is not None:
@@ -75,13 +79,14 @@ class Deliveries:
                 return self._replayed(existing, submission)
         if mistakes := await self._judge(principal.sender, submission):
             raise problem_of(mistakes)
+        await self._backlog.check(interactive=True)
         return await self._order(principal.sender, submission, key)
 
     async def validate(self, request: Request) -> Response:
         """POST validate: what submit would say, and nothing is stored."""
         principal = await self._oauth.authorise(request, WRITE_SCOPE)
         body = await read_body(request, JSON_BYTES_MAX)
-        submission, mistakes = read_submission(_json(request, body))
+        submission, mistakes = read_submission(declared_json_object(request, body))
         if submission is not None:
             mistakes = await self._judge(principal.sender, submission)
         return JSONResponse({"errors": [{"pointer": m.pointer, "code": m.code, "detail": m.detail} for m in mistakes]})
@@ -163,12 +168,6 @@ async def find(ports: SenderPorts, sender: UUID, name: str) -> Delivery:
     return found
 
 
-def _json(request: Request, body: bytes) -> Mapping[str, object]:
-    if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
-        raise Problem("type_not_allowed", "send application/json")
-    return read_json(body)
-
-
 def _idempotency_key(request: Request, body: bytes) -> IdempotencyKey | None:
     key = request.headers.get("idempotency-key")
     if key is None:
@@ -193,7 +192,7 @@ def _gone() -> Mistake:
 
 def _list_query(query: Mapping[str, str]) -> tuple[Filter, Page | None, int]:
     mistakes = []
-    unknown = set(query) - {"limit", "cursor", "client_ref", "state"}
+    unknown = set(query) - {"limit", "cursor", "client_ref", "state", "batch_id"}
     mistakes += [Mistake("field_unknown", name[:100], "is no parameter of this list") for name in sorted(unknown)]
     limit = query.get("limit", str(LIST_DEFAULT))
     if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= LIST_MAX):
@@ -203,6 +202,11 @@ def _list_query(query: Mapping[str, str]) -> tuple[Filter, Page | None, int]:
         mistakes.append(Mistake("field_invalid", "client_ref", "is no reference"))
     if state is not None and state not in STATES:
         mistakes.append(Mistake("field_invalid", "state", f"must be one of {', '.join(sorted(STATES))}"))
+    batch = None
+    try:
+        batch = identifier(query["batch_id"]) if "batch_id" in query else None
+    except ValueError:
+        mistakes.append(Mistake("field_invalid", "batch_id", "must be the id of a batch"))
     after = None
     try:
         after = _page(query["cursor"]) if "cursor" in query else None
@@ -210,7 +214,7 @@ def _list_query(query: Mapping[str, str]) -> tuple[Filter, Page | None, int]:
         mistakes.append(Mistake("field_invalid", "cursor", "must be a next_cursor of this list"))
     if mistakes:
         raise problem_of(mistakes)
-    return Filter(client_ref, state), after, int(limit)
+    return Filter(client_ref, state, batch), after, int(limit)
 
 
 def _cursor(last: Delivery) -> str:

@@ -36,7 +36,8 @@ ASSERTION_SKEW_SECONDS = 60  # a sender's clock may be ahead of ours by this muc
 ASSERTION_ALGORITHMS = ["ES256", "ES384", "PS256", "RS256"]
 JTI_CHARACTERS_MAX = 128
 FIELDS_MAX = 20
-SCOPES = ("deliveries:write", "deliveries:read", "evidence:read", "consents:write")
+SUBMITTING = "deliveries:write"  # what a sender that is held back may not do; its proofs it may read
+SCOPES = ("deliveries:write", "deliveries:read", "evidence:read", "consents:write", "webhooks:write")
 
 
 class Refused(Exception):
@@ -113,6 +114,8 @@ class OAuth:
         if scope is not None and scope not in bearer.scopes:
             challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
             raise Problem("scope_missing", f"needs the scope {scope}", headers=challenge)
+        if scope == SUBMITTING and bearer.barred is not None:
+            raise Problem(bearer.barred)
         return Principal(bearer.client_id, bearer.sender, bearer.scopes)
 
     async def _client(self, request: Request, form: dict[str, str]) -> Client:

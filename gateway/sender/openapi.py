@@ -9,8 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+FILE_ADDRESS = "https://registered.example"
+
 
 def description(schema: Path, public_url: str) -> dict[str, Any]:
-    """OpenAPI 3.1, with `servers` filled in."""
-    found: dict[str, Any] = json.loads(schema.read_text(encoding="utf-8"))
-    return {**found, "servers": [{"url": public_url}]}
+    """OpenAPI 3.1, with this installation's address in place of the one in the file."""
+    text = schema.read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text.replace(FILE_ADDRESS, public_url))
+    return found

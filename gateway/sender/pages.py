@@ -10,21 +10,27 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from gateway.edge import MODE_NAMES
-from gateway.limits import DOCUMENT_BYTES_MAX, DOCUMENTS_MAX, JSON_BYTES_MAX, LIST_MAX
+from gateway.limits import JSON_BYTES_MAX, LIST_MAX
 from gateway.problem_codes import PROBLEMS
 from gateway.problem_pages import problem_page
 from gateway.problems import Language, Problem, language_of
 from gateway.sender import presentation
+from gateway.sender.batch_items import PART_BYTES_MAX
 from gateway.sender.docs_page import docs_page
 from gateway.sender.oauth import OAuth
 from gateway.sender.openapi import description
 from gateway.sender.ports import SenderPorts
+from pipeline.bulk import BATCH_LINES_MAX
 from pipeline.errors import Transient
+from pipeline.intake.lines import LINE_BYTES_MAX
+from pipeline.intake.submission import DOCUMENTS_MAX
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "openapi.yaml"
 LIMITS = {
-    "document_bytes": DOCUMENT_BYTES_MAX,
     "documents": DOCUMENTS_MAX,
+    "batch_lines": BATCH_LINES_MAX,
+    "line_bytes": LINE_BYTES_MAX,
+    "part_bytes": PART_BYTES_MAX,
     "json_bytes": JSON_BYTES_MAX,
     "list_items": LIST_MAX,
 }
@@ -47,7 +53,8 @@ class Pages:
         account = await self._ports.senders.account(principal.sender)
         if account is None:
             raise Problem("not_found")
-        return JSONResponse(presentation.account(self._ports.config, account, LIMITS))
+        limits = {"document_bytes": self._ports.config.gateway.document_bytes_max, **LIMITS}
+        return JSONResponse(presentation.account(self._ports.config, account, limits))
 
     async def status(self, request: Request) -> Response:
         """GET /v1/status: whether a letter can be submitted now."""

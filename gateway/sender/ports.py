@@ -4,10 +4,13 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from pipeline.bulk import BatchStore
 from pipeline.config import Config
+from pipeline.events.ports import EventStore
+from pipeline.exports.store import ExportStore
 from pipeline.ports import Keys, Objects
 from pipeline.recorder import Recorder
-from pipeline.senders import SenderStore
+from pipeline.senders import PackRows, SenderStore
 
 
 class Clock(Protocol):
@@ -34,6 +37,16 @@ class CheckedObjects(Objects, Protocol):
         """Deletes what writers that died have left, when it is that old; how many. Raises Transient."""
 
 
+class PackWriter(Protocol):
+    """Takes in the small contents of one part of a batch (packs.py)."""
+
+    async def add(self, sender: UUID, file_name: str, content_type: str, content: bytes) -> UUID:
+        """The upload that this content will be. Raises Transient."""
+
+    async def finish(self) -> PackRows | None:
+        """What is to be stored with the lines; None when nothing was added. Raises Transient."""
+
+
 class SenderPorts(Protocol):
     """Everything outside that a request of a sender may cause to be asked."""
 
@@ -41,6 +54,12 @@ class SenderPorts(Protocol):
     def config(self) -> Config: ...
     @property
     def senders(self) -> SenderStore: ...
+    @property
+    def exports(self) -> ExportStore: ...
+    @property
+    def events(self) -> EventStore: ...
+    @property
+    def batches(self) -> BatchStore: ...
     @property
     def objects(self) -> CheckedObjects: ...
     @property

@@ -6,7 +6,7 @@ Rules    nothing beyond the stamped prefix: what a court could not see, a sender
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from gateway.edge import MODE_NAMES
@@ -33,6 +33,7 @@ def delivery(config: Config, d: Delivery, reason: Reason | None = None) -> dict[
     decided = next((times[event] for event in DECIDING if event in times), None)
     optional: dict[str, object] = {
         "client_ref": d.client_ref,
+        "batch_id": None if d.batch is None else str(d.batch),
         "deposited_at": _time(times.get("A.1")),
         "notified_at": _time(times.get("C.1")),
         "last_day": None if "C.1" not in times or d.last_day is None else d.last_day.isoformat(),
@@ -70,17 +71,24 @@ def evidence(event: EventSeen, config: Config) -> dict[str, object]:
     }
 
 
-def upload(u: Upload) -> dict[str, object]:
-    """A file that is stored, encrypted, and not readable back."""
+def upload(u: Upload, missing_parts: Sequence[int] | None = None) -> dict[str, object]:
+    """A file that is stored, encrypted, and not readable back. The second digest is known of what came in one body."""
     return {
         "id": str(u.id),
         "file_name": u.file_name,
         "content_type": u.content_type,
         "bytes": u.content_bytes,
         "sha256": u.sha256.hex(),
-        "sha3_256": u.sha3_256.hex(),
+        **({} if u.sha3_256 is None else {"sha3_256": u.sha3_256.hex()}),
+        **({} if u.part_bytes is None else {"part_bytes": u.part_bytes}),
+        **({} if missing_parts is None else {"missing_parts": list(missing_parts)}),
         "expires_at": time_text(u.expires_at),
     }
+
+
+def announced(u: Upload) -> dict[str, object]:
+    """An upload whose parts are to come."""
+    return {"id": str(u.id), "part_bytes": u.part_bytes, "expires_at": time_text(u.expires_at)}
 
 
 def consent(c: Consent) -> dict[str, object]:

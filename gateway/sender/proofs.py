@@ -1,32 +1,30 @@
 """/v1/deliveries/{id}/evidence and /package: the proofs of a delivery, as soon as they are time-stamped.
 
-Owns     the list, one evidence as XML, a package with ETag and Range
+Owns     the list, one evidence as XML, which snapshot is meant
 Rules    never the content: a sender keeps its own. A package that is not there yet is asked for at `archive`, and
          answered 404 not_yet with Retry-After; the same request again gets it
 Not      here: making packages (`archive`), checking them (verify.py)
 """
 
 import re
-from collections.abc import AsyncIterator
 
 from anyio.to_thread import run_sync
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
 from gateway.problems import Problem, field_problem
 from gateway.sender import presentation
 from gateway.sender.deliveries import find
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from gateway.sender.reading import identifier
-from pipeline.errors import ObjectMissing
+from gateway.sender.stored import Stored, stored_answer
 from pipeline.evidence.xades import assemble
+from pipeline.intake.reading import identifier
 from pipeline.senders import Delivery, SnapshotSeen
 
 SCOPE = "evidence:read"
 PACKAGE_TYPE = "application/vnd.etsi.asic-e+zip"  # ETSI EN 319 162-1, 4.3.3.1
 RETRY_SECONDS = 2  # what a snapshot takes once its evidence is stamped
-RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 SNAPSHOT = re.compile(r"[1-9]\d{0,3}", re.ASCII)
 
 
@@ -60,21 +58,15 @@ class Proofs:
         """GET package: the newest snapshot of everything stamped, or the one asked for."""
         found = await self._delivery(request)
         snapshot = await self._snapshot(found, request.query_params.get("snapshot"))
-        etag = f'"{snapshot.sha256.hex()}"'
-        headers = {
-            "ETag": etag,
-            "Accept-Ranges": "bytes",
-            "Content-Disposition": f'attachment; filename="{found.number}-{snapshot.snapshot}.asice"',
-        }
-        if request.headers.get("if-none-match") == etag:
-            return Response(status_code=304, headers=headers)
-        wanted = _range(request, etag, snapshot.package_bytes)
-        first, length = wanted or (0, snapshot.package_bytes)
-        headers["Content-Length"] = str(length)
-        if wanted is not None:
-            headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{snapshot.package_bytes}"
-        body = await self._open(snapshot, first, length)
-        return StreamingResponse(body, 206 if wanted is not None else 200, headers, PACKAGE_TYPE)
+        stored = Stored(
+            what="the package",
+            object=snapshot.object,
+            object_bytes=snapshot.package_bytes,
+            sha256=snapshot.sha256,
+            file_name=f"{found.number}-{snapshot.snapshot}.asice",
+            media_type=PACKAGE_TYPE,
+        )
+        return await stored_answer(request, stored, self._ports.objects)
 
     async def _delivery(self, request: Request) -> Delivery:
         principal = await self._oauth.authorise(request, SCOPE)
@@ -95,36 +87,3 @@ class Proofs:
             await self._ports.senders.ask_package(found.id)
         detail = f"the delivery is {found.state}; the package of its proofs is being made"
         raise Problem("not_yet", detail, headers={"Retry-After": str(RETRY_SECONDS)})
-
-    async def _open(self, snapshot: SnapshotSeen, first: int, length: int) -> AsyncIterator[bytes]:
-        """The bytes, with the first piece already read: what fails before it can still be said."""
-        stream = self._ports.objects.read(snapshot.object, first, length)
-        try:
-            head = await anext(stream, b"")
-        except ObjectMissing as error:
-            raise Problem("unavailable", "the package is recorded but not in the store") from error
-
-        async def body() -> AsyncIterator[bytes]:
-            yield head
-            async for piece in stream:
-                yield piece
-
-        return body()
-
-
-def _range(request: Request, etag: str, size_bytes: int) -> tuple[int, int] | None:
-    """(first, length) of a single range; None for the whole (RFC 9110 14.2: also for what is not understood)."""
-    found = RANGE.fullmatch(request.headers.get("range", ""))
-    if found is None or request.headers.get("if-range", etag) != etag:
-        return None
-    first_text, last_text = found.groups()
-    if not first_text and not last_text:
-        return None
-    if not first_text:
-        first, last = max(size_bytes - int(last_text), 0), size_bytes - 1
-    else:
-        first, last = int(first_text), min(int(last_text) if last_text else size_bytes - 1, size_bytes - 1)
-    if first > last or first >= size_bytes:
-        unsatisfied = {"Content-Range": f"bytes */{size_bytes}"}
-        raise Problem("range_invalid", f"the package has {size_bytes} bytes", headers=unsatisfied)
-    return first, last - first + 1

@@ -18,9 +18,9 @@ from starlette.responses import JSONResponse, Response
 from gateway.limits import PACKAGE_BYTES_MAX, pieces
 from gateway.problems import Problem, field_problem, language_of
 from gateway.sender.ports import SenderPorts
-from gateway.sender.reading import digest
 from pipeline.evidence.verification import ContentDigests, content_digests, verify
 from pipeline.evidence.verification.rendering import as_dict
+from pipeline.intake.reading import digest
 
 BODY_BYTES_MAX = PACKAGE_BYTES_MAX + 64 * 1024
 CHECKS_AT_ONCE = 2  # each may hold a package and its documents in memory
@@ -68,7 +68,10 @@ async def _given(request: Request) -> tuple[bytes, Sequence[ContentDigests]]:
         proof = form.get("proof")
         if not isinstance(proof, UploadFile) or not (data := await proof.read()):
             raise field_problem("field_invalid", "proof", "is required: the package or evidence, as a file")
-        files = [f for f in form.getlist("content") if isinstance(f, UploadFile) and f.filename]
+        given = [f for f in form.getlist("content") if not isinstance(f, UploadFile) or f.filename]
+        files = [f for f in given if isinstance(f, UploadFile)]
+        if len(files) < len(given):  # left out in silence it would pass for checked
+            raise field_problem("field_invalid", "content", "must be a file")
         contents = [content_digests(f.filename or "", await f.read()) for f in files]
         contents += [_by_digest(value) for value in form.getlist("content_sha256")]
     finally:

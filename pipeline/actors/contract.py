@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.delivery.routes import Emission
-from pipeline.ports import Message, Tx
+from pipeline.ports import Message
 
 ATTEMPTS_MAX = 500  # with the cap of backoff.py about 16 hours of an outage before a person is asked
 RESCUES_MAX = 5  # of which at least three alone: the fault is the message's, not its neighbours'
@@ -53,6 +53,6 @@ class Stage:
     name: str
     receives: frozenset[str]
     perform: Callable[[Sequence[Message], Any], Awaitable[Sequence[Outcome]]]
-    commit: Callable[[Tx, Sequence[Done]], Awaitable[Sequence[Emission]]]
+    commit: Callable[[Any, Sequence[Done]], Awaitable[Sequence[Emission]]]  # a Tx, or what one stage adds to it
     batch_max: int = 100  # messages; more gained little and cost latency (bench/)
     perform_seconds: float = 10.0  # deadline of one perform

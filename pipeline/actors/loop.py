@@ -14,15 +14,41 @@ import anyio
 
 from pipeline.actors.backoff import retry_seconds
 from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage
-from pipeline.delivery.routes import RECEIVER
+from pipeline.delivery.routes import BULK, RECEIVER
 from pipeline.errors import Invariant, LeaseLost, Transient
 from pipeline.ports import Mailbox, Message, Randomness
-from pipeline.recorder import Recorder, safe_text
+from pipeline.recorder import MESSAGES, Recorder, safe_text
 
 POLL_SECONDS = 1.0  # how long a lost ring can go unnoticed
+BATCH_BESIDE_PEOPLE = 15  # messages, while both lanes come in: bulk gives up throughput so that people do not wait
+MIXED_SECONDS = 2.0  # how long a lane counts as coming in
 PAUSE_SECONDS_MAX = 5.0  # between batches while the outside is away; more would delay the recovery
 UNKNOWN_KIND_SECONDS = 60.0  # a newer build writes kinds this one does not know; it is being rolled out
 WHY_LENGTH_MAX = 500  # characters of a reason, as outbox.dead allows
+
+
+class Pace:
+    """How much one take may hold: less while people's messages come in beside bulk, for they wait for the batch before.
+
+    A full batch of each stage's bulk in front of a person was most of what that person waited for (bench/latency.py).
+    """
+
+    def __init__(self, batch_max: int) -> None:
+        self._batch_max = batch_max
+        self._people_at = float("-inf")
+        self._bulk_at = float("-inf")
+
+    def limit(self, now: float) -> int:
+        """For the next take."""
+        is_mixed = min(self._people_at, self._bulk_at) > now - MIXED_SECONDS
+        return min(self._batch_max, BATCH_BESIDE_PEOPLE) if is_mixed else self._batch_max
+
+    def saw(self, now: float, batch: Sequence[Message]) -> None:
+        """What the last take brought."""
+        if any(m.lane < BULK for m in batch):
+            self._people_at = now
+        if any(m.lane >= BULK for m in batch):
+            self._bulk_at = now
 
 
 async def run(
@@ -64,13 +90,16 @@ async def _pull(
     stage: Stage, mailbox: Mailbox, ports: Any, draining: anyio.Event, randomness: Randomness, recorder: Recorder
 ) -> None:
     away = 0  # turns in a row that found the outside away
+    pace = Pace(stage.batch_max)
     while not draining.is_set():
         await mailbox.sweep()  # rescues, fires due timers
-        batch = await mailbox.take(stage.batch_max)
+        batch = await mailbox.take(pace.limit(anyio.current_time()))
         if not batch:
             await mailbox.doorbell(POLL_SECONDS)
             continue
+        pace.saw(anyio.current_time(), batch)
         recorder.count("taken", by=len(batch))
+        recorder.observe("batch", len(batch), MESSAGES)
         is_away = await turn(stage, mailbox, ports, batch, randomness.unit, recorder)
         away = away + 1 if is_away else 0
         if away:
@@ -91,9 +120,11 @@ async def turn(
     emissions, with or without a ring.
     """
     ready, early = _sort(stage, batch)
+    began = anyio.current_time()
     try:
         with anyio.fail_after(stage.perform_seconds):
             outcomes = list(await stage.perform(ready, ports)) if ready else []  # 1 outside, may happen twice
+        performed = anyio.current_time()
         async with mailbox.transaction(batch) as tx:
             mine = await tx.remove(batch)  # 2 fence: what a rescue took is gone
             recorder.count("stale", by=len(batch) - len(mine))
@@ -103,6 +134,8 @@ async def turn(
             await tx.postpone([(_charged(r), _delay(r, unit)) for r in retries])
             await tx.bury(dead)
         mailbox.ring(frozenset(RECEIVER[e.kind] for e in emissions))  # 5 a hint; losing it costs one sweep
+        recorder.observe("perform", performed - began)
+        recorder.observe("commit", anyio.current_time() - performed)
         _record(recorder, done, retries)
         _tell_dead(recorder, stage.name, dead)
         return False

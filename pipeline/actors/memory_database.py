@@ -17,7 +17,9 @@ from uuid import UUID
 import anyio
 import anyio.lowlevel
 
+from pipeline.actors.memory_batches import BatchWrites, Bulk
 from pipeline.actors.memory_tables import Submission, Tables
+from pipeline.bulk import Cursor, DrawRecord, KnownDelivery
 from pipeline.delivery.deadlines import INTENT_SECONDS
 from pipeline.delivery.facts import AcceptanceWindow, DecisionIntent
 from pipeline.delivery.routes import INTERACTIVE, LEGAL_KINDS, RECEIVER, Emission
@@ -26,6 +28,7 @@ from pipeline.errors import LeaseLost, QerdsError, Transient
 from pipeline.evidence.draft import Head
 from pipeline.evidence.facts import EvidenceToken
 from pipeline.ports import Advanced, Locked, Message
+from pipeline.senders import Order
 
 LEASE_SECONDS = 15.0  # as adapters/postgres/mailbox.py
 
@@ -85,6 +88,7 @@ class MemoryDatabase:
         self.clock = clock
         self.lease_seconds = lease_seconds
         self.tables = Tables()
+        self.bulk = Bulk()
         self.waiting: dict[str, dict[int, Message]] = {stage: {} for stage in RECEIVER.values()}
         self.running: dict[str, dict[tuple[int, int], Message]] = {stage: {} for stage in RECEIVER.values()}
         self.timers: list[Timer] = []
@@ -156,6 +160,7 @@ class MemoryTx:
         self._timers: list[Timer] = []
         self._dead: list[DeadLetter] = []
         self.tables = Tables(database.tables)
+        self._batches = BatchWrites(self, database)
         self.finished = anyio.Event()
         self.rung: set[str] = set()
 
@@ -164,11 +169,15 @@ class MemoryTx:
         await self.statement()
         known = [d for d in sorted(set(deliveries)) if self.tables.state(d) is not None]
         for delivery in known:
-            while (holder := self._database.locks.get(delivery, self)) is not self:
-                await holder.finished.wait()
-                await self.statement()
-            self._database.locks[delivery] = self
+            await self.lock_key(delivery)
         return {d: self._locked(d) for d in known}
+
+    async def lock_key(self, key: object) -> None:
+        """Until the end of this transaction, after that of whoever holds it."""
+        while (holder := self._database.locks.get(key, self)) is not self:
+            await holder.finished.wait()
+            await self.statement()
+        self._database.locks[key] = self
 
     async def add(self, facts: Sequence[Any]) -> None:
         """Into this transaction's layer. Raises Conflict, here or at COMMIT."""
@@ -228,6 +237,38 @@ class MemoryTx:
         await self.statement()
         self._dead += [DeadLetter(self._stage, why, m) for m, why in dead]
 
+    # -------------------------------------------------------------- of `ingest` (pipeline.bulk.BatchTx)
+    async def lock_batches(self, batches: Sequence[UUID]) -> Mapping[UUID, tuple[str, Cursor]]:
+        """State and cursor, under the row locks."""
+        await self.statement()
+        known = [b for b in sorted(set(batches)) if b in self._database.bulk.batches]
+        for batch in known:
+            await self.lock_key(batch)
+        return {b: self._batches.state_and_cursor(b) for b in known}
+
+    async def add_orders(self, orders: Sequence[tuple[UUID, Order]]) -> frozenset[UUID]:
+        """Deliveries and their documents; which were inserted."""
+        await self.statement()
+        return await self._batches.add(orders)
+
+    async def taken_refs(self, refs: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], KnownDelivery]:
+        """Who has a client_ref."""
+        await self.statement()
+        return self._batches.taken(refs)
+
+    async def record_draws(self, records: Sequence[DrawRecord]) -> None:
+        """Results in, lines out, cursors on."""
+        await self.statement()
+        for record in records:
+            self._batches.record(record)
+
+    async def close_batches(self, states: Mapping[UUID, str]) -> None:
+        """Final states; the update waits for whoever holds the row."""
+        await self.statement()
+        for batch, state in states.items():
+            await self.lock_key(batch)
+            self._batches.close(batch, state)
+
     async def statement(self) -> None:
         """What every statement begins with. Raises the session's death."""
         await self._pause()
@@ -238,6 +279,7 @@ class MemoryTx:
         """All at once, or nothing with Conflict."""
         database = self._database
         database.tables.merge(self.tables)
+        self._batches.merge()
         for row in self._removed:
             database.running[self._stage].pop(row, None)
         for stage, message in self._emitted:

@@ -16,9 +16,9 @@ import anyio.lowlevel
 
 from pipeline.actors import memory_tables
 from pipeline.actors.memory_database import MemoryClock, MemoryDatabase, Pause
-from pipeline.delivery.facts import Notice, Snapshot
+from pipeline.delivery.facts import Notice, Snapshot, UploadWrap
 from pipeline.errors import Transient
-from pipeline.evidence.dossier import Deposit, Dossier, Issuer
+from pipeline.evidence.dossier import Deposit, Dossier, Issuer, Part
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
 from pipeline.ports import (
     Announcement,
@@ -110,7 +110,9 @@ class MemoryFacts:
             if dossier is None:
                 return None
             row = self._submitted(delivery)
-            return Content(delivery, dossier, row.declared_sha256, row.segments, row.consent)
+            found = (self.database.tables.find(UploadWrap, s.upload) for s in row.segments)
+            wraps = {w.upload: w for w in found if w is not None}
+            return Content(delivery, dossier, row.declared_sha256, row.segments, row.consent, wraps)
 
         return await self._each(deliveries, read)
 
@@ -208,7 +210,16 @@ class MemoryFacts:
 
     def _dossier(self, delivery: UUID, issuer: Issuer) -> Dossier | None:
         row = self.database.tables.find(memory_tables.Submission, delivery)
-        return None if row is None else replace(row.dossier, issuer=issuer, deposit=self._deposit(delivery))
+        if row is None:
+            return None
+        parts = tuple(self._part(part, row) for part in row.dossier.parts)
+        return replace(row.dossier, issuer=issuer, deposit=self._deposit(delivery), parts=parts)
+
+    def _part(self, part: Part, row: memory_tables.Submission) -> Part:
+        """With the second digest of an upload in parts, once it was read back."""
+        upload = next((s.upload for s in row.segments if s.part == part.number), None)
+        wrap = None if upload is None else self.database.tables.find(UploadWrap, upload)
+        return part if wrap is None or part.sha3_256 is not None else replace(part, sha3_256=wrap.sha3_256)
 
     def _deposit(self, delivery: UUID) -> Deposit | None:
         tables = self.database.tables

@@ -22,10 +22,12 @@ from pipeline.delivery.facts import (
     Notice,
     NoticeResult,
     Snapshot,
+    UploadWrap,
 )
 from pipeline.delivery.states import SUBMITTED
 from pipeline.evidence.dossier import Dossier
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
+from pipeline.exports.facts import BatchProof, ExportStep
 from pipeline.ports import Segment
 
 Key = tuple[Hashable, ...]
@@ -51,6 +53,7 @@ FIRST_WINS: dict[type, Callable[[Any], Key]] = {
     EvidenceSeal: lambda f: (EvidenceSeal, f.evidence),
     EvidenceToken: lambda f: (EvidenceToken, f.evidence),
     ContentWrap: lambda f: (ContentWrap, f.delivery),
+    UploadWrap: lambda f: (UploadWrap, f.upload),
 }
 ONE_OF = (frozenset({"A.1", "A.2"}), frozenset({"C.3", "C.4", "C.5"}), frozenset({"E.1", "E.2"}))
 RECIPIENTS_ACTS = frozenset({"C.3", "C.4", "D.1", "E.1"})
@@ -78,10 +81,15 @@ UNIQUE: dict[type, Callable[[Any], list[Key]]] = {
         ("through", f.delivery, f.sequence_through),
         ("object", f.object),
     ],
+    BatchProof: lambda f: [(BatchProof, f.batch), ("object", f.object)],
+    ExportStep: lambda f: [(ExportStep, f.export, f.step)],
     EvidenceSeal: lambda f: [FIRST_WINS[EvidenceSeal](f)],
     EvidenceToken: lambda f: [FIRST_WINS[EvidenceToken](f)],
     ContentWrap: lambda f: [FIRST_WINS[ContentWrap](f)],
+    UploadWrap: lambda f: [FIRST_WINS[UploadWrap](f)],
 }
+
+OWNERS = ("delivery", "batch", "export")
 
 PARENT: dict[type, Callable[[Any], Key]] = {
     EvidenceSeal: lambda f: (EvidenceDraft, f.evidence),
@@ -100,6 +108,7 @@ class Tables:
     def __init__(self, below: "Tables | None" = None) -> None:
         self._below = below
         self._added: list[Any] = []
+        self._submitted: list[Submission] = []  # of this layer
         self._keys: dict[Key, Any] = {}
         self._own: dict[tuple[type, UUID], list[Any]] = defaultdict(list)
         self._states: dict[UUID, tuple[str, int]] = {}
@@ -107,6 +116,7 @@ class Tables:
     def submit(self, submission: Submission) -> None:
         """A delivery as the gateway leaves it."""
         delivery = submission.dossier.delivery
+        self._submitted.append(submission)
         self._keys[Submission, delivery] = submission
         self._states[delivery] = (SUBMITTED, 0)
 
@@ -117,7 +127,7 @@ class Tables:
         return found if found is not None or self._below is None else self._below.find(kind, *key)
 
     def of(self, kind: type[T], delivery: UUID) -> list[T]:
-        """All facts of a kind about a delivery, oldest first."""
+        """All facts of a kind about a delivery (or a batch, or an export), oldest first."""
         own: list[T] = self._own.get((kind, delivery), [])
         return own if self._below is None else self._below.of(kind, delivery) + own
 
@@ -147,8 +157,9 @@ class Tables:
         self._added.append(fact)
         for key in UNIQUE[type(fact)](fact):
             self._keys[key] = fact
-        if (delivery := getattr(fact, "delivery", None)) is not None:
-            self._own[type(fact), delivery].append(fact)
+        owner = next((getattr(fact, name) for name in OWNERS if hasattr(fact, name)), None)
+        if owner is not None:
+            self._own[type(fact), owner].append(fact)
 
     def check(self, fact: Any) -> None:
         """Raises Conflict when the fact may not be added."""
@@ -169,6 +180,8 @@ class Tables:
                 for key in UNIQUE[type(fact)](fact):
                     if self._has(key):
                         raise Conflict(f"{type(fact).__name__}: another transaction was first")
+        for submission in upper._submitted:
+            self.submit(submission)
         for fact in facts:
             self.add(fact)
         self._states |= upper._states

@@ -12,10 +12,12 @@ from typing import TypeVar
 
 from hsm_bridge import client, wire
 from pipeline.errors import Invariant, Transient
+from pipeline.events.ports import WebhookItem
 from pipeline.ports import (
     DecisionItem,
     DecisionReceipt,
     Denied,
+    DeriveWrapItem,
     IdentifiedPerson,
     IdentityProof,
     IdentityStart,
@@ -27,7 +29,7 @@ from pipeline.ports import (
     SealItem,
     StampItem,
     WrapAnswer,
-    WrapItem,
+    WrapContentItem,
 )
 
 Answer = TypeVar("Answer")
@@ -52,9 +54,21 @@ class Bridge:
         answers = await _ask(self._client.open_intake(asked))
         return [_denied(a) if isinstance(a, client.Denied) else a.key for a in answers]
 
-    async def wrap(self, items: Sequence[WrapItem]) -> Sequence[WrapAnswer | Denied]:
-        answers = await _ask(self._client.wrap([wire.Wrap(context=i.context, keys=i.keys) for i in items]))
-        return [_denied(a) if isinstance(a, client.Denied) else WrapAnswer(a.key_id, a.wrapped) for a in answers]
+    async def wrap_content(self, items: Sequence[WrapContentItem]) -> Sequence[WrapAnswer | Denied]:
+        asked = [wire.WrapContent(context=i.context, keys=i.keys) for i in items]
+        return [_wrap(a) for a in await _ask(self._client.wrap_content(asked))]
+
+    async def derive_wrap(self, items: Sequence[DeriveWrapItem]) -> Sequence[WrapAnswer | Denied]:
+        asked = [
+            wire.DeriveWrap(
+                context=i.context,
+                contents=[
+                    wire.WrappedContent(key_id=c.key_id, wrapped=c.wrapped, context=c.context) for c in i.contents
+                ],
+            )
+            for i in items
+        ]
+        return [_wrap(a) for a in await _ask(self._client.derive_wrap(asked))]
 
     async def seal_evidence(self, items: Sequence[SealItem]) -> Sequence[SealAnswer | Denied]:
         asked = [wire.SealEvidence(evidence=i.evidence, receipt=i.receipt) for i in items]
@@ -68,6 +82,11 @@ class Bridge:
         asked = [wire.TimeStamp(imprint=i.imprint, event_time=i.event_time) for i in items]
         answers = await _ask(self._client.time_stamp(asked))
         return [_denied(a) if isinstance(a, client.Denied) else a.token for a in answers]
+
+    async def sign_webhook(self, items: Sequence[WebhookItem]) -> Sequence[SealAnswer | Denied]:
+        asked = [wire.SignWebhook(id=i.id, timestamp=i.timestamp, body=i.body) for i in items]
+        answers = await _ask(self._client.sign_webhook(asked))
+        return [_denied(a) if isinstance(a, client.Denied) else SealAnswer(a.key_id, a.signature) for a in answers]
 
     async def begin_identity(self, items: Sequence[IdentityStart]) -> Sequence[str | Denied]:
         asked = [wire.BeginIdentity(delivery=i.delivery, session=i.session) for i in items]
@@ -121,6 +140,10 @@ async def _ask(call: Awaitable[Answer]) -> Answer:
 
 def _denied(answer: client.Denied) -> Denied:
     return Denied(answer.code, answer.detail)
+
+
+def _wrap(answer: wire.Wrapped | client.Denied) -> WrapAnswer | Denied:
+    return _denied(answer) if isinstance(answer, client.Denied) else WrapAnswer(answer.key_id, answer.wrapped)
 
 
 def _seal(answer: wire.Sealed | client.Denied) -> SealAnswer | Denied:

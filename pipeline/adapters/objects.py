@@ -11,21 +11,23 @@ Not      here: what is in the objects, when one is not needed any more
 
 import os
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import anyio
 import anyio.to_thread
 
-from pipeline.content.names import check_object_name
+from pipeline.content.names import NAME_PATTERN, check_object_name
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
+from pipeline.ports import ListedObject
 
 CALL_SECONDS = 10.0  # a healthy disk answers in milliseconds, a busy one in a second or two
 PUBLISH_SECONDS = 30.0  # fsync of 100 MB behind other writers
 DISCARD_SECONDS = 1.0  # tidying up after a failure waits no longer for the disk that failed
 THREADS_MAX = 16  # at once; disks gain nothing from more
 HANGING_MAX = 32  # abandoned calls whose thread has not come back
+LISTED_AT_ONCE = 1000  # names held; a folder of a large store has some ten thousand
 READ_BYTES = 1024 * 1024  # one hop to a thread costs some 0.1 ms: large pieces
 DIRECTORY_MODE = 0o700
 FILE_MODE = 0o600
@@ -141,6 +143,19 @@ class LocalObjects:
         """Gone on return; no error when it was gone already. Raises Transient."""
         await self._call(self._call_seconds, self._path(name).unlink, missing_ok=True)
 
+    async def list(self, older_seconds: float) -> AsyncGenerator[ListedObject, None]:
+        """Every object that is at least so old by the file system's clock. Raises Transient."""
+        now = await self._call(self._call_seconds, store_time, self._root)
+        for folder in await self._call(self._call_seconds, folders_of, self._root):
+            entries = await self._call(self._call_seconds, os.scandir, folder)
+            try:
+                while some := await self._call(self._call_seconds, next_objects, entries, now):
+                    for found in some:
+                        if found.age_seconds >= older_seconds:
+                            yield found
+            finally:
+                entries.close()
+
     async def check(self) -> None:
         """Raises Transient when the store cannot be written to now. Leaves nothing."""
         await self._call(self._call_seconds, probe, self._root)
@@ -209,12 +224,38 @@ def sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
-def remove_unfinished(root: Path, older_seconds: float) -> int:
-    """By the file system's own clock: a fresh file in the store is `now`."""
+def store_time(root: Path) -> float:
+    """The file system's own clock: a fresh file in the store is `now`."""
     marker = root / f".now-{os.getpid()}-{threading.get_ident()}"
     marker.write_bytes(b"")
     now = marker.stat().st_mtime
     marker.unlink()
+    return now
+
+
+def folders_of(root: Path) -> list[Path]:
+    """The 256 there may be."""
+    return sorted(root.glob("[0-9a-f][0-9a-f]"))
+
+
+def next_objects(entries: Iterator[os.DirEntry[str]], now: float) -> list[ListedObject]:
+    """The next objects of a folder; empty at its end. What is unfinished, or goes meanwhile, is none."""
+    found: list[ListedObject] = []
+    for entry in entries:
+        if NAME_PATTERN.fullmatch(entry.name):
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            found.append(ListedObject(entry.name, status.st_size, now - status.st_mtime))
+        if len(found) >= LISTED_AT_ONCE:
+            break
+    return found
+
+
+def remove_unfinished(root: Path, older_seconds: float) -> int:
+    """By the file system's own clock."""
+    now = store_time(root)
     removed = 0
     for path in root.glob("[0-9a-f][0-9a-f]/.*.unfinished"):
         if now - path.stat().st_mtime >= older_seconds:

@@ -1,40 +1,41 @@
 """`python -m pipeline.client VERB`: the sender's verbs.
 
 Owns     the command line, and turning what can go wrong into one line and an exit status
-Not      here: what a verb does (send.py, get.py)
+Rules    interrupted, a verb ends with 5: whatever it had stored stays, and it can be given again
+Not      here: what a verb does (one file each)
 """
 
 import argparse
 import sys
 from collections.abc import Awaitable, Callable, Sequence
-from pathlib import Path
 
 import anyio
 
-from pipeline.client import get, send
+from pipeline.client import batch, events, export, get, send, webhook
 from pipeline.client.answers import Refused, TimedOut, Unreachable
 from pipeline.client.api import QerdsClient
 from pipeline.client.credentials import Credentials, CredentialsMissing, find_credentials
-from pipeline.client.speaking import EXIT_MISSING, EXIT_NO, EXIT_UNREACHABLE, Speaker
+from pipeline.client.options import shared_options
+from pipeline.client.speaking import EXIT_MISSING, EXIT_NO, EXIT_STOPPED, EXIT_UNREACHABLE, Speaker
 
-VERBS = {"send": send, "get": get}
+VERBS = {"send": send, "get": get, "batch": batch, "events": events, "webhook": webhook, "export": export}
 RUN: dict[str, Callable[[QerdsClient, argparse.Namespace, Credentials, Speaker], Awaitable[int]]] = {
     "send": send.run,
     "get": get.run,
+    "batch": batch.run,
+    "events": events.run,
+    "webhook": webhook.run,
+    "export": export.run,
 }
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--state", type=Path, metavar="DIR", help="state directory of an embedded installation")
-    shared.add_argument("--json", action="store_true", help="answer in JSON")
-    shared.add_argument("--quiet", action="store_true", help="no progress on stderr")
     whole = argparse.ArgumentParser(prog="qerds")
     verbs = whole.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, module in VERBS.items():
         summary = (module.__doc__ or "").partition(": ")[2].strip()
-        module.add_arguments(verbs.add_parser(name, parents=[shared], help=summary, description=summary))
+        module.add_arguments(verbs.add_parser(name, parents=[shared_options()], help=summary, description=summary))
     return whole
 
 
@@ -65,7 +66,11 @@ def main(arguments: Sequence[str]) -> int:
     except CredentialsMissing as missing:
         speaker.complaint(str(missing))
         return EXIT_MISSING
-    return anyio.run(run, given, whom, speaker)
+    try:
+        return anyio.run(run, given, whom, speaker)
+    except KeyboardInterrupt:
+        speaker.complaint("interrupted; what was stored stays")
+        return EXIT_STOPPED
 
 
 if __name__ == "__main__":

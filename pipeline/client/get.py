@@ -41,18 +41,18 @@ async def _package(client: QerdsClient, name: str, given: argparse.Namespace) ->
     package = await client.package(name, given.snapshot, given.wait_seconds)
     found = await client.delivery(name)
     n = next((s["n"] for s in found.body["snapshots"] if s["sha256"] == package.sha256), "package")
-    return [await _write(given.output, f"{found.number}-{n}.asice", package.content)]
+    return [await write_file(given.output, f"{found.number}-{n}.asice", package.content)]
 
 
 async def _evidence(client: QerdsClient, name: str, folder: Path) -> list[Path]:
     files = []
     for sequence, evidence in enumerate(await client.evidence(name), start=1):
         document = await client.evidence_document(name, evidence.id)
-        files.append(await _write(folder, f"{sequence:02d}-{evidence.event}.xml", document))
+        files.append(await write_file(folder, f"{sequence:02d}-{evidence.event}.xml", document))
     return files
 
 
-async def _write(folder: Path, name: str, content: bytes) -> Path:
+async def write_file(folder: Path, name: str, content: bytes) -> Path:
     """Under its final name only when it is whole. The name is made of what the service said: it stays in the folder."""
     if not NAME.fullmatch(name) or name.startswith("."):
         raise ValueError("the service answers with a name that is no file name")

@@ -1,6 +1,7 @@
 """How the verbs speak: answers on stdout, progress on stderr, one exit status.
 
-Source   exit statuses as in every verb: 0 yes, 1 no, 2 wrong usage, 3 cannot tell or something missing, 4 unreachable
+Source   exit statuses as in every verb: 0 yes, 1 no, 2 wrong usage, 3 cannot tell or something missing, 4 unreachable,
+         5 stopped, and can go on
 """
 
 import json
@@ -13,6 +14,7 @@ EXIT_NO = 1
 EXIT_USAGE = 2
 EXIT_MISSING = 3
 EXIT_UNREACHABLE = 4
+EXIT_STOPPED = 5
 
 
 class Speaker:
@@ -32,6 +34,15 @@ class Speaker:
     def complaint(self, line: str) -> None:
         """What went wrong; also when quiet."""
         print(line, file=self._err, flush=True)
+
+    @property
+    def is_quiet(self) -> bool:
+        """Nothing is said but answers and complaints."""
+        return self._quiet
+
+    def row(self, body: Mapping[str, Any], line: str) -> None:
+        """One of many results, as it comes."""
+        print(json.dumps(body, ensure_ascii=False) if self._as_json else line, file=self._out, flush=True)
 
     def answer(self, body: Mapping[str, Any], lines: Sequence[str]) -> None:
         """The result, for a program or for a person."""

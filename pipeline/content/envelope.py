@@ -1,7 +1,8 @@
 """The envelope of a content segment: a stream cipher for its bytes, a seal for its key.
 
 Owns     the wire format of Tink's AES256_GCM_HKDF_1MB streaming AEAD (others can read what we keep), incremental and
-         in constant memory; HPKE (RFC 9180) to the intake key; the ciphertext's length from the content's
+         in constant memory; HPKE (RFC 9180) to the intake key; the key of a content under the key of its pack; the
+         ciphertext's length from the content's
 Rules    a fresh key per segment, used for one stream and forgotten; a Decryptor gives out only authenticated bytes, and
          what it gave out is a complete content only after `finish` returned
 Not      here: where keys and random bytes come from, what the HPKE information says (pipeline.formats.context), the
@@ -22,7 +23,8 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-CONTENT_FORMAT = "tink-aes256-gcm-hkdf-1mb"
+CONTENT_FORMAT = "tink-aes256-gcm-hkdf-1mb"  # the whole object is the stream; its key is sealed to the intake key
+PACKED_FORMAT = "tink-aes256-gcm-hkdf-1mb in a pack"  # a range of the object; its key is encrypted under the pack's
 KEY_BYTES = 32
 SALT_BYTES = 32  # Tink: as long as the derived key
 NONCE_PREFIX_BYTES = 7
@@ -36,6 +38,7 @@ SEGMENTS_MAX = 2**32  # the counter has four bytes
 # RFC 9180: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM: P-256 is what tokens hold.
 SUITE = Suite(KEM.P256, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 SEALED_KEY_BYTES = 65 + KEY_BYTES + TAG_BYTES  # encapsulated point, encrypted key, tag
+NONCE_BYTES = 12  # of a key in a pack: random, under a key that encrypts some thousands of keys and is forgotten
 
 
 class ContentInvalid(ValueError):
@@ -45,6 +48,15 @@ class ContentInvalid(ValueError):
 def associated_data(object_name: str) -> bytes:
     """What a stream is bound to: an object copied under another name does not open."""
     return b"qerds-content-v1\x00" + object_name.encode("ascii")
+
+
+def stream_data(content_format: str, object_name: str, offset: int) -> bytes:
+    """What the stream of a segment is bound to, by its format. Raises ContentInvalid for a format that is not ours."""
+    if content_format == CONTENT_FORMAT and offset == 0:
+        return associated_data(object_name)
+    if content_format == PACKED_FORMAT:
+        return b"qerds-pack-v1\x00" + object_name.encode("ascii") + offset.to_bytes(8, "big")
+    raise ContentInvalid(f"no content of format {content_format!r} begins at {offset}")
 
 
 def cipher_bytes(plain_bytes: int) -> int:
@@ -62,6 +74,21 @@ def seal_key(intake_spki: bytes, info: bytes, key: bytes) -> bytes:
     if len(key) != KEY_BYTES:
         raise ValueError(f"a content key has {KEY_BYTES} bytes")
     return SUITE.encrypt(key, public, info=info)
+
+
+def seal_packed_key(pack_key: bytes, nonce: bytes, key: bytes, associated: bytes) -> bytes:
+    """A content key under its pack's key (nonce || ciphertext || tag)."""
+    return nonce + AESGCM(pack_key).encrypt(nonce, key, associated)
+
+
+def open_packed_key(pack_key: bytes, sealed: bytes, associated: bytes) -> bytes:
+    """What seal_packed_key sealed; raises ContentInvalid."""
+    if len(sealed) != NONCE_BYTES + KEY_BYTES + TAG_BYTES:
+        raise ContentInvalid("not a content key under a pack's key")
+    try:
+        return AESGCM(pack_key).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated)
+    except InvalidTag as error:
+        raise ContentInvalid("the content key does not open at this place") from error
 
 
 class _Segments:
@@ -98,16 +125,18 @@ class _Segments:
 
 
 class _Held:
-    """At most one segment, held until a further byte shows that it is not the last."""
+    """At most one segment, held until a further byte shows that it is not the last. As large as what it holds."""
 
     def __init__(self, first_bytes: int) -> None:
-        self._buffer = bytearray(SEGMENT_BYTES)
+        self._buffer = bytearray()
         self._filled = 0
         self._room = first_bytes
 
     def fill(self, data: memoryview) -> int:
         """Takes what fits, answers how much."""
         taken = min(self._room - self._filled, len(data))
+        if (missing := self._filled + taken - len(self._buffer)) > 0:
+            self._buffer.extend(bytes(max(missing, min(len(self._buffer), SEGMENT_BYTES - len(self._buffer)))))
         self._buffer[self._filled : self._filled + taken] = data[:taken]
         self._filled += taken
         return taken

@@ -30,19 +30,20 @@ def last_day(notice_date: date) -> date:
 
 def expires_at(notice_date: date) -> datetime:
     """The instant at which the window is closed: midnight Paris after the last day."""
-    return _midnight(last_day(notice_date) + timedelta(days=1))
+    return paris_midnight(last_day(notice_date) + timedelta(days=1))
 
 
 def access_ends_at(accepted: datetime) -> datetime:
     """The instant at which access to an accepted content ends: midnight Paris after the last day of access."""
-    return _midnight(paris_date(accepted) + timedelta(days=ACCESS_DAYS + 1))
+    return paris_midnight(paris_date(accepted) + timedelta(days=ACCESS_DAYS + 1))
 
 
 def too_late_to_send(instant: datetime) -> datetime | None:
     """None, or the instant from which a notice may leave again: the next Paris midnight."""
-    midnight = _midnight(paris_date(instant) + timedelta(days=1))
+    midnight = paris_midnight(paris_date(instant) + timedelta(days=1))
     return midnight if (midnight - instant).total_seconds() <= QUIET_SECONDS_BEFORE_MIDNIGHT else None
 
 
-def _midnight(day: date) -> datetime:
+def paris_midnight(day: date) -> datetime:
+    """The beginning of a day in Paris."""
     return datetime.combine(day, time(), tzinfo=PARIS)

@@ -20,6 +20,21 @@ class ContentWrap:
 
 
 @dataclass(frozen=True, slots=True)
+class UploadWrap:
+    """An upload that was read and is what it was declared to be; its keys, wrapped under that. Unique per upload.
+
+    sha3_256: as it was found. open_until: the bridge derives no letter's wrap from it afterwards; real time.
+    """
+
+    upload: UUID
+    key_id: str
+    context: bytes
+    wrapped: bytes
+    sha3_256: bytes
+    open_until: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """The legal announcement, as bytes to be sent and sent again. Unique per (delivery, ordinal)."""
 

@@ -115,12 +115,17 @@ class Wrap:
 
 @dataclass(frozen=True, slots=True)
 class StoredSegment:
-    """One encrypted stretch of a document; key_index: its place among the delivery's content keys."""
+    """One encrypted stretch of a document; key_index: its place among the delivery's content keys.
+
+    object_bytes: the length of its stream in the object; None when it is the whole object.
+    """
 
     object: str
     content_format: str
     bytes: int
     key_index: int
+    object_offset: int = 0
+    object_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,17 @@ SEND = "send"
 EXPIRE = "expire"
 ACCESS_END = "access_end"
 PRESERVE = "preserve"
+DRAW = "draw"  # its delivery column names a batch, as that of the next
+SETTLE = "settle"
+BATCH_PROOF = "batch_proof"  # its delivery column names a batch
+EXPORT = "export"  # its delivery column names an export
+PUSH = "push"  # its delivery column names a webhook, as that of the next
+PING = "ping"
 
 RECEIVER: dict[str, str] = {
     SUBMITTED: "ingest",
+    DRAW: "ingest",
+    SETTLE: "ingest",
     CHECKED: "encrypt",
     DRAFT: "seal",
     SEALED: "timestamp",
@@ -29,6 +37,10 @@ RECEIVER: dict[str, str] = {
     EXPIRE: "expire",
     ACCESS_END: "expire",
     PRESERVE: "archive",
+    BATCH_PROOF: "archive",
+    EXPORT: "archive",
+    PUSH: "webhook",
+    PING: "webhook",
 }
 
 # Timers of these kinds are due by the time of the law; all others by the real clock.

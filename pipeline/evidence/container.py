@@ -1,7 +1,8 @@
 """The zip file of a package, in one spelling: stored, fixed dates, no extra fields, no comment.
 
-Owns both directions. `unpack` reads only what `pack` writes: it rebuilds the file from what it read and compares every
-byte, so nothing can hide between, before or after the entries, and no two readers can see different entries.
+Owns both directions. `entries_of` reads only what `Packer` writes: it rebuilds every piece from what it read and
+compares every byte, so nothing can hide between, before or after the entries, and no two readers can see different
+entries. Neither holds more than one entry beside the file itself. `pack` and `unpack` are the two for small files.
 Knows nothing of what the entries mean.
 """
 
@@ -9,10 +10,12 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 ENTRIES_MAX = 200
 CONTAINER_BYTES_MAX = 33_554_432  # 200 evidences of 60,000 bytes are 12,000,000
+FORMAT_ENTRIES_MAX = 65_535  # more, or 4 GiB, would need ZIP64, which not every reader has
+FORMAT_BYTES_MAX = 0xFFFF_FFFF
 
 # APPNOTE 6.3: sections 4.3.7, 4.3.12 and 4.3.16.
 _LOCAL = struct.Struct("<4sHHHHHIIIHH")
@@ -29,35 +32,68 @@ class ContainerRefused(ValueError):
     """Not a zip file that `pack` writes."""
 
 
+class Packer:
+    """Writes a container piece by piece: an entry at a time, and the directory at the end."""
+
+    def __init__(self) -> None:
+        self._directory: list[bytes] = []
+        self._names: set[str] = set()
+        self.offset_bytes = 0  # what was written so far
+
+    def entry(self, name: str, content: bytes) -> bytes:
+        """The bytes of the next entry."""
+        encoded = name.encode("ascii")
+        if name in self._names or len(self._names) == FORMAT_ENTRIES_MAX:
+            raise ContainerRefused("too many entries, or a name given twice")
+        common = (0, 0, _MIDNIGHT, _FIRST_DAY, zlib.crc32(content), len(content), len(content), len(encoded), 0)
+        head = _LOCAL.pack(_LOCAL_MAGIC, _VERSION, *common) + encoded
+        central = _CENTRAL.pack(_CENTRAL_MAGIC, _VERSION, _VERSION, *common, 0, 0, 0, 0, self.offset_bytes)
+        if self.offset_bytes + len(head) + len(content) > FORMAT_BYTES_MAX:
+            raise ContainerRefused("longer than the format allows")
+        self._directory.append(central + encoded)
+        self._names.add(name)
+        self.offset_bytes += len(head) + len(content)
+        return head + content
+
+    def end(self) -> bytes:
+        """The directory: nothing comes after it."""
+        central = b"".join(self._directory)
+        count = len(self._directory)
+        return central + _END.pack(_END_MAGIC, 0, 0, count, count, len(central), self.offset_bytes, 0)
+
+
 def pack(entries: Entries) -> bytes:
     """The container's bytes: the same entries always give the same bytes."""
-    if not 1 <= len(entries) <= ENTRIES_MAX or len({name for name, _ in entries}) != len(entries):
-        raise ContainerRefused("too many entries, none, or a name given twice")
-    body, directory, offset = [], [], 0
-    for name, content in entries:
-        encoded = name.encode("ascii")
-        common = (0, 0, _MIDNIGHT, _FIRST_DAY, zlib.crc32(content), len(content), len(content), len(encoded), 0)
-        local = _LOCAL.pack(_LOCAL_MAGIC, _VERSION, *common) + encoded
-        directory.append(_CENTRAL.pack(_CENTRAL_MAGIC, _VERSION, _VERSION, *common, 0, 0, 0, 0, offset) + encoded)
-        body += [local, content]
-        offset += len(local) + len(content)
-    central = b"".join(directory)
-    end = _END.pack(_END_MAGIC, 0, 0, len(entries), len(entries), len(central), offset, 0)
-    return b"".join([*body, central, end])
+    if not 1 <= len(entries) <= ENTRIES_MAX:
+        raise ContainerRefused("too many entries, or none")
+    packer = Packer()
+    return b"".join([*(packer.entry(name, content) for name, content in entries), packer.end()])
 
 
 def unpack(container: bytes) -> list[tuple[str, bytes]]:
     """The entries; raises ContainerRefused unless packing them again gives the same bytes."""
     if len(container) > CONTAINER_BYTES_MAX:
         raise ContainerRefused(f"container of {len(container)} bytes, at most {CONTAINER_BYTES_MAX}")
-    entries: list[tuple[str, bytes]] = []
-    offset = 0
-    while container[offset : offset + 4] == _LOCAL_MAGIC and len(entries) <= ENTRIES_MAX:
-        name, content, offset = _entry(container, offset)
-        entries.append((name, content))
-    if pack(entries) != container:
+    return list(entries_of(container, ENTRIES_MAX))
+
+
+def entries_of(container: bytes, entries_max: int) -> Iterator[tuple[str, bytes]]:
+    """One entry after the other; raises ContainerRefused as soon as rebuilding gives other bytes.
+
+    Whoever stops before the end has not read a container.
+    """
+    packer, view, offset = Packer(), memoryview(container), 0
+    while container[offset : offset + 4] == _LOCAL_MAGIC:
+        name, content, end = _entry(container, offset)
+        if packer.entry(name, content) != view[offset:end]:
+            raise ContainerRefused("rebuilding the container gives other bytes")
+        entries_max -= 1
+        if entries_max < 0:
+            raise ContainerRefused("too many entries")
+        yield name, content
+        offset = end
+    if not offset or packer.end() != view[offset:]:
         raise ContainerRefused("rebuilding the container gives other bytes")
-    return entries
 
 
 def _entry(container: bytes, offset: int) -> tuple[str, bytes, int]:

@@ -47,14 +47,24 @@ Digest = bytes
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One document, bound by two independent digests."""
+    """One document, bound by two independent digests.
+
+    sha3_256 is None where nobody has read the document whole: in an A.2 about an upload that arrived in parts.
+    """
 
     number: int
     file_name: str
     content_type: str
     bytes: int
     sha256: Digest
-    sha3_256: Digest
+    sha3_256: Digest | None
+
+    @property
+    def second_digest(self) -> Digest:
+        """Of a document that was read. Raises ValueError for one that was not."""
+        if self.sha3_256 is None:
+            raise ValueError(f"document {self.number} was never read whole")
+        return self.sha3_256
 
 
 @dataclass(frozen=True, slots=True)

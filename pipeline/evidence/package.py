@@ -34,7 +34,7 @@ _MANIFEST_NAMESPACE = "urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"
 _SIGNATURES_START = b'<asic:XAdESSignatures xmlns:asic="http://uri.etsi.org/02918/v1.2.1#">'
 _SIGNATURES_END = b"</asic:XAdESSignatures>"
 # What stands in the description, which people open; the evidences carry the machine's token.
-_MODE_WORDS = {"non_qualified": "demonstration", "qualified": "qualified"}
+MODE_WORDS = {"non_qualified": "demonstration", "qualified": "qualified"}
 _EVIDENCE_NAME = re.compile(r"evidence/\d{3}-[A-E]\.\d\.xml", re.ASCII)
 _SIGNING_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
@@ -96,7 +96,7 @@ def package_signed_info(package: PackageToSign, certificate_der: bytes) -> bytes
 def finish(package: PackageToSign, certificate_der: bytes, signature: bytes, token: bytes | None) -> bytes:
     """The package file. Raises SealInvalid if the seal does not hold: nothing unverifiable is stored."""
     check_signature(package_signed_info(package, certificate_der), signature, certificate_der)
-    seal = _signatures(package, certificate_der, signature, token)
+    seal = signatures(package, certificate_der, signature, token)
     return pack([*package.entries, (SIGNATURES, seal)])
 
 
@@ -113,11 +113,11 @@ def open_package(container: bytes) -> OpenedPackage:
     entries = unpack(container)
     snapshot = _snapshot(entries)
     contents = dict(entries)
-    seal = _read_signatures(contents[SIGNATURES])
-    package = package_to_sign(snapshot, _signing_time(seal.signing_time))
+    seal = read_signatures(contents[SIGNATURES])
+    package = package_to_sign(snapshot, signing_time_of(seal.signing_time))
     if (*package.entries, (SIGNATURES, contents[SIGNATURES])) != tuple(entries):
         raise PackageRefused("the entries are not those that the description calls for")
-    if _signatures(package, seal.certificate_der, seal.signature, seal.token) != contents[SIGNATURES]:
+    if signatures(package, seal.certificate_der, seal.signature, seal.token) != contents[SIGNATURES]:
         raise SealInvalid("the package seal is not over these entries, or not in the form this service writes")
     names = tuple(name for name, _ in entries if _EVIDENCE_NAME.fullmatch(name))
     return OpenedPackage(snapshot, names, package, seal)
@@ -147,7 +147,7 @@ def _entries(snapshot: Snapshot) -> tuple[tuple[str, bytes], ...]:
         *((f"trust/authority-{n}.cer", der) for n, der in enumerate(snapshot.authorities, start=1)),
         *((f"trust/revoked-{n}.crl", der) for n, der in enumerate(snapshot.revocation_lists, start=1)),
     ]
-    return (*entries, (MANIFEST, _manifest([name for name, _ in entries])))
+    return (*entries, (MANIFEST, manifest([name for name, _ in entries])))
 
 
 def _event(document: bytes) -> str:
@@ -167,7 +167,7 @@ def _snapshot(entries: Sequence[tuple[str, bytes]]) -> Snapshot:
     try:
         described = json.loads(contents[DESCRIPTION])
         previous = described["previous_sha256"]
-        modes = {word: mode for mode, word in _MODE_WORDS.items()}
+        modes = {word: mode for mode, word in MODE_WORDS.items()}
         return Snapshot(
             delivery=UUID(described["delivery"]),
             number=str(described["number"]),
@@ -187,7 +187,7 @@ def _description(snapshot: Snapshot, events: list[str]) -> bytes:
         "format": FORMAT,
         "number": snapshot.number,
         "delivery": str(snapshot.delivery),
-        "mode": _MODE_WORDS[snapshot.mode],
+        "mode": MODE_WORDS[snapshot.mode],
         "snapshot": snapshot.snapshot,
         "previous_sha256": None if snapshot.previous_sha256 is None else snapshot.previous_sha256.hex(),
         "sequence_through": len(snapshot.documents),
@@ -196,7 +196,7 @@ def _description(snapshot: Snapshot, events: list[str]) -> bytes:
     return json.dumps(described, indent=2, ensure_ascii=True).encode() + b"\n"
 
 
-def _manifest(names: list[str]) -> bytes:
+def manifest(names: list[str]) -> bytes:
     """OpenDocument manifest, which EN 319 162-1 clause 4.4.3.2 asks for beside XAdES."""
 
     def line(path: str, media_type: str) -> str:
@@ -213,20 +213,20 @@ def _manifest(names: list[str]) -> bytes:
     ).encode()
 
 
-def _signatures(package: PackageToSign, certificate_der: bytes, signature: bytes, token: bytes | None) -> bytes:
+def signatures(package: PackageToSign, certificate_der: bytes, signature: bytes, token: bytes | None) -> bytes:
     properties = xades.package_signed_properties(package.digests, package.signing_time, certificate_der)
     info = xades.package_signed_info(package.digests, properties)
     element = xades.package_signature_element(info, signature, certificate_der, properties, token)
     return _SIGNATURES_START + element + _SIGNATURES_END
 
 
-def _read_signatures(document: bytes) -> SealParts:
+def read_signatures(document: bytes) -> SealParts:
     if not document.startswith(_SIGNATURES_START) or not document.endswith(_SIGNATURES_END):
         raise SealInvalid("not a package seal")
     return read_signature(document[len(_SIGNATURES_START) : -len(_SIGNATURES_END)])
 
 
-def _signing_time(text: str) -> datetime:
+def signing_time_of(text: str) -> datetime:
     if not _SIGNING_TIME.fullmatch(text):
         raise SealInvalid("signing time of the package seal")
     try:

@@ -301,9 +301,7 @@ class _Extensions:
             if number_of(document.text("q:Number")) != number:
                 raise XmlRefused("documents are not numbered 1, 2, 3")
             file_name, size = document.text("q:FileName"), number_of(document.text("q:Bytes"))
-            if document.text("ds:DigestMethod", _SHA3_METHOD):
-                raise XmlRefused("text in DigestMethod")
-            sha3_256 = bytes_of(document.text("ds:DigestValue", DS_DECLARED))
+            sha3_256 = _second_digest(document) if document.next_is("ds:DigestMethod") else None
             document.end()
             parts.append(Part(number, file_name, info.content_type, size, info.sha256, sha3_256))
         return tuple(parts)
@@ -326,6 +324,12 @@ class _Extensions:
             authenticated_at=self._assurance.moment,
             person_sha256=person,
         )
+
+
+def _second_digest(document: Cursor) -> bytes:
+    if document.text("ds:DigestMethod", _SHA3_METHOD):
+        raise XmlRefused("text in DigestMethod")
+    return bytes_of(document.text("ds:DigestValue", DS_DECLARED))
 
 
 def _deposit(cursor: Cursor) -> Deposit:

@@ -217,7 +217,7 @@ def _log_record(c: EvidenceContent) -> str:
 
 
 def _extensions(c: EvidenceContent) -> str:
-    inside = [_documents(c.parts)]
+    inside = [_documents(c.event, c.parts)]
     if c.deposit is not None:
         inside.append(_deposit(c.deposit))
     if c.client_ref is not None:
@@ -235,7 +235,7 @@ def _ours(name: str, inside: str) -> str:
     return f'<q:{name} xmlns:q="{OURS}">{inside}</q:{name}>'
 
 
-def _documents(parts: tuple[Part, ...]) -> str:
+def _documents(event: str, parts: tuple[Part, ...]) -> str:
     """The second digest of each part. PartInfo has room for one, and two PartInfo would mean two parts."""
     return _ours(
         "Documents",
@@ -243,11 +243,21 @@ def _documents(parts: tuple[Part, ...]) -> str:
             f"<q:Document><q:Number>{part.number}</q:Number>"
             f"<q:FileName>{text_value(part.file_name, 'file name')}</q:FileName>"
             f"<q:Bytes>{number_value(part.bytes, 'bytes')}</q:Bytes>"
-            f'<ds:DigestMethod xmlns:ds="{DS}" Algorithm="{SHA3_256}"></ds:DigestMethod>'
-            f'<ds:DigestValue xmlns:ds="{DS}">{base64_text(digest_value(part.sha3_256, "part"))}</ds:DigestValue>'
-            "</q:Document>"
+            f"{_second_digest(event, part)}</q:Document>"
             for part in parts
         ),
+    )
+
+
+def _second_digest(event: str, part: Part) -> str:
+    """Left out of an A.2 about a document that nobody has read whole: what is not known is not said."""
+    if part.sha3_256 is None:
+        if event != "A.2":
+            raise ValueRefused(f"{event} about a document that nobody has read")
+        return ""
+    return (
+        f'<ds:DigestMethod xmlns:ds="{DS}" Algorithm="{SHA3_256}"></ds:DigestMethod>'
+        f'<ds:DigestValue xmlns:ds="{DS}">{base64_text(digest_value(part.sha3_256, "part"))}</ds:DigestValue>'
     )
 
 

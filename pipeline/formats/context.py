@@ -1,7 +1,7 @@
 """The byte strings that bind a key to a letter, and the digest that names a person.
 
-Owns     the information of an upload's key (HPKE info), the context of a wrap (associated data), the canonical
-         digest of an identified person
+Owns     the information of an upload's and of a pack's key (HPKE info), the binding of a content key in a pack, the
+         contexts of wraps (associated data), the canonical digest of an identified person
 Rules    one encoding per value: a version byte, then msgpack of nested arrays in a fixed order; parsing re-encodes and
          compares, so that two byte strings never mean the same context
 Not      here: keys, encryption, matching of names (hsm_bridge/person_match.py)
@@ -10,7 +10,7 @@ Not      here: keys, encryption, matching of names (hsm_bridge/person_match.py)
 import hashlib
 import unicodedata
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Literal
 from uuid import UUID
 
@@ -50,6 +50,23 @@ class WrapContext:
     minimum_level: Level
 
 
+@dataclass(frozen=True, slots=True)
+class ContentContext:
+    """What the wrap of a content is for: an upload, what it is, and until when letters may be made of it."""
+
+    upload: UUID
+    sha256: bytes
+    sha3_256: bytes
+    content_bytes: int
+    open_until: datetime  # whole seconds, UTC
+
+    @property
+    def part(self) -> tuple[bytes, bytes, int]:
+        """As a letter's context names it."""
+        return self.sha256, self.sha3_256, self.content_bytes
+
+
+_Content = tuple[Literal["content"], bytes, bytes, bytes, int, int]
 _Addressee = tuple[Kind, str, str, str | None, date | None]
 _Context = tuple[bytes, list[tuple[bytes, bytes, int]], _Addressee, Level]
 
@@ -60,6 +77,43 @@ def intake_info(
     """The HPKE info of one upload segment's key: a key moved to another object does not open."""
     values = ("intake", sender.bytes, upload.bytes, segment, object_name, content_format, plain_bytes)
     return VERSION + msgspec.msgpack.encode(values)
+
+
+def pack_info(object_name: str) -> bytes:
+    """The HPKE info of a pack's key."""
+    return VERSION + msgspec.msgpack.encode(("pack", object_name))
+
+
+def packed_key_data(
+    sender: UUID, upload: UUID, segment: int, object_name: str, offset: int, content_format: str, plain_bytes: int
+) -> bytes:
+    """What a content key under a pack's key is bound to: a key moved to another upload or place does not open."""
+    values = ("packed", sender.bytes, upload.bytes, segment, object_name, offset, content_format, plain_bytes)
+    return VERSION + msgspec.msgpack.encode(values)
+
+
+def content_context(context: ContentContext) -> bytes:
+    """The associated data of a content's wrap. Raises ContextInvalid for what parse_content_context would refuse."""
+    _check_part(context.part)
+    until = context.open_until
+    if until.utcoffset() is None or until.microsecond:
+        raise ContextInvalid("open_until is a whole second with a time zone")
+    values = ("content", context.upload.bytes, *context.part, int(until.timestamp()))
+    return VERSION + msgspec.msgpack.encode(values)
+
+
+def parse_content_context(data: bytes) -> ContentContext:
+    """Reads what content_context wrote, and nothing else, above all no letter's context; raises ContextInvalid."""
+    if len(data) > CONTEXT_BYTES_MAX or data[:1] != VERSION:
+        raise ContextInvalid("not a content context of version 1")
+    try:
+        _, upload, sha256, sha3_256, length, until = msgspec.msgpack.decode(data[1:], type=_Content)
+        context = ContentContext(UUID(bytes=upload), sha256, sha3_256, length, datetime.fromtimestamp(until, UTC))
+    except (msgspec.MsgspecError, ValueError, OverflowError, OSError) as error:
+        raise ContextInvalid("not a content context") from error
+    if content_context(context) != data:
+        raise ContextInvalid("not the one encoding of this context")
+    return context
 
 
 def wrap_context(context: WrapContext) -> bytes:
@@ -94,13 +148,18 @@ def person_sha256(given_names: str, birth_name: str, birth_date: date | None, su
 def _check(context: WrapContext) -> None:
     if not 1 <= len(context.parts) <= PARTS_MAX:
         raise ContextInvalid(f"a context has 1 to {PARTS_MAX} parts")
-    for sha256, sha3_256, content_bytes in context.parts:
-        if len(sha256) != 32 or len(sha3_256) != 32 or content_bytes < 0:
-            raise ContextInvalid("a part is two 32-byte digests and a length")
+    for part in context.parts:
+        _check_part(part)
     who = context.addressee
     for name in (who.given_names, who.birth_name, who.usage_name):
         if name is not None and (not 1 <= len(name) <= NAME_CHARACTERS_MAX or _nfc(name) != name):
             raise ContextInvalid(f"a name has 1 to {NAME_CHARACTERS_MAX} characters, in NFC")
+
+
+def _check_part(part: tuple[bytes, bytes, int]) -> None:
+    sha256, sha3_256, content_bytes = part
+    if len(sha256) != 32 or len(sha3_256) != 32 or content_bytes < 0:
+        raise ContextInvalid("a part is two 32-byte digests and a length")
 
 
 def _nfc(text: str) -> str:

@@ -210,6 +210,7 @@ def _signature_time_stamp(token: bytes) -> bytes:
 _MIME_TYPES = {
     "xml": "text/xml",
     "json": "application/json",
+    "csv": "text/csv",
     "cer": "application/pkix-cert",  # RFC 2585 section 4.1
     "crl": "application/pkix-crl",
 }

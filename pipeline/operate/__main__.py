@@ -2,12 +2,15 @@
 
 import sys
 
-from pipeline.operate import clock, dead_letters, ledger, senders, show
+from pipeline.operate import clock, dead_letters, ledger, pause, sender_keys, show, top
 from pipeline.operate.command import EXIT_USAGE
 
 VERBS = {
-    "sender": senders.main,
+    "sender": sender_keys.main,
     "show": show.main,
+    "top": top.main,
+    "pause": pause.pause,
+    "resume": pause.resume,
     "dead-letters": dead_letters.main,
     "clock": clock.main,
     "ledger": ledger.main,

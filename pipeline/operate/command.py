@@ -21,6 +21,7 @@ from pipeline.connect import database_of
 from pipeline.errors import Transient
 
 ROLE = "qerds_operate"
+ANSWER_SECONDS = 900.0  # a predicate of `ledger check` reads every letter there is; a verb can be stopped by hand
 EXIT_YES, EXIT_NO, EXIT_USAGE, EXIT_CANNOT_TELL, EXIT_AWAY = 0, 1, 2, 3, 4
 Row = Mapping[str, Any]
 
@@ -87,7 +88,7 @@ def run(verb: Verb, options: argparse.Namespace) -> int:
 
 
 async def _run(verb: Verb, config: Config, options: argparse.Namespace) -> int:
-    database = database_of(config, ROLE)
+    database = database_of(config, ROLE, ANSWER_SECONDS)
     try:
         return await verb(Operator(config, database, options))
     finally:

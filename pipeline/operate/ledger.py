@@ -26,6 +26,7 @@ SQL_PREDICATES = (
     "seal_will_be_stamped",
     "outcome_will_be_preserved",
     "message_names_what_exists",
+    "batch_has_a_next_step",
     "running_row_has_a_process",
     "sequence_is_contiguous",
     "canonical_has_its_digest",
@@ -39,10 +40,18 @@ SQL_PREDICATES = (
     "window_is_its_notices",
     "notice_has_one_result",
     "deposit_is_readable",
+    "deposit_keeps_its_bytes",
+    "packed_contents_lie_apart",
+    "content_wrap_is_a_deposits",
     "object_has_one_owner",
     "snapshots_are_a_chain",
     "every_proof_is_logged",
     "client_ref_is_single",
+    "lines_are_accounted_for",
+    "result_has_its_delivery",
+    "state_is_announced",
+    "event_order_has_no_hole",
+    "webhook_has_its_message",
 )
 PREDICATES = SQL_PREDICATES + PURE_PREDICATES
 

@@ -2,9 +2,11 @@
 
 Owns     `sender add`. The secret is made here, printed once, and only its digest is stored
 Rules    a client secret is for embedded installations only; elsewhere a client brings its public key (private_key_jwt)
-Not      here: identifying the sender. A person does that before; `--identity-method` says how
+Not      here: identifying the sender. A person does that before; `--identity-method` says how. Its standing afterwards
+         (sender_keys.py)
 """
 
+import argparse
 import hashlib
 import json
 import secrets
@@ -18,7 +20,13 @@ from pipeline.connect import database_of
 from pipeline.operate import command
 from pipeline.operate.command import EXIT_USAGE, EXIT_YES, ROLE, Operator, Questions, Refused
 
-SCOPES = ("deliveries:write", "deliveries:read", "evidence:read", "consents:write")  # interfaces: Sender API
+SCOPES = (
+    "deliveries:write",
+    "deliveries:read",
+    "evidence:read",
+    "consents:write",
+    "webhooks:write",
+)  # interfaces: Sender API
 SECRET_BYTES = 32  # 256 bits
 CLIENT_ID_BYTES = 8
 NAME_LENGTH_MAX = 200  # characters, as qerds.sender allows
@@ -61,28 +69,40 @@ async def _register(
     identity_method: str,
     public_jwk: str | None,
 ) -> Enrolled:
-    _check(config, name, email, identity_method, public_jwk)
-    secret = secrets.token_urlsafe(SECRET_BYTES) if public_jwk is None else None
-    digest = None if secret is None else hashlib.sha256(secret.encode()).digest()
-    client_id = f"client-{secrets.token_hex(CLIENT_ID_BYTES)}"
+    _check(name, email, identity_method)
+    secret, digest, public_jwk = proof_of_client(config, public_jwk)
+    client_id = new_client_id()
     async with database.transaction() as rows:
         [row] = await rows.fetch("operate_add_sender", name, email, identity_level, identity_method)
         await rows.fetch("operate_add_client", client_id, row["id"], digest, public_jwk, list(SCOPES))
     return Enrolled(row["id"], client_id, secret)
 
 
-def _check(config: Config, name: str, email: str, identity_method: str, public_jwk: str | None) -> None:
+def new_client_id() -> str:
+    """Random: a client_id is no secret, but nobody has to guess a neighbour's."""
+    return f"client-{secrets.token_hex(CLIENT_ID_BYTES)}"
+
+
+def proof_of_client(config: Config, public_jwk: str | None) -> tuple[str | None, bytes | None, str | None]:
+    """A new secret and its digest when no public key is given, else the key."""
+    if public_jwk is not None:
+        return None, None, public_jwk
+    if not config.embedded:
+        raise Refused("a client secret is for embedded installations only; give --public-jwk FILE", EXIT_USAGE)
+    secret = secrets.token_urlsafe(SECRET_BYTES)
+    return secret, hashlib.sha256(secret.encode()).digest(), None
+
+
+def _check(name: str, email: str, identity_method: str) -> None:
     if not 0 < len(name) <= NAME_LENGTH_MAX:
         raise Refused(f"a name has 1 to {NAME_LENGTH_MAX} characters", EXIT_USAGE)
     if "@" not in email[1:-1] or len(email) > EMAIL_LENGTH_MAX:
         raise Refused("--email is not a mail address", EXIT_USAGE)
     if not identity_method:
         raise Refused("--identity-method says how the sender was identified", EXIT_USAGE)
-    if public_jwk is None and not config.embedded:
-        raise Refused("a client secret is for embedded installations only; give --public-jwk FILE", EXIT_USAGE)
 
 
-def _read_jwk(path: Path | None) -> str | None:
+def read_jwk(path: Path | None) -> str | None:
     """A public key as JSON; a private one is refused, because its place is with the sender."""
     if path is None:
         return None
@@ -105,21 +125,20 @@ async def _add(operator: Operator) -> int:
         options.email,
         options.identity_level,
         options.identity_method,
-        _read_jwk(options.public_jwk),
+        read_jwk(options.public_jwk),
     )
     said = {"sender": str(made.sender), "client_id": made.client_id, "client_secret": made.client_secret}
     command.print_record(said, as_json=options.json)
     return EXIT_YES
 
 
-def main(arguments: list[str]) -> int:
-    """qerds sender add."""
-    parser = command.parser("sender", "Enrol senders.")
-    add = parser.add_subparsers(dest="action", required=True).add_parser("add", help="a new sender with one API client")
+def add_verb(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> command.Verb:
+    """`add`, among the verbs about senders."""
+    add = actions.add_parser("add", help="a new sender with one API client")
     add.add_argument("--name", required=True, help="as evidence will name it")
     add.add_argument("--email", required=True)
     add.add_argument("--identity-level", choices=get_args(AssuranceLevel), default="substantial")
     add.add_argument("--identity-method", default="operator", help="how it was identified, as evidence will say")
     add.add_argument("--public-jwk", type=Path, help="its public key; the default is a secret, embedded only")
     command.add_options(add)
-    return command.run(_add, parser.parse_args(arguments))
+    return _add

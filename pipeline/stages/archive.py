@@ -1,8 +1,9 @@
 """Preserve: write numbered package snapshots into the object store.
 
 Receives  preserve: a delivery whose stamped prefix grew, or whose package somebody asked for
+          batch_proof, export: what a sender takes home in bulk (pipeline/exports)
 Outside   package seal and token at the bridge, one object written; repeatable, each try under a new name
-Commits   Snapshot                        Emits  nothing
+Commits   Snapshot, BatchProof, ExportStep   Emits  preserve and export, of an export that is not at its end
 Fails     Retry: bridge, store or database away. Bury: bridge denies the package. Invariant: its seal does not verify
 Source    EN 319 162-1 (ASiC-E); rules "Evidence and state": snapshots are supersets, chained by digest
 """
@@ -19,6 +20,8 @@ from pipeline.delivery.routes import PRESERVE, Emission
 from pipeline.errors import Invariant, Transient
 from pipeline.evidence.package import PackageToSign, Snapshot, finish, package_imprint_sha256, package_to_sign
 from pipeline.evidence.xades import SealInvalid, assemble
+from pipeline.exports import perform as bulk
+from pipeline.exports.ports import ExportFacts
 from pipeline.ports import (
     ArchiveBridge,
     Denied,
@@ -35,7 +38,7 @@ from pipeline.ports import (
 )
 
 BATCH_MAX = 50  # packages of some 60 KiB, held at once
-PERFORM_SECONDS = 60.0
+PERFORM_SECONDS = 300.0  # the proof of a million lines is written in one go; a minute on two quiet cores
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +50,19 @@ class Ports:
     objects: Objects
     keys: Keys
     randomness: Randomness
+    exports: ExportFacts
 
 
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
+    """The packages first: somebody may wait for one; then one piece of the work in bulk."""
+    outcomes = await preserve([m for m in batch if m.kind == PRESERVE], ports)
+    return [*outcomes, *await bulk.perform([m for m in batch if m.kind in bulk.KINDS], ports)]
+
+
+async def preserve(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
     """Pack what is new, have it sealed and stamped, store it."""
+    if not batch:
+        return []
     proofs = await ports.facts.proofs([m.delivery for m in batch])
     outcomes: list[Outcome] = []
     due: list[tuple[Message, Proofs]] = []
@@ -120,13 +132,13 @@ async def _once(container: bytes) -> AsyncIterator[bytes]:
 async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
     """A crash before it leaves an object that no row names; another process writing the same number first is an
     exception here, and the message is judged again, alone."""
-    await tx.add([d.fact for d in done if d.fact is not None])
-    return []
+    await tx.add([d.fact for d in done if isinstance(d.fact, facts.Snapshot)])
+    return await bulk.commit(tx, done)
 
 
 STAGE = Stage(
     "archive",
-    receives=frozenset({PRESERVE}),
+    receives=frozenset({PRESERVE}) | bulk.KINDS,
     perform=perform,
     commit=commit,
     batch_max=BATCH_MAX,

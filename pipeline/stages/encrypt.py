@@ -1,37 +1,34 @@
-"""Verify the stored content by reading it back, wrap its keys for the addressee, draft the proof of deposit.
+"""Verify stored content by reading it back, wrap its keys for the addressee, draft the proof of deposit.
 
 Receives  checked: a delivery whose content the gateway encrypted on the way in
-Outside   opens the content keys and wraps them at the bridge, one call each a batch; reads the objects; all repeatable
-Commits   ContentWrap and draft A.1, or draft A.2 when the content is not what was declared
+Outside   opens the content keys, wraps each content, derives the letters' wraps: one call each a batch; reads each
+          upload once, and none that was read before; all repeatable
+Commits   UploadWrap of what was read now, ContentWrap and draft A.1; or draft A.2: it is not what was declared
 Emits     draft -> seal
 Fails     Retry: bridge, store or database away; an object that cannot be read; no time left in this batch
-          Bury: the bridge cannot open a key for a reason that is not the content's
+          Bury: the bridge refuses a key or a wrap for a reason that is not the content's
 Source    rules "Content": a readable deposit before a proof of deposit
 """
 
-import hashlib
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass
-
-import anyio
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from uuid import UUID
 
 from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
-from pipeline.content.envelope import ContentInvalid, Decryptor, associated_data
-from pipeline.content.types import TypeCheck, TypeMismatch
-from pipeline.delivery.facts import ContentWrap
+from pipeline.delivery.facts import ContentWrap, UploadWrap
 from pipeline.delivery.routes import CHECKED, DRAFT, Emission
-from pipeline.errors import Transient
 from pipeline.evidence.dossier import Dossier, Reason
 from pipeline.evidence.draft import draft
-from pipeline.formats.context import AddresseeRecord, Level, WrapContext, intake_info, wrap_context
-from pipeline.ports import Content, Denied, EncryptBridge, Facts, IntakeItem, Message, Objects, Segment, Tx, WrapItem
+from pipeline.formats.context import Level
+from pipeline.ports import Content, Denied, EncryptBridge, Facts, Message, Objects, Tx
+from pipeline.read_back import KeyLost, NotNow, Sound, Unsound, Upload, Verdict, read_back
+from pipeline.wrapping import derive_wraps, wrap_contents
 
 PERFORM_SECONDS = 300.0  # two gigabytes of documents on a slow disk
-BATCH_MAX = 20  # deliveries; their contents are read one after the other
+BATCH_MAX = 100  # deliveries; their contents are read one after the other
 READING_SECONDS = 60.0  # no content begins later in a batch: the last one has the rest, and none is read for nothing
+WITHHELD = frozenset({"withdrawn", "unknown"})  # consents under which nothing is read
 WITHDRAWN = Reason("consent_withdrawn", "The recipient's consent was withdrawn before the deposit.")
-INTAKE_INVALID = "intake_invalid"  # the bridge's only no that is about the sealed key itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +43,11 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Deposit:
-    """A content found as declared; its keys wrapped."""
+    """Contents found as declared, wrapped for this addressee. contents: wraps made now, for later letters too."""
 
     dossier: Dossier
     wrap: ContentWrap
+    contents: tuple[UploadWrap, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,130 +59,106 @@ class Refusal:
 
 
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
-    """Open the keys of all, read each content, wrap the keys of those that hold."""
+    """Read what nobody has read, wrap it, derive the wrap of every letter whose contents hold."""
     contents = await ports.facts.contents([m.delivery for m in batch])
-    known = [m for m in batch if m.delivery in contents]
-    keys = await _content_keys([contents[m.delivery] for m in known], ports.bridge)
-    verified: list[tuple[Message, bytes]] = []
+    uploads = unread(contents.values())
+    verdicts = await read_back(uploads, ports.bridge, ports.objects, READING_SECONDS)
+    sound = {u: (uploads[u], v) for u, v in verdicts.items() if isinstance(v, Sound)}
+    made = await wrap_contents(sound, ports.bridge)
     outcomes: list[Outcome] = [Bury(m, "no such delivery") for m in batch if m.delivery not in contents]
-    until = anyio.current_time() + READING_SECONDS
-    for m, opened in zip(known, keys, strict=True):
-        content = contents[m.delivery]
-        if early := _early(m, opened, anyio.current_time() > until):
-            outcomes.append(early)
+    letters: list[tuple[Message, Content, dict[UUID, UploadWrap]]] = []
+    for m in batch:
+        if (content := contents.get(m.delivery)) is None:
             continue
-        try:
-            reason = await _refusal(content, opened, ports.objects)
-        except Transient as error:  # this content's object, not the store: its batch-mates go on
-            outcomes.append(Retry(m, str(error)))
-            continue
-        if reason is not None:
-            outcomes.append(Done(m, Refusal(content.dossier, reason)))
+        if outcome := judge(m, content, verdicts, made):
+            outcomes.append(outcome)
         else:
-            verified.append((m, b"".join(key for key in opened if isinstance(key, bytes))))
-    items = [WrapItem(context_of(contents[m.delivery].dossier, ports.minimum_level), keys) for m, keys in verified]
-    answers = await ports.bridge.wrap(items) if items else []
-    for (m, _), item, answer in zip(verified, items, answers, strict=True):
-        if isinstance(answer, Denied):
-            outcomes.append(Bury(m, f"wrap denied: {answer.code}"))
+            new = {u: w for u in content.uploads.values() if isinstance(w := made.get(u), UploadWrap)}
+            letters.append((m, completed(content, new), new))
+    answers = await derive_wraps([c for _, c, _ in letters], ports.minimum_level, ports.bridge)
+    for (m, content, new), wrap in zip(letters, answers, strict=True):
+        if isinstance(wrap, Denied):
+            outcomes.append(Bury(m, f"wrap denied: {wrap.code}"))
         else:
-            wrap = ContentWrap(m.delivery, answer.key_id, item.context, answer.wrapped)
-            outcomes.append(Done(m, Deposit(contents[m.delivery].dossier, wrap)))
+            outcomes.append(Done(m, Deposit(content.dossier, wrap, tuple(new.values()))))
     return outcomes
 
 
-async def _content_keys(contents: Sequence[Content], bridge: EncryptBridge) -> list[list[bytes | Denied]]:
-    """The segment keys of each content, in order, in one call for all."""
-    items = [IntakeItem(s.intake_key_id, _info(s), s.sealed_key) for c in contents for s in c.segments]
-    answers = iter(await bridge.open_intake(items) if items else [])
-    return [[next(answers) for _ in c.segments] for c in contents]
+def unread(contents: Iterable[Content]) -> dict[UUID, Upload]:
+    """The uploads that nobody has read, each once. A letter without consent is not worth the reading."""
+    found: dict[UUID, Upload] = {}
+    for content in contents:
+        if content.consent in WITHHELD:
+            continue
+        for part in content.dossier.parts:
+            own = tuple(s for s in content.segments if s.part == part.number)
+            if own and own[0].upload not in content.wraps and own[0].upload not in found:
+                found[own[0].upload] = Upload(part, own)
+    return found
 
 
-def _early(message: Message, keys: Sequence[bytes | Denied], is_late: bool) -> Outcome | None:
-    """What is clear without reading. A key that the bridge lost is our fault: no sender is sent a rejection for it."""
-    for key in keys:
-        if isinstance(key, Denied) and key.code != INTAKE_INVALID:
-            return Bury(message, f"intake denied: {key.code}")
-    return Retry(message, "other contents took the time", 0.0, counted=False) if is_late else None
-
-
-async def _refusal(content: Content, keys: Sequence[bytes | Denied], objects: Objects) -> Reason | None:
-    """None when every document is, byte for byte, what the sender declared. Nothing decrypted is kept."""
-    if content.consent in ("withdrawn", "unknown"):
-        return WITHDRAWN
+def judge(
+    message: Message,
+    content: Content,
+    verdicts: Mapping[UUID, Verdict],
+    made: Mapping[UUID, UploadWrap | Denied],
+) -> Outcome | None:
+    """None when every document is, byte for byte, what the sender declared. A fault of ours rejects no letter."""
+    if content.consent in WITHHELD:
+        return Done(message, Refusal(content.dossier, WITHDRAWN))
+    reason: Reason | None = None
+    later: NotNow | None = None
     for part, declared in zip(content.dossier.parts, content.declared_sha256, strict=True):
-        own = [(s, k) for s, k in zip(content.segments, keys, strict=True) if s.part == part.number]
-        sha256, sha3_256, check = hashlib.sha256(), hashlib.sha3_256(), TypeCheck(part.content_type)
-        length = 0
-        try:
-            for segment, key in own:
-                if isinstance(key, Denied):
-                    return Reason("digest_mismatch", f"Document {part.number}: its key does not open.")
-                async with aclosing(_plain(segment, key, objects)) as stream:
-                    async for plain in stream:
-                        sha256.update(plain)
-                        sha3_256.update(plain)
-                        check.update(plain)
-                        length += len(plain)
-            check.finish()
-        except ContentInvalid:
-            return Reason("digest_mismatch", f"Document {part.number}: the stored content does not decrypt.")
-        except TypeMismatch as error:
-            return Reason("type_mismatch", f"Document {part.number}: {error}.")
-        if (length, sha256.digest(), sha3_256.digest()) != (
-            part.bytes,
-            part.sha256,
-            part.sha3_256,
-        ) or declared != part.sha256:
-            return Reason("digest_mismatch", f"Document {part.number}: the stored content has another digest.")
+        upload = content.uploads.get(part.number)
+        if upload is None:
+            return Bury(message, f"document {part.number} has no segment")
+        verdict, wrap = verdicts.get(upload), made.get(upload)
+        if isinstance(verdict, KeyLost):
+            return Bury(message, f"intake denied: {verdict.code}")
+        if isinstance(wrap, Denied):
+            return Bury(message, f"wrap denied: {wrap.code}")
+        if isinstance(verdict, NotNow):
+            later = later or verdict
+        elif isinstance(verdict, Unsound):
+            reason = reason or Reason(verdict.code, f"Document {part.number}: {verdict.text}.")
+        elif declared != part.sha256:
+            text = f"Document {part.number}: the stored content has another digest."
+            reason = reason or Reason("digest_mismatch", text)
+    if reason is not None:
+        return Done(message, Refusal(content.dossier, reason))
+    if later is not None:
+        return Retry(message, later.why, None if later.counted else 0.0, counted=later.counted)
     return None
 
 
-async def _plain(segment: Segment, key: bytes, objects: Objects) -> AsyncGenerator[bytes, None]:
-    decryptor = Decryptor(key, associated_data(segment.object))
-    async with aclosing(objects.read(segment.object)) as stream:
-        async for sealed in stream:
-            yield decryptor.update(sealed)
-    yield decryptor.finish()
-
-
-def _info(segment: Segment) -> bytes:
-    return intake_info(
-        segment.sender, segment.upload, segment.segment, segment.object, segment.content_format, segment.plain_bytes
-    )
-
-
-def context_of(dossier: Dossier, minimum_level: Level) -> bytes:
-    """Context v1 of a wrap: it authenticates contents and addressee when the bridge opens it again."""
-    who = dossier.recipient
-    record = AddresseeRecord(
-        kind="consumer" if who.kind == "consumer" else "professional",
-        given_names=who.given_names,
-        birth_name=who.birth_name,
-        usage_name=who.usage_name,
-        birth_date=who.birth_date,
-    )
-    parts = tuple((p.sha256, p.sha3_256, p.bytes) for p in dossier.parts)
-    return wrap_context(WrapContext(dossier.delivery, parts, record, minimum_level))
+def completed(content: Content, new: Mapping[UUID, UploadWrap]) -> Content:
+    """With all its wraps, and the second digest of what arrived in parts: it is known since it was read."""
+    wraps = {**content.wraps, **new}
+    parts = tuple(replace(p, sha3_256=wraps[content.uploads[p.number]].sha3_256) for p in content.dossier.parts)
+    return replace(content, dossier=replace(content.dossier, parts=parts), wraps=wraps)
 
 
 async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
-    """Wrap and draft together. A crash before it repeats the reading; after it, the deposit's evidence will exist."""
+    """Wraps and drafts together. A crash before it repeats the reading; after it, the deposit's evidence will exist."""
     heads = await tx.lock([d.message.delivery for d in done])
-    emissions = []
+    contents: dict[UUID, UploadWrap] = {}
+    wraps, drafts = [], []
     for d in done:
         locked = heads[d.message.delivery]
         if locked.drafted:
             continue  # judged before: a dead letter that was put back
         if isinstance(d.fact, Deposit) and locked.consent_stands:
-            drafted = draft(locked.head, "A.1", d.fact.dossier)
-            await tx.add([d.fact.wrap, drafted])
+            contents |= {w.upload: w for w in d.fact.contents}
+            wraps.append(d.fact.wrap)
+            drafts.append(draft(locked.head, "A.1", d.fact.dossier))
         else:  # a consent withdrawn while the content was read is seen only here, under the lock
             reason = d.fact.reason if isinstance(d.fact, Refusal) else WITHDRAWN
-            drafted = draft(locked.head, "A.2", d.fact.dossier, reason=reason)
-            await tx.add([drafted])
-        emissions.append(Emission(DRAFT, drafted.delivery, drafted.evidence))
-    return emissions
+            drafts.append(draft(locked.head, "A.2", d.fact.dossier, reason=reason))
+    in_order = sorted(
+        contents.values(), key=lambda w: w.upload
+    )  # two batches of one content wait, and never for each other
+    await tx.add([*in_order, *wraps, *drafts])
+    return [Emission(DRAFT, e.delivery, e.evidence) for e in drafts]
 
 
 STAGE = Stage(

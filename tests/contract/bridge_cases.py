@@ -17,15 +17,24 @@ from pipeline.adapters.bridge import Bridge
 from pipeline.evidence.dossier import Deposit, Identification, Issuer
 from pipeline.evidence.draft import Head, draft
 from pipeline.evidence.facts import EvidenceDraft
-from pipeline.formats.context import AddresseeRecord, Level, WrapContext, wrap_context
+from pipeline.formats.context import (
+    AddresseeRecord,
+    ContentContext,
+    Level,
+    WrapContext,
+    content_context,
+    wrap_context,
+)
 from pipeline.ports import (
     DecisionItem,
     DecisionReceipt,
+    DeriveWrapItem,
     IdentifiedPerson,
     IdentityProof,
     IdentityStart,
     WrapAnswer,
-    WrapItem,
+    WrapContentItem,
+    WrappedContent,
 )
 from tests.fakes import letters, pki
 from tests.fakes.identity import ProviderTokens
@@ -82,11 +91,22 @@ class BridgeCase:
         head = Head(delivery, "any", 1 if first else 2, None if first else bytes(32), moment, drafted)
         return draft(head, event, known, event_time=moment, identification=identification, receipt=receipt)
 
+    async def content(self, letter: bytes = b"letter", keys: bytes = KEYS, open_days: int = 90) -> WrappedContent:
+        """A content's wrap."""
+        until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=open_days)
+        about = ContentContext(
+            UUID(int=3), hashlib.sha256(letter).digest(), hashlib.sha3_256(letter).digest(), len(letter), until
+        )
+        context = content_context(about)
+        [answer] = await self.bridge("encrypt").wrap_content([WrapContentItem(context, keys)])
+        assert isinstance(answer, WrapAnswer), answer
+        return WrappedContent(answer.key_id, answer.wrapped, context)
+
     async def wrapped(self, delivery: UUID = DELIVERY, level: Level = "substantial") -> tuple[bytes, WrapAnswer]:
-        """A context and the wrap of KEYS under it."""
-        part = (hashlib.sha256(b"letter").digest(), hashlib.sha3_256(b"letter").digest(), 6)
-        context = wrap_context(WrapContext(delivery, (part,), ADDRESSEE, level))
-        [answer] = await self.bridge("encrypt").wrap([WrapItem(context, KEYS)])
+        """A letter's context and the wrap of KEYS under it."""
+        context = letter_context(b"letter", delivery=delivery, level=level)
+        item = DeriveWrapItem(context, (await self.content(),))
+        [answer] = await self.bridge("encrypt").derive_wrap([item])
         assert isinstance(answer, WrapAnswer), answer
         return context, answer
 
@@ -110,6 +130,12 @@ class BridgeCase:
         [answer] = await self.bridge("gateway").decide([DecisionItem(person.ticket, delivery, act)])
         assert isinstance(answer, DecisionReceipt), answer
         return answer
+
+
+def letter_context(*letters: bytes, delivery: UUID = DELIVERY, level: Level = "substantial") -> bytes:
+    """The context of a letter with these contents."""
+    parts = tuple((hashlib.sha256(c).digest(), hashlib.sha3_256(c).digest(), len(c)) for c in letters)
+    return wrap_context(WrapContext(delivery, parts, ADDRESSEE, level))
 
 
 def proof(tokens: ProviderTokens, context: bytes, wrap: WrapAnswer, delivery: UUID = DELIVERY) -> IdentityProof:

@@ -122,13 +122,14 @@ class PostgresWorld:
             self._insert(
                 "upload", id=own[0].upload, sender=own[0].sender, file_name=part.file_name,
                 content_type=part.content_type, bytes=part.bytes, sha256=part.sha256, sha3_256=part.sha3_256,
-                expires_at=datetime(2036, 1, 1, tzinfo=UTC),
+                expires_at=datetime(2036, 1, 1, tzinfo=UTC), created_at=own[0].uploaded_at,
+                part_bytes=None if part.sha3_256 is not None else own[0].plain_bytes,
             )  # fmt: skip
             for s in own:
                 self._insert(
                     "upload_segment", upload=s.upload, segment=s.segment, object=s.object,
                     content_format=s.content_format, bytes=s.plain_bytes, intake_key_id=s.intake_key_id,
-                    sealed_key=s.sealed_key,
+                    sealed_key=s.sealed_key, object_offset=s.object_offset, object_bytes=s.object_bytes,
                 )  # fmt: skip
             self._insert(
                 "delivery_document", delivery=submission.dossier.delivery, part=part.number, upload=own[0].upload,

@@ -11,8 +11,9 @@ from uuid import UUID
 
 import anyio
 import pytest
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hpke
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
@@ -21,12 +22,15 @@ from hsm_bridge import config, wire
 from hsm_bridge.client import BridgeClient
 from pipeline.config import Database
 from pipeline.errors import Invariant
+from pipeline.events.ports import WebhookItem
 from pipeline.evidence import xades as seals
 from pipeline.formats import tst
+from pipeline.formats.context import content_context, parse_content_context
 from pipeline.formats.xades import imprint_sha256, package_signed_info, package_signed_properties
 from pipeline.ports import (
     DecisionItem,
     Denied,
+    DeriveWrapItem,
     IdentifiedPerson,
     IdentityProof,
     IntakeItem,
@@ -36,10 +40,12 @@ from pipeline.ports import (
     SealAnswer,
     SealItem,
     StampItem,
-    WrapItem,
+    WrapAnswer,
+    WrapContentItem,
+    WrappedContent,
 )
 from tests.bridge_process import CLIENT_ID, ISSUER, BridgeHome, provider_key, stop
-from tests.contract.bridge_cases import DELIVERY, KEYS, BridgeCase, identification, proof
+from tests.contract.bridge_cases import DELIVERY, KEYS, BridgeCase, identification, letter_context, proof
 from tests.fakes.bridge import FakeBridge
 from tests.fakes.identity import ProviderTokens
 from tests.servers import short_directory
@@ -94,7 +100,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BridgeCase]
 async def closing(case: BridgeCase, anyio_backend: str) -> AsyncIterator[None]:
     """Sockets end inside the loop that opened them."""
     yield
-    for caller in ("gateway", "encrypt", "seal", "timestamp", "archive", "operator"):
+    for caller in ("gateway", "encrypt", "seal", "timestamp", "archive", "webhook", "operator"):
         await case.client(caller).aclose()
 
 
@@ -123,13 +129,93 @@ async def test_an_upload_key_opens_under_its_own_info_only(case: BridgeCase) -> 
 
 
 async def test_a_wrap_needs_a_context_and_whole_keys(case: BridgeCase) -> None:
-    """Nothing is wrapped under bytes that are no context, and no half key."""
-    context, wrap = await case.wrapped()
-    assert KEYS not in wrap.wrapped
-    no_context, half, none = await case.bridge("encrypt").wrap(
-        [WrapItem(b"free text", KEYS), WrapItem(context, KEYS[:40]), WrapItem(context, b"")]
+    """Nothing is wrapped under bytes that are no context, or a letter's, and no half key."""
+    content = await case.content()
+    assert KEYS not in content.wrapped
+    answers = await case.bridge("encrypt").wrap_content(
+        [
+            WrapContentItem(b"free text", KEYS),
+            WrapContentItem(letter_context(b"letter"), KEYS),
+            WrapContentItem(content.context, KEYS[:40]),
+            WrapContentItem(content.context, b""),
+            WrapContentItem(content.context, KEYS * 101),
+        ]
     )
-    assert [codes(answer) for answer in (no_context, half, none)] == ["context_invalid", "item_invalid", "item_invalid"]
+    assert [codes(answer) for answer in answers] == ["context_invalid"] * 2 + ["item_invalid"] * 3
+
+
+async def test_one_content_is_wrapped_for_many_letters(case: BridgeCase) -> None:
+    """Each letter's wrap is its own and opens for its addressee to the keys of its contents, in order."""
+    first, second = await case.content(b"first", KEYS[:32]), await case.content(b"second", KEYS[32:])
+    items = [
+        DeriveWrapItem(letter_context(b"first", b"second"), (first, second)),
+        DeriveWrapItem(letter_context(b"first", delivery=OTHER_DELIVERY), (first,)),
+    ]
+    both, one = await case.bridge("encrypt").derive_wrap(items)
+    assert isinstance(both, WrapAnswer) and isinstance(one, WrapAnswer)
+    person = await case.identified()
+    accepted = await case.decided(person, "accept")
+    assert person.ticket is not None
+    mine = ReleaseItem(both.wrapped, both.key_id, items[0].context, person.ticket, accepted.receipt)
+    other = ReleaseItem(one.wrapped, one.key_id, items[1].context, person.ticket, accepted.receipt)
+    released, refused = await case.bridge("gateway").release([mine, other])
+    assert isinstance(released, Released) and released.keys == KEYS
+    assert codes(refused) == "ticket_invalid"
+
+
+async def test_a_letter_s_wrap_is_made_of_exactly_its_contents(case: BridgeCase) -> None:
+    """Another content, one too few, too many, out of order, altered, or in a letter's context: no wrap."""
+    first, second = await case.content(b"first", KEYS[:32]), await case.content(b"second", KEYS[32:])
+    letter = letter_context(b"first", b"second")
+    derived = (await case.bridge("encrypt").derive_wrap([DeriveWrapItem(letter, (first, second))]))[0]
+    assert isinstance(derived, WrapAnswer)
+    flipped = replace(first, wrapped=first.wrapped[:-1] + bytes([first.wrapped[-1] ^ 1]))
+    a_letter_s = WrappedContent(derived.key_id, derived.wrapped, letter)
+    wrong = {
+        DeriveWrapItem(letter, (second, first)): "content_mismatch",
+        DeriveWrapItem(letter, (first, first)): "content_mismatch",
+        DeriveWrapItem(letter, (first,)): "content_mismatch",
+        DeriveWrapItem(letter, ()): "content_mismatch",
+        DeriveWrapItem(letter, (first, second, second)): "content_mismatch",
+        DeriveWrapItem(letter, (replace(first, wrapped=second.wrapped), second)): "wrap_invalid",
+        DeriveWrapItem(letter, (flipped, second)): "wrap_invalid",
+        DeriveWrapItem(letter, (replace(first, key_id="mac-1"), second)): "wrap_invalid",
+        DeriveWrapItem(letter, (a_letter_s, second)): "context_invalid",
+        DeriveWrapItem(first.context, (first,)): "context_invalid",
+        DeriveWrapItem(b"", (first,)): "context_invalid",
+    }
+    answers = await case.bridge("encrypt").derive_wrap(list(wrong))
+    assert [codes(answer) for answer in answers] == list(wrong.values())
+
+
+async def test_a_content_s_wrap_opens_no_letter(case: BridgeCase) -> None:
+    """The wrap that lies in the database for later letters is good for nothing at `release`."""
+    person = await case.identified()
+    accepted = await case.decided(person, "accept")
+    content = await case.content()
+    assert person.ticket is not None
+    item = ReleaseItem(content.wrapped, content.key_id, content.context, person.ticket, accepted.receipt)
+    disguised = replace(item, context=letter_context(b"letter"))
+    answers = await case.bridge("gateway").release([item, disguised])
+    assert [codes(answer) for answer in answers] == ["context_invalid", "wrap_invalid"]
+
+
+async def test_after_its_last_day_no_letter_is_made_of_a_content(case: BridgeCase) -> None:
+    """open_until is in the context: whoever moves it moves the context, and then nothing opens."""
+    content = await case.content()
+    about = parse_content_context(content.context)
+    over = content_context(replace(about, open_until=datetime.now(UTC).replace(microsecond=0)))
+    longer = content_context(replace(about, open_until=about.open_until + timedelta(days=1)))
+    bridge, letter = case.bridge("encrypt"), letter_context(b"letter")
+    closed, forged = await bridge.derive_wrap(
+        [DeriveWrapItem(letter, (replace(content, context=c),)) for c in (over, longer)]
+    )
+    [too_late] = await bridge.wrap_content([WrapContentItem(over, KEYS)])
+    assert [codes(answer) for answer in (closed, forged, too_late)] == [
+        "content_closed",
+        "wrap_invalid",
+        "content_closed",
+    ]
 
 
 async def test_a_seal_verifies_under_the_published_certificate(case: BridgeCase) -> None:
@@ -390,14 +476,44 @@ async def test_a_letter_that_asks_for_more_gets_more(case: BridgeCase) -> None:
     assert isinstance(person, IdentifiedPerson) and person.level == "high"
 
 
+async def test_a_webhook_is_signed_over_its_id_its_time_and_its_body(case: BridgeCase) -> None:
+    """ed25519 by a key of its own, which is published; another id, time or body does not verify."""
+    now = int(datetime.now(UTC).timestamp())
+    [answer] = await case.bridge("webhook").sign_webhook([WebhookItem(DELIVERY, now, b'{"a":1}')])
+    assert isinstance(answer, SealAnswer)
+    [key] = [k for k in case.description.keys if k.key_id == answer.key_id]
+    assert (key.use, key.certificate) == ("webhook", None)
+    assert key.not_before <= datetime.now(UTC) <= key.not_after
+    public = load_der_public_key(key.spki)
+    assert isinstance(public, ed25519.Ed25519PublicKey)
+    public.verify(answer.signature, f'{DELIVERY}.{now}.{{"a":1}}'.encode())
+    for other in (f'{OTHER_DELIVERY}.{now}.{{"a":1}}', f'{DELIVERY}.{now + 1}.{{"a":1}}', f"{DELIVERY}.{now}.{{}}"):
+        with pytest.raises(InvalidSignature):
+            public.verify(answer.signature, other.encode())
+
+
+async def test_a_webhook_of_another_time_or_size_is_not_signed(case: BridgeCase) -> None:
+    """Nothing is signed for another day, and nothing that receivers may refuse for its length."""
+    now = int(datetime.now(UTC).timestamp())
+    items = [
+        WebhookItem(DELIVERY, now - 600, b"{}"),
+        WebhookItem(DELIVERY, now + 600, b"{}"),
+        WebhookItem(DELIVERY, now, bytes(20_001)),
+        WebhookItem(DELIVERY, now, bytes(20_000)),
+    ]
+    answers = await case.bridge("webhook").sign_webhook(items)
+    assert [codes(a) for a in answers] == ["timestamp_invalid", "timestamp_invalid", "item_invalid", "ok"]
+
+
 async def test_what_is_not_in_the_table_is_denied(case: BridgeCase) -> None:
     """Each caller kind may ask exactly its own operations; the rest is a fault of the installation."""
     allowed = {
         "gateway": {"begin_identity", "verify_identity", "decide", "release"},
-        "encrypt": {"open_intake", "wrap"},
+        "encrypt": {"open_intake", "wrap_content", "derive_wrap"},
         "seal": {"seal_evidence"},
         "timestamp": {"time_stamp"},
         "archive": {"time_stamp", "seal_package"},
+        "webhook": {"sign_webhook"},
         "operator": set(),
     }
     operations = set.union(*allowed.values())

@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from pipeline.actors.memory_tables import Submission
-from pipeline.delivery.facts import Notice, Snapshot
+from pipeline.delivery.facts import Notice, Snapshot, UploadWrap
 from pipeline.delivery.states import DEPOSITED, SUBMITTED
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Deposit, Issuer, Reason
@@ -42,7 +42,7 @@ def world(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> World:
     return MemoryWorld()
 
 
-def submitted(world: World, consent: str = "not_needed", parts: int = 1) -> Submission:
+def submitted(world: World, consent: str = "not_needed", parts: int = 1, *, known_second: bool = True) -> Submission:
     """A submission, planted; nobody has looked at it yet."""
     fate = letters.WITHDRAWN if consent == "withdrawn" else letters.ACCEPT
     made = letters.letter(fate, random.Random(uuid4().int), known(world, "intake"), BEGAN, parts).submission
@@ -51,6 +51,7 @@ def submitted(world: World, consent: str = "not_needed", parts: int = 1) -> Subm
         made.dossier,
         recipient=replace(made.dossier.recipient, kind="consumer" if needs_consent else "professional"),
         consent_ref="consent-1" if needs_consent else None,
+        parts=made.dossier.parts if known_second else tuple(replace(p, sha3_256=None) for p in made.dossier.parts),
     )
     submission = replace(made, dossier=dossier, consent=consent)
     world.submit(submission)
@@ -183,6 +184,24 @@ async def test_contents_name_every_segment_in_order(world: World) -> None:
     assert told.declared_sha256 == submission.declared_sha256
     assert told.segments == submission.segments
     assert [p.number for p in told.dossier.parts] == [1, 2]
+
+
+async def test_a_content_s_wrap_is_told_to_every_letter_of_it(world: World) -> None:
+    """The first one committed stays; the second digest of an upload in parts is known from then on."""
+    made = submitted(world, parts=2, known_second=False)
+    delivery, uploads = made.dossier.delivery, [s.upload for s in made.segments]
+    async with world.reader("encrypt") as (facts, _):
+        told = (await facts.contents([delivery]))[delivery]
+    assert told.wraps == {} and told.uploads == dict(enumerate(uploads, start=1))
+    assert [p.sha3_256 for p in told.dossier.parts] == [None, None]
+    first = UploadWrap(uploads[0], "kek-1", b"context", b"wrapped", b"3" * 32, BEGAN)
+    for wrap in (first, replace(first, wrapped=b"other", sha3_256=b"4" * 32)):
+        async with world.tx("encrypt") as tx:
+            await tx.add([wrap])
+    async with world.reader("encrypt") as (facts, _):
+        told = (await facts.contents([delivery]))[delivery]
+        assert told.wraps == {uploads[0]: first}
+        assert [p.sha3_256 for p in told.dossier.parts] == [b"3" * 32, None]
 
 
 async def test_a_draft_is_read_as_it_was_stored(world: World) -> None:

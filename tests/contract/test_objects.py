@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -13,13 +13,10 @@ import anyio.lowlevel
 import pytest
 
 from pipeline.adapters.objects import LocalObjects
-from pipeline.errors import ObjectExists, ObjectMissing, Transient
+from pipeline.errors import ObjectExists, Transient
 from pipeline.ports import Objects
+from tests.contract.objects_cases import NAME, ObjectsContract, chunks, content
 from tests.fakes.objects import MemoryObjects
-
-NAME = "00112233445566778899aabbccddeeff"
-OTHER = "ff112233445566778899aabbccddeeff"
-BIG = bytes(range(256)) * 9000  # more than two reads of 1 MiB
 
 pytestmark = pytest.mark.anyio
 
@@ -35,124 +32,8 @@ def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
     return LocalObjects(tmp_path) if request.param == "local" else MemoryObjects()
 
 
-async def chunks(*pieces: bytes) -> AsyncIterator[bytes]:
-    for piece in pieces:
-        await anyio.lowlevel.checkpoint()
-        yield piece
-
-
-async def content(objects: Objects, name: str, offset: int = 0, length: int | None = None) -> bytes:
-    return b"".join([chunk async for chunk in objects.read(name, offset, length)])
-
-
-async def test_what_was_put_is_read_back(objects: Objects) -> None:
-    """The chunks, in order, and their length."""
-    assert await objects.put(NAME, chunks(b"ab", b"", b"c", BIG)) == 3 + len(BIG)
-    assert await content(objects, NAME) == b"abc" + BIG
-    assert await objects.size(NAME) == 3 + len(BIG)
-
-
-async def test_an_empty_object_is_an_object(objects: Objects) -> None:
-    """Nothing put is not nothing there."""
-    assert await objects.put(NAME, chunks()) == 0
-    assert await objects.size(NAME) == 0
-    assert await content(objects, NAME) == b""
-
-
-@pytest.mark.parametrize(
-    ("offset", "length"), [(0, 0), (0, 1), (5, 10), (1_048_570, 20), (0, None), (7, None), (9**9, 5)]
-)
-async def test_ranges(objects: Objects, offset: int, length: int | None) -> None:
-    """A range is what a slice would be, across the pieces of reading too."""
-    await objects.put(NAME, chunks(BIG))
-    end = None if length is None else offset + length
-    assert await content(objects, NAME, offset, length) == BIG[offset:end]
-
-
-async def test_a_name_is_used_once(objects: Objects) -> None:
-    """A second put under a name fails and leaves the first object as it was."""
-    await objects.put(NAME, chunks(b"first"))
-    with pytest.raises(ObjectExists):
-        await objects.put(NAME, chunks(b"second"))
-    assert await content(objects, NAME) == b"first"
-
-
-async def test_of_two_writers_one_wins(objects: Objects) -> None:
-    """Two puts of one name at once: one object, whole, and one error."""
-    won: list[bytes] = []
-
-    async def write(piece: bytes) -> None:
-        try:
-            await objects.put(NAME, chunks(piece, piece))
-            won.append(piece)
-        except ObjectExists:
-            pass
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(write, b"a" * 1000)
-        tasks.start_soon(write, b"b" * 1000)
-    assert len(won) == 1
-    assert await content(objects, NAME) == won[0] * 2
-
-
-async def test_missing_objects(objects: Objects) -> None:
-    """A missing object has no size, cannot be read, and is deleted without complaint."""
-    assert await objects.size(NAME) is None
-    with pytest.raises(ObjectMissing):
-        await content(objects, NAME)
-    await objects.delete(NAME)
-
-
-async def test_deleted_is_gone(objects: Objects) -> None:
-    """After delete there is no object, and the neighbour is untouched."""
-    await objects.put(NAME, chunks(b"x"))
-    await objects.put(OTHER, chunks(b"y"))
-    await objects.delete(NAME)
-    assert await objects.size(NAME) is None
-    assert await content(objects, OTHER) == b"y"
-
-
-@pytest.mark.parametrize("name", ["", "..", "../../etc/passwd", "A" * 32, "a" * 31, "a" * 32 + "/"])
-async def test_names_are_checked(objects: Objects, name: str) -> None:
-    """No operation takes a name that is not 32 hexadecimal digits."""
-    for attempt in (
-        lambda: objects.put(name, chunks()),
-        lambda: content(objects, name),
-        lambda: objects.size(name),
-        lambda: objects.delete(name),
-    ):
-        with pytest.raises(ValueError, match="hexadecimal"):
-            await attempt()
-
-
-async def test_a_broken_source_leaves_nothing(objects: Objects) -> None:
-    """When the sender hangs up halfway, there is no object and the name is free."""
-
-    async def broken() -> AsyncIterator[bytes]:
-        yield b"half"
-        raise ConnectionResetError
-
-    with pytest.raises(ConnectionResetError):
-        await objects.put(NAME, broken())
-    assert await objects.size(NAME) is None
-    await objects.put(NAME, chunks(b"whole"))
-
-
-async def test_a_cancelled_put_leaves_nothing(objects: Objects) -> None:
-    """A put that is cancelled while it waits for more leaves no object and frees the name."""
-    waiting = anyio.Event()
-
-    async def endless() -> AsyncIterator[bytes]:
-        yield b"half"
-        waiting.set()
-        await anyio.sleep_forever()
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(objects.put, NAME, endless())
-        await waiting.wait()
-        tasks.cancel_scope.cancel()
-    assert await objects.size(NAME) is None
-    await objects.put(NAME, chunks(b"whole"))
+class TestObjects(ObjectsContract):
+    """The local store and the fake keep the contract."""
 
 
 # ------------------------------------------------------------------ the disk

@@ -29,6 +29,7 @@ from pipeline.actors.contract import Stage
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
+from pipeline.adapters.postgres.export_facts import PostgresExportFacts
 from pipeline.adapters.postgres.facts import PostgresFacts
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Link
@@ -36,7 +37,7 @@ from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.config import Config, parse
 from pipeline.config import Database as DatabaseConfig
 from pipeline.connect import dsn_of, settings_of
-from pipeline.delivery.facts import ContentWrap, DecisionIntent, Handover
+from pipeline.delivery.facts import ContentWrap, DecisionIntent, Handover, UploadWrap
 from pipeline.delivery.number import with_check_digit
 from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
@@ -47,6 +48,8 @@ from pipeline.formats.context import person_sha256
 from pipeline.operate import clock, senders
 from pipeline.ports import DecisionItem, DecisionReceipt, Relayed
 from pipeline.recorder import Recorder
+from pipeline.wrapping import OPEN_DAYS
+from tests.db import small_batch
 from tests.fakes.bridge import FakeBridge
 from tests.fakes.objects import MemoryObjects
 
@@ -76,6 +79,7 @@ class Letters:
     notified: UUID
     rejected: UUID
     submitted: UUID
+    batch: UUID
 
 
 def config_of(database: DatabaseConfig, state: Path) -> Config:
@@ -188,9 +192,39 @@ class Installation:
     async def deposit(self) -> UUID:
         """... and as `encrypt` commits it, and the stages after it go on until the notice is proved."""
         delivery = await self.submit()
-        await self.draft("encrypt", delivery, [("A.1", None)], [ContentWrap(delivery, "kek", b"context", b"wrapped")])
+        upload = await self.owner.fetchrow(
+            "SELECT u.id, u.sha3_256, u.created_at FROM qerds.upload u"
+            " JOIN qerds.delivery_document x ON x.upload = u.id WHERE x.delivery = $1",
+            delivery,
+        )
+        assert upload is not None
+        until = upload["created_at"] + timedelta(days=OPEN_DAYS)
+        content = UploadWrap(upload["id"], "kek", b"context", b"wrapped", upload["sha3_256"], until)
+        letter = ContentWrap(delivery, "kek", b"context", b"wrapped")
+        await self.draft("encrypt", delivery, [("A.1", None)], [content, letter])
         await self.drain()
         return delivery
+
+    async def pack(self) -> None:
+        """Two small contents in one object, which no letter names yet."""
+        name, uploads = uuid4().hex, (uuid4(), uuid4())
+        await self.owner.execute(
+            "INSERT INTO qerds.pack (object, intake_key_id, sealed_key, bytes)"
+            " SELECT $1, key_id, '', 20 FROM qerds.published_key WHERE use = 'intake'",
+            name,
+        )
+        for offset, upload in zip((0, 10), uploads, strict=True):
+            await self.owner.execute(
+                "INSERT INTO qerds.upload (id, sender, file_name, content_type, bytes, sha256, sha3_256, expires_at)"
+                " VALUES ($1, $2, 'letter.pdf', 'application/pdf', 1, sha256(''), sha256(''), 'infinity')",
+                *(upload, self.sender),
+            )
+            await self.owner.execute(
+                "INSERT INTO qerds.upload_segment (upload, segment, object, content_format, bytes, intake_key_id,"
+                " sealed_key, object_offset, object_bytes)"
+                " SELECT $1, 1, $2, 'packed', 1, key_id, '', $3, 10 FROM qerds.published_key WHERE use = 'intake'",
+                *(upload, name, offset),
+            )
 
     async def draft(
         self,
@@ -264,6 +298,7 @@ class Installation:
         given = {
             **settings_of(self.config),
             "facts": PostgresFacts(link, keys, self.config.provider),
+            "exports": PostgresExportFacts(link, self.config.provider),
             "keys": keys,
             "bridge": bridge,
             "authority": bridge,
@@ -300,7 +335,7 @@ def one_draft(head: Head, event: str, dossier: Dossier, receipt: bytes | None, a
 
 
 async def live(it: Installation) -> Letters:
-    """Seven letters. The one that nobody claims comes first, because the clock moves for it."""
+    """Seven letters, and a batch. The one that nobody claims comes first, because the clock moves for it."""
     unclaimed = await it.deposit()
     await it.advance("P16D")
     await it.advance("PT5M")
@@ -313,12 +348,15 @@ async def live(it: Installation) -> Letters:
     rejected = await it.submit()
     await it.draft("ingest", rejected, [("A.2", None)])
     await it.drain()
-    submitted = await it.submit()
+    await it.pack()
     gateway = Database(dsn_of(it.config, "qerds_gateway"))
+    packed = await it.owner.fetchval("SELECT upload FROM qerds.upload_segment WHERE object_offset = 10")
+    batch = await small_batch.half_drawn(gateway, it.config.database, it.sender, packed)
+    submitted = await it.submit()
     async with gateway.transaction() as tx:
         await tx.emit([Emission(SUBMITTED, submitted)])
     await gateway.close()
-    return Letters(received, refused, unclaimed, accepted, notified, rejected, submitted)
+    return Letters(received, refused, unclaimed, accepted, notified, rejected, submitted, batch)
 
 
 @asynccontextmanager

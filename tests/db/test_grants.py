@@ -12,14 +12,20 @@ from pipeline.adapters.postgres.queries import STAGES
 from pipeline.config import Database
 from pipeline.delivery.routes import (
     AFTER,
+    BATCH_PROOF,
     CHECKED,
     DRAFT,
+    DRAW,
+    EXPORT,
     LEGAL_KINDS,
+    PING,
     PREPARE,
     PRESERVE,
+    PUSH,
     RECEIVER,
     SEALED,
     SEND,
+    SETTLE,
     SUBMITTED,
 )
 from pipeline.evidence.events import EVENTS
@@ -31,14 +37,16 @@ INSERT_ONLY = ("evidence", "evidence_seal", "evidence_token", "log_leaf")
 
 # Which kinds of message each stage file and the gateway emit (legal timers apart: they are not in an outbox).
 EMITS: dict[str, frozenset[str]] = {
-    "qerds_gateway": frozenset({SUBMITTED, DRAFT, PRESERVE}),
-    "qerds_ingest": frozenset({CHECKED, DRAFT}),
+    "qerds_gateway": frozenset({PING, SUBMITTED, DRAW, DRAFT, PRESERVE, BATCH_PROOF, EXPORT}),
+    "qerds_ingest": frozenset({CHECKED, DRAFT, DRAW, SETTLE}),
     "qerds_encrypt": frozenset({DRAFT}),
     "qerds_seal": frozenset({SEALED}),
     "qerds_timestamp": frozenset(kind for kinds in AFTER.values() for kind in kinds) - LEGAL_KINDS,
     "qerds_notify": frozenset({PREPARE, SEND, DRAFT}),
     "qerds_expire": frozenset({DRAFT}),
-    "qerds_archive": frozenset(),
+    "qerds_archive": frozenset({PRESERVE, EXPORT}),
+    "qerds_webhook": frozenset({PUSH}),
+    "qerds_events": frozenset({PUSH}),
     "qerds_bridge": frozenset(),
 }
 
@@ -131,6 +139,25 @@ async def test_only_timestamp_moves_a_state(database: Database) -> None:
     async with as_role(database, "qerds_gateway") as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute("UPDATE qerds.delivery SET state = 'accepted'")
+
+
+async def test_only_ingest_makes_a_letter_of_a_batch(database: Database) -> None:
+    """The gateway stores lines; it can neither claim that a letter was drawn, nor move a cursor, nor write a result."""
+    told = set()
+    for role in PROCESS_ROLES:
+        async with as_role(database, role) as connection:
+            for table, column, privilege in (
+                ("delivery", "batch", "INSERT"),
+                ("delivery", "batch", "UPDATE"),
+                ("batch", "drawn_line", "UPDATE"),
+                ("batch_result", "line", "INSERT"),
+                ("batch_result", "line", "UPDATE"),
+            ):
+                question = "SELECT has_column_privilege($1, $2, $3)"
+                if await connection.fetchval(question, f"qerds.{table}", column, privilege):
+                    told.add((role, table, privilege))
+    written = {("delivery", "INSERT"), ("batch", "UPDATE"), ("batch_result", "INSERT")}
+    assert told == {("qerds_ingest", *pair) for pair in written}
 
 
 async def test_the_mail_with_the_claim_token_is_read_by_notify_alone(database: Database) -> None:

@@ -67,9 +67,9 @@ async def violations(healthy: Healthy, database: DatabaseConfig) -> list[Violati
 
 @pytest.mark.timeout(60)
 async def test_a_healthy_ledger_breaks_no_predicate(healthy: Healthy) -> None:
-    """Letters in seven situations, made by the real stages: nothing to complain of, as the operator's role sees it."""
+    """Letters in seven situations and a batch, made by the real stages: nothing for the operator to complain of."""
     states = healthy.server.psql("SELECT state FROM qerds.delivery ORDER BY state", healthy.database.name).split()
-    assert states == ["accepted", "notified", "received", "refused", "rejected", "submitted", "unclaimed"]
+    assert states == ["accepted", "notified", "received", "refused", "rejected", "submitted", "submitted", "unclaimed"]
     database = healthy.copy()
     assert await violations(healthy, database) == []
     healthy.server.drop(database)
@@ -91,6 +91,9 @@ def unguarded(table: str) -> str:
 
 # Predicate -> ways to break it. {received} and the like are deliveries in that situation.
 EVIDENCE = "(SELECT evidence FROM qerds.evidence WHERE delivery = {received} AND event = '%s')"
+WEBHOOK = """INSERT INTO qerds.webhook (id, sender, url, signature, read_through, under_way)
+    SELECT gen_random_uuid(), id, 'https://sender.example/', 'v1a', 0, %s FROM qerds.sender LIMIT 1"""
+UPLOAD = "(SELECT upload FROM qerds.delivery_document WHERE delivery = {notified})"
 PLANTED: dict[str, tuple[str, ...]] = {
     "delivery_has_a_next_step": (
         "DELETE FROM outbox.ingest WHERE delivery = {submitted}",
@@ -114,6 +117,10 @@ PLANTED: dict[str, tuple[str, ...]] = {
     "message_names_what_exists": (
         "INSERT INTO outbox.encrypt (lane, kind, delivery) VALUES (0, 'checked', gen_random_uuid())",
         "INSERT INTO outbox.seal (lane, kind, delivery, evidence) VALUES (0, 'draft', {notified}, gen_random_uuid())",
+    ),
+    "batch_has_a_next_step": (
+        "DELETE FROM outbox.ingest WHERE delivery = {batch}",
+        "UPDATE outbox.ingest SET kind = 'settle' WHERE delivery = {batch}",
     ),
     "running_row_has_a_process": (
         "INSERT INTO outbox.notify_running (epoch, id, lane, kind, delivery) VALUES (999999, 1, 0, 'send', {notified})",
@@ -178,7 +185,43 @@ PLANTED: dict[str, tuple[str, ...]] = {
         "DELETE FROM qerds.content_wrap WHERE delivery = {notified}",
         "UPDATE qerds.delivery_document SET sha256 = sha256('other') WHERE delivery = {notified}",
     ),
+    "deposit_keeps_its_bytes": (
+        "DELETE FROM qerds.upload_segment WHERE upload = " + UPLOAD,
+        "UPDATE qerds.upload_segment SET bytes = bytes - 1 WHERE upload = " + UPLOAD,
+        "UPDATE qerds.upload_segment SET segment = 2 WHERE upload = " + UPLOAD,
+    ),
+    "packed_contents_lie_apart": (
+        "UPDATE qerds.pack SET bytes = bytes - 1",
+        "DELETE FROM qerds.pack",
+        "UPDATE qerds.upload_segment SET object_bytes = object_bytes + 1 WHERE object_offset = 0",
+        "UPDATE qerds.upload_segment SET object_bytes = NULL WHERE object_offset = 0",
+        "UPDATE qerds.upload_segment SET object_bytes = 1 WHERE upload = " + UPLOAD,
+    ),
+    "content_wrap_is_a_deposits": (
+        "UPDATE qerds.upload_wrap SET open_until = open_until + interval '1 day'",
+        "DELETE FROM qerds.evidence WHERE delivery = {notified}",
+        """INSERT INTO qerds.upload_wrap (upload, key_id, context, wrapped, sha3_256, open_until)
+            SELECT u.id, 'kek', '', '', sha256(''), now() FROM qerds.upload u
+            WHERE NOT EXISTS (SELECT FROM qerds.delivery_document x WHERE x.upload = u.id) LIMIT 1""",
+    ),
+    "lines_are_accounted_for": (
+        "DELETE FROM qerds.batch_result WHERE batch = {batch} AND line = 3",
+        """DELETE FROM qerds.batch_line
+            WHERE intake = (SELECT intake FROM qerds.batch_part WHERE batch = {batch} AND part = 2)""",
+        "UPDATE qerds.batch SET accepted = accepted + 1 WHERE id = {batch}",
+        "UPDATE qerds.batch SET drawn_line = drawn_line - 1 WHERE id = {batch}",
+        "UPDATE qerds.batch SET lines = lines + 1 WHERE id = {batch}",
+        """INSERT INTO qerds.batch_line (intake, line, body)
+            SELECT intake, 1, '{}' FROM qerds.batch_part WHERE batch = {batch} AND part = 1""",
+    ),
+    "result_has_its_delivery": (
+        "UPDATE qerds.delivery SET batch = NULL WHERE batch = {batch}",
+        "UPDATE qerds.batch_result SET replayed = true WHERE batch = {batch} AND line = 1",
+        "UPDATE qerds.batch_result SET replayed = false WHERE batch = {batch} AND line = 2",
+        "UPDATE qerds.batch_result SET delivery = gen_random_uuid() WHERE batch = {batch} AND line = 2",
+    ),
     "object_has_one_owner": (
+        "UPDATE qerds.snapshot SET object = (SELECT object FROM qerds.pack) WHERE delivery = {accepted}",
         unguarded("qerds.upload_segment") + "UPDATE qerds.upload_segment SET object = 'same'",
         (
             "UPDATE qerds.snapshot SET object = (SELECT object FROM qerds.upload_segment LIMIT 1)"
@@ -199,6 +242,24 @@ PLANTED: dict[str, tuple[str, ...]] = {
     "client_ref_is_single": (
         unguarded("qerds.delivery")
         + "UPDATE qerds.delivery SET client_ref = 'same' WHERE state IN ('notified', 'refused')",
+    ),
+    "state_is_announced": (
+        "DELETE FROM qerds.event_unsequenced WHERE delivery = {received} AND state = 'accepted'",
+        """SELECT qerds.sequence_events(0, 1000);
+            DELETE FROM qerds.event WHERE delivery = {notified} AND state = 'notified'""",
+        """INSERT INTO qerds.event_unsequenced (type, sender, delivery, state)
+            SELECT type, sender, delivery, state FROM qerds.event_unsequenced WHERE delivery = {refused}""",
+        """INSERT INTO qerds.event_unsequenced (type, sender, delivery, state)
+            SELECT 'delivery.refused', sender, id, 'refused' FROM qerds.delivery WHERE id = {notified}""",
+    ),
+    "event_order_has_no_hole": (
+        "SELECT qerds.sequence_events(0, 1000); DELETE FROM qerds.event WHERE sequence = 3",
+        "SELECT qerds.sequence_events(0, 1000); UPDATE qerds.event_head SET sequence = sequence + 1",
+    ),
+    "webhook_has_its_message": (
+        WEBHOOK % "true",
+        WEBHOOK % "false"
+        + "; INSERT INTO outbox.webhook (lane, kind, delivery) SELECT 2, 'push', id FROM qerds.webhook",
     ),
     "head_says_what_the_row_says": (
         """UPDATE qerds.evidence SET event_time = event_time - interval '1 h'

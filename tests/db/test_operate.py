@@ -93,7 +93,7 @@ def test_a_sender_gets_a_client_whose_secret_is_kept_as_a_digest(installed: Inst
         "SELECT s.name, encode(c.secret_sha256, 'hex'), c.scopes FROM qerds.sender_client c JOIN qerds.sender s"
         f" ON s.id = c.sender WHERE c.client_id = '{made['client_id']}'"
     )
-    scopes = "deliveries:write,deliveries:read,evidence:read,consents:write"
+    scopes = "deliveries:write,deliveries:read,evidence:read,consents:write,webhooks:write"
     assert stored == f"Mairie de Châteauroux|{digest}|{{{scopes}}}"
 
 
@@ -145,7 +145,7 @@ def test_the_demo_clock_goes_forward_and_rings(installed: Installed, verb: Verb)
         await connection.close()
 
     anyio.run(listen_and_advance)
-    assert set(heard) == {"ingest", "encrypt", "seal", "timestamp", "notify", "expire", "archive"}
+    assert set(heard) == {"ingest", "encrypt", "seal", "timestamp", "notify", "expire", "archive", "webhook"}
     told = verb("clock", "show")
     assert "16 days, 1:30:00" in told.out
     assert installed.psql("SELECT qerds.legal_now() > clock_timestamp() + interval '16 days 1 hour'") == "t"

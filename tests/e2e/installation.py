@@ -96,7 +96,7 @@ class Installation:
         known = find_credentials(self.layout.state)
         return QerdsClient(known.base_url, known.client_id, known.client_secret)
 
-    def operate(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    def operate(self, *arguments: str, seconds: float = 60) -> "subprocess.CompletedProcess[str]":
         """A verb of the operator."""
         environment = {**os.environ, "QERDS_CONFIG": str(self.layout.config)}
         return subprocess.run(
@@ -105,7 +105,7 @@ class Installation:
             cwd=CHECKOUT,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=seconds,
             check=False,
         )
 
@@ -114,9 +114,9 @@ class Installation:
         told = self.operate("clock", "advance", period)
         assert told.returncode == 0, told.stderr
 
-    def check_ledger(self) -> None:
+    def check_ledger(self, seconds: float = 60) -> None:
         """No invariant is broken, or the test fails with what is."""
-        told = self.operate("ledger", "check")
+        told = self.operate("ledger", "check", seconds=seconds)
         assert told.returncode == 0, told.stdout + told.stderr
 
 

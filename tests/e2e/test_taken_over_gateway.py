@@ -88,7 +88,8 @@ async def at_the_bridge(sockets: Path, wrap: dict[str, str], delivery: str) -> d
     own = BridgeClient(sockets / "gateway.sock", deadline_seconds=5)
     asked = {
         "open_intake": lambda: own.open_intake([wire.OpenIntake(key_id="x", info=b"", sealed=b"")]),
-        "wrap": lambda: own.wrap([wire.Wrap(context=b"", keys=b"")]),
+        "wrap_content": lambda: own.wrap_content([wire.WrapContent(context=b"", keys=b"")]),
+        "derive_wrap": lambda: own.derive_wrap([wire.DeriveWrap(context=b"", contents=[])]),
         "seal_evidence": lambda: own.seal_evidence([wire.SealEvidence(evidence=b"", receipt=None)]),
         "time_stamp": lambda: own.time_stamp([wire.TimeStamp(imprint=b"\0" * 32, event_time=None)]),
     }
@@ -159,7 +160,9 @@ def test_a_taken_over_gateway_opens_nothing_old_and_forges_no_act(running: Insta
 
     said = as_nobody(at_the_bridge, config.bridge.socket_dir, wrap, delivery)
     assert said.pop("encrypt_socket") in ("BridgeAway", "BridgeDenied", "PermissionError")
-    assert said == dict.fromkeys(("open_intake", "wrap", "seal_evidence", "time_stamp", "release", "decide"), "denied")
+    assert said == dict.fromkeys(
+        ("open_intake", "wrap_content", "derive_wrap", "seal_evidence", "time_stamp", "release", "decide"), "denied"
+    )
 
     password = config.database.password("qerds_gateway")
     said = as_nobody(in_the_database, config, password, delivery)

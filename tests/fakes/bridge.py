@@ -10,6 +10,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import cast
 from uuid import UUID
@@ -18,14 +19,15 @@ import anyio.lowlevel
 import msgspec
 from cryptography import x509
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hsm_bridge import certificates, config, policy, tickets, wire
+from hsm_bridge import certificates, config, policy, tickets, webhooks, wire
 from hsm_bridge.client import BridgeAway, BridgeClient
-from hsm_bridge.keyring import BridgeKey, Keyring, public_key_der
+from hsm_bridge.contents import Contents
+from hsm_bridge.keyring import BridgeKey, Keyring
 from hsm_bridge.operations import Moment, Operations
 from hsm_bridge.policy import Caller
 from hsm_bridge.recipients import Recipients
@@ -47,6 +49,7 @@ LABELS: tuple[tuple[str, KeyUse], ...] = (
     ("mac-1", "mac"),
     ("seal-2026-1", "seal"),
     ("tsu-2026-1", "tsu"),
+    ("webhook-2026-1", "webhook"),
 )
 
 
@@ -58,7 +61,7 @@ class SoftwareToken(Token):
         self._pairs: dict[str, ec.EllipticCurvePrivateKey] = {}
         self._secrets: dict[str, bytes] = {}
         for label, use in LABELS:
-            if use in ("kek", "mac"):
+            if use in ("kek", "mac", "webhook"):
                 self._secrets[label] = random(32)
             else:
                 scalar = int.from_bytes(random(40), "big") % (CURVE_ORDER - 1) + 1
@@ -67,6 +70,12 @@ class SoftwareToken(Token):
     def sign(self, label: str, sha256: bytes) -> bytes:
         r, s = utils.decode_dss_signature(self._pair(label).sign(sha256, EXACT))
         return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+    def sign_edwards(self, label: str, data: bytes) -> bytes:
+        return ed25519.Ed25519PrivateKey.from_private_bytes(self._secret(label)).sign(data)
+
+    def edwards_key(self, label: str) -> ed25519.Ed25519PublicKey:
+        return ed25519.Ed25519PrivateKey.from_private_bytes(self._secret(label)).public_key()
 
     def agree(self, label: str, point: bytes) -> bytes:
         try:
@@ -128,14 +137,16 @@ class FakeBridge:
         settings = _settings(identity)
         ring, crl = _keyring(token, settings, valid_from)
         self.operations = Operations(token, ring, settings, crl)
-        people = Recipients(self.operations)
+        contents, people = Contents(self.operations), Recipients(self.operations)
         own = self.operations
         self.table = {
             "open_intake": Operation(wire.OpenIntake, own.open_intake),
-            "wrap": Operation(wire.Wrap, own.wrap),
+            "wrap_content": Operation(wire.WrapContent, contents.wrap_content),
+            "derive_wrap": Operation(wire.DeriveWrap, contents.derive_wrap),
             "seal_evidence": Operation(wire.SealEvidence, own.seal_evidence),
             "seal_package": Operation(wire.SealPackage, own.seal_package),
             "time_stamp": Operation(wire.TimeStamp, own.time_stamp),
+            "sign_webhook": Operation(wire.SignWebhook, partial(webhooks.sign, own)),
             "begin_identity": Operation(wire.BeginIdentity, people.begin_identity),
             "verify_identity": Operation(wire.VerifyIdentity, people.verify_identity),
             "decide": Operation(wire.Decide, people.decide),
@@ -162,9 +173,9 @@ class FakeBridge:
     def published(self) -> list[PublishedKey]:
         """What the bridge would publish in the database."""
         return [
-            PublishedKey(k.key_id, k.public_use, public_key_der(k.public), k.certificate, k.not_before, k.not_after)
+            PublishedKey(k.key_id, k.public_use, k.spki, k.certificate, k.not_before, k.not_after)
             for k in self.operations.keyring.keys
-            if k.public_use is not None and k.public is not None
+            if k.public_use is not None and k.spki is not None
         ]
 
     def ticket(self, delivery: UUID, person: bytes | None = None, level: str = "substantial") -> bytes:
@@ -236,10 +247,11 @@ def _keyring(token: SoftwareToken, settings: config.BridgeConfig, valid_from: da
     issue = {"seal": certificates.seal_certificate, "tsu": certificates.unit_certificate}
     keys = []
     for label, use in LABELS[1:]:
-        public = None if use in ("kek", "mac") else token.public_key(label)
+        public = None if use in ("kek", "mac", "webhook") else token.public_key(label)
         issued = None
         if use in issue and public is not None:
             issued = issue[use](authority, key, public, provider, mode, serial(), valid_from)
         until = valid_from + timedelta(days=certificates.SEAL_DAYS)
-        keys.append(BridgeKey(label, use, public, issued, valid_from, until))
+        edwards = token.edwards_key(label) if use == "webhook" else None
+        keys.append(BridgeKey(label, use, public, issued, valid_from, until, edwards))
     return Keyring(tuple(keys), authority, "ca-1"), certificates.revocation_list(authority, key, 1, valid_from)

@@ -5,10 +5,12 @@ Passes tests/contract/test_objects.py. `down` (test only) makes every call raise
 
 from collections.abc import AsyncGenerator, AsyncIterator
 
+import anyio
 import anyio.lowlevel
 
 from pipeline.content.names import check_object_name
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
+from pipeline.ports import ListedObject
 
 READ_BYTES = 1024 * 1024
 
@@ -19,6 +21,7 @@ class MemoryObjects:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.down = False
+        self._put_at: dict[str, float] = {}
 
     async def put(self, name: str, chunks: AsyncIterator[bytes]) -> int:
         """Visible and complete on return, nothing before."""
@@ -29,6 +32,7 @@ class MemoryObjects:
         if name in self.objects:
             raise ObjectExists("an object of this name exists")
         self.objects[name] = content
+        self._put_at[name] = anyio.current_time()
         return len(content)
 
     async def read(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
@@ -58,6 +62,16 @@ class MemoryObjects:
         check_object_name(name)
         await self._checkpoint()
         self.objects.pop(name, None)
+
+    async def list(self, older_seconds: float) -> AsyncGenerator[ListedObject, None]:
+        """By anyio's clock, for objects that were put; planted ones are as old as the world."""
+        await self._checkpoint()
+        now = anyio.current_time()
+        for name, content in [*self.objects.items()]:
+            await self._checkpoint()
+            age_seconds = now - self._put_at.get(name, float("-inf"))
+            if age_seconds >= older_seconds and name in self.objects:
+                yield ListedObject(name, len(content), age_seconds)
 
     async def check(self) -> None:
         """Raises Transient while `down`."""

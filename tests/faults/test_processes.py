@@ -46,7 +46,18 @@ def hide_token(it: Installation) -> None:
 FAULTS: dict[str, Callable[[Installation], None]] = {
     **{
         kind: (lambda it, kind=kind: it.kill(kind))  # type: ignore[misc]
-        for kind in ("hsm_bridge", "ingest", "encrypt", "seal", "timestamp", "notify", "archive", "expire", "gateway")
+        for kind in (
+            "hsm_bridge",
+            "ingest",
+            "encrypt",
+            "seal",
+            "timestamp",
+            "notify",
+            "archive",
+            "expire",
+            "events",
+            "gateway",
+        )
     },
     "mail_catcher": lambda it: it.kill("mail_catcher"),
     "postgres-killed": lambda it: it.kill("postgres"),
@@ -107,6 +118,6 @@ def test_nothing_is_left_over(running: Installation) -> None:
     it = running
     it.wait("empty mailboxes", lambda: it.count("SELECT count(*) FROM outbox.timer") == 0)
     assert it.rows("SELECT stage, why FROM outbox.dead") == []
-    for stage in ("ingest", "encrypt", "seal", "timestamp", "notify", "expire", "archive"):
+    for stage in ("ingest", "encrypt", "seal", "timestamp", "notify", "expire", "archive", "webhook"):
         it.wait(f"{stage} to be empty", lambda s=stage: it.count(f'SELECT count(*) FROM outbox."{s}_running"') == 0)  # type: ignore[misc]
     assert Path(it.layout.state / "logs").is_dir()

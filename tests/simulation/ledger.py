@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from email import message_from_bytes
 from typing import Any
 
-from pipeline.actors.memory_tables import Tables
+from pipeline.actors.memory_tables import Submission, Tables
 from pipeline.delivery import states
 from pipeline.delivery.deadlines import EXPIRY_GRACE_SECONDS
 from pipeline.delivery.facts import AcceptanceWindow, ContentWrap, DecisionIntent, Notice, NoticeResult, Snapshot
-from pipeline.delivery.routes import CHECKED, DRAFT, PREPARE, SEALED, SEND, SUBMITTED
+from pipeline.delivery.routes import BULK, CHECKED, DRAFT, PREPARE, SEALED, SEND, SUBMITTED
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
 from pipeline.operate.ledger_proofs import check_delivery
 from tests.simulation import letters
@@ -38,7 +38,32 @@ def check_ledger(world: World) -> list[str]:
     found = [*world.restless, *check_messages(world)]
     for letter in world.letters:
         found += [f"{letter.fate} {letter.delivery}: {what}" for what in check_letter(world, letter)]
-    return found
+    return [*found, *check_batch(world)]
+
+
+def check_batch(world: World) -> Iterator[str]:
+    """Each line has one result, each of its letters exists once and ends like any other."""
+    assert world.batch is not None
+    row = world.database.bulk.batches[world.batch]
+    told = [(r.part, r.line, r.client_ref, r.replayed, r.problem is None) for r in row.results]
+    wanted = [
+        (1, 1, "r-0", False, True),
+        (1, 2, "r-1", False, True),
+        (2, 1, "r-0", True, True),
+        (2, 2, "none", False, False),
+        (3, 1, "r-2", False, True),
+        (3, 2, "r-3", False, True),
+    ]
+    if told != wanted or row.waiting or row.state != "completed_with_errors":
+        yield f"the batch is {row.state}, with {told} and {len(row.waiting)} lines left"
+    drawn = {r.delivery for r in row.results if r.delivery is not None and not r.replayed}
+    if set(world.database.bulk.owners) != drawn:
+        yield "deliveries of the batch that no result names, or the other way round"
+    for delivery in sorted(drawn):
+        submission = world.database.tables.find(Submission, delivery)
+        assert submission is not None
+        letter = Letter(delivery, letters.IGNORE, BULK, submission, {})
+        yield from (f"of the batch {delivery}: {what}" for what in check_letter(world, letter))
 
 
 def check_messages(world: World) -> Iterator[str]:

@@ -57,7 +57,7 @@ def letter(fate: str, rng: random.Random, intake: PublishedKey, now: datetime, p
         info = intake_info(sender, upload, 1, name, CONTENT_FORMAT, len(content))
         sealed_key = seal_key(intake.spki, info, key)
         segments.append(
-            Segment(number, 1, sender, upload, name, CONTENT_FORMAT, len(content), intake.key_id, sealed_key)
+            Segment(number, 1, sender, upload, name, CONTENT_FORMAT, len(content), intake.key_id, sealed_key, now)
         )
         documents.append(
             Part(

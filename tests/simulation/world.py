@@ -14,17 +14,19 @@ from uuid import UUID
 import anyio
 
 from pipeline.actors.contract import Stage
+from pipeline.actors.memory_batches import MemoryDraws
 from pipeline.actors.memory_database import MemoryClock, MemoryDatabase
 from pipeline.actors.memory_facts import MemoryFacts, MemoryKeys
 from pipeline.delivery.facts import AcceptanceWindow
 from pipeline.delivery.notice import Letterhead
-from pipeline.delivery.routes import SUBMITTED, Emission
+from pipeline.delivery.routes import BULK, DRAW, SUBMITTED, Emission
 from pipeline.errors import Transient
 from pipeline.ports import Message, PublishedKey
 from pipeline.recorder import Recorder
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp
-from tests.fakes import mail
+from tests.fakes import batches, mail
 from tests.fakes.bridge import POLICY, FakeBridge
+from tests.fakes.exports import MemoryExportFacts
 from tests.fakes.mail import MemoryMailer
 from tests.simulation import letters
 from tests.simulation.letters import FATES, Letter
@@ -60,6 +62,7 @@ STARTS = (
 LETTERHEAD = Letterhead("Test Delivery", "non_qualified", "notice@registered.example", "https://registered.example")
 OUTSIDES = ("bridge", "authority", "mail", "objects", "database")
 LETTERS = 6  # with two hundred seeds every fate meets every fault many times
+BATCH_LETTERS = 4
 CHAOS_SECONDS = 14.0
 REST_SECONDS_MAX = 900.0
 LAST_SECONDS = timedelta(seconds=4)
@@ -101,6 +104,7 @@ class World:
         self.draining = anyio.Event()
         self.log: list[str] = []
         self.letters: list[Letter] = []
+        self.batch: UUID | None = None
         self.restless: list[str] = []
         self.people: dict[UUID, str] = {}  # who is not done yet
         self.processes = [
@@ -114,6 +118,7 @@ class World:
                 tasks.start_soon(process.live)
             self.faults.on = True
             tasks.start_soon(self._submit_all, tasks)
+            tasks.start_soon(self._submit_batch)
             await self._weather()
             self.faults.on = False
             self.faults.away.clear()
@@ -152,13 +157,33 @@ class World:
             tasks.start_soon(self._people, made)
             await self._sleep(self.random.uniform(0, 0.8))
 
-    async def _submit(self, letter: Letter) -> bool:
+    async def _submit_batch(self) -> None:
+        """Letters that nobody reacts to, one of them twice, and a line that is none; drawn in several turns."""
+        own = random.Random(f"batch {self.seed}")
+        sender, batch = (UUID(bytes=own.randbytes(16)) for _ in range(2))
+        intake = next(k for k in self.published if k.use == "intake")
+        batches.plant_sender(self.database, sender, self.clock.now())
+        upload, name, stored = batches.plant_upload(self.database, sender, intake, own.randbytes)
+        self.objects[name] = stored
+        lines = [batches.line(f"r-{n}", upload) for n in range(BATCH_LETTERS)]
+        for n, one in enumerate(lines):
+            one["recipient"]["email"] = f"batch-{n}@example.net"
+        parts = [lines[:2], [lines[0], batches.line("none", upload, subject="")], lines[2:]]
+        batches.plant_batch(self.database, batch, sender, parts)
+        self.batch = batch
+        while not await self._emit(Emission(DRAW, batch, lane=BULK)):
+            await self._sleep(0.1)
+
+    async def _emit(self, emission: Emission) -> bool:
         try:
             async with self.database.transaction() as tx:
-                await tx.emit([Emission(SUBMITTED, letter.delivery, lane=letter.lane)])
+                await tx.emit([emission])
         except Transient:
-            return self.database.births[SUBMITTED, letter.delivery, None, 0] > 0
+            return self.database.births[emission.kind, emission.delivery, None, 0] > 0
         return True
+
+    async def _submit(self, letter: Letter) -> bool:
+        return await self._emit(Emission(SUBMITTED, letter.delivery, lane=letter.lane))
 
     async def _people(self, letter: Letter) -> None:
         self.people[letter.delivery] = letter.fate
@@ -230,7 +255,8 @@ class World:
 
     def _says(self, recipient: str, nth: int) -> str:
         own = random.Random(f"relay {self.seed} {recipient} {nth}")
-        fate = next(m.fate for m in self.letters if m.submission.dossier.recipient.email == recipient)
+        own_letters = (m.fate for m in self.letters if m.submission.dossier.recipient.email == recipient)
+        fate = next(own_letters, letters.IGNORE)  # of the batch
         chance = own.random()
         if chance < 0.1:
             return mail.NOT_NOW
@@ -250,8 +276,12 @@ class World:
             kind,
             {
                 "facts": self._facts(owner),
+                "draws": MemoryDraws(self.database, owner.pause),
+                "mode": LETTERHEAD.mode,
+                "config_version": "embedded-1",
                 "bridge": Remote(owner, self.fake.bridge(stage.name), "bridge"),
                 "authority": Remote(owner, self.fake.bridge(stage.name), "authority"),
+                "exports": MemoryExportFacts(),
                 "keys": self.keys,
                 "objects": RemoteObjects(owner, self.objects),
                 "mailer": Remote(owner, self.mailer, "mail"),

@@ -15,6 +15,7 @@ from uuid import UUID
 from pipeline.actors import loop
 from pipeline.actors.contract import Stage
 from pipeline.actors.memory import MemoryMailbox
+from pipeline.actors.memory_batches import MemoryDraws
 from pipeline.actors.memory_database import MemoryClock, MemoryDatabase
 from pipeline.actors.memory_facts import MemoryFacts, MemoryKeys
 from pipeline.actors.memory_tables import Submission
@@ -32,6 +33,7 @@ from pipeline.ports import DecisionItem, DecisionReceipt, MailRefused, Message, 
 from pipeline.recorder import Recorder
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp
 from tests.fakes.bridge import FakeBridge
+from tests.fakes.exports import MemoryExportFacts
 from tests.fakes.objects import MemoryObjects
 
 BEGAN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -79,6 +81,7 @@ class Line:
         self.randomness = Seeded(7)
         self.objects = MemoryObjects()
         self.relay = Relay()
+        self.exports = MemoryExportFacts()
         self.recorder = Recorder("line", self._heard)
         self.errors: list[str] = []
         self.bridge = FakeBridge(
@@ -88,14 +91,16 @@ class Line:
         self.facts = MemoryFacts(self.database, self.keys, "Test Delivery", "FR", "2.25.1")
         letterhead = Letterhead("Test Delivery", "non_qualified", "notice@example.org", "https://example.org")
         self.ports: dict[str, Any] = {
-            "ingest": ingest.Ports(self.facts),
+            "ingest": ingest.Ports(
+                self.facts, MemoryDraws(self.database), self.randomness, "non_qualified", "embedded-1"
+            ),
             "encrypt": encrypt.Ports(self.facts, self.bridge.bridge("encrypt"), self.objects, "substantial"),
             "seal": seal.Ports(self.facts, self.bridge.bridge("seal")),
             "timestamp": timestamp.Ports(self.facts, self.bridge.bridge("timestamp"), self.keys),
             "notify": notify.Ports(self.facts, self.relay, self.randomness, letterhead),
             "expire": expire.Ports(self.facts),
             "archive": archive.Ports(
-                self.facts, self.bridge.bridge("archive"), self.objects, self.keys, self.randomness
+                self.facts, self.bridge.bridge("archive"), self.objects, self.keys, self.randomness, self.exports
             ),
         }
 
@@ -116,7 +121,9 @@ class Line:
         )
         self.objects.objects[name] = spoil(cipher.update(LETTER) + cipher.finish())
         sealed_key = seal_key(intake.spki, intake_info(sender, upload, 1, name, CONTENT_FORMAT, len(LETTER)), key)
-        segment = Segment(1, 1, sender, upload, name, CONTENT_FORMAT, len(LETTER), intake.key_id, sealed_key)
+        segment = Segment(
+            1, 1, sender, upload, name, CONTENT_FORMAT, len(LETTER), intake.key_id, sealed_key, self.clock.now()
+        )
         sha256 = hashlib.sha256(LETTER).digest()
         part = Part(1, "lettre-é.txt", content_type, len(LETTER), sha256, hashlib.sha3_256(LETTER).digest())
         dossier = Dossier(

@@ -8,7 +8,7 @@ import pytest
 from trio.testing import MockClock
 
 from pipeline.delivery.facts import NoticeResult
-from pipeline.ports import Denied, IntakeItem, Relayed, WrapAnswer, WrapItem
+from pipeline.ports import Denied, DeriveWrapItem, IntakeItem, Relayed, WrapAnswer, WrapContentItem
 from pipeline.stages import encrypt
 from tests.fakes.objects import MemoryObjects
 from tests.stages.line import PROOF, Line
@@ -26,7 +26,10 @@ class Forgetful:
     async def open_intake(self, items: Sequence[IntakeItem]) -> Sequence[bytes | Denied]:
         return [Denied(self.code) for _ in items]
 
-    async def wrap(self, items: Sequence[WrapItem]) -> Sequence[WrapAnswer | Denied]:
+    async def wrap_content(self, items: Sequence[WrapContentItem]) -> Sequence[WrapAnswer | Denied]:
+        return [Denied(self.code) for _ in items]
+
+    async def derive_wrap(self, items: Sequence[DeriveWrapItem]) -> Sequence[WrapAnswer | Denied]:
         return [Denied(self.code) for _ in items]
 
 

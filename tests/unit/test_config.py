@@ -9,7 +9,7 @@ import pytest
 from deploy.local import settings
 from deploy.local.layout import Layout, Ports
 from deploy.local.softhsm import SoftToken
-from pipeline.config import Config, ConfigInvalid, load, load_from_environment, parse, read_secret
+from pipeline.config import S3, Config, ConfigInvalid, load, load_from_environment, parse, read_secret
 
 
 def embedded(state: Path) -> dict[str, Any]:
@@ -37,6 +37,8 @@ def test_what_up_writes_is_what_every_process_reads(tmp_path: Path) -> None:
         ("mail", "colour", "red", "unknown key mail.colour"),
         ("", "colour", "red", "unknown key colour"),
         ("gateway", "port", "8400", r"gateway.port must be a non-empty int"),
+        ("gateway", "document_bytes_max", 0, r"gateway.document_bytes_max must be from 1 to 1073741824"),
+        ("gateway", "document_bytes_max", 2**30 + 1, r"gateway.document_bytes_max must be from 1 to 1073741824"),
         ("gateway", "port", True, r"gateway.port must be a non-empty int"),
         ("gateway", "port", 65_536, "is not a port"),
         ("gateway", "public_url", "http://127.0.0.1:8400/", "without a final slash"),
@@ -56,12 +58,80 @@ def test_a_wrong_key_is_named(tmp_path: Path, section: str, key: str, value: obj
         parse(table)
 
 
+def test_webhooks_to_this_machine_are_for_an_embedded_installation(tmp_path: Path) -> None:
+    """Elsewhere a sender could have us post to our own loopback; without the section nobody can."""
+    table = embedded(tmp_path)
+    assert parse(table).webhooks.loopback_http is True
+    del table["webhooks"]
+    assert parse(table).webhooks.loopback_http is False
+    real = {**embedded(tmp_path), "embedded": False}
+    real["mail"] = {**real["mail"], "security": "tls"}
+    real["identity"] = {**real["identity"], "provider": "franceconnect"}
+    with pytest.raises(ConfigInvalid, match=r"webhooks\.loopback_http is for an embedded installation only"):
+        parse(real)
+
+
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
     """Nothing has a silent default that could differ between two processes."""
     table = embedded(tmp_path)
     del table["identity"]["minimum_level"]
     with pytest.raises(ConfigInvalid, match=r"missing key identity\.minimum_level"):
         parse(table)
+
+
+def in_a_bucket(state: Path, **changes: str) -> dict[str, Any]:
+    """What `up` writes where the operator has put objects.toml."""
+    table = {"endpoint": "https://s3.example", "bucket": "letters", "region": "eu-1", "key_dir": str(state), **changes}
+    lines = [f'{name} = "{value}"' for name, value in table.items()]
+    (state / "objects.toml").write_text("\n".join(['kind = "s3"', "[s3]", *lines]))
+    return embedded(state)
+
+
+def test_objects_in_a_bucket(tmp_path: Path) -> None:
+    """An operator's objects.toml takes the place of the folder; the key of a process is in a file of its own."""
+    place = parse(in_a_bucket(tmp_path)).objects.place
+    assert isinstance(place, S3)
+    assert place == S3("https://s3.example", "letters", "eu-1", tmp_path)
+    key = tmp_path / "archive"
+    key.write_text("key-id\nsecret\n")
+    key.chmod(0o600)
+    assert place.key("archive") == ("key-id", "secret")
+    for text in ("key-id", "key-id\n\n", "key-id\nsecret\nmore\n"):
+        key.write_text(text)
+        with pytest.raises(ConfigInvalid, match="must hold two lines: the access key id, then the secret"):
+            place.key("archive")
+    with pytest.raises(ConfigInvalid, match="cannot read the secret"):
+        place.key("seal")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "says"),
+    [
+        ("http://s3.example", "must be an https address, but on loopback"),
+        ("s3.example", "must be an https address, but on loopback"),
+        ("https://s3.example/letters", "without a path: the bucket is named apart"),
+        ("https://", "without a path"),
+    ],
+)
+def test_an_endpoint_that_cannot_be_right(tmp_path: Path, endpoint: str, says: str) -> None:
+    """Requests are signed, not secret: without TLS others would read which objects there are."""
+    with pytest.raises(ConfigInvalid, match=says):
+        parse(in_a_bucket(tmp_path, endpoint=endpoint))
+    parse(in_a_bucket(tmp_path, endpoint="http://127.0.0.1:9000"))
+
+
+def test_one_place_for_objects(tmp_path: Path) -> None:
+    """The section of its kind, and no other; missing keys of a bucket are named."""
+    table = in_a_bucket(tmp_path)
+    for objects, says in (
+        ({"kind": "local"}, "objects.kind = local needs objects.root"),
+        ({"kind": "s3", "root": "here"}, "objects.kind = s3 needs objects.s3"),
+        ({**table["objects"], "root": "here"}, "exclude each other"),
+        ({"kind": "s3", "s3": {"endpoint": "https://s3.example"}}, r"missing key objects\.s3\.bucket"),
+        ({"kind": "tape"}, "objects.kind must be one of local, s3"),
+    ):
+        with pytest.raises(ConfigInvalid, match=says):
+            parse({**table, "objects": objects})
 
 
 def test_allowed_uids_arrive_as_numbers(tmp_path: Path) -> None:

@@ -276,3 +276,22 @@ async def test_a_drain_finishes_the_batch_and_leaves_in_good_order() -> None:
     assert bench.handed_on() == [first]
     assert [m.delivery for m in bench.back()] == [second]
     assert [life.seen_at for life in bench.database.lives.values()] == [float("-inf")]
+
+
+async def test_batches_are_small_while_people_and_bulk_come_in_together() -> None:
+    """A person's message waits for the batch before it: a short one beside bulk, a full one when one lane is alone."""
+    [bulk, person] = [replace(await one_message(), lane=lane) for lane in (2, 0)]
+    pace = loop.Pace(100)
+    pace.saw(10.0, [bulk])
+    assert pace.limit(10.0) == 100
+    pace.saw(10.5, [person])
+    assert pace.limit(10.5) == loop.BATCH_BESIDE_PEOPLE
+    assert pace.limit(10.5 + loop.MIXED_SECONDS) == 100
+    assert loop.Pace(5).limit(0.0) == 5
+
+
+async def one_message() -> Message:
+    bench = Bench()
+    await bench.send()
+    await bench.box.start()
+    return (await bench.box.take(1))[0]

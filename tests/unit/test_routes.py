@@ -13,9 +13,9 @@ from pipeline.delivery.routes import (
 )
 from pipeline.delivery.states import FINAL, TRANSITIONS
 from pipeline.evidence.events import EVENTS
-from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp
+from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp, webhook
 
-STAGES = {m.STAGE.name: m.STAGE for m in (ingest, encrypt, seal, timestamp, notify, expire, archive)}
+STAGES = {m.STAGE.name: m.STAGE for m in (ingest, encrypt, seal, timestamp, notify, expire, archive, webhook)}
 
 
 def test_every_kind_is_received_by_the_stage_that_understands_it() -> None:

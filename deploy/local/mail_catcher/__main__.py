@@ -35,7 +35,7 @@ async def serve() -> None:
     if not config.embedded:
         raise SystemExit("mail catcher: for an embedded installation only; give [mail] a real relay")
     print("mail catcher: for demonstration; no mail leaves this machine", file=sys.stderr)
-    spool = Spool(config.objects.root.parent / "mail")
+    spool = Spool(config.bridge.data_dir.parent / "mail")
     smtp = await asyncio.get_running_loop().create_server(
         lambda: protocol(spool), HOST, config.mail.port, backlog=CONNECTIONS_WAITING_MAX
     )

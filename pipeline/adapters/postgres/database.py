@@ -4,14 +4,14 @@ Owns     lending and replacing connections, and ringing the doorbell after a com
 Not here a stage's mailbox (mailbox.py) and what is asked (the stores)
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
 import asyncpg
 
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import GUARD_SECONDS, Dsn, Link
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.errors import Transient
 
@@ -22,8 +22,9 @@ WAIT_SECONDS = 5.0  # for a free connection; a request that waits longer gets a 
 class Database:
     """Bounded connections under one role, opened on demand, replaced when they die."""
 
-    def __init__(self, dsn: Dsn, connections_max: int = CONNECTIONS_MAX) -> None:
+    def __init__(self, dsn: Dsn, connections_max: int = CONNECTIONS_MAX, answer_seconds: float = GUARD_SECONDS) -> None:
         self._dsn = dsn
+        self._answer_seconds = answer_seconds
         self._free: list[Link] = []
         self._places = anyio.Semaphore(connections_max)
 
@@ -36,6 +37,11 @@ class Database:
         """The first row, or None."""
         rows = await self.fetch(name, *arguments)
         return rows[0] if rows else None
+
+    async def copy(self, table: tuple[str, str], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Many rows at once; when it returns they are committed."""
+        async with self._link() as link:
+            await link.copy(table, columns, rows)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTx]:
@@ -63,7 +69,7 @@ class Database:
         except TimeoutError as error:
             raise Transient("no free database connection") from error
         try:
-            link = self._free.pop() if self._free else Link(self._dsn)
+            link = self._free.pop() if self._free else Link(self._dsn, guard_seconds=self._answer_seconds)
             if not link.is_open:
                 await link.open()
             yield link

@@ -14,10 +14,12 @@ from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Link
 from pipeline.config import Provider
+from pipeline.delivery.facts import UploadWrap
 from pipeline.evidence.dossier import Dossier
 from pipeline.ports import (
     Announcement,
     Content,
+    PackKey,
     Proofs,
     Segment,
     StampedEvidence,
@@ -57,10 +59,10 @@ class PostgresFacts:
             declared[r["delivery"]].append(r["declared_sha256"])
         segments: dict[UUID, list[Segment]] = defaultdict(list)
         for r in await self._link.call("read_segments", list(deliveries)):
-            values = {k: v for k, v in r.items() if k != "delivery"}
-            segments[r["delivery"]].append(Segment(**values))
+            segments[r["delivery"]].append(_segment(r))
+        wraps = {r["upload"]: UploadWrap(**r) for r in await self._link.call("read_upload_wraps", list(deliveries))}
         return {
-            d: Content(d, dossier, tuple(declared[d]), tuple(segments[d]), consents[d])
+            d: Content(d, dossier, tuple(declared[d]), tuple(segments[d]), consents[d], _own(wraps, segments[d]))
             for d, dossier in dossiers.items()
         }
 
@@ -113,6 +115,17 @@ class PostgresFacts:
 
     async def _consents(self, deliveries: Sequence[UUID]) -> dict[UUID, str]:
         return {r["delivery"]: r["consent"] for r in await self._link.call("read_consents", list(deliveries))}
+
+
+def _own(wraps: Mapping[UUID, UploadWrap], segments: Sequence[Segment]) -> dict[UUID, UploadWrap]:
+    return {s.upload: wraps[s.upload] for s in segments if s.upload in wraps}
+
+
+def _segment(row: Mapping[str, Any]) -> Segment:
+    values = dict(row)
+    del values["delivery"]
+    key_id, sealed = values.pop("pack_key_id"), values.pop("pack_sealed_key")
+    return Segment(**values, pack=None if key_id is None else PackKey(key_id, sealed))
 
 
 def _proofs(row: Mapping[str, Any], evidences: Sequence[StampedEvidence], now: datetime) -> Proofs:

@@ -7,7 +7,7 @@ Rules    anything but a plain server error ends the connection: a driver in doub
 Not here what the statements are (queries.py), who may reconnect when (mailbox.py, database.py)
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,9 +49,10 @@ class Dsn:
 class Link:
     """One session. `lost` is the error its death is told by: LeaseLost on the message path, Transient elsewhere."""
 
-    def __init__(self, dsn: Dsn, lost: type[QerdsError] = Transient) -> None:
+    def __init__(self, dsn: Dsn, lost: type[QerdsError] = Transient, guard_seconds: float = GUARD_SECONDS) -> None:
         self._dsn = dsn
         self._lost = lost
+        self._guard_seconds = guard_seconds
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     @property
@@ -108,6 +109,13 @@ class Link:
         query = queries()[name]
         return await self._timed(lambda c: c.fetch(query, *arguments))
 
+    async def copy(self, table: tuple[str, str], columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """COPY rows into (schema, table), in a transaction of its own. When it returns it is committed."""
+        schema, name = table
+        await self._guarded(
+            lambda c: c.copy_records_to_table(name, schema_name=schema, columns=list(columns), records=rows)
+        )
+
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[None]:
         """BEGIN .. COMMIT; any exception, cancellation included, ROLLBACK.
@@ -130,16 +138,16 @@ class Link:
     async def _timed(self, send: Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[T]]) -> T:
         """Inside a transaction. A statement that takes too long, say behind a lock, is an outside that is away."""
         try:
-            with anyio.fail_after(GUARD_SECONDS):
+            with anyio.fail_after(self._guard_seconds):
                 return await self._translated(send)
         except TimeoutError as error:
-            raise Transient(f"no answer from PostgreSQL in {GUARD_SECONDS:.0f} s") from error
+            raise Transient(f"no answer from PostgreSQL in {self._guard_seconds:.0f} s") from error
 
     async def _guarded(self, send: Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[T]]) -> T:
-        with anyio.move_on_after(GUARD_SECONDS, shield=True):
+        with anyio.move_on_after(self._guard_seconds, shield=True):
             return await self._translated(send)
         self.terminate()
-        raise self._lost(f"no answer from PostgreSQL in {GUARD_SECONDS:.0f} s")
+        raise self._lost(f"no answer from PostgreSQL in {self._guard_seconds:.0f} s")
 
     async def _translated(self, send: Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[T]]) -> T:
         connection = self._connection

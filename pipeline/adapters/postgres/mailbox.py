@@ -10,6 +10,7 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +85,8 @@ class PostgresMailbox:
         self._watermarks = Watermarks()
         self._takes = 0
         self._next_sweep = self._next_full = 0.0
+        self._is_paused = False
+        self._server_time = (datetime.min.replace(tzinfo=UTC), 0.0)  # there, and our own clock at that moment
         self._lag_seconds = EVERYTHING  # how far behind the newest id the next take looks
         self._rung = anyio.Event()
         self._to_ring: set[str] = set()
@@ -118,6 +121,8 @@ class PostgresMailbox:
 
     async def take(self, limit: int) -> Sequence[Message]:
         """Interactive before bulk; every tenth take, or when there is nothing else, one message under suspicion."""
+        if self._is_paused:
+            return []
         self._takes += 1
         if self._takes % ALONE_EVERY_TAKES == 0:
             return await self._take(LANES_ALONE, 1) or await self._take(LANES, limit)
@@ -131,17 +136,21 @@ class PostgresMailbox:
         rows = await self._link.call(f"take@{self._stage}", list(lanes), lows, caps, limit, self._epoch)
         messages = sorted((Message(**row) for row in rows), key=lambda m: (m.lane, m.id))
         self._watermarks.saw(now, messages)
+        self._observe_waits(messages)
         if lanes == LANES:
             self._lag_seconds = TAKE_LAG_SECONDS  # the deep look is done
         return messages
 
     async def sweep(self) -> None:
-        """Rescue and timers, each second; everything from the bottom up, each half minute."""
+        """Rescue, timers, and whether we are paused, each second; everything from the bottom up, each half minute."""
         now = anyio.current_time()
         if now < self._next_sweep:
             return
         self._next_sweep = now + SWEEP_SECONDS * (0.8 + 0.4 * self._randomness.unit())
         self._lag_seconds = max(self._lag_seconds, SWEEP_LAG_SECONDS)
+        standing = await self._link.call("stage_standing", self._stage)
+        self._is_paused = standing[0]["paused"]
+        self._server_time = (standing[0]["now"], anyio.current_time())
         rescued = await self._link.call(f"rescue@{self._stage}", self._stage, self._lease_seconds)
         self._recorder.count("rescued", by=rescued[0]["rows"])
         if rescued[0]["epochs"]:
@@ -194,6 +203,13 @@ class PostgresMailbox:
             self._recorder.note("epoch_left_to_its_lease", epoch=self._epoch)
         await self._link.close()
         await self._bell.close()
+
+    def _observe_waits(self, messages: Sequence[Message]) -> None:
+        """From the emission to the take, by the server's clock."""
+        there, here = self._server_time
+        taken_at = there + timedelta(seconds=anyio.current_time() - here)
+        for m in messages:
+            self._recorder.observe("wait", max(0.0, (taken_at - m.enqueued_at).total_seconds()))
 
     async def _ring_on_demand(self) -> None:
         while True:

@@ -201,4 +201,6 @@ def _document(row: asyncpg.Record) -> Document:
 
 
 def _segment(index: int, row: asyncpg.Record) -> StoredSegment:
-    return StoredSegment(row["object"], row["content_format"], row["plain_bytes"], index)
+    return StoredSegment(
+        row["object"], row["content_format"], row["plain_bytes"], index, row["object_offset"], row["object_bytes"]
+    )

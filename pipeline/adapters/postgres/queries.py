@@ -9,7 +9,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-STAGES = ("ingest", "encrypt", "seal", "timestamp", "notify", "expire", "archive")
+STAGES = ("ingest", "encrypt", "seal", "timestamp", "notify", "expire", "archive", "webhook")
 
 _HEADING = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
 

@@ -35,6 +35,7 @@ from pipeline.senders import (
     KeyTaken,
     Order,
     Page,
+    PartialUpload,
     Remembered,
     SnapshotSeen,
     StoredSegment,
@@ -63,6 +64,8 @@ class PostgresSenderStore:
     # -------------------------------------------------------------- who is asking
     async def client(self, client_id: str) -> Client | None:
         """A client that is not revoked."""
+        if "\x00" in client_id:
+            return None  # which no text of PostgreSQL holds
         row = await self._database.fetch_one("sender_client", client_id)
         if row is None:
             return None
@@ -82,7 +85,7 @@ class PostgresSenderStore:
         row = await self._database.fetch_one("bearer", token_sha256)
         if row is None:
             return None
-        return Bearer(row["client_id"], row["sender"], frozenset(row["scopes"]), row["expired"])
+        return Bearer(row["client_id"], row["sender"], frozenset(row["scopes"]), row["expired"], row["barred"])
 
     async def account(self, sender: UUID) -> Account | None:
         """A sender, as it was identified."""
@@ -125,22 +128,30 @@ class PostgresSenderStore:
                 u.sha256,
                 u.sha3_256,
                 u.expires_at,
+                u.part_bytes,
             )
             for s in segments:
-                await tx.fetch(
-                    "add_upload_segment",
-                    u.id,
-                    s.segment,
-                    s.object,
-                    s.content_format,
-                    s.plain_bytes,
-                    s.intake_key_id,
-                    s.sealed_key,
-                )
+                await tx.fetch("add_upload_segment", *_segment(u.id, s))
 
     async def uploads(self, sender: UUID, ids: Sequence[UUID]) -> Mapping[UUID, Upload]:
         """Those that are there and theirs."""
         return {r["id"]: Upload(**r) for r in await self._database.fetch("sender_uploads", sender, list(ids))}
+
+    async def upload_parts(self, sender: UUID, upload: UUID) -> PartialUpload | None:
+        """With what has arrived."""
+        rows = await self._database.fetch("sender_upload_parts", sender, upload)
+        if not rows:
+            return None
+        found = {name: value for name, value in rows[0].items() if name not in ("part", "part_sha256")}
+        return PartialUpload(Upload(**found), {r["part"]: r["part_sha256"] for r in rows if r["part"] is not None})
+
+    async def add_upload_part(self, upload: UUID, segment: StoredSegment) -> bool:
+        """The first one stays."""
+        return await self._database.fetch_one("add_upload_part", *_segment(upload, segment)) is not None
+
+    async def withdraw_upload(self, sender: UUID, upload: UUID) -> bool:
+        """It expires now."""
+        return await self._database.fetch_one("withdraw_upload", sender, upload) is not None
 
     # -------------------------------------------------------------- submission
     async def remembered(self, sender: UUID, key: str) -> Remembered | None:
@@ -249,6 +260,7 @@ class PostgresSenderStore:
             after is not None,
             None if after is None else after.deposited_at,
             None if after is None else after.delivery,
+            which.batch,
         )
         return await self._complete(rows)
 
@@ -288,6 +300,12 @@ class PostgresSenderStore:
             for s in await self._database.fetch("sender_snapshots", ids):
                 snapshots[s["delivery"]].append(SnapshotSeen(**_without_delivery(s)))
         return [Delivery(**row, events=tuple(events[row["id"]]), snapshots=tuple(snapshots[row["id"]])) for row in rows]
+
+
+def _segment(upload: UUID, s: StoredSegment) -> tuple[Any, ...]:
+    """In the order of add_upload_segment and add_upload_part."""
+    place = (s.object, s.content_format, s.plain_bytes, s.intake_key_id, s.sealed_key, s.object_offset, s.object_bytes)
+    return upload, s.segment, *place, s.sha256
 
 
 def _without_delivery(row: Row) -> dict[str, Any]:

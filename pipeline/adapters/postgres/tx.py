@@ -13,12 +13,15 @@ from uuid import UUID
 
 import asyncpg
 
+from pipeline.adapters.postgres import draws
 from pipeline.adapters.postgres.link import Link
+from pipeline.bulk import Cursor, DrawRecord, KnownDelivery
 from pipeline.delivery.routes import INTERACTIVE, LEGAL_KINDS, RECEIVER, Emission
 from pipeline.delivery.states import Stamped, advance
 from pipeline.errors import Invariant
 from pipeline.evidence.draft import Head
 from pipeline.ports import Advanced, Locked, Message
+from pipeline.senders import Order
 
 
 class PostgresTx:
@@ -74,6 +77,8 @@ class PostgresTx:
             [s.state for s in moved.values()],
             [s.stamped_through for s in moved.values()],
         )
+        if moved:
+            self.rung.add("events")  # a trigger left a row for the sequencer
         if len(updated) != len(moved):
             raise Invariant("a locked delivery changed its state under the lock")
         return [Advanced(d, s.state, s.reached) for d, s in moved.items()]
@@ -112,6 +117,27 @@ class PostgresTx:
         """Dead letters."""
         if dead:
             await self._link.fetch("bury", self._stage, [why for _, why in dead], *_history([m for m, _ in dead]))
+
+    # -------------------------------------------------------------- of `ingest` (pipeline.bulk.BatchTx)
+    async def lock_batches(self, batches: Sequence[UUID]) -> Mapping[UUID, tuple[str, Cursor]]:
+        """State and cursor, under the row locks."""
+        return await draws.lock_batches(self._link, batches)
+
+    async def add_orders(self, orders: Sequence[tuple[UUID, Order]]) -> frozenset[UUID]:
+        """Deliveries and their documents; which were inserted."""
+        return await draws.add_orders(self._link, orders)
+
+    async def taken_refs(self, refs: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], KnownDelivery]:
+        """Who has a client_ref."""
+        return await draws.taken_refs(self._link, refs)
+
+    async def record_draws(self, records: Sequence[DrawRecord]) -> None:
+        """Results in, lines out, cursors on."""
+        await draws.record_draws(self._link, records)
+
+    async def close_batches(self, states: Mapping[UUID, str]) -> None:
+        """Final states."""
+        await draws.close_batches(self._link, states)
 
     def _columns(self, emissions: Sequence[Emission]) -> list[list[Any]]:
         return [

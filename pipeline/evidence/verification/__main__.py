@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import NoReturn
 
+from pipeline.evidence.batch_proof import BATCH_PROOF_BYTES_MAX, is_batch_proof
 from pipeline.evidence.certificates import CertificateRefused, load_anchors
 from pipeline.evidence.container import CONTAINER_BYTES_MAX
 from pipeline.evidence.verification.protocol import verify
@@ -49,7 +50,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="verify", description="Verify packages and evidences offline: no network, no running system."
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a package (.asice) or an evidence (.xml)")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="a package or a batch's proof of deposit (.asice), or an evidence (.xml)",
+    )
     parser.add_argument(
         "--trust", nargs="+", action="extend", default=[], type=Path, metavar="CERT", help="trust anchors, PEM or DER"
     )
@@ -84,10 +91,17 @@ def _verify_all(options: argparse.Namespace) -> list[tuple[str, Report]]:
     return [
         (
             str(path),
-            verify(_read(path, CONTAINER_BYTES_MAX), anchors, contents, options.at, revocation_lists=lists),
+            verify(_read_proof(path), anchors, contents, options.at, revocation_lists=lists),
         )
         for path in options.files
     ]
+
+
+def _read_proof(path: Path) -> bytes:
+    """Only a batch's proof of deposit may be longer than a package."""
+    data = _read(path, CONTAINER_BYTES_MAX)
+    long = len(data) > CONTAINER_BYTES_MAX and is_batch_proof(data)
+    return _read(path, BATCH_PROOF_BYTES_MAX) if long else data
 
 
 def _read(path: Path, bytes_max: int) -> bytes:

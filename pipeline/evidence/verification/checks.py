@@ -23,7 +23,13 @@ from pipeline.evidence.container import ContainerRefused
 from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import Part
 from pipeline.evidence.events import EVENTS
-from pipeline.evidence.package import OpenedPackage, PackageRefused, open_package, package_signed_info
+from pipeline.evidence.package import (
+    OpenedPackage,
+    PackageRefused,
+    PackageToSign,
+    open_package,
+    package_signed_info,
+)
 from pipeline.evidence.reading import NotOurForm, read
 from pipeline.evidence.time_stamp import RESOLUTION, TimeStamp, checked_time_stamp
 from pipeline.evidence.verification.report import CheckFailed, ContentDigests
@@ -59,12 +65,12 @@ def opened_package(container: bytes) -> OpenedPackage:
         raise CheckFailed(str(error)) from error
 
 
-def package_seal(package: OpenedPackage) -> None:
+def package_seal(package: PackageToSign, seal: SealParts) -> None:
     """The package seal over every entry (EN 319 162-1 clause 4.4.3.2, EN 319 132-1)."""
-    info = package_signed_info(package.to_sign, package.seal.certificate_der)
+    info = package_signed_info(package, seal.certificate_der)
     try:
-        check_signature(info, package.seal.signature, package.seal.certificate_der)
-        check_seal_certificate(package.seal.certificate_der)
+        check_signature(info, seal.signature, seal.certificate_der)
+        check_seal_certificate(seal.certificate_der)
     except (SealInvalid, CertificateRefused) as error:
         raise CheckFailed(str(error), "META-INF/signatures.xml") from error
 
@@ -112,7 +118,9 @@ def contents(parts: Sequence[Part], given: Sequence[ContentDigests]) -> None:
 
 
 def _same(part: Part, document: ContentDigests) -> bool:
-    return part.sha256 == document.sha256 and document.sha3_256 in (None, part.sha3_256)
+    return part.sha256 == document.sha256 and (
+        None in (document.sha3_256, part.sha3_256) or document.sha3_256 == part.sha3_256
+    )
 
 
 def trust(signers: Iterable[Signer], anchors: Sequence[bytes], copies: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -19,6 +19,9 @@ A package, in this order:                       A single evidence:
 (11) trust        every certificate, at its time, under a given anchor
 (12) revocation   by the lists in the package or given, if an anchor signed them
 
+A batch's proof of deposit: (1) batch_form: every byte of the zip, every line; (2) package_seal (3) package_time
+(4) batch_content: never, it names no documents (5) trust (6) revocation.
+
 Not checked: the provider's standing on a trusted list (a matter of the anchors), and that a later evidence exists.
 """
 
@@ -30,12 +33,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
+from pipeline.evidence.batch_proof import is_batch_proof
 from pipeline.evidence.events import EVENTS
 from pipeline.evidence.package import MIMETYPE, SIGNATURES
 from pipeline.evidence.time_stamp import TimeStamp
-from pipeline.evidence.verification import chain, checks
+from pipeline.evidence.verification import batch, chain, checks
 from pipeline.evidence.verification.checks import ReadEvidence, Signer
 from pipeline.evidence.verification.report import (
+    BatchFacts,
     CheckFailed,
     ContentDigests,
     Facts,
@@ -58,7 +63,7 @@ class _Run:
     contents: Sequence[ContentDigests]
     at: datetime | None
     steps: list[Step] = field(default_factory=list)
-    facts: Facts | None = None
+    facts: Facts | BatchFacts | None = None
 
     def step(self, check: str, action: Callable[[], Found], **values: object) -> Found:
         number = len(self.steps) + 1
@@ -100,7 +105,7 @@ def verify(
     verdict = Verdict.NOT_A_PROOF
     if kind != "unknown":
         try:
-            (_package if kind == "package" else _evidence)(run, data, revocation_lists)
+            _PROTOCOLS[kind](run, data, revocation_lists)
             verdict = Verdict.VALID if anchors else Verdict.INDETERMINATE
         except CheckFailed:
             verdict = Verdict.INVALID
@@ -111,7 +116,7 @@ def verify(
 def _kind(data: bytes) -> str:
     """A first look, so that a damaged proof is called damaged and a holiday picture is not."""
     if data[:2] == b"PK" and (MIMETYPE in data[:128] or SIGNATURES.encode() in data):
-        return "package"
+        return "batch" if is_batch_proof(data) else "package"
     if MIMETYPE in data[:128] and SIGNATURES.encode() in data:
         return "package"
     return "evidence" if _EVIDENCE_START in data[:256] else "unknown"
@@ -121,7 +126,7 @@ def _package(run: _Run, data: bytes, revocation_lists: Sequence[bytes]) -> None:
     package = run.step("container", lambda: checks.opened_package(data))
     snapshot, signing_time = package.snapshot, package.to_sign.signing_time
     run.add_values(entries=len(package.to_sign.entries) + 1, snapshot=snapshot.snapshot)
-    run.step("package_seal", lambda: checks.package_seal(package))
+    run.step("package_seal", lambda: checks.package_seal(package.to_sign, package.seal))
     own_stamp = run.step("package_time", lambda: checks.time_stamp(package.seal, signing_time, run.at, SIGNATURES))
     run.add_values(time=_time(own_stamp.gen_time))
     evidences = run.step(
@@ -143,12 +148,33 @@ def _package(run: _Run, data: bytes, revocation_lists: Sequence[bytes]) -> None:
     _trust(run, signers, snapshot.authorities, [*snapshot.revocation_lists, *revocation_lists])
 
 
+def _batch(run: _Run, data: bytes, revocation_lists: Sequence[bytes]) -> None:
+    proof = run.step("batch_form", lambda: batch.opened_batch_proof(data))
+    run.add_values(lines=proof.counts.deposited + proof.counts.rejected, entries=proof.entries)
+    run.step("package_seal", lambda: checks.package_seal(proof.to_sign, proof.seal))
+    stamp = run.step(
+        "package_time", lambda: checks.time_stamp(proof.seal, proof.to_sign.signing_time, run.at, SIGNATURES)
+    )
+    run.add_values(time=_time(stamp.gen_time))
+    run.facts = batch.facts_of(proof)
+    if run.contents:
+        run.skip("batch_content")
+    signers = [
+        Signer(SIGNATURES, proof.seal.certificate_der, stamp.gen_time, time_stamping=False),
+        Signer(SIGNATURES, stamp.certificate_der, stamp.gen_time, time_stamping=True),
+    ]
+    _trust(run, signers, proof.authorities, [*proof.revocation_lists, *revocation_lists])
+
+
 def _evidence(run: _Run, data: bytes, revocation_lists: Sequence[bytes]) -> None:
     evidences = run.step("form", lambda: [checks.read_evidence(data, "")], count=1)
     stamps = _seals_and_times(run, evidences)
     run.facts = _facts(evidences, stamps, None)
     _contents(run, evidences[0])
     _trust(run, _signers(evidences, stamps), (), revocation_lists)
+
+
+_PROTOCOLS = {"package": _package, "batch": _batch, "evidence": _evidence}
 
 
 def _seals_and_times(run: _Run, evidences: list[ReadEvidence]) -> list[TimeStamp]:

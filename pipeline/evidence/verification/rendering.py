@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 
-from pipeline.evidence.verification.report import Facts, Outcome, Report, Step
+from pipeline.evidence.verification.report import BatchFacts, Facts, Outcome, Report, Step
 from pipeline.evidence.verification.words import EVENTS, LABELS, MARKS, SENTENCES, STANDING, VERDICTS
 from pipeline.evidence.xml import one_line
 from pipeline.formats.evidence_head import time_text
@@ -40,7 +40,25 @@ def text(report: Report, name: str, language: str, *, quiet: bool = False) -> st
     return "\n".join([*lines, verdict_sentence(report, language)]) + "\n"
 
 
-def fact_lines(facts: Facts, language: str) -> list[tuple[str, str]]:
+def fact_lines(facts: Facts | BatchFacts, language: str) -> list[tuple[str, str]]:
+    lines = _batch_lines(facts, language) if isinstance(facts, BatchFacts) else _letter_lines(facts, language)
+    return [(label, one_line(value, 500)) for label, value in lines]
+
+
+def _batch_lines(facts: BatchFacts, language: str) -> list[tuple[str, str]]:
+    labels = LABELS[language]
+    counts = f"{facts.deposited} {labels['deposited']}, {facts.rejected} {labels['rejected']}"
+    return [
+        (labels["batch"], f"{facts.name} ({facts.batch})"),
+        (labels["issuer"], f"{facts.issuer}; {STANDING[language][facts.mode]}"),
+        (labels["sender"], facts.sender),
+        (labels["submitted"], time_text(facts.submitted_at)),
+        (labels["parts"], facts.parts_sha256),
+        (labels["lines"], counts),
+    ]
+
+
+def _letter_lines(facts: Facts, language: str) -> list[tuple[str, str]]:
     labels = LABELS[language]
     lines = [
         (labels["number"], facts.number),
@@ -51,7 +69,7 @@ def fact_lines(facts: Facts, language: str) -> list[tuple[str, str]]:
     for event in facts.events:
         stamped = "" if event.stamped_at is None else f"; {labels['stamped']} {time_text(event.stamped_at)}"
         lines.append((event.code, f"{EVENTS[language][event.code]}, {time_text(event.event_time)}{stamped}"))
-    return [(label, one_line(value, 500)) for label, value in lines]
+    return lines
 
 
 def as_dict(report: Report, language: str = "en") -> dict[str, object]:
@@ -78,7 +96,19 @@ def as_dict(report: Report, language: str = "en") -> dict[str, object]:
     }
 
 
-def _facts(facts: Facts, language: str) -> dict[str, object]:
+def _facts(facts: Facts | BatchFacts, language: str) -> dict[str, object]:
+    if isinstance(facts, BatchFacts):
+        return {
+            "batch": facts.batch,
+            "name": facts.name,
+            "standing": STANDING[language][facts.mode],
+            "issuer": facts.issuer,
+            "sender": facts.sender,
+            "submitted_at": time_text(facts.submitted_at),
+            "sha256_of_parts": facts.parts_sha256,
+            "deposited": facts.deposited,
+            "rejected": facts.rejected,
+        }
     return {
         "number": facts.number,
         "delivery": facts.delivery,

@@ -64,12 +64,27 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
+class BatchFacts:
+    """What a batch's proof of deposit says; only worth something with the verdict VALID."""
+
+    batch: str
+    name: str
+    mode: str
+    issuer: str
+    sender: str
+    submitted_at: datetime
+    parts_sha256: str
+    deposited: int
+    rejected: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
-    kind: str  # package | evidence | unknown
+    kind: str  # package | batch | evidence | unknown
     sha256: str
     verdict: Verdict
     steps: tuple[Step, ...]
-    facts: Facts | None
+    facts: Facts | BatchFacts | None
 
     @property
     def failed_check(self) -> str | None:

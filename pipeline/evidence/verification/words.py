@@ -22,6 +22,8 @@ PASSED = _sentences(
     en={
         "container": "The file is a package of this service, every byte accounted for: {entries} entries, "
         "snapshot {snapshot}",
+        "batch_form": "The file is a batch's proof of deposit as this service writes it: {lines} lines in "
+        "{entries} entries, every byte accounted for",
         "package_seal": "The package seal covers every entry and holds",
         "package_time": "The package seal is time-stamped: {time}",
         "form": "Each evidence is exactly as this service writes it: {count}",
@@ -37,6 +39,8 @@ PASSED = _sentences(
     fr={
         "container": "Le fichier est un dossier de ce service, chaque octet est justifié : {entries} entrées, "
         "état n° {snapshot}",
+        "batch_form": "Le fichier est une preuve de dépôt d'un lot telle que ce service l'écrit : {lines} lignes en "
+        "{entries} entrées, chaque octet est justifié",
         "package_seal": "Le cachet du dossier couvre toutes les entrées et il est bon",
         "package_time": "Le cachet du dossier est horodaté : {time}",
         "form": "Chaque preuve est exactement telle que ce service l'écrit : {count}",
@@ -54,6 +58,7 @@ PASSED = _sentences(
 FAILED = _sentences(
     en={
         "container": "The file has been changed, or is not a package of this service",
+        "batch_form": "The file has been changed, or is not a proof of deposit of this service",
         "package_seal": "The package seal does not hold",
         "package_time": "The time-stamp of the package seal does not hold",
         "form": "An evidence has been changed, or was not written by this service",
@@ -68,6 +73,7 @@ FAILED = _sentences(
     },
     fr={
         "container": "Le fichier a été modifié, ou n'est pas un dossier de ce service",
+        "batch_form": "Le fichier a été modifié, ou n'est pas une preuve de dépôt de ce service",
         "package_seal": "Le cachet du dossier n'est pas bon",
         "package_time": "L'horodatage du cachet du dossier n'est pas bon",
         "form": "Une preuve a été modifiée, ou n'a pas été écrite par ce service",
@@ -84,11 +90,15 @@ FAILED = _sentences(
 NOT_CHECKED = _sentences(
     en={
         "content": "Content: not checked, no document was given",
+        "batch_content": "Content: not checked, a batch's proof of deposit names no documents; "
+        "the letter's package does",
         "trust": "Trust: not checked, no trust anchor was given",
         "revocation": "Revocation: not checked, no list signed by a trust anchor at hand",
     },
     fr={
         "content": "Contenu : non vérifié, aucun document fourni",
+        "batch_content": "Contenu : non vérifié, la preuve de dépôt d'un lot ne nomme pas de document ; "
+        "le dossier de l'envoi les nomme",
         "trust": "Confiance : non vérifiée, aucune ancre de confiance fournie",
         "revocation": "Révocation : non vérifiée, aucune liste signée par une ancre de confiance",
     },
@@ -151,6 +161,12 @@ EVENTS = _sentences(
 LABELS = _sentences(
     en={
         "number": "number",
+        "batch": "batch",
+        "lines": "lines",
+        "deposited": "deposited",
+        "rejected": "rejected",
+        "submitted": "submitted",
+        "parts": "SHA-256 of the parts, as submitted",
         "sender": "sender",
         "recipient": "recipient, as declared by the sender",
         "issuer": "issuer",
@@ -161,6 +177,12 @@ LABELS = _sentences(
     },
     fr={
         "number": "numéro",
+        "batch": "lot",
+        "lines": "lignes",
+        "deposited": "déposées",
+        "rejected": "rejetées",
+        "submitted": "soumis",
+        "parts": "SHA-256 des parties, tel que soumis",
         "sender": "expéditeur",
         "recipient": "destinataire, selon l'expéditeur",
         "issuer": "émetteur",

@@ -1,7 +1,7 @@
 """Contexts: one encoding per value."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta, timezone
 from uuid import UUID
 
 import msgspec
@@ -9,9 +9,14 @@ import pytest
 
 from pipeline.formats.context import (
     AddresseeRecord,
+    ContentContext,
     ContextInvalid,
     WrapContext,
+    content_context,
     intake_info,
+    pack_info,
+    packed_key_data,
+    parse_content_context,
     parse_wrap_context,
     person_sha256,
     wrap_context,
@@ -93,3 +98,72 @@ def test_a_person_is_named_by_every_part_of_the_identity() -> None:
     assert base != person_sha256("Zoé", "Lefèvre", date(1980, 5, 17), "subject-2")
     assert base != person_sha256("Zoé", "Lefèvre", None, "subject-1")
     assert base != person_sha256("Zo", "éLefèvre", date(1980, 5, 17), "subject-1")
+
+
+CONTENT = ContentContext(UUID(int=7), b"a" * 32, b"b" * 32, 10, datetime(2026, 6, 1, tzinfo=UTC))
+
+
+def test_a_content_s_context_comes_back_and_has_one_encoding() -> None:
+    """What is written is read again, and nothing else is; the zone in which the time was given does not matter."""
+    data = content_context(CONTENT)
+    assert parse_content_context(data) == CONTENT
+    paris = CONTENT.open_until.astimezone(timezone(timedelta(hours=2)))
+    assert content_context(replace(CONTENT, open_until=paris)) == data
+    values = ["content", CONTENT.upload.bytes, CONTENT.sha256, CONTENT.sha3_256, CONTENT.content_bytes]
+    for other in (
+        data + b"\x00",
+        data[:-1],
+        b"\x02" + data[1:],
+        b"",
+        b"\x01",
+        b"\x01" + msgspec.msgpack.encode([*values, 2**62]),
+        b"\x01" + msgspec.msgpack.encode([*values, -(2**62)]),
+        b"\x01" + msgspec.msgpack.encode([*values, 1.5]),
+        b"\x01" + msgspec.msgpack.encode(["letter", *values[1:], 1]),
+        b"\x01" + msgspec.msgpack.encode([*values[:4], -1, 1]),
+    ):
+        with pytest.raises(ContextInvalid):
+            parse_content_context(other)
+
+
+def test_a_content_and_a_letter_are_never_taken_for_each_other() -> None:
+    """The two contexts are associated data under one key: neither parses as the other."""
+    with pytest.raises(ContextInvalid):
+        parse_wrap_context(content_context(CONTENT))
+    with pytest.raises(ContextInvalid):
+        parse_content_context(wrap_context(CONTEXT))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        replace(CONTENT, sha256=b"short"),
+        replace(CONTENT, content_bytes=-1),
+        replace(CONTENT, open_until=datetime(2026, 6, 1)),  # noqa: DTZ001 - no zone is what is wrong
+        replace(CONTENT, open_until=CONTENT.open_until.replace(microsecond=1)),
+    ],
+)
+def test_a_content_s_context_that_would_be_refused_is_not_written(wrong: ContentContext) -> None:
+    """The writer refuses what the reader would."""
+    with pytest.raises(ContextInvalid):
+        content_context(wrong)
+
+
+def test_every_value_of_a_content_changes_what_binds_it() -> None:
+    """Upload, digests, length and time in a wrap's context; upload, object, place, format and length in a pack."""
+    changed = (
+        replace(CONTENT, upload=UUID(int=8)),
+        replace(CONTENT, sha256=b"c" * 32),
+        replace(CONTENT, sha3_256=b"c" * 32),
+        replace(CONTENT, content_bytes=11),
+        replace(CONTENT, open_until=CONTENT.open_until + timedelta(seconds=1)),
+    )
+    assert len({content_context(c) for c in (CONTENT, *changed)}) == 6
+    place = (UUID(int=1), UUID(int=2), 1, "name", 5, "format", 9)
+    others = [
+        (*place[:at], value, *place[at + 1 :])
+        for at, value in enumerate((UUID(int=3), UUID(int=3), 2, "other", 6, "other", 8))
+    ]
+    bound = {packed_key_data(*values) for values in (place, *others)}  # type: ignore[arg-type]
+    bound |= {pack_info("name"), pack_info("other"), intake_info(UUID(int=1), UUID(int=2), 1, "name", "format", 9)}
+    assert len(bound) == 8 + 3

@@ -31,18 +31,26 @@ async def items(tmp_path: Path) -> tuple[FakeBridge, dict[str, bytes]]:
     fake = FakeBridge(legal_now=lambda: datetime.now(UTC), random=secrets.token_bytes, identity=settings)
     description = await fake.client("operator").describe()
     case = BridgeCase(fake.client, lambda: datetime.now(UTC), key, description)
+    content = await case.content()
     context, wrap = await case.wrapped()
     person = await case.identified()
     accepted = await case.decided(person, "accept")
     tokens: ProviderTokens = await case.login()
     assert person.ticket is not None
     good: dict[str, msgspec.Struct] = {
-        "wrap": wire.Wrap(context=context, keys=bytes(64)),
+        "wrap_content": wire.WrapContent(context=content.context, keys=bytes(64)),
+        "derive_wrap": wire.DeriveWrap(
+            context=context,
+            contents=[
+                wire.WrappedContent(key_id=content.key_id, wrapped=content.wrapped, context=content.context),
+            ],
+        ),
         "open_intake": wire.OpenIntake(key_id="intake-202601", info=b"info", sealed=b"\x04" + bytes(112)),
         "seal_evidence": wire.SealEvidence(evidence=case.draft("A.1").canonical, receipt=None),
         "seal_package": wire.SealPackage(entries=[("a.xml", bytes(32))], signing_time=datetime.now(UTC)),
         "time_stamp": wire.TimeStamp(imprint=bytes(32), event_time=datetime.now(UTC)),
         "begin_identity": wire.BeginIdentity(delivery=DELIVERY, session=SESSION),
+        "sign_webhook": wire.SignWebhook(id=DELIVERY, timestamp=int(datetime.now(UTC).timestamp()), body=b"{}"),
         "decide": wire.Decide(ticket=person.ticket, delivery=DELIVERY, act="accept"),
         "verify_identity": wire.VerifyIdentity(
             nonce=tokens.nonce,
@@ -92,7 +100,11 @@ async def test_deep_and_odd_structures_are_refused(items: tuple[FakeBridge, dict
     nested_xml = b"<erds:Evidence>" + b"<a>" * DEEP + b"</a>" * DEEP + b"</erds:Evidence>"
     odd = {
         "seal_evidence": [wire.encode(wire.SealEvidence(evidence=nested_xml, receipt=None)), b"\x91" * DEEP + b"\xc0"],
-        "wrap": [wire.encode(wire.Wrap(context=b"\x01" + b"\x91" * DEEP, keys=bytes(32)))],
+        "wrap_content": [wire.encode(wire.WrapContent(context=b"\x01" + b"\x91" * DEEP, keys=bytes(32)))],
+        "derive_wrap": [
+            wire.encode(wire.DeriveWrap(context=b"\x01" + b"\x91" * DEEP, contents=[])),
+            b"\x82\xa7context\xc4\x00\xa8contents" + b"\x91" * DEEP,
+        ],
         "time_stamp": [b"\x81\xa7imprint" + b"\x91" * DEEP],
     }
     for op, several in odd.items():

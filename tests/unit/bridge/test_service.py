@@ -146,7 +146,7 @@ def test_what_the_bridge_is_stands_in_the_database(bridge: BridgeHome, postgres:
         "SELECT json_agg(json_build_array(name, version)) FROM qerds.published_document", bridge.database.name
     )
     assert sorted(json.loads(documents)) == [["ca", 1], ["crl", 1], ["identity_jwks", 1]]
-    assert {k.use for k in described.keys} == {"seal", "time", "intake", "identity"}
+    assert {k.use for k in described.keys} == {"seal", "time", "intake", "identity", "webhook"}
 
 
 def test_every_use_of_a_key_is_recorded_and_no_key_is(bridge: BridgeHome) -> None:
@@ -154,12 +154,12 @@ def test_every_use_of_a_key_is_recorded_and_no_key_is(bridge: BridgeHome) -> Non
 
     async def wrap() -> None:
         async with aclosing(bridge.client("encrypt")) as client:
-            await client.wrap([wire.Wrap(context=b"none", keys=KEY)])
+            await client.wrap_content([wire.WrapContent(context=b"none", keys=KEY)])
 
     anyio.run(wrap)
     text = (bridge.home / "bridge" / "audit.jsonl").read_text()
     lines = [json.loads(line) for line in text.splitlines()]
-    phases = [line["phase"] for line in lines if line.get("op") == "wrap"]
+    phases = [line["phase"] for line in lines if line.get("op") == "wrap_content"]
     assert phases[-2:] == ["intent", "result"]
     assert KEY.hex() not in text and "context_invalid" in text
 

@@ -19,7 +19,7 @@ PREHASHED = ec.ECDSA(utils.Prehashed(SHA256()))
 
 
 def settings(token: SoftToken) -> TokenSettings:
-    return TokenSettings(token.module, token.label, token.pin_file, token.conf)
+    return TokenSettings(token.module, token.label, token.pin_file, token.conf, sessions=2)
 
 
 @pytest.fixture

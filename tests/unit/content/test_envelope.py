@@ -134,3 +134,42 @@ def test_only_p256_keys_seal() -> None:
     other = ec.generate_private_key(ec.SECP384R1()).public_key()
     with pytest.raises(ValueError, match="P-256"):
         seal_key(other.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo), b"", KEY)
+
+
+NAME = "00112233445566778899aabbccddeeff"
+
+
+def test_a_stream_is_bound_to_its_object_and_its_place() -> None:
+    """By its format: the whole object, or a place in a pack; no two places share what they are bound to."""
+    assert envelope.stream_data(envelope.CONTENT_FORMAT, NAME, 0) == associated_data(NAME)
+    places = [(NAME, 0), (NAME, 1), (NAME, 256), (NAME[::-1], 0)]
+    bound = {envelope.stream_data(envelope.PACKED_FORMAT, name, offset) for name, offset in places}
+    assert len(bound | {associated_data(NAME)}) == 5
+    for content_format, offset in ((envelope.CONTENT_FORMAT, 1), ("another", 0)):
+        with pytest.raises(ContentInvalid):
+            envelope.stream_data(content_format, NAME, offset)
+
+
+def test_a_content_s_key_under_its_pack_s() -> None:
+    """It comes back under the same key and place; every alteration and every other length is refused."""
+    pack_key, key, nonce = bytes(32), bytes(range(32)), bytes(range(12))
+    sealed = envelope.seal_packed_key(pack_key, nonce, key, b"place")
+    assert envelope.open_packed_key(pack_key, sealed, b"place") == key
+    wrong = [(pack_key, sealed, b"elsewhere"), (key, sealed, b"place"), (pack_key, b"", b"place")]
+    wrong += [(pack_key, sealed[:-1], b"place"), (pack_key, sealed + b"x", b"place")]
+    wrong += [(pack_key, sealed[:i] + bytes([sealed[i] ^ 1]) + sealed[i + 1 :], b"place") for i in range(len(sealed))]
+    for given in wrong:
+        with pytest.raises(ContentInvalid):
+            envelope.open_packed_key(*given)
+
+
+def test_a_small_content_costs_little_memory() -> None:
+    """A pack of thousands of letters does not take a megabyte for each."""
+    tracemalloc.start()
+    try:
+        for _ in range(50):
+            assert decrypted(encrypted(b"Dear customer")) == b"Dear customer"
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 256 * 1024

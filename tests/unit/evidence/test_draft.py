@@ -129,3 +129,15 @@ def test_values_that_cannot_be_written_are_refused(letter: Letter) -> None:
             draft(HEAD, "A.1", unfit)
     with pytest.raises(ValueRefused):
         draft(HEAD, "A.1", known, details=tuple((f"d{n}", "v") for n in range(31)))
+
+
+def test_a_document_that_nobody_read_has_one_digest_and_no_deposit(letter: Letter) -> None:
+    """An A.2 says what is known and nothing more; no other evidence is drafted about such a document."""
+    known = letters.dossier(letter.provider)
+    unread = replace(known, parts=tuple(replace(p, sha3_256=None) for p in known.parts))
+    rejection = draft(HEAD, "A.2", unread, reason=drafting.Reason("digest_mismatch", "another digest"))
+    assert read(rejection.canonical).parts == unread.parts
+    with pytest.raises(ValueRefused, match="nobody has read"):
+        draft(HEAD, "A.1", unread)
+    with pytest.raises(ValueError, match="never read whole"):
+        assert unread.parts[0].second_digest

@@ -22,6 +22,9 @@ from gateway.sender.ports import CheckedObjects
 from pipeline import config as configuration
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.objects import LocalObjects
+from pipeline.adapters.postgres.batch_store import PostgresBatchStore
+from pipeline.adapters.postgres.event_store import PostgresEventStore
+from pipeline.adapters.postgres.export_store import PostgresExportStore
 from pipeline.adapters.postgres.sender_store import PostgresSenderStore
 from pipeline.config import Config
 from pipeline.connect import database_of
@@ -32,7 +35,7 @@ from tests.servers import PostgresServer
 
 PUBLIC_URL = "http://gateway.test"
 SECRET = "a demo secret"
-SCOPES = ["deliveries:write", "deliveries:read", "evidence:read", "consents:write"]
+SCOPES = ["deliveries:write", "deliveries:read", "evidence:read", "consents:write", "webhooks:write"]
 PDF = b"%PDF-1.7\nR\xc3\xa9siliation du bail\n%%EOF\n"
 
 
@@ -77,6 +80,9 @@ class GatewayParts:
 
     config: Config
     senders: PostgresSenderStore
+    batches: PostgresBatchStore
+    exports: PostgresExportStore
+    events: PostgresEventStore
     objects: CheckedObjects
     keys: SoftKeys
     clock: FixedClock
@@ -112,6 +118,13 @@ class World:
         assert answer.status_code == 200, answer.text
         client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         return client
+
+    @property
+    def objects_dir(self) -> Path:
+        """Where the store keeps its files."""
+        place = self.parts.config.objects.place
+        assert isinstance(place, Path)
+        return place
 
     def psql(self, sql: str) -> str:
         return self.server.psql(sql, self.parts.config.database.name)
@@ -172,6 +185,9 @@ async def world(postgres: PostgresServer, database: configuration.Database, tmp_
     parts = GatewayParts(
         config=config,
         senders=PostgresSenderStore(connections),
+        batches=PostgresBatchStore(connections),
+        exports=PostgresExportStore(connections),
+        events=PostgresEventStore(connections),
         objects=LocalObjects(tmp_path),
         keys=keys,
         clock=FixedClock(),

@@ -204,6 +204,31 @@ async def test_scopes(world: World) -> None:
         assert scope in answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("held", "status", "code"),
+    [
+        ("INSERT INTO outbox.pause (scope, subject, reason) VALUES ('intake', '', 'r')", 503, "unavailable"),
+        (
+            "INSERT INTO outbox.pause (scope, subject, reason) SELECT 'sender', s.id::text, 'r' FROM qerds.sender s",
+            403,
+            "sender_suspended",
+        ),
+        ("UPDATE qerds.sender SET identity_valid_until = now()", 403, "sender_identity_expired"),
+        ("UPDATE qerds.sender SET window_until = now()", 403, "sealing_window_closed"),
+    ],
+)
+async def test_a_sender_that_is_held_back_submits_nothing_and_reads_on(
+    world: World, held: str, status: int, code: str
+) -> None:
+    """A clear no, and nothing stored; its letters and proofs are its own all the same."""
+    client = await world.sender()
+    world.psql(held)
+    for path in ("/v1/uploads", "/v1/deliveries", "/v1/deliveries/validate"):
+        problem(await client.post(path), status, code)
+    assert (await client.get("/v1/deliveries")).status_code == 200
+    assert world.count("qerds.upload") == 0
+
+
 async def test_only_the_digest_of_a_token_is_kept(world: World) -> None:
     """Who reads the database gets no token out of it; what ran out an hour ago is forgotten."""
     sender = await world.sender()
@@ -212,3 +237,10 @@ async def test_only_the_digest_of_a_token_is_kept(world: World) -> None:
     world.psql("UPDATE qerds.access_token SET expires_at = now() - interval '2 hours'")
     await world.parts.senders.forget_expired()
     assert world.count("qerds.access_token") == 0
+
+
+async def test_a_client_id_that_no_database_holds_is_unknown(world: World) -> None:
+    """A NUL byte is a wrong name, not a fault of ours."""
+    form = {"grant_type": "client_credentials", "client_id": "demo\x00", "client_secret": SECRET}
+    answer = await world.anonymous().post("/oauth2/token", data=form)
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")

@@ -224,6 +224,7 @@ async def test_bad_checks(world: World) -> None:
     problem(
         await check(world, [("proof", ("x", b"y"))], {"content_sha256": "zz"}), 422, "field_invalid", "content_sha256"
     )
+    problem(await check(world, [("proof", ("x", b"y"))], {"content": "text"}), 422, "field_invalid", "content")
     broken = {"Content-Type": "multipart/form-data"}
     problem(await client.post("/v1/verify", content=b"x", headers=broken), 422, "field_invalid")
     broken = {"Content-Type": "multipart/form-data; boundary=b"}

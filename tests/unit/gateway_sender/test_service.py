@@ -117,6 +117,9 @@ def test_every_request_has_a_deadline() -> None:
         ("POST", "/v1/deliveries", limits.REQUEST_SECONDS),
         ("GET", "/v1/deliveries/1/package", limits.DOWNLOAD_SECONDS),
         ("GET", "/fr/letter/1/documents/1", limits.DOWNLOAD_SECONDS),
+        ("PUT", "/v1/batches/1/items", limits.UPLOAD_SECONDS),
+        ("GET", "/v1/batches/1/results", limits.DOWNLOAD_SECONDS),
+        ("POST", "/v1/batches/1/validate", limits.DOWNLOAD_SECONDS),
         ("GET", "/v1/deliveries", limits.REQUEST_SECONDS),
         ("GET", "/healthz", limits.REQUEST_SECONDS),
     ]:
@@ -156,7 +159,7 @@ async def test_readiness_is_database_and_store(world: World) -> None:
         await world.anonymous().get("/readyz")
     ).status_code == 503
     world.draining = False
-    world.parts.objects = LocalObjects(world.parts.config.objects.root / "absent")
+    world.parts.objects = LocalObjects(world.objects_dir / "absent")
     client = world.anonymous()
     assert (await client.get("/readyz")).status_code == 503
     assert (await client.get("/v1/status")).json()["parts"] == {"database": "up", "objects": "down"}
@@ -185,7 +188,7 @@ async def test_a_stalled_store_does_not_freeze_health(world: World) -> None:
         hangs.set()
         may_go_on.wait(15)
 
-    world.parts.objects = LocalObjects(world.parts.config.objects.root, call_seconds=0.3, sync=stall)
+    world.parts.objects = LocalObjects(world.objects_dir, call_seconds=0.3, sync=stall)
     client = await world.sender()
     answers: list[httpx.Response] = []
 
@@ -297,3 +300,13 @@ async def test_me(world: World) -> None:
     assert body["identity"]["level"] == "high"
     assert body["limits"]["document_bytes"] == 100 * 1024 * 1024
     assert body["sandbox"] is True
+
+
+async def test_allow_names_every_method_of_an_address(world: World) -> None:
+    """Also when several routes serve it, and none of another address that looks alike."""
+    client = world.anonymous()
+    answer = await client.request("OPTIONS", "/v1/deliveries")
+    problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "GET, HEAD, POST"
+    answer = await client.request("OPTIONS", "/v1/deliveries/validate")
+    assert answer.headers["allow"] == "POST"

@@ -20,8 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 def stored_files(world: World) -> list[Path]:
-    root = world.parts.config.objects.root
-    return [path for path in root.rglob("*") if path.is_file()]
+    return [path for path in world.objects_dir.rglob("*") if path.is_file()]
 
 
 async def test_an_upload_opens_only_with_the_intake_key(world: World) -> None:

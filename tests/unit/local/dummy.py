@@ -1,9 +1,13 @@
-"""A process for the supervisor's tests: `dummy.py BEHAVIOUR`. It says on standard output what happens to it."""
+"""A process for the supervisor's tests: `dummy.py BEHAVIOUR DIRECTORY`. It says on standard output what happens to it.
+
+once    serves the first time; from then on it crashes
+"""
 
 import os
 import signal
 import socket
 import sys
+from pathlib import Path
 
 
 def say(text: str) -> None:
@@ -20,7 +24,12 @@ def drain(*_: object) -> None:
     sys.exit(0)
 
 
-def main(behaviour: str) -> None:
+def main(behaviour: str, directory: Path) -> None:
+    served = directory / "served"
+    if behaviour == "once" and served.exists():
+        behaviour = "crash"
+    elif behaviour == "once":
+        served.touch()
     if behaviour == "crash":
         say("the reason of the crash")
         sys.exit(3)
@@ -39,4 +48,4 @@ def main(behaviour: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -15,10 +15,20 @@ COMMANDS = {"hsm_bridge": "exec bridge", "seal": "exec seal", "gateway": "exec g
 
 
 def test_our_procfile_lists_every_process() -> None:
-    """What `up` runs is what the Procfile lists: the bridge, the seven stages, the gateway."""
+    """What `up` runs is what the Procfile lists: the bridge, the stages, the two elected ones, the gateway."""
     names = list(read_procfile())
-    stages = ["ingest", "encrypt", "seal", "timestamp", "notify", "expire", "archive"]
-    assert names == ["hsm_bridge", *stages, "gateway"]
+    stages = ["ingest", "encrypt", "seal", "timestamp", "notify", "expire", "archive", "webhook"]
+    assert names == ["hsm_bridge", *stages, "events", "ops", "gateway"]
+
+
+def test_the_zygote_forks_what_is_ours_and_the_bridge_is_a_program_of_its_own() -> None:
+    """The token's library is never in a forked process; of the bridge there is one, so nothing runs beside it."""
+    programs = {p.name: p for p in procfile_programs(read_procfile(), {}, Ports(9000), {})}
+    assert programs["seal"].module == ("pipeline", "seal")
+    assert programs["gateway"].module == ("gateway",)
+    assert programs["gateway"].listen == (HOST, 9000)
+    assert programs["hsm_bridge"].module == ()
+    assert [name for name, p in programs.items() if not p.overlaps] == ["hsm_bridge"]
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from deploy.local import record
 from deploy.local.children import child_environment
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -171,3 +172,30 @@ def test_killing_the_supervisor_leaves_no_orphan(supervised: Start) -> None:
     pids = [it.pid("stuck"), it.pid("good")]
     it.process.kill()
     wait_gone(*pids)
+
+
+def test_a_rolling_restart_has_the_next_one_ready_before_the_first_one_goes(supervised: Start) -> None:
+    """At every instant one of them serves; one that exists once stops before it starts."""
+    it = supervised("gateway:good:0:10", "bridge:lone:1:10")
+    it.wait_ready()
+    first = {name: it.pid(name) for name in ("gateway", "bridge")}
+    seen = len(it.seen)
+    it.process.send_signal(signal.SIGUSR1)
+    it.wait_for(lambda line: line == "RESTARTED\n")
+    assert all(it.pid(name) != pid for name, pid in first.items())
+    assert {states["bridge"][0] for states in it.seen[seen:]} >= {"stopped", "starting", "ready"}
+    assert all(states["gateway"][0] in ("starting", "ready") for states in it.seen[seen:])
+    wait_gone(*first.values())
+
+
+def test_what_does_not_come_up_replaces_nothing(supervised: Start) -> None:
+    """A broken build stops at its first process: the old one serves on, and so do the others."""
+    it = supervised("seal:once:0:10", "notify:good:0:10")
+    it.wait_ready()
+    first = {name: it.pid(name) for name in ("seal", "notify")}
+    it.process.send_signal(signal.SIGUSR1)
+    said = it.wait_for(lambda line: line.startswith("NOT_RESTARTED"))
+    assert "the reason of the crash" in said
+    assert all(record.lives(pid, record.start_time(pid)) for pid in first.values())
+    it.process.send_signal(signal.SIGTERM)
+    it.wait_stopped()

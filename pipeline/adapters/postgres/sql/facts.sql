@@ -39,6 +39,14 @@ SELECT w.delivery, w.key_id, w.context, w.wrapped
 FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[]) AS w(delivery, key_id, context, wrapped)
 ON CONFLICT (delivery) DO NOTHING;
 
+-- name: add_upload_wrap
+-- One wrap per upload; the first committed one wins, both open to the same keys.
+INSERT INTO qerds.upload_wrap (upload, key_id, context, wrapped, sha3_256, open_until)
+SELECT w.upload, w.key_id, w.context, w.wrapped, w.sha3_256, w.open_until
+FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::timestamptz[])
+    AS w(upload, key_id, context, wrapped, sha3_256, open_until)
+ON CONFLICT (upload) DO NOTHING;
+
 -- name: add_notice
 -- Prepared; nothing has left yet.
 INSERT INTO qerds.notice (delivery, ordinal, notice_date, last_day, language, message_id, claim_sha256, text_sha256, mail, prepared_at)
@@ -128,19 +136,30 @@ LEFT JOIN (qerds.evidence a JOIN qerds.evidence_seal l ON l.evidence = a.evidenc
 WHERE d.id = ANY ($1::uuid[]);
 
 -- name: read_documents
--- The documents of deliveries, in order, with the digests taken while they were streamed in.
+-- The documents of deliveries, in order, with the digests taken while they were streamed in; the second one of an upload
+-- in parts is known when it was read back.
 SELECT x.delivery, x.part, x.upload, x.file_name, x.sha256 AS declared_sha256,
-       u.sender, u.content_type, u.bytes, u.sha256, u.sha3_256
-FROM qerds.delivery_document x JOIN qerds.upload u ON u.id = x.upload
+       u.sender, u.content_type, u.bytes, u.sha256, coalesce(u.sha3_256, w.sha3_256) AS sha3_256
+FROM qerds.delivery_document x
+JOIN qerds.upload u ON u.id = x.upload
+LEFT JOIN qerds.upload_wrap w ON w.upload = x.upload
 WHERE x.delivery = ANY ($1::uuid[]) ORDER BY x.delivery, x.part;
 
 -- name: read_segments
--- Where the encrypted bytes of deliveries are, in order.
-SELECT x.delivery, x.part, g.segment, u.sender, g.upload, g.object, g.content_format, g.bytes AS plain_bytes, g.intake_key_id, g.sealed_key
+-- Where the encrypted bytes of deliveries are, in order, with the key of the pack for those that share an object. Also of
+-- uploads that were read before: whether they were is another statement's answer, and another instant's.
+SELECT x.delivery, x.part, g.segment, u.sender, g.upload, g.object, g.content_format, g.bytes AS plain_bytes, g.intake_key_id, g.sealed_key,
+       u.created_at AS uploaded_at, g.object_offset, g.object_bytes, p.intake_key_id AS pack_key_id, p.sealed_key AS pack_sealed_key
 FROM qerds.delivery_document x
 JOIN qerds.upload u ON u.id = x.upload
 JOIN qerds.upload_segment g ON g.upload = x.upload
+LEFT JOIN qerds.pack p ON p.object = g.object
 WHERE x.delivery = ANY ($1::uuid[]) ORDER BY x.delivery, x.part, g.segment;
+
+-- name: read_upload_wraps
+-- What the uploads of deliveries were found to be, each once.
+SELECT w.upload, w.key_id, w.context, w.wrapped, w.sha3_256, w.open_until FROM qerds.upload_wrap w
+WHERE w.upload IN (SELECT x.upload FROM qerds.delivery_document x WHERE x.delivery = ANY ($1::uuid[]));
 
 -- name: read_consents
 -- How the consent stands that a delivery names.

@@ -55,9 +55,12 @@ WHERE d.state NOT IN ('submitted', 'deposited', 'notified')
   AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = d.id AND m.kind = 'preserve') LIMIT $1::integer;
 
 -- name: ledger_message_names_what_exists
--- No message is about a delivery or evidence that is not there.
+-- No message is about a delivery, evidence, batch or export that is not there.
 SELECT m.stage || '/' || m.place || '/' || m.id AS subject, m.kind AS detail FROM outbox.message m
-WHERE NOT EXISTS (SELECT FROM qerds.delivery d WHERE d.id = m.delivery)
+WHERE CASE WHEN m.kind IN ('draw', 'settle', 'batch_proof') THEN NOT EXISTS (SELECT FROM qerds.batch b WHERE b.id = m.delivery)
+           WHEN m.kind = 'export' THEN NOT EXISTS (SELECT FROM qerds.export x WHERE x.id = m.delivery)
+           WHEN m.stage = 'webhook' THEN false  -- a webhook may be deleted while its message waits
+           ELSE NOT EXISTS (SELECT FROM qerds.delivery d WHERE d.id = m.delivery) END
    OR (m.kind IN ('draft', 'sealed')
        AND NOT EXISTS (SELECT FROM qerds.evidence e WHERE e.evidence = m.evidence AND e.delivery = m.delivery)) LIMIT $1::integer;
 
@@ -174,11 +177,41 @@ WHERE e.event = 'A.1'
        OR EXISTS (SELECT FROM qerds.delivery_document x JOIN qerds.upload u ON u.id = x.upload
                   WHERE x.delivery = e.delivery AND x.sha256 <> u.sha256)) LIMIT $1::integer;
 
+-- name: ledger_deposit_keeps_its_bytes
+-- What was deposited is still in the store's books: the segments of each document are 1, 2, .. n and make its length.
+SELECT e.delivery::text AS subject, 'document ' || x.part AS detail
+FROM qerds.evidence e
+JOIN qerds.delivery_document x ON x.delivery = e.delivery
+JOIN qerds.upload u ON u.id = x.upload
+LEFT JOIN LATERAL (SELECT sum(g.bytes) AS bytes, count(*) AS segments, max(g.segment) AS last
+                   FROM qerds.upload_segment g WHERE g.upload = x.upload) s ON true
+WHERE e.event = 'A.1' AND (s.bytes IS DISTINCT FROM u.bytes OR s.segments <> s.last) LIMIT $1::integer;
+
+-- name: ledger_packed_contents_lie_apart
+-- The contents of a pack do not overlap and lie inside it, and only a pack has contents at a place.
+SELECT c.object AS subject, 'at ' || c.object_offset AS detail
+FROM (SELECT g.object, g.object_offset, g.object_offset + g.object_bytes AS ends, p.bytes,
+             lead(g.object_offset) OVER (PARTITION BY g.object ORDER BY g.object_offset) AS next_offset
+      FROM qerds.upload_segment g LEFT JOIN qerds.pack p ON p.object = g.object
+      WHERE g.object_bytes IS NOT NULL OR p.object IS NOT NULL) c
+WHERE c.bytes IS NULL OR c.ends IS NULL OR c.ends > c.bytes OR c.ends > c.next_offset LIMIT $1::integer;
+
+-- name: ledger_content_wrap_is_a_deposits
+-- A wrap for later letters exists of what was read and deposited at least once, and is open for its time, not longer.
+SELECT w.upload::text AS subject, 'open until ' || w.open_until AS detail
+FROM qerds.upload_wrap w JOIN qerds.upload u ON u.id = w.upload
+WHERE w.open_until > u.created_at + interval '90 days'
+   OR NOT EXISTS (SELECT FROM qerds.delivery_document x JOIN qerds.evidence e ON e.delivery = x.delivery AND e.event = 'A.1'
+                  WHERE x.upload = w.upload) LIMIT $1::integer;
+
 -- name: ledger_object_has_one_owner
--- No object is named twice.
+-- No object is named twice, but a pack by its contents.
 WITH named AS (
-    SELECT g.object FROM qerds.upload_segment g
-    UNION ALL SELECT s.object FROM qerds.snapshot s)
+    SELECT g.object FROM qerds.upload_segment g WHERE NOT EXISTS (SELECT FROM qerds.pack p WHERE p.object = g.object)
+    UNION ALL SELECT p.object FROM qerds.pack p
+    UNION ALL SELECT s.object FROM qerds.snapshot s
+    UNION ALL SELECT p.object FROM qerds.batch_proof p
+    UNION ALL SELECT t.object FROM qerds.export_step t WHERE t.object IS NOT NULL)
 SELECT n.object AS subject, 'named ' || count(*) || ' times' AS detail FROM named n
 GROUP BY n.object HAVING count(*) > 1 LIMIT $1::integer;
 
@@ -194,12 +227,13 @@ WHERE c.snapshot <> c.place OR c.previous_sha256 IS DISTINCT FROM c.before_sha25
    OR c.sequence_through <= c.before_through OR c.sequence_through > d.stamped_through LIMIT $1::integer;
 
 -- name: ledger_every_proof_is_logged
--- Each draft, seal, token and package has its log leaf with its digest; each such leaf has its row.
+-- Each draft, seal, token, package and proof of a batch has its log leaf with its digest; each such leaf has its row.
 WITH made AS (
     SELECT 'draft' AS what, e.evidence AS subject, e.sha256 AS digest FROM qerds.evidence e
     UNION ALL SELECT 'seal', s.evidence, sha256(s.signature) FROM qerds.evidence_seal s
     UNION ALL SELECT 'token', t.evidence, sha256(t.token) FROM qerds.evidence_token t
-    UNION ALL SELECT 'package.' || p.snapshot, p.delivery, p.sha256 FROM qerds.snapshot p),
+    UNION ALL SELECT 'package.' || p.snapshot, p.delivery, p.sha256 FROM qerds.snapshot p
+    UNION ALL SELECT 'batch_proof', b.batch, b.sha256 FROM qerds.batch_proof b),
 leaf AS (SELECT l.what, l.subject, l.digest FROM qerds.log_leaf l WHERE l.stream = 'evidence')
 SELECT coalesce(m.subject, l.subject)::text AS subject, coalesce(m.what, l.what) AS detail
 FROM made m FULL JOIN leaf l ON l.what = m.what AND l.subject = m.subject
@@ -224,3 +258,70 @@ LEFT JOIN qerds.evidence_seal s ON s.evidence = e.evidence
 LEFT JOIN qerds.evidence_token t ON t.evidence = e.evidence
 LEFT JOIN qerds.published_key k ON k.key_id = e.seal_key_id
 WHERE d.id = ANY ($1::uuid[]) ORDER BY d.id, e.sequence;
+
+-- name: ledger_state_is_announced
+-- Each state that a letter's stamped proofs show has exactly one event, in its place or waiting for one, and there is no
+-- other. Letters from before the events that may have been forgotten (400 days) are not asked for them.
+WITH young AS MATERIALIZED (
+    SELECT d.id, p.events FROM qerds.delivery d
+    JOIN LATERAL (SELECT coalesce(array_agg(e.event), '{}') AS events, min(e.event_time) AS first
+                  FROM qerds.evidence e JOIN qerds.evidence_token t USING (evidence)
+                  WHERE e.delivery = d.id AND e.sequence <= d.stamped_through) p ON true
+    WHERE p.first IS NULL OR p.first > now() - interval '390 days'),
+reached AS (
+    SELECT DISTINCT y.id, t.to_state AS state FROM young y JOIN qerds.transition t ON t.events <@ y.events),
+told AS (
+    SELECT a.delivery, a.state, count(*) AS times
+    FROM (SELECT e.delivery, e.type, e.state FROM qerds.event e UNION ALL
+          SELECT u.delivery, u.type, u.state FROM qerds.event_unsequenced u) a
+    JOIN young y ON y.id = a.delivery WHERE a.type <> 'delivery.package_ready' GROUP BY a.delivery, a.state)
+SELECT coalesce(r.id, t.delivery)::text AS subject, coalesce(r.state, t.state) || ' told ' || coalesce(t.times, 0) || ' times' AS detail
+FROM reached r FULL JOIN told t ON t.delivery = r.id AND t.state = r.state
+WHERE r.id IS NULL OR t.times IS DISTINCT FROM 1 LIMIT $1::integer;
+
+-- name: ledger_event_order_has_no_hole
+-- From the oldest that is kept to the head, every place is taken once.
+SELECT 'events' AS subject, concat_ws(' ', min(e.sequence), max(e.sequence), count(*), 'head', h.sequence) AS detail
+FROM qerds.event_head h LEFT JOIN qerds.event e ON true GROUP BY h.sequence
+HAVING coalesce(max(e.sequence), h.sequence) <> h.sequence
+    OR count(e.sequence) <> coalesce(max(e.sequence) - min(e.sequence) + 1, 0) LIMIT $1::integer;
+
+-- name: ledger_webhook_has_its_message
+-- A webhook that is said to be under way has one message, one that is idle none: the sequencer wakes it by what is said.
+SELECT w.id::text AS subject, concat_ws(' ', w.under_way, m.messages) AS detail
+FROM qerds.webhook w
+LEFT JOIN LATERAL (SELECT count(*) AS messages FROM outbox.message o WHERE o.delivery = w.id AND o.kind = 'push') m ON true
+WHERE m.messages <> w.under_way::integer LIMIT $1::integer;
+
+-- name: ledger_batch_has_a_next_step
+-- Submitted and not at its end: the next draw is on its way; or, when every line is drawn, the look whether it is at its end.
+SELECT b.id::text AS subject, b.state AS detail FROM qerds.batch b
+WHERE b.state IN ('submitted', 'processing')
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = b.id AND m.stage = 'ingest'
+                  AND (m.kind = 'draw' OR (m.kind = 'settle' AND b.accepted + b.rejected = b.lines))) LIMIT $1::integer;
+
+-- name: ledger_lines_are_accounted_for
+-- Each line of a batch is a result or still a line, up to the cursor and after it, and the counters say how many.
+SELECT b.id::text AS subject, concat_ws(' ', 'lines', p.lines, 'results', r.results, 'waiting', w.waiting, 'cursor', p.drawn) AS detail
+FROM qerds.batch b
+CROSS JOIN LATERAL (SELECT coalesce(sum(x.lines), 0) AS lines,
+                           coalesce(sum(x.lines) FILTER (WHERE x.part < b.drawn_part), 0) + b.drawn_line AS drawn
+                    FROM qerds.batch_part x WHERE x.batch = b.id) p
+CROSS JOIN LATERAL (SELECT count(*) AS results, count(y.delivery) AS accepted FROM qerds.batch_result y WHERE y.batch = b.id) r
+CROSS JOIN LATERAL (SELECT count(*) AS waiting FROM qerds.batch_part x JOIN qerds.batch_line l ON l.intake = x.intake
+                    WHERE x.batch = b.id) w
+WHERE p.lines <> r.results + w.waiting OR p.drawn <> r.results OR r.accepted <> b.accepted
+   OR r.results - r.accepted <> b.rejected OR (b.state <> 'open' AND b.lines <> p.lines) LIMIT $1::integer;
+
+-- name: ledger_result_has_its_delivery
+-- An accepted line of its own has a delivery of its batch, and a delivery of a batch one such line; a replay has one at all.
+SELECT coalesce(r.batch, d.batch)::text AS subject, coalesce(r.part || '/' || r.line, d.id::text) AS detail
+FROM (SELECT x.batch, x.part, x.line, x.delivery FROM qerds.batch_result x WHERE x.delivery IS NOT NULL AND NOT x.replayed) r
+FULL JOIN (SELECT y.id, y.batch FROM qerds.delivery y WHERE y.batch IS NOT NULL) d ON d.id = r.delivery AND d.batch = r.batch
+WHERE r.batch IS NULL OR d.id IS NULL
+UNION ALL
+SELECT min(x.batch::text), x.delivery || ' of ' || count(*) || ' lines' FROM qerds.batch_result x
+WHERE x.delivery IS NOT NULL AND NOT x.replayed GROUP BY x.delivery HAVING count(*) > 1
+UNION ALL
+SELECT x.batch::text, x.part || '/' || x.line FROM qerds.batch_result x
+WHERE x.replayed AND NOT EXISTS (SELECT FROM qerds.delivery y WHERE y.id = x.delivery) LIMIT $1::integer;

@@ -22,6 +22,10 @@ WHERE p.epoch = $1::bigint AND p.seen_at > '-infinity' RETURNING p.epoch;
 -- Left in good order; rows that are still running are rescued at the next sweep.
 UPDATE outbox.process p SET seen_at = '-infinity' WHERE p.epoch = $1::bigint RETURNING p.epoch;
 
+-- name: stage_standing
+-- Each second, in the sweep: whether an operator holds this stage back, and what the time is there.
+SELECT outbox.is_paused('stage', $1::text) AS paused, clock_timestamp() AS now;
+
 -- name: take
 -- $1 lanes, $2 watermarks, $3 caps per lane, $4 limit, $5 epoch. ctid is safe: waiting rows are never updated.
 -- The commit is asynchronous: losing it in a crash undoes DELETE and INSERT together, the rows are back where they were.

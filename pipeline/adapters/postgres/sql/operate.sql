@@ -47,9 +47,12 @@ again AS (
 SELECT b.id, '@stage'::text AS stage, b.kind, b.delivery FROM back b ORDER BY b.id;
 
 -- name: operate_delivery
--- By public number, without a word about people.
-SELECT d.id AS delivery, d.number, d.state, d.stamped_through, d.lane, d.submitted_at, w.expires_at,
-       (SELECT max(s.snapshot) FROM qerds.snapshot s WHERE s.delivery = d.id) AS snapshots, qerds.legal_now() AS legal_now
+-- By public number, without a word about people. paused: what holds it back besides its stages.
+SELECT d.id AS delivery, d.number, d.state, d.stamped_through, d.lane, d.batch, d.submitted_at, w.last_day, w.expires_at,
+       (SELECT max(s.snapshot) FROM qerds.snapshot s WHERE s.delivery = d.id) AS snapshots, qerds.legal_now() AS legal_now,
+       EXISTS (SELECT FROM qerds.evidence e WHERE e.delivery = d.id AND e.event = 'C.4') AS is_refused,
+       ARRAY(SELECT p.scope FROM outbox.pause p WHERE p.resumed_at IS NULL
+             AND (p.scope, p.subject) IN (('sender', d.sender::text), ('batch', d.batch::text))) AS paused
 FROM qerds.delivery d LEFT JOIN qerds.acceptance_window w ON w.delivery = d.id
 WHERE d.number = $1::text;
 
@@ -63,8 +66,72 @@ WHERE e.delivery = $1::uuid ORDER BY e.sequence;
 
 -- name: operate_messages
 -- Wherever they are; reads whole mailboxes, which an operator may now and then.
-SELECT m.stage, m.place, m.kind, e.event, m.lane, m.attempts, m.rescues, m.enqueued_at, m.due_at, p.host, p.pid
+SELECT m.stage, m.place, m.kind, e.event, m.lane, m.attempts, m.rescues, m.enqueued_at, m.due_at, p.host, p.pid,
+       CASE WHEN outbox.is_paused('stage', m.stage) THEN true END AS paused
 FROM outbox.message m
 LEFT JOIN qerds.evidence e ON e.evidence = m.evidence
 LEFT JOIN outbox.process p ON p.epoch = m.epoch
 WHERE m.delivery = $1::uuid ORDER BY m.place, m.due_at, m.enqueued_at;
+
+-- name: operate_pause
+-- No row back: it is paused already.
+INSERT INTO outbox.pause (scope, subject, reason) VALUES ($1::text, $2::text, $3::text)
+ON CONFLICT (scope, subject) WHERE resumed_at IS NULL DO NOTHING RETURNING since;
+
+-- name: operate_resume
+-- No row back: it was not paused.
+UPDATE outbox.pause p SET resumed_at = clock_timestamp()
+WHERE p.scope = $1::text AND p.subject = $2::text AND p.resumed_at IS NULL RETURNING p.since, p.reason;
+
+-- name: operate_pauses
+-- In force, oldest first.
+SELECT p.scope, p.subject, p.since, p.reason FROM outbox.pause p WHERE p.resumed_at IS NULL ORDER BY p.since;
+
+-- name: operate_subject
+-- Whether there is such a sender or batch.
+SELECT EXISTS (SELECT FROM qerds.sender s WHERE $1::text = 'sender' AND s.id = $2::uuid)
+    OR EXISTS (SELECT FROM qerds.batch b WHERE $1::text = 'batch' AND b.id = $2::uuid) AS is_known;
+
+-- name: operate_clients
+-- Of one sender, without secrets.
+SELECT c.client_id, CASE WHEN c.public_jwk IS NULL THEN 'secret' ELSE 'public key' END AS proves_itself_by, c.scopes,
+       c.created_at, c.revoked_at
+FROM qerds.sender_client c WHERE c.sender = $1::uuid ORDER BY c.created_at, c.client_id;
+
+-- name: operate_rotate_client
+-- One that is not revoked; from now on it proves itself by this alone.
+UPDATE qerds.sender_client c SET secret_sha256 = $3::bytea, public_jwk = $4::text::jsonb
+WHERE c.sender = $1::uuid AND c.client_id = $2::text AND c.revoked_at IS NULL RETURNING c.client_id;
+
+-- name: operate_revoke_client
+-- For ever, its access tokens with it.
+UPDATE qerds.sender_client c SET revoked_at = clock_timestamp()
+WHERE c.sender = $1::uuid AND c.client_id = $2::text AND c.revoked_at IS NULL RETURNING c.client_id;
+
+-- name: operate_sender_window
+-- $2 seconds from now, by the time of the law; negative: closed; null: no window is asked for.
+UPDATE qerds.sender s SET window_until = qerds.legal_now() + make_interval(secs => $2::float8)
+WHERE s.id = $1::uuid RETURNING s.window_until;
+
+-- name: operate_sender_identity
+-- Until when its identification is good; null: no end was agreed.
+UPDATE qerds.sender s SET identity_valid_until = $2::timestamptz WHERE s.id = $1::uuid RETURNING s.identity_valid_until;
+
+-- name: operate_top
+-- $1 stages, $2 how many messages are counted one by one. Totals come from statistics: two of these tell a rate.
+SELECT s.stage, w.interactive, w.bulk, w.interactive_seconds, w.bulk_seconds, h.running, r.retries, x.dead, p.processes,
+       outbox.is_paused('stage', s.stage) AS paused, a.n_tup_ins AS arrived, b.n_tup_del AS finished
+FROM unnest($1::text[]) WITH ORDINALITY AS s(stage, place)
+JOIN (SELECT d.stage, sum(d.ready) FILTER (WHERE d.lane < 2)::bigint AS interactive,
+             sum(d.ready) FILTER (WHERE d.lane >= 2)::bigint AS bulk,
+             extract(epoch FROM clock_timestamp() - min(d.oldest_at) FILTER (WHERE d.lane < 2))::float8 AS interactive_seconds,
+             extract(epoch FROM clock_timestamp() - min(d.oldest_at) FILTER (WHERE d.lane >= 2))::float8 AS bulk_seconds
+      FROM outbox.depths($1::text[], $2::integer) d GROUP BY d.stage) w ON w.stage = s.stage
+JOIN outbox.in_hands($1::text[], $2::integer) h ON h.stage = s.stage
+JOIN pg_stat_user_tables a ON a.schemaname = 'outbox' AND a.relname = s.stage
+JOIN pg_stat_user_tables b ON b.schemaname = 'outbox' AND b.relname = s.stage || '_running'
+CROSS JOIN LATERAL (SELECT count(*) AS retries FROM (SELECT FROM outbox.timer t WHERE t.stage = s.stage LIMIT $2::integer) few) r
+CROSS JOIN LATERAL (SELECT count(*) AS dead FROM (SELECT FROM outbox.dead d WHERE d.stage = s.stage LIMIT $2::integer) few) x
+CROSS JOIN LATERAL (SELECT count(*) AS processes FROM outbox.process q
+                    WHERE q.kind = s.stage AND q.seen_at > clock_timestamp() - interval '15 s') p
+ORDER BY s.place;

@@ -96,7 +96,7 @@ ORDER BY x.part;
 
 -- name: portal_segments
 -- Where an accepted letter's encrypted bytes are, in the order of its content keys.
-SELECT x.part, g.object, g.content_format, g.bytes AS plain_bytes
+SELECT x.part, g.object, g.content_format, g.bytes AS plain_bytes, g.object_offset, g.object_bytes
 FROM qerds.delivery d
 JOIN qerds.delivery_document x ON x.delivery = d.id
 JOIN qerds.upload_segment g ON g.upload = x.upload

@@ -17,7 +17,7 @@ ON CONFLICT (client_id, jti) DO NOTHING RETURNING jti;
 
 -- name: bearer
 -- An expired token is told from an unknown one until it is forgotten; a revoked client's is unknown at once.
-SELECT t.client_id, c.sender, t.scopes, t.expires_at <= clock_timestamp() AS expired
+SELECT t.client_id, c.sender, t.scopes, t.expires_at <= clock_timestamp() AS expired, qerds.sender_bar(c.sender) AS barred
 FROM qerds.access_token t JOIN qerds.sender_client c ON c.client_id = t.client_id
 WHERE t.token_sha256 = $1::bytea AND c.revoked_at IS NULL;
 
@@ -46,19 +46,59 @@ ON CONFLICT (sender, ref) DO NOTHING;
 
 -- name: add_upload
 -- Inside, before its segments.
-INSERT INTO qerds.upload (id, sender, file_name, content_type, bytes, sha256, sha3_256, expires_at)
-VALUES ($1::uuid, $2::uuid, $3::text, $4::text, $5::bigint, $6::bytea, $7::bytea, $8::timestamptz);
+INSERT INTO qerds.upload (id, sender, file_name, content_type, bytes, sha256, sha3_256, expires_at, part_bytes)
+VALUES ($1::uuid, $2::uuid, $3::text, $4::text, $5::bigint, $6::bytea, $7::bytea, $8::timestamptz, $9::bigint);
 
 -- name: add_upload_segment
 -- Inside, after its upload.
-INSERT INTO qerds.upload_segment (upload, segment, object, content_format, bytes, intake_key_id, sealed_key)
-VALUES ($1::uuid, $2::smallint, $3::text, $4::text, $5::bigint, $6::text, $7::bytea);
+INSERT INTO qerds.upload_segment (upload, segment, object, content_format, bytes, intake_key_id, sealed_key, object_offset,
+    object_bytes, sha256)
+VALUES ($1::uuid, $2::smallint, $3::text, $4::text, $5::bigint, $6::text, $7::bytea, $8::bigint, $9::bigint, $10::bytea);
+
+-- name: add_upload_part
+-- No row back: this part is there already; the caller compares.
+INSERT INTO qerds.upload_segment (upload, segment, object, content_format, bytes, intake_key_id, sealed_key, object_offset,
+    object_bytes, sha256)
+VALUES ($1::uuid, $2::smallint, $3::text, $4::text, $5::bigint, $6::text, $7::bytea, $8::bigint, $9::bigint, $10::bytea)
+ON CONFLICT (upload, segment) DO NOTHING RETURNING upload;
+
+-- name: add_pack
+-- Inside, before its contents.
+INSERT INTO qerds.pack (object, intake_key_id, sealed_key, bytes) VALUES ($1::text, $2::text, $3::bytea, $4::bigint);
+
+-- name: add_packed_uploads
+-- Inside, after their pack: thousands at once, their columns as arrays.
+WITH given AS (
+    SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::bytea[], $6::bytea[], $7::bytea[], $8::bigint[],
+                         $9::bigint[], $10::uuid[])
+        AS g(id, file_name, content_type, bytes, sha256, sha3_256, sealed_key, object_offset, object_bytes, sender)),
+uploads AS (
+    INSERT INTO qerds.upload (id, sender, file_name, content_type, bytes, sha256, sha3_256, expires_at)
+    SELECT g.id, g.sender, g.file_name, g.content_type, g.bytes, g.sha256, g.sha3_256, $11::timestamptz FROM given g)
+INSERT INTO qerds.upload_segment (upload, segment, object, content_format, bytes, intake_key_id, sealed_key, object_offset,
+    object_bytes, sha256)
+SELECT g.id, 1, $12::text, $13::text, g.bytes, $14::text, g.sealed_key, g.object_offset, g.object_bytes, g.sha256 FROM given g;
 
 -- name: sender_uploads
--- Those that are there and theirs.
+-- Those that are there, theirs and whole: a part that is missing makes an upload unknown to a letter.
 SELECT u.id, u.sender, u.file_name, u.content_type, u.bytes AS content_bytes, u.sha256, u.sha3_256, u.expires_at,
-       u.expires_at <= clock_timestamp() AS expired
-FROM qerds.upload u WHERE u.sender = $1::uuid AND u.id = ANY ($2::uuid[]);
+       u.expires_at <= clock_timestamp() AS expired, u.part_bytes
+FROM qerds.upload u
+WHERE u.sender = $1::uuid AND u.id = ANY ($2::uuid[])
+  AND (u.part_bytes IS NULL OR u.bytes = (SELECT sum(g.bytes) FROM qerds.upload_segment g WHERE g.upload = u.id));
+
+-- name: sender_upload_parts
+-- One of theirs, with each part that is there; one row without a part when none is.
+SELECT u.id, u.sender, u.file_name, u.content_type, u.bytes AS content_bytes, u.sha256, u.sha3_256, u.expires_at,
+       u.expires_at <= clock_timestamp() AS expired, u.part_bytes, g.segment AS part, g.sha256 AS part_sha256
+FROM qerds.upload u LEFT JOIN qerds.upload_segment g ON g.upload = u.id
+WHERE u.sender = $1::uuid AND u.id = $2::uuid ORDER BY g.segment;
+
+-- name: withdraw_upload
+-- No row back: a delivery uses it. Nothing but the end of its time changes; `archive` removes it a day later.
+UPDATE qerds.upload u SET expires_at = least(u.expires_at, clock_timestamp())
+WHERE u.sender = $1::uuid AND u.id = $2::uuid AND NOT EXISTS (SELECT FROM qerds.delivery_document x WHERE x.upload = u.id)
+RETURNING u.id;
 
 -- name: remembered_answer
 -- What was answered under an Idempotency-Key, for as long as it is kept.
@@ -95,25 +135,26 @@ VALUES ($1::uuid, $2::smallint, $3::uuid, $4::text, $5::bytea);
 
 -- name: sender_delivery
 -- One delivery, by id or by number.
-SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, w.last_day, w.expires_at, d.stamped_through
+SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, w.last_day, w.expires_at, d.stamped_through, d.batch
 FROM qerds.delivery d LEFT JOIN qerds.acceptance_window w ON w.delivery = d.id
 WHERE d.sender = $1::uuid AND (d.id = $2::uuid OR d.number = $3::text);
 
 -- name: sender_delivery_by_ref
 -- The one that was not rejected; uses delivery_client_ref.
-SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, w.last_day, w.expires_at, d.stamped_through
+SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, w.last_day, w.expires_at, d.stamped_through, d.batch
 FROM qerds.delivery d LEFT JOIN qerds.acceptance_window w ON w.delivery = d.id
 WHERE d.sender = $1::uuid AND d.client_ref = $2::text AND d.state <> 'rejected';
 
 -- name: sender_deliveries
 -- In the order (deposited_at, id), undeposited last. $5: whether to go on after ($6 deposited_at, $7 id).
-SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, w.last_day, w.expires_at, d.stamped_through
+SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, w.last_day, w.expires_at, d.stamped_through, d.batch
 FROM qerds.delivery d
 LEFT JOIN qerds.acceptance_window w ON w.delivery = d.id
 LEFT JOIN qerds.evidence a ON a.delivery = d.id AND a.event = 'A.1' AND a.ordinal = 0 AND a.sequence <= d.stamped_through
 WHERE d.sender = $1::uuid
   AND ($2::text IS NULL OR d.client_ref = $2::text)
   AND ($3::text IS NULL OR d.state = $3::text)
+  AND ($8::uuid IS NULL OR d.batch = $8::uuid)
   AND (NOT $5::boolean OR (coalesce(a.event_time, 'infinity'), d.id) > (coalesce($6::timestamptz, 'infinity'), $7::uuid))
 ORDER BY coalesce(a.event_time, 'infinity'), d.id LIMIT $4::integer;
 

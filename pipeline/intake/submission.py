@@ -1,7 +1,7 @@
 """What a request for a delivery must say. Pure.
 
-Owns     the fields of POST /v1/deliveries, the digest that makes two requests the same letter, and the judgement over
-         the uploads and the consent that it names
+Owns     the fields of a letter (POST /v1/deliveries, a line of a batch), the digest that makes two requests the same
+         letter, and the judgement over the uploads and the consent that it names
 Rules    everything a request alone can tell is told at once, before anything is stored; the digest is over what the
          letter says, not over upload identifiers: a file uploaded again is the same letter
 Not      here: storing (pipeline/senders.py), what only the content can tell (`encrypt`)
@@ -13,20 +13,21 @@ import re
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from gateway.limits import DOCUMENTS_MAX
-from gateway.problems import Mistake
-from gateway.sender.addresses import AddressInvalid, parse_address
-from gateway.sender.reading import Fields, day, digest, file_name_mistake, identifier
+from pipeline.intake.addresses import AddressInvalid, parse_address
+from pipeline.intake.mistakes import Mistake
+from pipeline.intake.reading import Fields, day, digest, file_name_mistake, identifier
 from pipeline.senders import Consent, Document, Recipient, Submission, Upload
 
 CLIENT_REF = re.compile(r"[A-Za-z0-9._:/-]{1,64}", re.ASCII)  # no @: an address would end up in logs and lists
 SIREN = re.compile(r"[0-9]{9}", re.ASCII)  # nine digits, INSEE
+DOCUMENTS_MAX = 20
 NAME_CHARACTERS_MAX = 200
 SUBJECT_CHARACTERS_MAX = 200
 METADATA_MAX = 10
 METADATA_KEY_CHARACTERS_MAX = 40
 METADATA_VALUE_CHARACTERS_MAX = 200
 KINDS = ("consumer", "professional")
+INLINE_REFUSED = "must be base64 of one byte or more, without an upload_id, in a line of a batch; else upload the file"
 LANGUAGES = ("fr", "en")
 
 
@@ -104,7 +105,11 @@ def _metadata(body: Fields) -> dict[str, str]:
 def _documents(body: Fields) -> list[Document]:
     documents = []
     for part, fields in enumerate(body.items("documents", 1, DOCUMENTS_MAX), start=1):
-        upload = fields.parsed("upload_id", identifier, "the id that POST /v1/uploads gave")
+        inline = fields.value("inline_base64", str, "base64", required=False)
+        if inline is not None:  # of a line of a batch it was taken out before, if it was good
+            fields.mistake("inline_base64", INLINE_REFUSED)
+        what = "the id that POST /v1/uploads gave"
+        upload = fields.parsed("upload_id", identifier, what, required=inline is None)
         file_name = fields.text("file_name", 255)
         if file_name is not None and (wrong := file_name_mistake(file_name)):
             fields.mistake("file_name", wrong)

@@ -16,7 +16,7 @@ from datetime import date, datetime
 from typing import TypeVar
 from uuid import UUID
 
-from gateway.problems import Mistake, Problem
+from pipeline.intake.mistakes import Mistake, Unreadable
 
 # C0, C1, line and paragraph separators, and the controls of writing direction, which can make a text read as another
 # (Unicode TR 36, 2.9). Surrogates and non-characters cannot be written in XML.
@@ -28,18 +28,18 @@ T = TypeVar("T")
 
 
 def read_json(body: bytes) -> Mapping[str, object]:
-    """The object; raises Problem invalid_encoding or malformed_json."""
+    """The object; raises Unreadable."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Problem("invalid_encoding", f"byte {error.start} of the body is not UTF-8") from error
+        raise Unreadable("invalid_encoding", f"byte {error.start} of the body is not UTF-8") from error
     try:
         value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
     except (ValueError, RecursionError) as error:
         detail = f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise Problem("malformed_json", detail[:200]) from error
+        raise Unreadable("malformed_json", detail[:200]) from error
     if not isinstance(value, dict):
-        raise Problem("malformed_json", "the body must be one JSON object")
+        raise Unreadable("malformed_json", "the body must be one JSON object")
     return value
 
 

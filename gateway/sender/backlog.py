@@ -1,0 +1,34 @@
+"""Not more than can be worked off: 429 before anything degrades.
+
+Owns     the limits on what may wait for `ingest`, asked at most once a second
+Rules    a letter on its own is refused only when letters on their own are too many; bulk, when anything is. What is
+         refused was not stored, and Retry-After says when to come again
+Not      here: how `ingest` holds back from the stages after it (pipeline/stages/ingest.py)
+"""
+
+import time
+
+from gateway.problems import Problem
+from pipeline.bulk import BatchStore
+
+WAITING_MAX = 2000  # messages for `ingest`: some seconds of its work
+REMEMBERED_SECONDS = 1.0
+RETRY_SECONDS = 5
+
+
+class Backlog:
+    """How deep the first mailbox is."""
+
+    def __init__(self, batches: BatchStore) -> None:
+        self._batches = batches
+        self._known: dict[bool, tuple[float, int]] = {}  # interactive only? -> asked at, how many
+
+    async def check(self, *, interactive: bool) -> None:
+        """Raises Problem backlog_full."""
+        now = time.monotonic()
+        asked_at, waiting = self._known.get(interactive, (float("-inf"), 0))
+        if now - asked_at >= REMEMBERED_SECONDS:
+            waiting = await self._batches.backlog(interactive_only=interactive, at_most=WAITING_MAX)
+            self._known[interactive] = (now, waiting)
+        if waiting >= WAITING_MAX:
+            raise Problem("backlog_full", headers={"Retry-After": str(RETRY_SECONDS)})

@@ -1,0 +1,111 @@
+"""One stream on its way into the store: counted, digested, encrypted, its key sealed to the bridge.
+
+Owns     the one pass over a body, for a whole upload and for a part of one
+Rules    plain bytes are in memory only, a few pieces at a time; a wrong digest or length leaves nothing; the key lives
+         as long as the call and what is kept of it is sealed to the intake key
+Crash    between the object and its row: an object without a key, which nobody can read; `archive` removes it
+Not      here: requests (uploads.py, upload_parts.py), many contents in one object (packs.py)
+"""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from hashlib import sha3_256, sha256
+from uuid import UUID
+
+from gateway.problems import field_problem
+from gateway.sender.ports import SenderPorts
+from pipeline.content.envelope import (
+    CONTENT_FORMAT,
+    KEY_BYTES,
+    NONCE_PREFIX_BYTES,
+    SALT_BYTES,
+    Encryptor,
+    associated_data,
+    seal_key,
+)
+from pipeline.content.names import NAME_RANDOM_BYTES, object_name
+from pipeline.formats.context import intake_info
+from pipeline.ports import PublishedKey
+from pipeline.senders import StoredSegment
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the request says of the body; plain_bytes is None where it says nothing."""
+
+    sha256: bytes
+    plain_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A segment that is in the store and in no row yet; the digests of its plain bytes."""
+
+    segment: StoredSegment
+    sha256: bytes
+    sha3_256: bytes
+
+
+class Passage:
+    """Digests and length of what passed."""
+
+    def __init__(self, expected: Expected) -> None:
+        self._expected = expected
+        self._sha256 = sha256()
+        self._sha3_256 = sha3_256()
+        self.plain_bytes = 0
+
+    async def encrypted(self, body: AsyncIterator[bytes], encryptor: Encryptor) -> AsyncIterator[bytes]:
+        """The ciphertext. Raises Problem at the end when the body is another: then the store keeps nothing."""
+        async for piece in self.plain(body):
+            if sealed := encryptor.update(piece):
+                yield sealed
+        yield encryptor.finish()
+
+    async def plain(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """The pieces as they are. Raises Problem at the end when the body is another."""
+        async for piece in body:
+            self._sha256.update(piece)
+            self._sha3_256.update(piece)
+            self.plain_bytes += len(piece)
+            yield piece
+        if self.plain_bytes == 0:
+            raise field_problem("field_invalid", "", "the body is empty")
+        if self._expected.plain_bytes not in (None, self.plain_bytes):
+            detail = f"the body has {self.plain_bytes} bytes, this part has {self._expected.plain_bytes}"
+            raise field_problem("field_invalid", "", detail)
+        if self._sha256.digest() != self._expected.sha256:
+            raise field_problem("digest_mismatch", "Content-Digest", "the body has another SHA-256")
+
+    def digests(self) -> tuple[bytes, bytes]:
+        """SHA-256 and SHA3-256 of the plain bytes."""
+        return self._sha256.digest(), self._sha3_256.digest()
+
+
+async def store(
+    ports: SenderPorts,
+    intake: PublishedKey,
+    place: tuple[UUID, UUID, int],
+    body: AsyncIterator[bytes],
+    expected: Expected,
+) -> Stored:
+    """Encrypts a body into an object of its own. `place`: sender, upload, number; the key is bound to it."""
+    sender, upload, number = place
+    ids = ports.ids
+    key, name = ids.random_bytes(KEY_BYTES), object_name(ids.random_bytes(NAME_RANDOM_BYTES))
+    salt, prefix = ids.random_bytes(SALT_BYTES), ids.random_bytes(NONCE_PREFIX_BYTES)
+    passage = Passage(expected)
+    encryptor = Encryptor(key, associated_data(name), salt, prefix)
+    await ports.objects.put(name, passage.encrypted(body, encryptor))
+    info = intake_info(sender, upload, number, name, CONTENT_FORMAT, passage.plain_bytes)
+    first, second = passage.digests()
+    segment = StoredSegment(
+        segment=number,
+        object=name,
+        content_format=CONTENT_FORMAT,
+        plain_bytes=passage.plain_bytes,
+        intake_key_id=intake.key_id,
+        sealed_key=seal_key(intake.spki, info, key),
+        sha256=first,
+    )
+    return Stored(segment, first, second)

@@ -1,0 +1,161 @@
+"""/v1/uploads/{id}: a file in parts, each sent until it has arrived, in any order, through any gateway.
+
+Owns     the announcement, the parts, what is missing, completion, and giving an unused upload up
+Rules    a part is a segment with an object and a key of its own. Its bytes are checked against the digest of its own
+         request; a part that is there is not replaced: the same bytes again are fine, others are part_conflict
+         the digest of the whole is the sender's word until `encrypt` has read the parts back, in order and before there
+         is a proof of deposit: the gateway sees the parts in any order, keeps no state of a digest between requests and
+         cannot read back what it sealed. Only of a single part is it known here
+Crash    between an object and its row: an object without a key; `archive` removes it, the sender sends the part again
+Not      here: the pass over a body (passage.py)
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager
+from datetime import timedelta
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.limits import JSON_BYTES_MAX, pieces, read_body
+from gateway.problems import Problem, field_problem, problem_of
+from gateway.sender import presentation
+from gateway.sender.content_headers import content_digest
+from gateway.sender.json_body import json_object
+from gateway.sender.oauth import OAuth, Principal
+from gateway.sender.passage import Expected, Passage, store
+from gateway.sender.ports import SenderPorts
+from pipeline.content.parts import PARTS_MAX, part_bytes_of, part_length, parts_of
+from pipeline.content.types import ALLOWED
+from pipeline.intake.mistakes import Mistake
+from pipeline.intake.reading import Fields, digest, file_name_mistake, identifier
+from pipeline.senders import UPLOAD_DAYS, PartialUpload, Upload
+
+SCOPE = "deliveries:write"
+Place = Callable[[], AbstractContextManager[None]]
+
+
+class UploadParts:
+    """The addresses of one upload."""
+
+    def __init__(self, ports: SenderPorts, oauth: OAuth, place: Place) -> None:
+        self._ports = ports
+        self._oauth = oauth
+        self._place = place
+
+    async def announce(self, request: Request) -> Response:
+        """POST /v1/uploads with JSON: what will come, and in which pieces it has to."""
+        principal = await self._oauth.authorise(request, SCOPE)
+        upload = self._read(await read_body(request, JSON_BYTES_MAX), principal)
+        await self._ports.senders.add_upload(upload, [])
+        answer = presentation.announced(upload)
+        return JSONResponse(answer, 201, {"Location": f"/v1/uploads/{upload.id}"})
+
+    async def put(self, request: Request) -> Response:
+        """PUT parts/{n}: 201 when it is new, 200 when it was there."""
+        _, found = await self._find(request)
+        number, length = _part_of(request, found.upload)
+        wanted = Expected(content_digest(request), length)
+        with self._place():
+            body = pieces(request, length)
+            if number in found.parts:
+                return await self._again(body, wanted, found, number)
+            intake = await self._ports.keys.active("intake")
+            place = (found.upload.sender, found.upload.id, number)
+            stored = await store(self._ports, intake, place, body, wanted)
+        if not await self._ports.senders.add_upload_part(found.upload.id, stored.segment):
+            _, found = await self._find(request)  # another request with this part was faster
+            return _same(found, number, wanted)
+        return JSONResponse(_part(number, wanted), 201)
+
+    async def show(self, request: Request) -> Response:
+        """GET: what it is and which parts are missing."""
+        _, found = await self._find(request)
+        return JSONResponse(presentation.upload(found.upload, _missing(found)))
+
+    async def complete(self, request: Request) -> Response:
+        """POST complete: nothing is missing. May be asked again."""
+        _, found = await self._find(request)
+        if missing := _missing(found):
+            raise Problem("upload_incomplete", f"missing parts: {', '.join(map(str, missing))}")
+        if list(found.parts) == [1] and found.parts[1] != found.upload.sha256:
+            raise field_problem("digest_mismatch", "/sha256", "the part that is the whole file has another SHA-256")
+        return JSONResponse(presentation.upload(found.upload, ()))
+
+    async def withdraw(self, request: Request) -> Response:
+        """DELETE: it can be used no more; its bytes go with the next cleaning a day later."""
+        principal, found = await self._find(request, also_expired=True)
+        if not await self._ports.senders.withdraw_upload(principal.sender, found.upload.id):
+            raise Problem("not_withdrawable", "a delivery uses this upload")
+        return Response(status_code=204)
+
+    async def _find(self, request: Request, also_expired: bool = False) -> tuple[Principal, PartialUpload]:
+        principal = await self._oauth.authorise(request, SCOPE)
+        try:
+            name = identifier(request.path_params["upload"])
+        except ValueError as error:
+            raise Problem("not_found", "no upload of yours has this id") from error
+        found = await self._ports.senders.upload_parts(principal.sender, name)
+        if found is None:
+            raise Problem("not_found", "no upload of yours has this id")
+        if found.upload.expired and not also_expired:
+            raise Problem("upload_expired", "it was not used within 7 days, or was given up")
+        return principal, found
+
+    async def _again(self, body: AsyncIterator[bytes], wanted: Expected, found: PartialUpload, number: int) -> Response:
+        async for _ in Passage(wanted).plain(body):
+            pass  # a sender that is still sending hears no answer; and whether the bytes are the announced ones matters
+        return _same(found, number, wanted)
+
+    def _read(self, body: bytes, principal: Principal) -> Upload:
+        mistakes: list[Mistake] = []
+        fields = Fields(json_object(body), mistakes)
+        sha256 = fields.parsed("sha256", digest, "a SHA-256 digest in hexadecimal or base64")
+        content_bytes = fields.value("bytes", int, "the length of the file in bytes")
+        file_name = fields.text("file_name", 255)
+        content_type = fields.choice("content_type", tuple(ALLOWED))
+        fields.end()
+        if file_name is not None and (wrong := file_name_mistake(file_name)):
+            fields.mistake("file_name", wrong)
+        bytes_max = self._ports.config.gateway.document_bytes_max
+        if content_bytes is not None and not 1 <= content_bytes <= bytes_max:
+            fields.mistake("bytes", f"must be 1 to {bytes_max}")
+        if mistakes or sha256 is None or content_bytes is None or file_name is None or content_type is None:
+            raise problem_of(mistakes)
+        return Upload(
+            id=self._ports.ids.uuid7(),
+            sender=principal.sender,
+            file_name=file_name,
+            content_type=content_type,
+            content_bytes=content_bytes,
+            sha256=sha256,
+            sha3_256=None,
+            expires_at=self._ports.clock.now() + timedelta(days=UPLOAD_DAYS),
+            part_bytes=part_bytes_of(content_bytes),
+        )
+
+
+def _part_of(request: Request, upload: Upload) -> tuple[int, int]:
+    """Number and length of the part that the path names; an upload in one body has no parts to send."""
+    text, size = request.path_params["part"], upload.part_bytes
+    number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(PARTS_MAX)) else 0
+    if size is None or not 1 <= number <= parts_of(upload.content_bytes, size):
+        raise Problem("not_found", "this upload has no such part")
+    return number, part_length(upload.content_bytes, size, number)
+
+
+def _missing(found: PartialUpload) -> tuple[int, ...]:
+    if found.upload.part_bytes is None:
+        return ()
+    count = parts_of(found.upload.content_bytes, found.upload.part_bytes)
+    return tuple(n for n in range(1, count + 1) if n not in found.parts)
+
+
+def _same(found: PartialUpload, number: int, wanted: Expected) -> Response:
+    if found.parts.get(number) != wanted.sha256:
+        raise Problem("part_conflict", f"part {number} was sent before with other bytes")
+    return JSONResponse(_part(number, wanted))
+
+
+def _part(number: int, wanted: Expected) -> dict[str, object]:
+    return {"part": number, "bytes": wanted.plain_bytes, "sha256": wanted.sha256.hex()}

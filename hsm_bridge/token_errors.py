@@ -1,0 +1,25 @@
+"""What a token may answer instead of doing it. Users take these names from hsm_bridge/token.py, their door."""
+
+
+class TokenAway(Exception):
+    """The token did not do it and may later; `lost` asks for a restart of the module."""
+
+    def __init__(self, text: str, *, lost: bool) -> None:
+        super().__init__(text)
+        self.lost = lost
+
+
+class TokenStopped(Exception):
+    """The token refuses us (PIN, unsafe key): a person has to look; never retried in a loop."""
+
+
+class KeyMissing(LookupError):
+    """No such key in the token."""
+
+
+class TagMismatch(ValueError):
+    """Authenticated decryption failed: other key, other context or altered bytes."""
+
+
+class PointInvalid(ValueError):
+    """The token refuses this public point."""

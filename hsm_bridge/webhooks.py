@@ -1,0 +1,41 @@
+"""Signatures of webhooks: ed25519, by a key that signs nothing else.
+
+Owns     the message that is signed (id.timestamp.body), its limits, the check of every signature
+Rules    only the caller kind `webhook` may (policy); the key is no seal and no time-stamp key, so nothing signed here
+         can pass for an evidence; the timestamp is of now, so that no request is signed for another day
+Not      here: what a body says (pipeline/events/payload.py), which key is published (service)
+Source   Standard Webhooks (v1a), RFC 8032
+"""
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from hsm_bridge import wire
+from hsm_bridge.operations import Done, Moment, Operations, Refused
+from hsm_bridge.token import KeyMissing, TokenAway
+
+BODY_BYTES_MAX = 20_000  # Standard Webhooks
+SKEW_SECONDS_MAX = 300  # what receivers allow as well
+
+
+def sign(operations: Operations, item: wire.SignWebhook, moment: Moment) -> Done:
+    """One request to one endpoint."""
+    if len(item.body) > BODY_BYTES_MAX:
+        raise Refused("item_invalid", f"a body has at most {BODY_BYTES_MAX} bytes")
+    if abs(item.timestamp - moment.now.timestamp()) > SKEW_SECONDS_MAX:
+        raise Refused("timestamp_invalid", "the timestamp is not of now")
+    key = operations.keyring.newest("webhook", moment.now)
+    if key.edwards is None:
+        raise KeyMissing(f"{key.key_id} has no public half")
+    message = f"{item.id}.{item.timestamp}.".encode() + item.body
+    signature = operations.token.sign_edwards(key.key_id, message)
+    check_edwards(key.edwards, signature, message, key.key_id)
+    return Done(wire.WebhookSigned(key_id=key.key_id, signature=signature), key.key_id, str(item.id))
+
+
+def check_edwards(public: Ed25519PublicKey, signature: bytes, data: bytes, key_id: str) -> None:
+    """A wrong signature is a sick token: raises TokenAway, so that the module is started again and tested."""
+    try:
+        public.verify(signature, data)
+    except InvalidSignature as error:
+        raise TokenAway(f"a signature of {key_id} does not verify", lost=True) from error

@@ -1,0 +1,83 @@
+"""events.ports.EventLog over one session that holds an advisory lock while it is elected.
+
+Owns     the election, the watermark, the doorbell of the process
+Rules    every statement goes over the session that has the lock. When that session is gone, so is the lock, and so is
+         whatever was not committed; the next statement says Transient and the election begins anew
+"""
+
+from collections import deque
+from typing import Any
+
+import anyio
+
+from pipeline.adapters.postgres.link import Dsn, Link
+
+KIND = "events"
+WATERMARK_SECONDS = 20.0  # numbers become visible out of order: look this far behind the newest that was placed
+FULL_SECONDS = 30.0  # and so often at every row
+
+
+class PostgresEventLog:
+    """One candidate."""
+
+    def __init__(self, dsn: Dsn) -> None:
+        self._link = Link(dsn)
+        self._rung = anyio.Event()
+        self._seen: deque[tuple[float, int]] = deque()
+        self._next_full = 0.0
+
+    async def elect(self) -> bool:
+        """Whether this session has the lock. Asked only while it does not."""
+        if not self._link.is_open:
+            await self._link.open()
+            await self._link.listen("doorbell", self._heard)
+        rows = await self._link.call("elect_sequencer")
+        self._seen.clear()
+        return bool(rows[0]["elected"])
+
+    async def sequence(self, count_max: int) -> int:
+        """One transaction: rows gone, events there, head moved."""
+        now = anyio.current_time()
+        rows = await self._link.call("sequence_events", self._lowest(now), count_max)
+        if rows[0]["newest"] is not None:
+            self._seen.append((now, rows[0]["newest"]))
+        return int(rows[0]["sequenced"])
+
+    async def wake(self) -> int:
+        """Messages to idle webhooks, and one ring."""
+        woken = await self._link.call("wake_webhooks")
+        if woken:
+            await self._link.call("ring", ["webhook"])
+        return len(woken)
+
+    async def forget(self, count_max: int) -> int:
+        """The oldest that are too old."""
+        rows = await self._link.call("forget_events", count_max)
+        return int(rows[0]["forgotten"])
+
+    async def doorbell(self, seconds: float) -> None:
+        """A ring is a hint."""
+        with anyio.move_on_after(seconds):
+            await self._rung.wait()
+        self._rung = anyio.Event()
+
+    def awake(self) -> None:
+        """Our own wait only."""
+        self._rung.set()
+
+    async def stop(self) -> None:
+        """The lock goes with the session."""
+        await self._link.close()
+
+    def _lowest(self, now: float) -> int:
+        """Where to begin looking, so that rows which are gone are not walked over again and again."""
+        if now >= self._next_full:
+            self._next_full = now + FULL_SECONDS
+            return 0
+        while len(self._seen) > 1 and self._seen[1][0] <= now - WATERMARK_SECONDS:
+            self._seen.popleft()
+        return self._seen[0][1] if self._seen and self._seen[0][0] <= now - WATERMARK_SECONDS else 0
+
+    def _heard(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
+        if payload == KIND:
+            self._rung.set()

@@ -1,0 +1,232 @@
+-- Bulk submission: what `ingest` draws and records, set by set, and what the gateway takes in and shows.
+
+-- name: backlog
+-- How many messages wait in some mailboxes in some lanes, counted up to a limit.
+SELECT outbox.backlog($1::text[], $2::smallint[], $3::integer) AS waiting;
+
+-- ------------------------------------------------------------------ drawing
+-- name: draw_heads
+-- What never changes of a submitted batch, and whether an operator holds it back.
+SELECT b.id AS batch, b.sender, b.defaults,
+       outbox.is_paused('batch', b.id::text) OR outbox.is_paused('sender', b.sender::text) AS is_paused
+FROM qerds.batch b WHERE b.id = ANY ($1::uuid[]);
+
+-- name: draw_lines
+-- Cursor and the lines after it, of one instant; lines of one part only, in the order of their key, so that no draw
+-- sorts a part. A batch without a line left answers one row without a line.
+SELECT b.id AS batch, b.state, b.drawn_part, b.drawn_line, b.lines, b.accepted + b.rejected AS drawn, clock_timestamp() AS read_at,
+       p.part, n.line, n.body
+FROM qerds.batch b
+LEFT JOIN LATERAL (SELECT x.part, x.intake, CASE WHEN x.part = b.drawn_part THEN b.drawn_line ELSE 0 END AS after
+                   FROM qerds.batch_part x
+                   WHERE x.batch = b.id AND x.part >= b.drawn_part AND (x.part > b.drawn_part OR x.lines > b.drawn_line)
+                   ORDER BY x.part LIMIT 1) p ON true
+LEFT JOIN LATERAL (SELECT l.line, l.body FROM qerds.batch_line l
+                   WHERE l.intake = p.intake AND l.line > p.after ORDER BY l.line LIMIT $2::integer) n ON true
+WHERE b.id = ANY ($1::uuid[]);
+
+-- name: batch_consents
+-- The consents that lines name, and whether they still stand.
+SELECT c.sender, c.ref, c.email, c.given_names, c.birth_name, c.obtained_at, c.method, c.text_sha256, w.withdrawn_at
+FROM qerds.consent c LEFT JOIN qerds.consent_withdrawal w ON w.sender = c.sender AND w.ref = c.ref
+WHERE c.sender = $1::uuid AND c.ref = ANY ($2::text[]);
+
+-- name: taken_client_refs
+-- Who has a client_ref; inside, it also sees a rival that committed while an insert waited for it.
+SELECT d.sender, d.client_ref, d.id AS delivery, d.request_sha256
+FROM unnest($1::uuid[], $2::text[]) AS r(sender, client_ref)
+JOIN qerds.delivery d ON d.sender = r.sender AND d.client_ref = r.client_ref AND d.state <> 'rejected';
+
+-- name: lock_batches
+-- Inside, after deliveries were locked and before new ones are inserted.
+SELECT b.id AS batch, b.state, b.drawn_part, b.drawn_line FROM qerds.batch b
+WHERE b.id = ANY ($1::uuid[]) ORDER BY b.id FOR NO KEY UPDATE;
+
+-- name: add_drawn_deliveries
+-- Inside, in the order of client_ref, so that two draws of one sender wait for each other and never deadlock. What does
+-- not come back has a rival.
+INSERT INTO qerds.delivery (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
+    recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
+    consent_ref, subject, metadata, batch, submitted_at)
+SELECT o.id, o.number, o.sender, o.client_ref, o.request_sha256, 2, o.mode, o.config_version, o.recipient_kind,
+    o.recipient_email, o.given_names, o.birth_name, o.usage_name, o.birth_date, o.organisation_name, o.organisation_siren,
+    o.language, o.consent_ref, o.subject, o.metadata::jsonb, o.batch, (SELECT qerds.legal_now())
+FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::text[], $9::text[],
+    $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
+    $19::text[], $20::uuid[])
+    AS o(id, number, sender, client_ref, request_sha256, mode, config_version, recipient_kind, recipient_email, given_names,
+         birth_name, usage_name, birth_date, organisation_name, organisation_siren, language, consent_ref, subject, metadata,
+         batch)
+ON CONFLICT DO NOTHING RETURNING id;
+
+-- name: add_drawn_documents
+-- Inside, after their deliveries.
+INSERT INTO qerds.delivery_document (delivery, part, upload, file_name, sha256)
+SELECT x.delivery, x.part, x.upload, x.file_name, x.sha256
+FROM unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::text[], $5::bytea[]) AS x(delivery, part, upload, file_name, sha256);
+
+-- name: add_batch_results
+-- Inside, under the locks of their batches.
+INSERT INTO qerds.batch_result (batch, part, line, client_ref, delivery, replayed, problem)
+SELECT r.batch, r.part, r.line, r.client_ref, r.delivery, r.replayed, r.problem::jsonb
+FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::text[], $5::uuid[], $6::boolean[], $7::text[])
+    AS r(batch, part, line, client_ref, delivery, replayed, problem);
+
+-- name: remove_drawn_lines
+-- Inside: what has a result is no line any more. How many they were.
+WITH gone AS (
+    DELETE FROM qerds.batch_line l
+    USING unnest($1::uuid[], $2::integer[], $3::integer[], $4::integer[]) AS r(batch, part, after, through), qerds.batch_part p
+    WHERE p.batch = r.batch AND p.part = r.part AND l.intake = p.intake AND l.line > r.after AND l.line <= r.through
+    RETURNING l.line)
+SELECT count(*) AS lines FROM gone g;
+
+-- name: move_cursors
+-- Inside, with the results.
+UPDATE qerds.batch b SET state = 'processing', drawn_part = m.part, drawn_line = m.line,
+    accepted = b.accepted + m.accepted, rejected = b.rejected + m.rejected
+FROM unnest($1::uuid[], $2::integer[], $3::integer[], $4::integer[], $5::integer[]) AS m(batch, part, line, accepted, rejected)
+WHERE b.id = m.batch;
+
+-- name: read_settlements
+-- Whether every letter of a batch, also one that existed before, is deposited or rejected; and whether a line was refused.
+SELECT b.id AS batch, b.state, clock_timestamp() AS read_at,
+       b.rejected > 0
+       OR EXISTS (SELECT FROM qerds.delivery d WHERE d.batch = b.id AND d.state = 'rejected')
+       OR EXISTS (SELECT FROM qerds.batch_result r JOIN qerds.delivery d ON d.id = r.delivery
+                  WHERE r.batch = b.id AND r.replayed AND d.state = 'rejected') AS has_errors,
+       EXISTS (SELECT FROM qerds.delivery d WHERE d.batch = b.id AND d.state = 'submitted')
+       OR EXISTS (SELECT FROM qerds.batch_result r JOIN qerds.delivery d ON d.id = r.delivery
+                  WHERE r.batch = b.id AND r.replayed AND d.state = 'submitted') AS undecided
+FROM qerds.batch b WHERE b.id = ANY ($1::uuid[]);
+
+-- name: close_batches
+-- Inside. A batch that was cancelled meanwhile stays cancelled.
+UPDATE qerds.batch b SET state = c.state, completed_at = clock_timestamp()
+FROM unnest($1::uuid[], $2::text[]) AS c(batch, state) WHERE b.id = c.batch AND b.state IN ('submitted', 'processing');
+
+-- ------------------------------------------------------------------ taking in
+-- name: open_batch
+-- A batch that takes parts.
+INSERT INTO qerds.batch (id, sender, name, format, csv_mapping, defaults, expires_at)
+VALUES ($1::uuid, $2::uuid, $3::text, $4::text, $5::jsonb, $6::jsonb, $7::timestamptz);
+
+-- name: sender_batch
+-- One batch of a sender. While it is open, its parts and lines are those that are stored.
+SELECT b.id, b.name, b.format, b.csv_mapping, b.defaults, b.state, b.accepted, b.rejected, b.created_at, b.expires_at,
+       b.submitted_at, b.completed_at, clock_timestamp() AS read_at,
+       CASE b.state WHEN 'open' THEN p.parts ELSE b.parts END AS parts,
+       CASE b.state WHEN 'open' THEN p.lines ELSE b.lines END AS lines
+FROM qerds.batch b
+CROSS JOIN LATERAL (SELECT count(*)::integer AS parts, coalesce(sum(x.lines), 0)::integer AS lines
+                    FROM qerds.batch_part x WHERE x.batch = b.id AND b.state = 'open') p
+WHERE b.sender = $1::uuid AND b.id = $2::uuid;
+
+-- name: sender_batches
+-- In the order of opening.
+SELECT b.id, b.name, b.format, b.csv_mapping, b.defaults, b.state, b.accepted, b.rejected, b.created_at, b.expires_at,
+       b.submitted_at, b.completed_at, clock_timestamp() AS read_at,
+       CASE b.state WHEN 'open' THEN p.parts ELSE b.parts END AS parts,
+       CASE b.state WHEN 'open' THEN p.lines ELSE b.lines END AS lines
+FROM qerds.batch b
+CROSS JOIN LATERAL (SELECT count(*)::integer AS parts, coalesce(sum(x.lines), 0)::integer AS lines
+                    FROM qerds.batch_part x WHERE x.batch = b.id AND b.state = 'open') p
+WHERE b.sender = $1::uuid AND b.id > $2::uuid ORDER BY b.id LIMIT $3::integer;
+
+-- name: batch_states
+-- The letters of a batch by state, from the index alone; and how many that existed before were rejected.
+SELECT d.state, count(*)::integer AS deliveries, 0 AS replayed FROM qerds.delivery d WHERE d.batch = $1::uuid GROUP BY d.state
+UNION ALL
+SELECT 'rejected', 0, count(*)::integer FROM qerds.batch_result r JOIN qerds.delivery d ON d.id = r.delivery
+WHERE r.batch = $1::uuid AND r.replayed AND d.state = 'rejected';
+
+-- name: batch_part
+-- A part that is stored.
+SELECT p.part, p.sha256, p.lines FROM qerds.batch_part p WHERE p.batch = $1::uuid AND p.part = $2::integer;
+
+-- name: lock_batch
+-- Inside: nobody submits, cancels or adds a part meanwhile.
+SELECT b.state, b.expires_at <= clock_timestamp() AS expired FROM qerds.batch b
+WHERE b.sender = $1::uuid AND b.id = $2::uuid FOR NO KEY UPDATE;
+
+-- name: stored_parts
+-- Inside, under the lock: what has come in.
+SELECT p.part, p.sha256, p.lines FROM qerds.batch_part p WHERE p.batch = $1::uuid ORDER BY p.part;
+
+-- name: stored_lines
+-- Inside, under the lock: how many lines have come in.
+SELECT coalesce(sum(p.lines), 0)::integer AS lines FROM qerds.batch_part p WHERE p.batch = $1::uuid;
+
+-- name: begin_intake
+-- Before the first line of a body.
+INSERT INTO qerds.batch_intake (intake, batch) VALUES ($1::uuid, $2::uuid);
+
+-- name: end_intake
+-- Inside, with the part, or after the last line was dropped. No row back: somebody dropped it as broken off.
+DELETE FROM qerds.batch_intake i WHERE i.intake = $1::uuid RETURNING i.intake;
+
+-- name: add_batch_part
+-- Inside, under the lock of its batch: the lines of an intake count from now on.
+INSERT INTO qerds.batch_part (batch, part, intake, sha256, bytes, lines)
+VALUES ($1::uuid, $2::integer, $3::uuid, $4::bytea, $5::bigint, $6::integer);
+
+-- name: drop_lines
+-- Lines that count for nothing, some at a time, after a line; the last one that went, null when none was left.
+WITH gone AS (
+    DELETE FROM qerds.batch_line l USING (SELECT x.line FROM qerds.batch_line x WHERE x.intake = $1::uuid AND x.line > $2::integer
+                                          ORDER BY x.line LIMIT $3::integer) few
+    WHERE l.intake = $1::uuid AND l.line = few.line RETURNING l.line)
+SELECT max(g.line) AS line FROM gone g;
+
+-- name: number_parts
+-- Inside, at submit: how many lines come before each part.
+UPDATE qerds.batch_part p SET first_line = n.before
+FROM (SELECT x.part, (sum(x.lines) OVER (ORDER BY x.part) - x.lines)::integer AS before
+      FROM qerds.batch_part x WHERE x.batch = $1::uuid) n
+WHERE p.batch = $1::uuid AND p.part = n.part;
+
+-- name: submit_batch
+-- Inside, under the lock: from now on it is drawn.
+UPDATE qerds.batch b SET state = 'submitted', parts = $2::integer, lines = $3::integer, submitted_at = clock_timestamp()
+WHERE b.id = $1::uuid;
+
+-- name: cancel_batch
+-- Inside, under the lock. Its parts are fixed now, submitted or not.
+UPDATE qerds.batch b SET state = 'cancelled', completed_at = clock_timestamp(),
+    parts = (SELECT count(*) FROM qerds.batch_part p WHERE p.batch = b.id),
+    lines = (SELECT coalesce(sum(p.lines), 0) FROM qerds.batch_part p WHERE p.batch = b.id)
+WHERE b.id = $1::uuid;
+
+-- name: batch_results
+-- What became of drawn lines, in order after a line; a rejected letter with the evidence that says why.
+SELECT r.part, r.line, p.first_line + r.line AS number, r.client_ref, r.delivery, d.number AS delivery_number, d.state,
+       r.replayed, r.problem, a.canonical AS rejection
+FROM qerds.batch_result r
+JOIN qerds.batch_part p ON p.batch = r.batch AND p.part = r.part
+LEFT JOIN qerds.delivery d ON d.id = r.delivery
+LEFT JOIN qerds.evidence a ON d.state = 'rejected' AND a.delivery = d.id AND a.event = 'A.2' AND a.sequence <= d.stamped_through
+WHERE r.batch = $1::uuid AND (r.part, r.line) > ($2::integer, $3::integer) ORDER BY r.part, r.line LIMIT $4::integer;
+
+-- name: waiting_lines
+-- Lines that were not drawn, in order after a line and after the cursor; of one part, so that none is sorted.
+SELECT p.part, l.line, p.before + l.line AS number, l.body
+FROM (SELECT x.part, x.intake, CASE WHEN x.part = a.part THEN a.line ELSE 0 END AS after,
+             (SELECT coalesce(sum(y.lines), 0)::integer FROM qerds.batch_part y WHERE y.batch = x.batch AND y.part < x.part) AS before
+      FROM (SELECT CASE WHEN (b.drawn_part, b.drawn_line) > ($2::integer, $3::integer) THEN b.drawn_part ELSE $2::integer END AS part,
+                   CASE WHEN (b.drawn_part, b.drawn_line) > ($2::integer, $3::integer) THEN b.drawn_line ELSE $3::integer END AS line
+            FROM qerds.batch b WHERE b.id = $1::uuid) a
+      JOIN qerds.batch_part x ON x.batch = $1::uuid AND x.part >= a.part AND (x.part > a.part OR x.lines > a.line)
+      ORDER BY x.part LIMIT 1) p
+JOIN qerds.batch_line l ON l.intake = p.intake AND l.line > p.after ORDER BY l.line LIMIT $4::integer;
+
+-- ------------------------------------------------------------------ housekeeping
+-- name: expire_parts
+-- A day after a batch ran out unsubmitted, its lines go the way of those of a broken body.
+WITH gone AS (
+    DELETE FROM qerds.batch_part p USING qerds.batch b
+    WHERE p.batch = b.id AND b.state = 'open' AND b.expires_at < clock_timestamp() - interval '1 day' RETURNING p.intake, p.batch)
+INSERT INTO qerds.batch_intake (intake, batch, began_at) SELECT g.intake, g.batch, '-infinity' FROM gone g;
+
+-- name: broken_intakes
+-- Bodies that cannot still be coming in: no request lives an hour.
+SELECT i.intake FROM qerds.batch_intake i WHERE i.began_at < clock_timestamp() - interval '1 hour' LIMIT $1::integer;

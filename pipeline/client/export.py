@@ -1,0 +1,110 @@
+"""`qerds export`: packages and evidence of many letters, in zip files, into a folder of yours."""
+
+import argparse
+import json
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+import anyio
+
+from pipeline.client.answers import TimedOut
+from pipeline.client.api import QerdsClient
+from pipeline.client.credentials import Credentials
+from pipeline.client.speaking import EXIT_USAGE, EXIT_YES, Speaker
+from pipeline.client.uploads import file_sha256
+
+KINDS = ("package", "evidence")
+WAIT_SECONDS = 3600.0
+POLL_SECONDS = 1.0
+PATIENCE_SECONDS = 120.0
+ORDER_FILE = "export.json"  # in the folder: which export it is, so that the same command goes on with it
+DAYS_IN = ZoneInfo("Europe/Paris")  # a day of this service
+DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What `export` takes."""
+    parser.add_argument("--batch", metavar="ID")
+    parser.add_argument("--from", dest="first", metavar="D", help="deposited from this day or time on (Paris)")
+    parser.add_argument("--to", dest="end", metavar="D", help="and before this day or time")
+    parser.add_argument("--kinds", metavar="K", default=KINDS[0], help="package, evidence, or both with a comma")
+    parser.add_argument("-o", "--output", type=Path, default=Path(), metavar="DIR")
+    parser.add_argument("--wait-seconds", type=float, default=WAIT_SECONDS)
+
+
+async def run(client: QerdsClient, given: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
+    """The exit status."""
+    try:
+        order = order_of(given)
+    except ValueError as wrong:
+        speaker.complaint(str(wrong))
+        return EXIT_USAGE
+    client.patience_seconds = PATIENCE_SECONDS
+    given.output.mkdir(parents=True, exist_ok=True)
+    export = await _same_or_new(client, order, given.output)
+    speaker.progress(f"export {export}")
+    files = await _take(client, export, given, speaker)
+    speaker.answer({"id": export, "files": files}, files or ["nothing to export"])
+    return EXIT_YES
+
+
+def order_of(given: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of create_export; raises ValueError for what cannot be meant."""
+    kinds = [name.strip() for name in given.kinds.split(",")]
+    if not kinds or not set(kinds) <= set(KINDS):
+        raise ValueError(f"--kinds takes {' and '.join(KINDS)}")
+    if bool(given.batch) == bool(given.first or given.end) or bool(given.first) != bool(given.end):
+        raise ValueError("give --batch ID, or both --from D and --to D")
+    if given.batch:
+        return {"batch": given.batch, "kinds": kinds}
+    return {"from_time": _time(given.first), "to_time": _time(given.end), "kinds": kinds}
+
+
+def _time(text: str) -> str:
+    """RFC 3339 with a zone; a day begins at midnight in Paris."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is no day and no time") from error
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=DAYS_IN)
+    return found.isoformat(timespec="milliseconds")
+
+
+async def _same_or_new(client: QerdsClient, order: Mapping[str, Any], folder: Path) -> str:
+    """The export that this folder is for already, or a new one."""
+    file = anyio.Path(folder / ORDER_FILE)
+    if await file.is_file():
+        known = json.loads(await file.read_text())
+        if known.get("order") == order:
+            return str(known["id"])
+    made = await client.create_export(**order)
+    await file.write_text(json.dumps({"id": made["id"], "order": order}))
+    return str(made["id"])
+
+
+async def _take(client: QerdsClient, export: str, given: argparse.Namespace, speaker: Speaker) -> list[str]:
+    """Parts as they are made, until the last one is; what is in the folder already is not taken again."""
+    taken: dict[str, Path] = {}
+    with anyio.move_on_after(given.wait_seconds):
+        while True:
+            found = await client.export(export)
+            for number, part in enumerate(found["parts"], start=1):
+                if part["url"] not in taken:
+                    taken[part["url"]] = await _part(client, part, given.output / f"export-{number:04d}.zip")
+                    speaker.progress(f"part {number}: {part['deliveries']} letters, {part['bytes']} bytes")
+            if found["state"] == "ready":
+                return [str(path) for path in taken.values()]
+            await anyio.sleep(POLL_SECONDS)
+    raise TimedOut(f"the export {export} was not ready in {given.wait_seconds:g} s; the same command goes on with it")
+
+
+async def _part(client: QerdsClient, part: Mapping[str, Any], path: Path) -> Path:
+    if not (await anyio.Path(path).is_file() and (await file_sha256(path)).hex() == part["sha256"]):
+        await client.download(urlsplit(part["url"]).path, part["sha256"], path)
+    return path

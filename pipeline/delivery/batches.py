@@ -1,0 +1,200 @@
+"""What becomes of the lines of a batch. Pure.
+
+Owns     defaults under a line, judging a line, which lines become deliveries and which are the same letter again, the
+         results, when a batch goes on and how it ends
+Rules    a line is judged as POST /v1/deliveries judges a body, with the same codes. A client_ref is looked up before
+         uploads are judged, so that a late repetition is not told that its upload has expired
+Not      here: reading and writing (pipeline/bulk.py), what a letter must say (pipeline/intake)
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pipeline.bulk import (
+    COMPLETED,
+    COMPLETED_WITH_ERRORS,
+    RUNNING,
+    Cursor,
+    Draw,
+    KnownDelivery,
+    References,
+    Result,
+    StoredLine,
+)
+from pipeline.delivery.number import DIGITS, with_check_digit
+from pipeline.intake.mistakes import Mistake, Unreadable, summary
+from pipeline.intake.reading import REFUSED_IN_TEXT, read_json
+from pipeline.intake.submission import CLIENT_REF, judge, read_submission
+from pipeline.senders import Order, Submission
+
+IDENTITY_BYTES = 18  # ten for the id, eight for the number
+CONFLICT = Mistake("client_ref_conflict", "/client_ref", "another letter has this reference")
+
+Mint = Callable[[Submission], Order]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A line that was read: a submission, or what is wrong with it."""
+
+    stored: StoredLine
+    client_ref: str | None
+    submission: Submission | None
+    mistakes: tuple[Mistake, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """A line, and the delivery it becomes unless somebody else's gets its client_ref first."""
+
+    judged: Judged
+    order: Order | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to become of a draw."""
+
+    draw: Draw
+    lines: tuple[Planned, ...]
+    known: Mapping[str, KnownDelivery]
+
+    @property
+    def orders(self) -> list[Order]:
+        """The deliveries to be inserted."""
+        return [line.order for line in self.lines if line.order is not None]
+
+
+# ------------------------------------------------------------------ one line
+def merged(defaults: Mapping[str, Any], line: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The line over the defaults: objects field by field, anything else as a whole. null takes a default away."""
+    found = {**defaults, **line}
+    for name, value in line.items():
+        under = defaults.get(name)
+        if isinstance(value, Mapping) and isinstance(under, Mapping):
+            found[name] = merged(under, value)
+    return found
+
+
+def read_line(defaults: Mapping[str, Any], stored: StoredLine) -> Judged:
+    """What the line alone tells."""
+    try:
+        table = merged(defaults, read_json(stored.body))
+    except Unreadable as error:
+        return Judged(stored, None, None, (Mistake(error.code, "", error.detail),))
+    submission, mistakes = read_submission(table)
+    ref = table.get("client_ref")
+    client_ref = ref if isinstance(ref, str) and CLIENT_REF.fullmatch(ref) else None
+    return Judged(stored, client_ref, submission, tuple(mistakes))
+
+
+def wanted(lines: Sequence[Judged]) -> tuple[list[UUID], list[str], list[str]]:
+    """The uploads, consents and client_refs that lines name."""
+    submissions = [line.submission for line in lines if line.submission is not None]
+    uploads = {document.upload for s in submissions for document in s.documents}
+    consents = {s.consent_ref for s in submissions if s.consent_ref is not None}
+    refs = {s.client_ref for s in submissions if s.client_ref is not None}
+    return list(uploads), list(consents), list(refs)
+
+
+def judged_against(line: Judged, references: References) -> Judged:
+    """What stored state says against the line. A line that is a letter again is not judged anew."""
+    submission = line.submission
+    if submission is None:
+        return line
+    known = None if submission.client_ref is None else references.deliveries.get(submission.client_ref)
+    if known is not None:
+        mistakes = [] if known.request_sha256 == submission.request_sha256 else [CONFLICT]
+    else:
+        consent = None if submission.consent_ref is None else references.consents.get(submission.consent_ref)
+        mistakes = judge(submission, references.uploads, consent)
+    return replace(line, submission=None, mistakes=tuple(mistakes)) if mistakes else line
+
+
+# ------------------------------------------------------------------ one draw
+def plan(draw: Draw, lines: Sequence[Judged], references: References, mint: Mint) -> Plan:
+    """A delivery for each line that is a letter of its own: the first one with a client_ref, or one without."""
+    refs = set(references.deliveries)
+    planned = []
+    for line in lines:
+        judged = judged_against(line, references)
+        submission = judged.submission
+        if submission is None or submission.client_ref in refs:
+            planned.append(Planned(judged))
+            continue
+        if submission.client_ref is not None:
+            refs.add(submission.client_ref)
+        planned.append(Planned(judged, mint(submission)))
+    return Plan(draw, tuple(planned), references.deliveries)
+
+
+def results(plan: Plan, added: frozenset[UUID], taken: Mapping[tuple[UUID, str], KnownDelivery]) -> tuple[Result, ...]:
+    """What became of the lines. taken: who has the client_ref of an order that was not added."""
+    known = {**plan.known, **{ref: rival for (sender, ref), rival in taken.items() if sender == plan.draw.sender}}
+    found = []
+    for line in plan.lines:
+        submission, order = line.judged.submission, line.order
+        if submission is None:
+            found.append(_rejected(line.judged, line.judged.mistakes))
+        elif order is not None and order.delivery in added:
+            found.append(_accepted(line.judged, order.delivery, replayed=False))
+            if submission.client_ref is not None:
+                known[submission.client_ref] = KnownDelivery(order.delivery, submission.request_sha256)
+        else:
+            found.append(_again(line.judged, submission, known))
+    return tuple(found)
+
+
+def _again(line: Judged, submission: Submission, known: Mapping[str, KnownDelivery]) -> Result:
+    there = known[submission.client_ref or ""]
+    if there.request_sha256 != submission.request_sha256:
+        return _rejected(line, (CONFLICT,))
+    return _accepted(line, there.delivery, replayed=True)
+
+
+def _accepted(line: Judged, delivery: UUID, *, replayed: bool) -> Result:
+    return Result(line.stored.part, line.stored.line, line.client_ref, delivery, replayed, None)
+
+
+def _rejected(line: Judged, mistakes: Sequence[Mistake]) -> Result:
+    return Result(line.stored.part, line.stored.line, line.client_ref, None, False, problem(mistakes))
+
+
+def problem(mistakes: Sequence[Mistake]) -> Mapping[str, Any]:
+    """A result's problem, as it is stored: a name that the sender made up may hold what no database takes."""
+    code, detail, told = summary(mistakes)
+    errors = [{"pointer": _storable(m.pointer), "code": m.code, "detail": _storable(m.detail)} for m in told]
+    return {"code": code, "detail": _storable(detail), "errors": errors}
+
+
+def _storable(text: str) -> str:
+    return REFUSED_IN_TEXT.sub("\ufffd", text)
+
+
+# ------------------------------------------------------------------ one batch
+def goes_on(locked: tuple[str, Cursor], draw: Draw) -> bool:
+    """Under the lock: still being drawn, and by nobody else meanwhile. If not, another message goes on, or none."""
+    state, cursor = locked
+    return state in RUNNING and cursor == draw.cursor
+
+
+def lines_are_missing(draw: Draw) -> bool:
+    """Nothing comes after the cursor, and not everything was drawn: rows were lost."""
+    return draw.state in RUNNING and not draw.stored and draw.drawn != draw.lines
+
+
+def final_state(*, has_errors: bool) -> str:
+    """How a batch ends whose lines are all deposited or rejected."""
+    return COMPLETED_WITH_ERRORS if has_errors else COMPLETED
+
+
+def identity(moment: datetime, random: bytes) -> tuple[UUID, str]:
+    """A delivery's id (UUID version 7, RFC 9562) and public number, of IDENTITY_BYTES random bytes."""
+    milliseconds = int(moment.timestamp() * 1000)
+    value = (milliseconds & (1 << 48) - 1) << 80 | int.from_bytes(random[:10])
+    value = value & ~(0xF << 76) | 0x7 << 76
+    number = with_check_digit(str(int.from_bytes(random[10:IDENTITY_BYTES]) % 10**DIGITS).zfill(DIGITS))
+    return UUID(int=value & ~(0x3 << 62) | 0x2 << 62), number

@@ -1,0 +1,68 @@
+"""One event as senders read it, the same in the list and in a webhook.
+
+Owns     the row and its JSON: ids, times and states, never a name, an address or content
+Rules    the bytes are a function of the row, so that a second try sends the same body
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from pipeline.events.types import SUBJECTS, WEBHOOK_TEST
+
+BODY_BYTES_MAX = 20_000  # Standard Webhooks: receivers may refuse more
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A row of qerds.event."""
+
+    sequence: int
+    id: UUID
+    type: str
+    time: datetime
+    delivery: UUID | None = None
+    subject: UUID | None = None
+    number: str | None = None
+    client_ref: str | None = None
+    state: str | None = None
+    evidence: UUID | None = None
+
+
+def trial(event: UUID, webhook: UUID, time: datetime) -> Event:
+    """What `test` sends: its sequence is 0, it happened nowhere."""
+    return Event(0, event, WEBHOOK_TEST, time, subject=webhook)
+
+
+def body(event: Event) -> dict[str, object]:
+    """The interface's fields, without those that do not apply."""
+    optional: dict[str, object] = {
+        "delivery_id": _text(event.delivery),
+        SUBJECTS.get(event.type.partition(".")[0], "subject_id"): _text(event.subject),
+        "number": event.number,
+        "client_ref": event.client_ref,
+        "state": event.state,
+        "evidence_id": _text(event.evidence),
+    }
+    return {
+        "id": str(event.id),
+        "type": event.type,
+        "time": time_text(event.time),
+        "sequence": event.sequence,
+        **{name: value for name, value in optional.items() if value is not None},
+    }
+
+
+def body_bytes(event: Event) -> bytes:
+    """What goes over the wire and is signed."""
+    return json.dumps(body(event), ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def time_text(moment: datetime) -> str:
+    """RFC 3339, UTC, milliseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,31 @@
+"""The types of events: a literal table, mirrored in the database (qerds.event_type), kept equal by a test.
+
+Owns     which state of a delivery is announced under which name, and which evidence shows it
+Rules    a name never changes its meaning: receivers branch on it
+"""
+
+from pipeline.delivery import states
+
+# State -> the event whose evidence shows it. `accepted` is complete with D.1; what its sender wants to see is C.3.
+PROOF_OF_STATE: dict[str, str] = {
+    states.DEPOSITED: "A.1",
+    states.REJECTED: "A.2",
+    states.NOTIFIED: "C.1",
+    states.NOTICE_FAILED: "C.2",
+    states.ACCEPTED: "C.3",
+    states.REFUSED: "C.4",
+    states.UNCLAIMED: "C.5",
+    states.RECEIVED: "E.1",
+    states.UNCOLLECTED: "E.2",
+}
+TYPE_OF_STATE: dict[str, str] = {state: f"delivery.{state}" for state in PROOF_OF_STATE}
+PACKAGE_READY = "delivery.package_ready"
+BATCH_COMPLETED = "batch.completed"
+WEBHOOK_DISABLED = "webhook.disabled"
+EXPORT_READY = "export.ready"
+TYPES = frozenset({*TYPE_OF_STATE.values(), PACKAGE_READY, BATCH_COMPLETED, WEBHOOK_DISABLED, EXPORT_READY})
+
+WEBHOOK_TEST = "webhook.test"  # sent on request only; never in the list of events
+
+# What `subject` names, by the part of the type before the dot.
+SUBJECTS: dict[str, str] = {"batch": "batch_id", "webhook": "webhook_id", "export": "export_id"}

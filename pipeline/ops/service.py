@@ -1,0 +1,90 @@
+"""The rhythm of the elected measurer: election, asking, resting.
+
+Owns     who measures, how often, and that measuring never becomes the load
+Rules    any number of these processes may run; one is elected by a lock that its session holds, the others look again
+         each second and export nothing but that they are not it, so that no number is there twice. A statement that
+         takes long is asked seldom: all of them together cost at most a few hundredths of one processor
+Crash    nothing is written anywhere; the next elected one begins anew
+Not      here: what is measured (measures.py)
+"""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import anyio
+
+from pipeline.actors.backoff import retry_seconds
+from pipeline.errors import Transient
+from pipeline.ops.measures import MEASURES, Row, Series
+from pipeline.ports import Randomness
+from pipeline.recorder import Recorder
+
+TURN_SECONDS = 1.0
+REST_FACTOR = 50.0  # a statement of 1 s is asked again after 50 s
+FAILED_SECONDS = 300.0  # after one that did not come back
+PAUSE_SECONDS_MAX = 5.0
+LEADER = ("qerds_ops_leader", "")
+UNANSWERED = ("qerds_ops_unanswered_measures", "")  # what did not come back has no series: somebody must hear of it
+
+
+class Watch(Protocol):
+    """The database, over the one session that holds the lock. Raises Transient when that is gone."""
+
+    async def elect(self) -> bool:
+        """Whether this session has the lock. Asked only while it does not."""
+
+    async def ask(self, name: str, *arguments: Any) -> Sequence[Row]:
+        """One named statement of sql/ops.sql."""
+
+    async def stop(self) -> None:
+        """The lock goes with the session."""
+
+
+class Rounds:
+    """When each measure is due, and what each has told last. Kept over elections: a slow statement stays seldom."""
+
+    def __init__(self) -> None:
+        self._due = dict.fromkeys((measure.query for measure in MEASURES), 0.0)
+        self._told: dict[str, Series] = {}
+
+    async def measure(self, watch: Watch) -> Series:
+        """Asks what is due; everything that is known now."""
+        for measure in MEASURES:
+            began = anyio.current_time()
+            if began < self._due[measure.query]:
+                continue
+            self._due[measure.query] = began + FAILED_SECONDS  # until it has come back
+            self._told.pop(measure.query, None)
+            rows = await watch.ask(measure.query, *measure.arguments)
+            self._told[measure.query] = measure.series(rows)
+            now = anyio.current_time()
+            self._due[measure.query] = now + max(measure.every_seconds, REST_FACTOR * (now - began)) - TURN_SECONDS / 2
+        unanswered = sum(1 for query, due in self._due.items() if due > 0 and query not in self._told)
+        known: Series = {LEADER: 1.0, UNANSWERED: float(unanswered)}
+        return {**known, **{key: value for told in self._told.values() for key, value in told.items()}}
+
+
+async def run(watch: Watch, draining: anyio.Event, randomness: Randomness, recorder: Recorder) -> None:
+    """Until `draining`; survives a database that goes and comes back."""
+    rounds, lost = Rounds(), 0
+    is_elected = False
+    while not draining.is_set():
+        try:
+            is_elected = is_elected or await watch.elect()
+            recorder.is_ready = True
+            recorder.ready.set()
+            lost = 0
+            recorder.gauges = await rounds.measure(watch) if is_elected else {LEADER: 0.0}
+            await _pause(TURN_SECONDS, draining)
+        except (Transient, TimeoutError):
+            recorder.count("elections_lost")
+            recorder.is_ready = is_elected = False
+            recorder.gauges = {LEADER: 0.0}
+            lost += 1
+            await _pause(min(retry_seconds(lost, randomness.unit()), PAUSE_SECONDS_MAX), draining)
+    await watch.stop()
+
+
+async def _pause(seconds: float, draining: anyio.Event) -> None:
+    with anyio.move_on_after(seconds):
+        await draining.wait()

@@ -1,0 +1,93 @@
+"""Pure decisions about batches: defaults under a line, identities, how long it will take."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.sender.batch_view import eta_seconds
+from pipeline.bulk import OPEN, PROCESSING, Batch, Cursor, Draw, Progress, StoredLine
+from pipeline.delivery import batches
+from pipeline.delivery.number import is_number
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+def test_a_line_lies_over_the_defaults() -> None:
+    """Objects field by field; lists and plain values as a whole; null takes a default away. Neither side is changed."""
+    defaults = {
+        "subject": "a",
+        "recipient": {"kind": "professional", "language": "fr"},
+        "documents": [{"a": 1}, {"b": 2}],
+    }
+    line = {
+        "subject": None,
+        "recipient": {"language": "en", "email": "x"},
+        "documents": [{"c": 3}],
+        "metadata": {"k": "v"},
+    }
+    assert batches.merged(defaults, line) == {
+        "subject": None,
+        "recipient": {"kind": "professional", "language": "en", "email": "x"},
+        "documents": [{"c": 3}],
+        "metadata": {"k": "v"},
+    }
+    assert defaults["recipient"] == {"kind": "professional", "language": "fr"}
+
+
+JSON = st.recursive(
+    st.none() | st.text(max_size=3), lambda inner: st.dictionaries(st.text(max_size=2), inner, max_size=3), max_leaves=8
+)
+OBJECTS = st.dictionaries(st.text(max_size=2), JSON, max_size=4)
+
+
+@given(OBJECTS)
+def test_defaults_of_nothing_change_nothing(line: dict[str, object]) -> None:
+    """Without defaults a line is what it is, and without a line the defaults are."""
+    assert batches.merged({}, line) == line == batches.merged(line, {}) == batches.merged(line, line)
+
+
+MOMENTS = st.integers(0, 10**9).map(lambda seconds: NOW + timedelta(seconds=seconds))
+
+
+@given(st.binary(min_size=batches.IDENTITY_BYTES, max_size=batches.IDENTITY_BYTES), MOMENTS)
+def test_an_identity_is_a_version_7_uuid_and_a_number(random: bytes, moment: datetime) -> None:
+    """Its first 48 bits are the time, so that an index grows at its end; the number has its check digit."""
+    delivery, number = batches.identity(moment, random)
+    assert (delivery.version, delivery.variant) == (7, UUID(int=0x8 << 60).variant)
+    assert delivery.int >> 80 == int(moment.timestamp() * 1000)
+    assert is_number(number)
+
+
+@pytest.mark.parametrize("body", [b"\xff", b"{", b"[]"])
+def test_a_line_that_cannot_be_read_any_more_has_a_result(body: bytes) -> None:
+    """What another version let in is a rejected line, not a dead letter."""
+    judged = batches.read_line({}, StoredLine(1, 1, body))
+    assert judged.submission is None
+    assert judged.mistakes[0].code in ("invalid_encoding", "malformed_json")
+
+
+def test_a_draw_goes_on_from_where_it_read() -> None:
+    """Under the lock: of a running batch, at the same cursor, and no other."""
+    draw = Draw(UUID(int=1), UUID(int=2), PROCESSING, {}, Cursor(1, 5), 9, 5, (), NOW)
+    assert batches.goes_on((PROCESSING, Cursor(1, 5)), draw)
+    assert not batches.goes_on((PROCESSING, Cursor(1, 6)), draw)
+    assert not batches.goes_on(("cancelled", Cursor(1, 5)), draw)
+    assert batches.lines_are_missing(draw)
+
+
+def batch(state: str, lines: int, rejected: int = 0) -> Batch:
+    began = NOW - timedelta(seconds=100)
+    return Batch(
+        UUID(int=1), "n", "ndjson", {}, {}, state, 1, lines, 0, rejected, began, began, began, None, NOW
+    )  # fmt: skip
+
+
+def test_how_long_it_will_take() -> None:
+    """At the pace since it was submitted: a quarter in 100 s leaves 300 s; nothing done, not running: nobody knows."""
+    assert eta_seconds(batch(PROCESSING, 400), Progress({"deposited": 60, "submitted": 9, "notified": 40}, 0)) == 300
+    assert eta_seconds(batch(PROCESSING, 400, rejected=100), Progress({}, 0)) == 300
+    assert eta_seconds(batch(PROCESSING, 400), Progress({"submitted": 400}, 0)) is None
+    assert eta_seconds(batch(OPEN, 400), Progress({}, 0)) is None
