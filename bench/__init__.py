@@ -1,0 +1,1 @@
+"""Measure this service against its targets, its peers and the machine's own limit: ./qerds bench."""

@@ -1,0 +1,113 @@
+"""A stage that does nothing but hand on, run by the real loop over the real mailbox: the hop that is measured.
+
+Owns     the no-op stages, one per mailbox of the chain, and one measured drain of a full mailbox
+Rules    nothing here is faster than the product: loop.run, PostgresMailbox and PostgresTx as every stage uses them.
+         Timed from one perform to the last, so whole cycles count and neither start nor end does
+"""
+
+import time
+from collections.abc import Sequence
+
+import anyio
+
+from bench.server import Server
+from pipeline.actors import loop
+from pipeline.actors.contract import Done, Outcome, Stage
+from pipeline.adapters.ids import SystemRandomness
+from pipeline.adapters.postgres.link import Link
+from pipeline.adapters.postgres.mailbox import PostgresMailbox
+from pipeline.delivery.routes import BULK, CHECKED, DRAFT, PRESERVE, SEALED, SEND, SUBMITTED, Emission
+from pipeline.errors import LeaseLost
+from pipeline.ports import Message, Tx
+from pipeline.recorder import Recorder
+
+CHAIN = {
+    "ingest": (SUBMITTED, CHECKED),
+    "encrypt": (CHECKED, DRAFT),
+    "seal": (DRAFT, SEALED),
+    "timestamp": (SEALED, SEND),
+    "notify": (SEND, PRESERVE),
+}
+SINK = "archive"  # where a chain of five hops ends
+DRAIN_SECONDS_MAX = 120.0
+WARM_BATCHES = 2  # in which a connection prepares its statements
+FILL = """
+INSERT INTO outbox.{stage} (lane, kind, delivery)
+SELECT {lane}, '{kind}', gen_random_uuid() FROM generate_series(1, {rows})
+"""
+# notify hands on to archive in the bench only; in the service it does not
+GRANTS = "GRANT INSERT ON outbox.archive TO qerds_notify;"
+
+
+class Drain:
+    """Counts what a stage performed, and sets `draining` when `rows` are done. The first batches are not timed."""
+
+    def __init__(self, rows: int) -> None:
+        self.draining = anyio.Event()
+        self._rows = rows
+        self._batches = self._done = self._done_at_first = 0
+        self._before_last = 0
+        self._first_at = self._last_at = 0.0
+
+    def saw(self, count: int) -> None:
+        """A batch is being performed."""
+        self._last_at = time.perf_counter()
+        self._before_last = self._done
+        self._batches += 1
+        if self._batches == WARM_BATCHES + 1:
+            self._first_at, self._done_at_first = self._last_at, self._done
+        self._done += count
+        if self._done >= self._rows:
+            self.draining.set()
+
+    @property
+    def rate(self) -> float:
+        """Messages a second over whole cycles of take, perform and commit."""
+        return (self._before_last - self._done_at_first) / (self._last_at - self._first_at)
+
+
+def stage(name: str, batch_max: int, drain: Drain | None = None) -> Stage:
+    """The no-op stage of this mailbox."""
+    receives, emits = CHAIN[name]
+
+    async def perform(batch: Sequence[Message], _ports: object) -> list[Outcome]:
+        if drain is not None:
+            drain.saw(len(batch))
+        return [Done(m, None) for m in batch]
+
+    async def commit(_tx: Tx, done: Sequence[Done]) -> list[Emission]:
+        return [Emission(emits, d.message.delivery) for d in done]
+
+    return Stage(name, frozenset({receives}), perform, commit, batch_max)
+
+
+def mailbox(server: Server, name: str) -> PostgresMailbox:
+    """The real one."""
+    dsn = server.dsn(f"qerds_{name}")
+    return PostgresMailbox(dsn, Link(dsn, LeaseLost), name, "bench", SystemRandomness(), Recorder(name))
+
+
+def fill(server: Server, name: str, rows: int, lane: int = BULK) -> None:
+    """An emptied chain, and `rows` messages waiting for this stage."""
+    tables = [f"outbox.{t}, outbox.{t}_running" for t in (*CHAIN, SINK)]
+    kind, _ = CHAIN[name]
+    server.psql(f"TRUNCATE {', '.join(tables)};" + FILL.format(stage=name, kind=kind, lane=lane, rows=rows))
+
+
+def drain_rate(server: Server, rows: int, batch_max: int) -> float:
+    """Hops a second of one process that moves `rows` messages from a mailbox into the next."""
+
+    async def live() -> float:
+        drain = Drain(rows)
+        with anyio.fail_after(DRAIN_SECONDS_MAX):
+            await loop.run(
+                stage("ingest", batch_max, drain),
+                mailbox(server, "ingest"),
+                None,
+                drain.draining,
+                SystemRandomness(),
+                Recorder("ingest"),
+            )
+        return drain.rate
+
+    return anyio.run(live, backend_options={"use_uvloop": True})

@@ -1,0 +1,154 @@
+"""A sender that costs little: HTTP/1.1 over kept connections, just enough for the API; it is not what is measured.
+
+Owns     connections, the bearer token, one request at a time on each
+Rules    a machine of two cores runs the service and this; a client library spends some milliseconds a request, this
+         some tenths. An answer that is not 2xx raises; nothing is retried: hiding a 429 would measure nothing
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import anyio
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+HEAD_BYTES_MAX = 64 * 1024
+
+
+class Answered(Exception):
+    """Something else than 2xx."""
+
+    def __init__(self, status: int, body: bytes) -> None:
+        super().__init__(f"{status} {body[:300]!r}")
+        self.status = status
+
+
+class Connection:
+    """One kept connection."""
+
+    def __init__(self, stream: anyio.abc.SocketStream, head: str) -> None:
+        self._stream = stream
+        self._received = BufferedByteReceiveStream(stream)
+        self._head = head
+
+    async def call(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+        """The body of the answer. Raises Answered."""
+        lines = [f"{method} {path} HTTP/1.1", self._head, *(f"{name}: {value}" for name, value in headers.items())]
+        lines += [f"Content-Length: {len(body)}", "", ""]
+        await self._stream.send("\r\n".join(lines).encode() + body)
+        head = (await self._received.receive_until(b"\r\n\r\n", HEAD_BYTES_MAX)).decode("latin-1")
+        status = int(head[9:12])
+        fields = dict(line.split(": ", 1) for line in head.lower().split("\r\n")[1:] if ": " in line)
+        if fields.get("transfer-encoding") == "chunked":
+            answer = await self._chunks()
+        else:
+            answer = (
+                await self._received.receive_exactly(length)
+                if (length := int(fields.get("content-length", 0)))
+                else b""
+            )
+        if not 200 <= status < 300:
+            raise Answered(status, answer)
+        return answer
+
+    async def _chunks(self) -> bytes:
+        found = b""
+        while size := int((await self._received.receive_until(b"\r\n", 64)).split(b";")[0], 16):
+            found += await self._received.receive_exactly(size)
+            await self._received.receive_exactly(2)
+        await self._received.receive_exactly(2)
+        return found
+
+    async def aclose(self) -> None:
+        """Ends it."""
+        await self._stream.aclose()
+
+
+class Sender:
+    """The sample sender of an installation. `at_once` connections, lent one request each."""
+
+    def __init__(self, client: Mapping[str, str], at_once: int) -> None:
+        address = urlsplit(client["base_url"])
+        self._host, self._port = str(address.hostname), int(address.port or 80)
+        self._client = client
+        self._free: list[Connection] = []
+        self._limit = anyio.CapacityLimiter(at_once)
+        self._head = f"Host: {self._host}:{self._port}"
+
+    async def log_in(self) -> None:
+        """Gets the token; it lives longer than a scenario."""
+        form = {"grant_type": "client_credentials"} | {n: self._client[n] for n in ("client_id", "client_secret")}
+        kind = {"Content-Type": "application/x-www-form-urlencoded"}
+        answer = json.loads(await self.call("POST", "/oauth2/token", kind, urlencode(form).encode()))
+        await self.aclose()  # those without the token
+        self._head += f"\r\nAuthorization: Bearer {answer['access_token']}"
+
+    async def call(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> bytes:
+        """One request on a free connection, or on a new one."""
+        async with self._limit:
+            if self._free:
+                connection = self._free.pop()
+            else:
+                connection = Connection(await anyio.connect_tcp(self._host, self._port), self._head)
+            is_good = False
+            try:
+                answer = await connection.call(method, path, headers or {}, body)
+                is_good = True
+            except Answered:
+                is_good = True
+                raise
+            finally:
+                if is_good:
+                    self._free.append(connection)
+                else:
+                    await connection.aclose()
+            return answer
+
+    async def json(
+        self, method: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Any:
+        """A JSON request and its JSON answer."""
+        kind = {"Content-Type": "application/json", **(headers or {})}
+        return json.loads(await self.call(method, path, kind, json.dumps(body, separators=(",", ":")).encode()))
+
+    async def upload(self, content: bytes, name: str) -> dict[str, str]:
+        """A text document, as a delivery names it."""
+        headers = {
+            "Content-Type": "text/plain",
+            "Content-Digest": digest_header(content),
+            "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
+        }
+        answer = json.loads(await self.call("POST", "/v1/uploads", headers, content))
+        return {"upload_id": answer["id"], "file_name": name, "sha256": answer["sha256"]}
+
+    async def aclose(self) -> None:
+        """Ends every connection."""
+        while self._free:
+            await self._free.pop().aclose()
+
+
+@asynccontextmanager
+async def sender(client: Mapping[str, str], at_once: int = 8) -> AsyncIterator[Sender]:
+    """Logged in."""
+    it = Sender(client, at_once)
+    try:
+        await it.log_in()
+        yield it
+    finally:
+        await it.aclose()
+
+
+def digest_header(content: bytes) -> str:
+    """RFC 9530."""
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
+
+
+def letter(reference: str, document: Mapping[str, str]) -> dict[str, Any]:
+    """A delivery of one document to a recipient of its own."""
+    recipient = {"kind": "professional", "email": f"{reference}@recipient.example"}
+    names = {"given_names": "Angela Claire Louise", "birth_name": "Dubois"}
+    return {"recipient": {**recipient, **names}, "subject": "A bench", "documents": [document], "client_ref": reference}
