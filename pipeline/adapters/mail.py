@@ -113,13 +113,13 @@ class RelayMailer:
         return Relayed(answer.code, answer.message[:TEXT_LENGTH_MAX], _tls_version(client))
 
     async def _begin(self, connection: Connection) -> None:
-        """Up to the answer to MAIL. A relay may close an idle connection at any time: nothing was sent over it yet."""
+        """Up to the answer to MAIL. A relay may end an idle connection, with a 421 or without: nothing was sent yet."""
         client = connection.client
         if connection.mails:
             try:
                 await client.mail(self._sender)
                 return
-            except aiosmtplib.SMTPServerDisconnected:
+            except aiosmtplib.SMTPException:  # whatever it was, a new connection says what holds
                 client.close()
                 connection.mails = 0
         await client.connect()

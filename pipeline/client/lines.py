@@ -89,19 +89,14 @@ def line_bytes(table: Table) -> bytes:
 
 
 def _ndjson_rows(path: Path) -> Iterator[Table]:
-    with path.open("rb") as file:
-        number = 0
-        while line := file.readline(LINE_BYTES_MAX + 1):
-            number += 1
-            if len(line) > LINE_BYTES_MAX:
-                raise SourceInvalid(f"{path}: line {number} is longer than {LINE_BYTES_MAX} bytes")
-            try:
-                table = json.loads(line)
-            except ValueError as error:
-                raise SourceInvalid(f"{path}: line {number} is not JSON in UTF-8") from error
-            if not isinstance(table, dict):
-                raise SourceInvalid(f"{path}: line {number} is not a JSON object")
-            yield table
+    for number, line in _physical_lines(path):
+        try:
+            table = json.loads(line)
+        except ValueError as error:
+            raise SourceInvalid(f"{path}: line {number} is not JSON in UTF-8") from error
+        if not isinstance(table, dict):
+            raise SourceInvalid(f"{path}: line {number} is not a JSON object")
+        yield table
 
 
 def _csv_rows(path: Path, columns: Mapping[str, str]) -> Iterator[Table]:
@@ -122,17 +117,23 @@ def _csv_rows(path: Path, columns: Mapping[str, str]) -> Iterator[Table]:
 
 
 def _text_lines(path: Path) -> Iterator[str]:
-    """Physical lines with their ends; one that is no UTF-8, or has no end, is said with its number."""
+    """As text; a line that is no UTF-8 is said with its number."""
+    for number, line in _physical_lines(path):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise SourceInvalid(f"{path}: line {number}: byte {error.start} of it is not UTF-8") from error
+
+
+def _physical_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Lines with their ends, counted from 1; one that is too long is said with its number."""
     with path.open("rb") as file:
         number = 0
         while line := file.readline(LINE_BYTES_MAX + 1):
             number += 1
             if len(line) > LINE_BYTES_MAX:
                 raise SourceInvalid(f"{path}: line {number} is longer than {LINE_BYTES_MAX} bytes")
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise SourceInvalid(f"{path}: line {number}: byte {error.start} of it is not UTF-8") from error
+            yield number, line
 
 
 def _places(path: Path, header: Sequence[str], columns: Mapping[str, str]) -> list[tuple[str, ...] | None]:

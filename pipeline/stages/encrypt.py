@@ -154,10 +154,8 @@ async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
         else:  # a consent withdrawn while the content was read is seen only here, under the lock
             reason = d.fact.reason if isinstance(d.fact, Refusal) else WITHDRAWN
             drafts.append(draft(locked.head, "A.2", d.fact.dossier, reason=reason))
-    in_order = sorted(
-        contents.values(), key=lambda w: w.upload
-    )  # two batches of one content wait, and never for each other
-    await tx.add([*in_order, *wraps, *drafts])
+    # In order, so that two batches of the same contents wait, and never for each other.
+    await tx.add([*sorted(contents.values(), key=lambda w: w.upload), *wraps, *drafts])
     return [Emission(DRAFT, e.delivery, e.evidence) for e in drafts]
 
 

@@ -23,6 +23,7 @@ async def relay(
     answers: Mapping[str, bytes],
     verbs: list[str] | None = None,
     closes_after_mails: int | None = None,
+    gives_up_after_mails: int | None = None,
     mails_per_second_max: int | None = None,
 ) -> AsyncIterator[RelayMailer]:
     """A mailer whose relay answers 250 to everything but the commands in `answers` ("." is the end of the mail).
@@ -47,6 +48,9 @@ async def relay(
                 mails += verb == "."
                 if verbs is not None:
                     verbs.append(verb)
+                if verb == "MAIL" and mails == gives_up_after_mails:
+                    await stream.send(b"421 4.4.2 timeout\r\n")
+                    return
                 said = answers.get(verb, b"354 go on" if in_mail else b"250 2.0.0 done")
                 await stream.send(said + b"\r\n")
 
@@ -108,6 +112,15 @@ async def test_an_idle_connection_that_the_relay_closed_costs_no_attempt() -> No
     """The relay's idle timeout is not ours: the next mail goes over a new connection, once."""
     verbs: list[str] = []
     async with relay({".": b"250 taken"}, verbs, closes_after_mails=1) as mailer:
+        for n in range(3):
+            assert isinstance(await mailer.send(f"a{n}@example.net", MAIL), Relayed)
+    assert verbs.count(".") == 3
+
+
+async def test_an_idle_connection_that_the_relay_gives_up_with_421_costs_no_attempt() -> None:
+    """RFC 5321 section 3.8: a server may say 421 to any command of a connection that it wants to end."""
+    verbs: list[str] = []
+    async with relay({}, verbs, gives_up_after_mails=1) as mailer:
         for n in range(3):
             assert isinstance(await mailer.send(f"a{n}@example.net", MAIL), Relayed)
     assert verbs.count(".") == 3
