@@ -24,31 +24,35 @@ from bench import plots, report
 from bench.context import Bench
 from bench.processes import busy_seconds, cpu_seconds
 from bench.results import Report, Section
-from bench.scenarios import SCENARIOS
+from bench.scenarios import SCENARIOS, USUAL
 from bench.targets import Judged
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CORES = len(os.sched_getaffinity(0))
+LETTERS_MAX = 1_000_000
 BENCH = {"bench": os.getpid()}
 COLOURS = {"met": "green", "floor met": "green", "MISSED": "bold red", "not measured": "yellow"}
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="qerds bench", description="Measure the service on this machine.")
-    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"default all: {', '.join(SCENARIOS)}")
+    parser.add_argument("scenarios", nargs="*", metavar="SCENARIO", help=f"default {', '.join(USUAL)}; also million")
     parser.add_argument("--quick", action="store_true", help="everything in under five minutes, with more noise")
     parser.add_argument(
         "--report", type=Path, metavar="DIR", help="where the report goes (default .qerds/bench-report)"
     )
+    parser.add_argument("--letters", type=int, metavar="N", help="how many scenario million sends (1,000,000)")
     options = parser.parse_args(arguments)
+    if options.letters is not None and not 1 <= options.letters <= LETTERS_MAX:
+        parser.error(f"--letters takes 1 to {LETTERS_MAX:,}, as a batch does")
     unknown = [name for name in options.scenarios if name not in SCENARIOS]
     if unknown:
         parser.error(f"no scenario {unknown[0]!r}; there are {', '.join(SCENARIOS)}")
-    wanted = [name for name in SCENARIOS if not options.scenarios or name in options.scenarios]
+    wanted = [name for name in SCENARIOS if name in (options.scenarios or USUAL)]
     folder = options.report or CHECKOUT / ".qerds" / "bench-report"
     console = Console(stderr=True)
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    sections, broken = run(wanted, options.quick, console)
+    sections, broken = run(wanted, options.quick, options.letters, console)
     made = Report(started_at, options.quick, machine(), sections)
     judged = report.write(made, folder, plots.svg)
     show(judged, made, console)
@@ -56,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if broken else 0
 
 
-def run(wanted: Sequence[str], is_quick: bool, console: Console) -> tuple[list[Section], bool]:
+def run(wanted: Sequence[str], is_quick: bool, letters: int | None, console: Console) -> tuple[list[Section], bool]:
     """The sections of the scenarios, and whether one of them broke."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     sections: list[Section] = []
@@ -70,7 +74,7 @@ def run(wanted: Sequence[str], is_quick: bool, console: Console) -> tuple[list[S
             if not console.is_terminal:
                 console.print(f"{current}: {text}", highlight=False)
 
-        bench = Bench(is_quick, say, CHECKOUT / ".qerds" / "bench-peers", stack)
+        bench = Bench(is_quick, say, letters, CHECKOUT / ".qerds" / "bench-peers", stack)
         for current in wanted:
             began, busy, own = time.monotonic(), busy_seconds(), cpu_seconds(BENCH)["bench"]
             try:

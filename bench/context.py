@@ -17,6 +17,7 @@ class Bench:
 
     is_quick: bool
     say: Callable[[str], None]
+    letters: int | None  # of scenario million, when it is to be another number
     tools: Path  # where peers that are not Python packages are installed, kept between runs
     stack: ExitStack
     _installation: Installation | None = None

@@ -148,15 +148,16 @@ async def open_batch(it: Sender, name: str) -> str:
     return str(answer["id"])
 
 
-async def put_items(it: Sender, batch: str, content: BatchItems) -> None:
-    """Every part, one after the other, as a sender does."""
-    for number, part in enumerate(content.parts, start=1):
+async def put_items(it: Sender, batch: str, content: BatchItems, first_number: int = 1) -> list[bytes]:
+    """Every part, one after the other, as a sender does; their digests."""
+    for number, part in enumerate(content.parts, start=first_number):
         headers = {"Content-Type": "application/x-ndjson", "Content-Digest": digest_header(part)}
         await it.call("PUT", f"/v1/batches/{batch}/items?part={number}", headers, part)
+    return [hashlib.sha256(part).digest() for part in content.parts]
 
 
-async def submit_batch(it: Sender, batch: str, content: BatchItems) -> None:
-    """From here on its lines become letters."""
-    digests = b"".join(hashlib.sha256(part).digest() for part in content.parts)
-    body = {"parts": len(content.parts), "lines": content.lines, "sha256_of_parts": hashlib.sha256(digests).hexdigest()}
+async def submit_batch(it: Sender, batch: str, digests: Sequence[bytes], lines: int) -> None:
+    """From here on its lines become letters. `digests`: SHA-256 of every part, in order."""
+    of_parts = hashlib.sha256(b"".join(digests)).hexdigest()
+    body = {"parts": len(digests), "lines": lines, "sha256_of_parts": of_parts}
     await it.json("POST", f"/v1/batches/{batch}/submit", body)

@@ -120,9 +120,9 @@ async def _flood(bench: Bench, section: Section, feed: Feeder, document: dict[st
     batch = await open_batch(feed.sender, "lat-flood")
     count = bench.pick(*FLOOD)
     content = items("lat-bulk", [document] * count)
-    await put_items(feed.sender, batch, content)
+    digests = await put_items(feed.sender, batch, content)
     began = time.time()
-    await submit_batch(feed.sender, batch, content)
+    await submit_batch(feed.sender, batch, digests, content.lines)
     sent: dict[str, float] = {}
     while len(sent) < bench.pick(60, 250) and await _is_flooded(feed, began, count):
         reference = f"lat-beside-{len(sent)}"

@@ -150,8 +150,8 @@ async def _send(feed: Feeder, kind: Kind, tag: str, count: int) -> None:
 async def _push(feed: Feeder, tag: str, first: int, documents: Sequence[dict[str, str]]) -> None:
     content = items(tag, documents, first)
     batch = await open_batch(feed.sender, f"{tag}-{first}")
-    await put_items(feed.sender, batch, content)
-    await submit_batch(feed.sender, batch, content)
+    digests = await put_items(feed.sender, batch, content)
+    await submit_batch(feed.sender, batch, digests, content.lines)
 
 
 def _audited(it: Installation) -> dict[str, int]:
