@@ -99,7 +99,7 @@ def writers_rate(server: Server, seconds: float, *, is_ringing: bool) -> float:
                     tx.rung.clear()
                 written += 1
 
-        async with anyio.create_task_group() as tasks:
+        async with database.ringing(), anyio.create_task_group() as tasks:
             for _ in range(WRITERS):
                 tasks.start_soon(with_rings if is_ringing else without)
         await database.close()

@@ -174,21 +174,22 @@ async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[G
     bridge = Bridge.at(config.bridge.socket_dir, "gateway")
     identity = HttpIdentityProvider(config.identity)
     try:
-        yield GatewayAdapters(
-            config=config,
-            senders=PostgresSenderStore(database),
-            batches=PostgresBatchStore(database),
-            portal=PostgresPortalStore(database, keys, config.provider),
-            exports=PostgresExportStore(database),
-            events=PostgresEventStore(database),
-            objects=objects,
-            bridge=bridge,
-            keys=keys,
-            identity=identity,
-            clock=SystemClock(),
-            ids=SystemRandomness(),
-            recorder=recorder,
-        )
+        async with database.ringing():
+            yield GatewayAdapters(
+                config=config,
+                senders=PostgresSenderStore(database),
+                batches=PostgresBatchStore(database),
+                portal=PostgresPortalStore(database, keys, config.provider),
+                exports=PostgresExportStore(database),
+                events=PostgresEventStore(database),
+                objects=objects,
+                bridge=bridge,
+                keys=keys,
+                identity=identity,
+                clock=SystemClock(),
+                ids=SystemRandomness(),
+                recorder=recorder,
+            )
     finally:
         await identity.close()
         await bridge.aclose()

@@ -1,6 +1,7 @@
 """A few connections for one role: what the gateway and the verbs of an operator use. ports' errors: Transient.
 
-Owns     lending and replacing connections, and ringing the doorbell after a commit
+Owns     lending and replacing connections, and ringing the doorbell after a commit: at once on the connection that
+         committed, or, within `ringing()`, merged and on a connection of its own, so that no request waits for it
 Not here a stage's mailbox (mailbox.py) and what is asked (the stores)
 """
 
@@ -12,6 +13,7 @@ import anyio
 import asyncpg
 
 from pipeline.adapters.postgres.link import GUARD_SECONDS, Dsn, Link
+from pipeline.adapters.postgres.ringer import LOST, Ringer
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.errors import Transient
 
@@ -27,6 +29,7 @@ class Database:
         self._answer_seconds = answer_seconds
         self._free: list[Link] = []
         self._places = anyio.Semaphore(connections_max)
+        self._ringer: Ringer | None = None
 
     async def fetch(self, name: str, *arguments: Any) -> list[asyncpg.Record]:
         """One statement; when it returns it is committed."""
@@ -45,16 +48,38 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PostgresTx]:
-        """BEGIN .. COMMIT, then one ring for every stage that got something. A lost ring costs one sweep."""
+        """BEGIN .. COMMIT, then a ring for every stage that got something. A lost ring costs one sweep."""
         async with self._link() as link:
             tx = PostgresTx(link, stage="")
             async with link.transaction():
                 yield tx
-            if tx.rung:
+            if self._ringer is not None:
+                self._ringer.ask(tx.rung)
+            elif tx.rung:
                 try:
                     await link.call("ring", sorted(tx.rung))
-                except Transient:
+                except LOST:
                     link.terminate()  # committed all the same; the next sweep finds it
+
+    @asynccontextmanager
+    async def ringing(self) -> AsyncIterator[None]:
+        """For a process that commits much: while this lasts its rings are merged, and nobody waits for one."""
+        bell = Link(self._dsn)
+
+        async def ring(stages: list[str]) -> None:
+            if not bell.is_open:
+                await bell.open()
+            await bell.call("ring", stages)
+
+        self._ringer = Ringer(ring)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._ringer.run)
+                yield
+                tasks.cancel_scope.cancel()
+        finally:
+            self._ringer = None
+            await bell.close()
 
     async def close(self) -> None:
         """Leave in good order."""

@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 
 from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.ringer import Ringer
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.delivery.routes import interactive_cap
 from pipeline.errors import LeaseLost
@@ -25,7 +26,6 @@ from pipeline.recorder import Recorder
 
 LEASE_SECONDS = 15.0  # without a heartbeat for so long a process is taken for dead
 HEARTBEAT_SECONDS = 3.0
-RING_SECONDS = 0.010  # rings are merged within this; leading edge
 SELF_TEST_SECONDS = 2.0  # a pooler in between swallows LISTEN silently; say so at the start
 SWEEP_SECONDS = 1.0  # +- 20 %
 FULL_SWEEP_SECONDS = 30.0  # look at every waiting row, whatever the watermark says
@@ -89,9 +89,8 @@ class PostgresMailbox:
         self._server_time = (datetime.min.replace(tzinfo=UTC), 0.0)  # there, and our own clock at that moment
         self._lag_seconds = EVERYTHING  # how far behind the newest id the next take looks
         self._rung = anyio.Event()
-        self._to_ring: set[str] = set()
-        self._ringing = anyio.Event()
         self._bell_lock = anyio.Lock()
+        self._ringer = Ringer(self._ring)
 
     async def start(self) -> None:
         """A new epoch. A crash after it leaves a process row without a heartbeat: any sweep removes it."""
@@ -111,7 +110,7 @@ class PostgresMailbox:
     async def heartbeat(self) -> None:
         """Beat and ring until cancelled. A refused beat means that others hold our rows by now."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._ring_on_demand)
+            tasks.start_soon(self._ringer.run)
             while True:
                 async with self._bell_lock:
                     alive = await self._bell.call("heartbeat", self._epoch)
@@ -186,9 +185,7 @@ class PostgresMailbox:
 
     def ring(self, stages: frozenset[str]) -> None:
         """Leave it to the ringer."""
-        if stages:
-            self._to_ring |= stages
-            self._ringing.set()
+        self._ringer.ask(stages)
 
     def wake(self) -> None:
         """Our own wait only."""
@@ -211,14 +208,9 @@ class PostgresMailbox:
         for m in messages:
             self._recorder.observe("wait", max(0.0, (taken_at - m.enqueued_at).total_seconds()))
 
-    async def _ring_on_demand(self) -> None:
-        while True:
-            await self._ringing.wait()
-            self._ringing = anyio.Event()
-            stages, self._to_ring = sorted(self._to_ring), set()
-            async with self._bell_lock:
-                await self._bell.call("ring", stages)
-            await anyio.sleep(RING_SECONDS)
+    async def _ring(self, stages: list[str]) -> None:
+        async with self._bell_lock:
+            await self._bell.call("ring", stages)
 
     async def _test_doorbell(self) -> None:
         self._rung = anyio.Event()

@@ -1,0 +1,109 @@
+"""Rings after commits: merged while they come fast, heard all the same, and their loss is nobody's error."""
+
+from collections import Counter
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import asyncpg
+import pytest
+
+from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.link import Link
+from pipeline.adapters.postgres.ringer import RING_SECONDS, Ringer
+from pipeline.config import Database as DatabaseConfig
+from pipeline.delivery.routes import SUBMITTED, Emission
+from pipeline.errors import LeaseLost, Transient
+from tests.db.test_one_hop import dsn
+
+pytestmark = pytest.mark.anyio
+COMMITS = 60
+HEARD_SECONDS = 5.0
+
+
+async def emit(database: Database) -> None:
+    async with database.transaction() as tx:
+        await tx.emit([Emission(SUBMITTED, uuid4())])
+
+
+async def test_rings_of_many_commits_are_merged_and_heard(database: DatabaseConfig) -> None:
+    """The last commit is heard too; a commit does not wait for its ring."""
+    heard: Counter[str] = Counter()
+    ear = Link(dsn(database, "qerds_ingest"))
+    await ear.open()
+    heard_last = anyio.Event()
+
+    def listen(_connection: Any, _pid: int, _channel: str, payload: str) -> None:
+        heard[payload] += 1
+        heard_last.set()
+
+    await ear.listen("doorbell", listen)
+    writers = Database(dsn(database, "qerds_gateway"))
+    async with writers.ringing():
+        for _ in range(COMMITS):
+            await emit(writers)
+        await anyio.sleep(5 * RING_SECONDS)
+        heard_last = anyio.Event()  # whatever rang so far: the one to come is that of the commit below
+        await emit(writers)
+        with anyio.fail_after(HEARD_SECONDS):
+            await heard_last.wait()
+    assert 1 < heard["ingest"] < COMMITS, heard
+    await writers.close()
+    await ear.close()
+
+
+async def test_without_a_ringer_each_commit_rings_by_itself(database: DatabaseConfig) -> None:
+    """What a verb of an operator does: no task is left behind."""
+    heard: list[str] = []
+    ear = Link(dsn(database, "qerds_ingest"))
+    await ear.open()
+    done = anyio.Event()
+
+    def listen(_connection: Any, _pid: int, _channel: str, payload: str) -> None:
+        heard.append(payload)
+        done.set()
+
+    await ear.listen("doorbell", listen)
+    writer = Database(dsn(database, "qerds_gateway"))
+    await emit(writer)
+    with anyio.fail_after(HEARD_SECONDS):
+        await done.wait()
+    assert heard == ["ingest"]
+    await writer.close()
+    await ear.close()
+
+
+@pytest.mark.parametrize("error", [Transient("away"), asyncpg.ProgramLimitExceededError("queue full")])
+async def test_a_ring_that_is_lost_stops_nothing(error: Exception) -> None:
+    """The next one is made."""
+    told: list[list[str]] = []
+    second = anyio.Event()
+
+    async def ring(stages: list[str]) -> None:
+        told.append(stages)
+        if len(told) == 1:
+            ringer.ask({"seal"})
+            raise error
+        second.set()
+
+    ringer = Ringer(ring)
+    ringer.ask(())
+    ringer.ask({"encrypt", "ingest"})
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ringer.run)
+        with anyio.fail_after(HEARD_SECONDS):
+            await second.wait()
+        tasks.cancel_scope.cancel()
+    assert told == [["encrypt", "ingest"], ["seal"]]
+
+
+async def test_a_life_that_is_over_ends_the_ringer() -> None:
+    """A stage's ringer shares the connection that beats: the end of its lease is the loop's to know."""
+
+    async def ring(_stages: list[str]) -> None:
+        raise LeaseLost("over")
+
+    ringer = Ringer(ring)
+    ringer.ask({"seal"})
+    with pytest.raises(LeaseLost):
+        await ringer.run()
