@@ -3,7 +3,7 @@
 from collections import defaultdict
 from statistics import median
 
-from bench import hop_bounds, hop_conditions, hop_stage, peers
+from bench import hop_bounds, hop_conditions, hop_profile, hop_stage, peers
 from bench.context import Bench
 from bench.results import Plot, Section, Table
 from bench.server import Server, can_emulate, server
@@ -23,6 +23,7 @@ def run(bench: Bench) -> Section:
             section.notes.append("no file system in memory: the emulated flush was measured on the real disk instead")
         _bounds(bench, section, emulated, "1 ms flush", "hop.fused")
         _peers(bench, section, emulated)
+        _profile(bench, section, emulated)
         _conditions(bench, section, emulated)
     with server(emulated_flush=False) as disk:
         _bounds(bench, section, disk, "real disk", None)
@@ -101,6 +102,19 @@ def _peers(bench: Bench, section: Section, on: Server) -> None:
         section.plots.append(
             Plot("No-op jobs a second, 1 ms flush", "bars", "jobs/s", ["our hop", *named], {"rate": rates_of_all})
         )
+
+
+def _profile(bench: Bench, section: Section, on: Server) -> None:
+    """What a batch of 100 waits for; the explanation of every ratio above."""
+    bench.say("where the time of a batch goes")
+    runs = [hop_profile.profile(on, bench.pick(*ROWS[100]), 100) for _ in range(3)]
+    steps = {name: median(run[name] for run in runs) for name in runs[0]}
+    rows = [[name, f"{ms:.2f} ms"] for name, ms in steps.items()]
+    section.tables.append(Table("Where a batch of 100 goes, 1 ms flush", ["step", "of one batch"], rows))
+    words = "a batch of 100, one after the other on one connection: " + ", ".join(
+        f"{n} {ms:.2f} ms" for n, ms in steps.items()
+    )
+    section.remarks |= dict.fromkeys(("hop.graphile", "hop.oban", "hop.pgqueuer", "hop.fused.100"), words)
 
 
 def _conditions(bench: Bench, section: Section, on: Server) -> None:

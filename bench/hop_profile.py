@@ -1,0 +1,75 @@
+"""Where the time of a hop goes, statement by statement, seen from the process that waits for them.
+
+Owns     a link that times what it sends, and the split of one drain into statements and everything else
+Rules    the real loop over the real mailbox, as in hop_stage: only the link tells more
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+
+from bench import hop_stage
+from bench.server import Server
+from pipeline.actors import loop
+from pipeline.adapters.ids import SystemRandomness
+from pipeline.adapters.postgres.link import Link
+from pipeline.adapters.postgres.mailbox import PostgresMailbox
+from pipeline.errors import LeaseLost
+from pipeline.recorder import Recorder
+
+STEPS = {"take": "take", "remove": "fence", "emit": "emit", "BEGIN": "BEGIN", "COMMIT": "COMMIT, with its flush"}
+REST = "Python, and the sweep"
+
+
+class TimedLink(Link):
+    """Seconds by statement, the wait for its answer included."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.spent: dict[str, float] = defaultdict(float)
+
+    async def call(self, name: str, *arguments: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return await super().call(name, *arguments)
+        finally:
+            self.spent[name.split("@")[0]] += time.perf_counter() - began
+
+    async def fetch(self, name: str, *arguments: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return await super().fetch(name, *arguments)
+        finally:
+            self.spent[name.split("@")[0]] += time.perf_counter() - began
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        began = time.perf_counter()
+        async with super().transaction():
+            self.spent["BEGIN"] += time.perf_counter() - began
+            yield
+            before = time.perf_counter()
+        self.spent["COMMIT"] += time.perf_counter() - before
+
+
+def profile(server: Server, rows: int, batch_max: int) -> dict[str, float]:
+    """Milliseconds of a batch by step; their sum is the whole of it."""
+
+    async def live() -> tuple[float, dict[str, float]]:
+        dsn = server.dsn("qerds_ingest")
+        link, drain = TimedLink(dsn, LeaseLost), hop_stage.Drain(rows)
+        box = PostgresMailbox(dsn, link, "ingest", "bench", SystemRandomness(), Recorder("ingest"))
+        stage = hop_stage.stage("ingest", batch_max, drain)
+        with anyio.fail_after(hop_stage.DRAIN_SECONDS_MAX):
+            await loop.run(stage, box, None, drain.draining, SystemRandomness(), Recorder("ingest"))
+        return drain.rate, link.spent
+
+    hop_stage.fill(server, "ingest", rows)
+    rate, spent = anyio.run(live, backend_options={"use_uvloop": True})
+    batches = rows / batch_max
+    found = {words: spent[name] / batches * 1000 for name, words in STEPS.items()}
+    return found | {REST: batch_max / rate * 1000 - sum(found.values())}
