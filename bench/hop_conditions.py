@@ -36,10 +36,10 @@ class TimedMailbox(PostgresMailbox):
         super().__init__(dsn, Link(dsn, LeaseLost), name, "bench", SystemRandomness(), Recorder(name))
         self.takes: list[tuple[float, float]] = []  # when, seconds
 
-    async def take(self, limit: int) -> Sequence[Message]:
+    async def take(self, limit: int, *, interactive_only: bool = False) -> Sequence[Message]:
         """As the real one."""
         began = time.perf_counter()
-        batch = await super().take(limit)
+        batch = await super().take(limit, interactive_only=interactive_only)
         if batch:
             self.takes.append((began, time.perf_counter() - began))
         return batch

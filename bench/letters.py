@@ -155,13 +155,14 @@ async def _push(feed: Feeder, tag: str, first: int, documents: Sequence[dict[str
 
 
 def _audited(it: Installation) -> dict[str, int]:
-    """Items the bridge worked on, by operation, as its audit file has them."""
+    """Items the bridge worked on, by operation, as its record has them: the file in use and those before it."""
     found: dict[str, int] = {}
-    with (it.config.bridge.data_dir / "audit.jsonl").open("rb") as file:
-        for line in file:
-            entry = json.loads(line)
-            if entry.get("phase") == "intent":
-                found[entry["op"]] = found.get(entry["op"], 0) + entry["items"]
+    for path in it.config.bridge.data_dir.glob("audit*.jsonl"):
+        with path.open("rb") as file:
+            for line in file:
+                entry = json.loads(line)
+                if entry.get("phase") == "intent":
+                    found[entry["op"]] = found.get(entry["op"], 0) + entry["items"]
     return found
 
 

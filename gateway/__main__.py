@@ -21,7 +21,7 @@ from gateway.app import Ports, application
 from gateway.listening import HOST, Farewell, bound, inherited
 from pipeline import readiness
 from pipeline.config import Config, load_from_environment
-from pipeline.connect import connect_gateway
+from pipeline.connect import connect_gateway, recorder_of
 from pipeline.errors import Transient
 from pipeline.recorder import Recorder
 
@@ -61,7 +61,7 @@ class Draining:
 
 async def main(config: Config) -> None:
     """Until a signal has been obeyed."""
-    recorder = Recorder("gateway")
+    recorder = recorder_of(config, "gateway")
     draining = Draining()
     sockets = [inherited(os.environ, os.getpid()) or bound(config.gateway.host, config.gateway.port)]
     if health_port := os.environ.get(HEALTH_PORT):

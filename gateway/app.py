@@ -13,7 +13,7 @@ from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import Receive, Scope, Send
 
 from gateway import health, trust
-from gateway.edge import Edge
+from gateway.edge import MACHINE_PATHS, Edge
 from gateway.portal import mount as portal
 from gateway.portal.ports import PortalPorts
 from gateway.problems import Problem
@@ -28,7 +28,7 @@ class Ports(SenderPorts, PortalPorts, Protocol):
 
 
 def application(ports: Ports, draining: Callable[[], bool]) -> Edge:
-    """The whole gateway. Paths of different faces do not overlap, so that their order decides nothing."""
+    """The whole gateway. Addresses of different faces do not overlap, so that their order decides nothing."""
     table: list[BaseRoute] = [
         *health.routes(ports, draining),
         *sender.routes(ports),
@@ -39,17 +39,24 @@ def application(ports: Ports, draining: Callable[[], bool]) -> Edge:
 
 
 def behind_edge(table: list[BaseRoute], ports: SenderPorts) -> Edge:
-    """Any table of routes, with the manners of the gateway."""
-    router = Router(table, redirect_slashes=False, default=_nothing_there)
+    """Any table of routes, with the manners of the gateway.
+
+    What begins like an address of the API is looked up among those only: a page's `/{language}/verify` would otherwise
+    answer GET /v1/verify, in the language "v1".
+    """
+    api = [route for route in table if isinstance(route, Route) and route.path.startswith(MACHINE_PATHS)]
+    pages = [route for route in table if route not in api]
+    routers = [(Router(part, redirect_slashes=False, default=_nothing_there), part) for part in (pages, api)]
 
     async def whole(scope: Scope, receive: Receive, send: Send) -> None:
         """The router names in Allow what the first route of an address takes; an address may have several."""
+        router, part = routers[scope["path"].startswith(MACHINE_PATHS)]
         try:
             await router(scope, receive, send)
         except HTTPException as error:
             if error.status_code != METHOD_NOT_ALLOWED:
                 raise
-            known = [route for route in table if isinstance(route, Route) and route.matches(scope)[0] != Match.NONE]
+            known = [route for route in part if isinstance(route, Route) and route.matches(scope)[0] != Match.NONE]
             first = [route for route in known if route.path == known[0].path]
             allowed = sorted({method for route in first for method in route.methods or ()})
             raise HTTPException(METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(allowed)}) from error

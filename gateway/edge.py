@@ -1,6 +1,6 @@
 """The outermost handler: every request has an id, a deadline and one answer, whatever happens inside.
 
-Owns     Request-Id, Mode and the safe headers, the deadline by route, turning errors into problems, counting
+Owns     Request-Id, Mode, Qerds-Version, the safe headers; the deadline by route; turning errors into problems; counts
 Rules    the only place of the gateway that catches Exception, and it always records. After the first byte of an answer
          nothing else can be said: the connection is closed, so that a cut body is never taken for a whole one
 Not      here: what the routes do; pages of the portal render their own refusals
@@ -12,12 +12,13 @@ from typing import Protocol
 from uuid import UUID
 
 import anyio
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from gateway import problems
+from gateway import problems, versions
 from gateway.limits import DOWNLOAD_SECONDS, EVENTS_SECONDS, REQUEST_SECONDS, UPLOAD_SECONDS
 from gateway.problem_codes import PROBLEMS
 from gateway.problem_pages import problem_page
@@ -30,6 +31,9 @@ from pipeline.recorder import Recorder
 MODE_NAMES = {"non_qualified": "demonstration", "qualified": "qualified"}
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 MACHINE_PATHS = ("/v1/", "/oauth2/", "/.well-known/")
+UNKNOWN = "other"  # a route that is none
+WATCH_ROUTES = ("/healthz", "/readyz", "/metrics")
+HTTP_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)  # each one a series
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -58,11 +62,16 @@ class Edge:
         if scope["type"] != "http":
             raise RuntimeError(f"the gateway speaks HTTP only, not {scope['type']}")
         answer = _Answer(send, {"Request-Id": str(self._ids.uuid7()), "Mode": MODE_NAMES[self._config.mode]})
+        is_machine = scope["path"].startswith(MACHINE_PATHS)
+        if is_machine:
+            answer.headers[versions.HEADER] = versions.NEWEST
         scope["app"] = self  # lets the router raise for an unknown path or method instead of answering in plain text
         started = time.monotonic()
         self.in_flight += 1
         try:
             with anyio.fail_after(deadline_seconds(scope)):
+                if is_machine:
+                    answer.headers[versions.HEADER] = versions.asked_version(scope)
                 await self._inner(scope, receive, answer)
         except Exception as error:
             await self._refuse(scope, receive, answer, error)
@@ -72,6 +81,7 @@ class Edge:
 
     async def _refuse(self, scope: Scope, receive: Receive, answer: "_Answer", error: Exception) -> None:
         problem = problem_for(error)
+        self._recorder.count("qerds_http_rejected_total", f'reason="{problem.code}"')
         if problem.code == "internal_error" or answer.status:
             self._recorder.error("gateway", error)
         if answer.status:
@@ -89,10 +99,12 @@ class Edge:
         return problems.render(problem, request, request_id, self._config.gateway.public_url)
 
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", "other")  # the pattern, never the path: identifiers stay out
+        route = getattr(scope.get("route"), "path", UNKNOWN)  # the pattern, never the path: identifiers stay out
         method = scope["method"] if scope["method"] in METHODS else "other"  # any token is a method: counters stay few
-        self._recorder.count("http_requests", f"{method} {route} {status}")
-        self._recorder.count("http_request_milliseconds", f"{method} {route}", int(seconds * 1000))
+        of_route = f'route="{route}",status="{status}"'
+        self._recorder.count("qerds_http_requests_total", f'method="{method}",{of_route}')
+        face = f'face="{face_of(route)}",{of_route}'
+        self._recorder.observe("qerds_http_request_seconds", seconds, HTTP_SECONDS, face)
 
 
 def problem_for(error: Exception) -> Problem:
@@ -106,10 +118,21 @@ def problem_for(error: Exception) -> Problem:
     return Problem("internal_error")
 
 
+def face_of(route: str) -> str:
+    """Who the route is for: senders' programs, whoever watches the process, or a person in a browser."""
+    if route == UNKNOWN:
+        return UNKNOWN
+    if route.startswith(MACHINE_PATHS):
+        return "api"
+    return "watch" if route in WATCH_ROUTES else "page"
+
+
 def deadline_seconds(scope: Scope) -> float:
     """By what the request does: bodies and downloads may take long, everything else may not."""
     path, method = scope["path"], scope["method"]
     if method == "POST" and (path == "/v1/uploads" or path.endswith("/verify")):
+        return UPLOAD_SECONDS
+    if method == "POST" and path == "/v1/deliveries" and brings_documents(scope):
         return UPLOAD_SECONDS
     if method == "PUT" and path.startswith(("/v1/uploads/", "/v1/batches/")):
         return UPLOAD_SECONDS
@@ -122,6 +145,11 @@ def deadline_seconds(scope: Scope) -> float:
     if method == "GET" and not path.startswith(("/oauth2/", "/.well-known/")):
         return DOWNLOAD_SECONDS if "/package" in path or "/documents/" in path else REQUEST_SECONDS
     return REQUEST_SECONDS
+
+
+def brings_documents(scope: Scope) -> bool:
+    """A letter as a form has its documents with it."""
+    return Headers(scope=scope).get("content-type", "").lower().startswith("multipart/")
 
 
 class _Answer:

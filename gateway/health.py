@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.sender.ports import SenderPorts
 from pipeline.errors import Transient
-from pipeline.exposition import CONTENT_TYPE, http_exposition
+from pipeline.exposition import CONTENT_TYPE, exposition
 
 READY_SECONDS = 3.0  # a balancer asks every few seconds
 
@@ -44,7 +44,7 @@ class Health:
 
     async def metrics(self, request: Request) -> Response:
         """GET /metrics (Prometheus text format)."""
-        return Response(http_exposition("gateway", self._ports.recorder.counts), media_type=CONTENT_TYPE)
+        return Response(exposition("gateway", self._ports.recorder), media_type=CONTENT_TYPE)
 
 
 def routes(ports: SenderPorts, draining: Callable[[], bool]) -> list[BaseRoute]:

@@ -43,6 +43,19 @@ PROBLEMS: dict[str, ProblemKind] = {
         ("Invalid encoding", "The body or a header is not in the announced encoding.", "Send UTF-8."),
         ("Encodage invalide", "Le corps ou un en-tête n'a pas l'encodage annoncé.", "Envoyez de l'UTF-8."),
     ),
+    "version_unknown": _kind(
+        400,
+        (
+            "Unknown API version",
+            "The header Qerds-Version names no version that is answered here.",
+            "Leave it out for the newest, or send the one that GET /v1/me names.",
+        ),
+        (
+            "Version inconnue",
+            "L'en-tête Qerds-Version ne cite aucune version de cette API.",
+            "Omettez-le pour la plus récente, ou citez celle de GET /v1/me.",
+        ),
+    ),
     "token_invalid": _kind(
         401,
         ("Invalid access token", "There is no access token, or it was not issued here.", "Ask /oauth2/token for one."),
@@ -220,12 +233,38 @@ PROBLEMS: dict[str, ProblemKind] = {
         (
             "Consent required",
             "A consumer receives electronic registered mail only after agreeing to it.",
-            "Record the consent (PUT /v1/consents/{ref}) and name it in consent_ref.",
+            "Record it (PUT /v1/consents/{ref}) or ask for it (POST /v1/consents/requests); name it in consent_ref.",
         ),
         (
             "Consentement requis",
             "Un particulier ne reçoit ce courrier qu'après y avoir consenti.",
-            "Enregistrez le consentement (PUT /v1/consents/{ref}) et citez-le dans consent_ref.",
+            "Enregistrez-le (PUT /v1/consents/{ref}) ou demandez-le (POST /v1/consents/requests), et citez-le.",
+        ),
+    ),
+    "consent_asked_too_often": _kind(
+        409,
+        (
+            "Asked too often",
+            "This address was asked for its consent as often as a sender may in a month.",
+            "Reach the person in another way; Retry-After says when the address may be asked again.",
+        ),
+        (
+            "Demandes trop fréquentes",
+            "Le consentement a été demandé à cette adresse autant de fois qu'il est permis en un mois.",
+            "Joignez la personne par une autre voie ; Retry-After dit quand elle pourra être sollicitée de nouveau.",
+        ),
+    ),
+    "consent_request_open": _kind(
+        409,
+        (
+            "Request still open",
+            "This address was asked for its consent and has not answered yet.",
+            "Wait for the answer (events consent.given, consent.refused), or until the request expires.",
+        ),
+        (
+            "Demande en cours",
+            "Un consentement a été demandé à cette adresse, qui n'a pas encore répondu.",
+            "Attendez la réponse (événements consent.given, consent.refused), ou la fin de validité de la demande.",
         ),
     ),
     "consent_unknown": _kind(

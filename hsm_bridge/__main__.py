@@ -40,7 +40,7 @@ async def main() -> None:
     publication = Publication(settings.database)
     legal_clock: LegalClock = publication if settings.embedded else SystemLegalClock()
     audit = Audit.open(settings.data_dir / "audit.jsonl")
-    service = Service(Operations(token, ring, settings, crl), audit, legal_clock, Metrics())
+    service = Service(Operations(token, ring, settings, crl), audit, legal_clock, Metrics(settings.config_version))
     server = Server(service, settings.socket_dir, settings.allowed_uids)
     try:
         await _serve(service, server, publication)
@@ -131,7 +131,7 @@ def run() -> int:
     """The exit code, with one line on what is wrong."""
     code = 0
     try:
-        anyio.run(main)
+        anyio.run(main, backend_options={"use_uvloop": True})
     except* (config.ConfigInvalid, KeyMissing, TokenAway) as group:
         code = _complain(group, CANNOT_START)
     except* (TokenStopped, AuditBroken) as group:

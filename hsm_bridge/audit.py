@@ -1,17 +1,22 @@
-"""The record of every use of a key: an append-only file whose lines are chained by digest.
+"""The record of every use of a key: append-only files whose lines are chained by digest.
 
-Owns     the file, its form (one JSON object a line, each naming the digest of the line before), its durability
+Owns     the file, its form (one JSON object a line, each naming the digest of the line before), durability, rotation
 Rules    an intent is on disk before a key is used, its result before the answer leaves; many waiters share one fsync;
          a torn last line (a crash while writing, so nobody was answered) is cut off at the next start, and the cut is
          itself recorded; a broken chain stops the start. No key and no content is ever written, digests are
-Not      here: what happened (service); copying the file elsewhere (operators)
+         a file that has grown to FILE_BYTES_MAX becomes audit-NUMBER.jsonl (the number of its last line), read-only;
+         the chain goes on in a new audit.jsonl, whose first line names that file and the digest of its last line
+Crash    while rotating: audit.jsonl is there at every moment and ends with the last line that anybody was answered for.
+         What lies beside it half done, `open` undoes: it is rotated again
+Not      here: what happened (service); copying old files elsewhere (operators)
 """
 
 import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +24,10 @@ import anyio
 import anyio.to_thread
 
 GENESIS = "0" * 64
+CONTINUED = "continued"  # the phase of the first line of every file but the very first
+FILE_BYTES_MAX = 256 * 1024 * 1024  # a start reads one file: some seconds
 LINE_BYTES_MAX = 256 * 1024  # 512 items of about 100 bytes, and room
+OLD_MODE = 0o400
 
 
 class AuditBroken(Exception):
@@ -27,46 +35,50 @@ class AuditBroken(Exception):
 
 
 class Audit:
-    """One open audit file; `record` may be called by many tasks."""
+    """The record, open; `record` may be called by many tasks."""
 
-    def __init__(self, file: BinaryIO, number: int, last_sha256: str) -> None:
+    def __init__(self, path: Path, file: BinaryIO, last: tuple[int, str], file_bytes_max: int) -> None:
+        self._path = path
         self._file = file
-        self._number = number
-        self._last_sha256 = last_sha256
+        self._file_bytes = path.stat().st_size
+        self._file_bytes_max = file_bytes_max
+        self._number, self._last_sha256 = last
         self._waiting: list[bytes] = []
-        self._durable = number
+        self._durable = self._number
         self._flushing = anyio.Lock()
+        self._is_whole = True  # nothing that was given a number failed to be written
 
     @classmethod
-    def open(cls, path: Path) -> "Audit":
-        """Locks the file, checks the whole chain, cuts a torn line. Raises AuditBroken."""
+    def open(cls, path: Path, file_bytes_max: int = FILE_BYTES_MAX) -> "Audit":
+        """Locks the file, undoes a rotation cut short, checks the chain, cuts a torn line. Raises AuditBroken."""
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         appending = path.open("ab")
         audit = None
         try:
-            audit = cls._checked(path, appending)
+            lock(appending, path)
+            _tidy(path)
+            audit = cls._checked(path, appending, file_bytes_max)
         finally:
             if audit is None:
                 appending.close()
         return audit
 
     @classmethod
-    def _checked(cls, path: Path, appending: BinaryIO) -> "Audit":
-        try:
-            fcntl.flock(appending, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with the process, whatever ends it
-        except BlockingIOError as error:
-            raise AuditBroken("another bridge is running on the same files") from error
-        whole, number, last_sha256 = 0, 0, GENESIS
+    def _checked(cls, path: Path, appending: BinaryIO, file_bytes_max: int) -> "Audit":
+        whole, last = 0, (0, GENESIS)
         with path.open("rb") as file:
-            for line, entry in read_chain(file):
-                whole, number, last_sha256 = whole + len(line), entry, hashlib.sha256(line).hexdigest()
+            for line, number in read_chain(file):
+                whole, last = whole + len(line), (number, _sha256(line))
+        if not whole and (old := old_files(path)):
+            raise AuditBroken(f"{path.name} is empty, and it is not the first: {old[-1].name} is there")
+        _check_link(path)
         torn_bytes = path.stat().st_size - whole
         appending.truncate(whole)
-        audit = cls(appending, number, last_sha256)
+        audit = cls(path, appending, last, file_bytes_max)
         if torn_bytes:
             audit._append({"phase": "cut", "torn_bytes": torn_bytes})
-            audit._flush()
+            audit._write(audit._taken(), None)
         return audit
 
     async def record(self, entry: Mapping[str, object]) -> None:
@@ -75,31 +87,74 @@ class Audit:
         with anyio.CancelScope(shield=True):  # the caller may go, the line must not
             async with self._flushing:
                 if self._durable < mine:  # else somebody flushed it with theirs
-                    await anyio.to_thread.run_sync(self._flush)
+                    await self._flush()
 
     def close(self) -> None:
         self._file.close()
 
+    async def _flush(self) -> None:
+        """All that waits; and when the file is full, the first line of the next one, before anybody gets a number."""
+        if not self._is_whole:
+            raise OSError("a line of the record could not be written, so none may follow it")
+        lines, through = self._taken(), self._number
+        first = None
+        if self._file_bytes + sum(map(len, lines)) >= self._file_bytes_max:
+            self._append({"phase": CONTINUED, "file": _old_path(self._path, through).name})
+            first = (through, b"".join(self._taken()))
+        self._is_whole = False
+        await anyio.to_thread.run_sync(self._write, lines, first)
+        self._is_whole = True
+        self._durable = through + (first is not None)
+
     def _append(self, entry: Mapping[str, object]) -> int:
-        self._number += 1
-        chained = {"n": self._number, "before": self._last_sha256, **entry}
+        number = self._number + 1
+        chained = {"n": number, "before": self._last_sha256, **entry}
         line = json.dumps(chained, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
         if len(line) > LINE_BYTES_MAX:
             raise AuditBroken(f"a line of {len(line)} bytes is larger than {LINE_BYTES_MAX}")
-        self._last_sha256 = hashlib.sha256(line).hexdigest()
+        self._number, self._last_sha256 = number, _sha256(line)
         self._waiting.append(line)
-        return self._number
+        return number
 
-    def _flush(self) -> None:
+    def _taken(self) -> list[bytes]:
+        """What waits, taken by the loop's own thread: a line that comes meanwhile waits for the next flush."""
         lines, self._waiting = self._waiting, []
+        return lines
+
+    def _write(self, lines: Sequence[bytes], first: tuple[int, bytes] | None) -> None:
+        """In a thread. first: the number of the last of `lines` and the first line of the file after it."""
         self._file.write(b"".join(lines))
         self._file.flush()
         os.fsync(self._file.fileno())
-        self._durable += len(lines)
+        self._file_bytes += sum(map(len, lines))
+        if first is not None:
+            self._rotate(*first)
+
+    def _rotate(self, last: int, line: bytes) -> None:
+        """Steps: 1 the next file whole under another name, 2 a second name for this one, 3 the next in its place."""
+        with ExitStack() as unless_all_went_well:
+            following = unless_all_went_well.enter_context(_next_path(self._path).open("xb"))  # 1
+            os.fchmod(following.fileno(), 0o600)
+            lock(following, _next_path(self._path))
+            following.write(line)
+            following.flush()
+            os.fsync(following.fileno())
+            old = _old_path(self._path, last)
+            old.hardlink_to(self._path)  # 2
+            _sync_folder(self._path.parent)
+            _next_path(self._path).replace(self._path)  # 3
+            old.chmod(OLD_MODE)
+            _sync_folder(self._path.parent)
+            unless_all_went_well.pop_all()
+        self._file.close()
+        self._file, self._file_bytes = following, len(line)
 
 
 def read_chain(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Whole lines with their numbers, checked; stops before a last line without end. Raises AuditBroken."""
+    """Whole lines of one file with their numbers, checked; stops before a last line without end. Raises AuditBroken.
+
+    A file that continues another says itself where it begins; whether that is true, the other one knows.
+    """
     number, last_sha256 = 0, GENESIS
     while (line := file.readline(LINE_BYTES_MAX)).endswith(b"\n"):
         number += 1
@@ -107,7 +162,84 @@ def read_chain(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
             entry = json.loads(line)
         except ValueError as error:
             raise AuditBroken(f"audit line {number} is not JSON") from error
-        if not isinstance(entry, dict) or (entry.get("n"), entry.get("before")) != (number, last_sha256):
+        if not isinstance(entry, dict):
+            raise AuditBroken(f"audit line {number} is no object")
+        if last_sha256 == GENESIS and entry.get("phase") == CONTINUED:
+            number, last_sha256 = _start(entry)
+        if (entry.get("n"), entry.get("before")) != (number, last_sha256):
             raise AuditBroken(f"the audit chain breaks at line {number}")
-        last_sha256 = hashlib.sha256(line).hexdigest()
+        last_sha256 = _sha256(line)
         yield line, number
+
+
+def old_files(path: Path) -> list[Path]:
+    """The files that were before this one and have not been taken elsewhere, the oldest first."""
+    return sorted(path.parent.glob(f"{path.stem}-[0-9]*{path.suffix}"))
+
+
+def _start(entry: Mapping[str, object]) -> tuple[int, str]:
+    """Number and predecessor of a file's first line, as it says."""
+    number, before = entry.get("n"), entry.get("before")
+    if type(number) is not int or number <= 1 or not isinstance(before, str):
+        raise AuditBroken("the first line of the audit file does not say what it continues")
+    return number, before
+
+
+def _check_link(path: Path) -> None:
+    """That the file before this one, if it is still there, ends with the line that this one continues."""
+    with path.open("rb") as file:
+        line = file.readline(LINE_BYTES_MAX)
+    entry = json.loads(line) if line.endswith(b"\n") else {}
+    if entry.get("phase") != CONTINUED:
+        return
+    number, before = _start(entry)
+    old = _old_path(path, number - 1)
+    if old.exists() and _sha256(_last_line(old)) != before:
+        raise AuditBroken(f"{path.name} does not continue {old.name}: one of them was changed")
+
+
+def _last_line(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - LINE_BYTES_MAX))
+        return b"".join(file.read().splitlines(keepends=True)[-1:])
+
+
+def _tidy(path: Path) -> None:
+    """A rotation that a crash cut short is undone before its third step, and finished after it."""
+    _next_path(path).unlink(missing_ok=True)
+    for old in old_files(path):
+        if old.samefile(path):
+            old.unlink()
+        elif old.stat().st_mode & 0o777 != OLD_MODE:
+            old.chmod(OLD_MODE)
+
+
+def lock(file: BinaryIO, path: Path) -> None:
+    """Ends with the process, whatever ends it. Whoever opened it before another bridge rotated it holds the old one."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise AuditBroken("another bridge is running on the same files") from error
+    if not os.path.samestat(os.fstat(file.fileno()), path.stat()):
+        raise AuditBroken("another bridge is running on the same files")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _next_path(path: Path) -> Path:
+    return path.with_suffix(".next")
+
+
+def _old_path(path: Path, last: int) -> Path:
+    """Numbers sort as texts, and all of them before the file in use."""
+    return path.with_name(f"{path.stem}-{last:015}{path.suffix}")
+
+
+def _sha256(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()

@@ -70,6 +70,7 @@ class DatabaseSettings:
 class BridgeConfig:
     """Everything the bridge is told."""
 
+    config_version: str
     mode: Mode
     embedded: bool
     provider: Provider
@@ -109,6 +110,7 @@ def parse(table: Mapping[str, object]) -> BridgeConfig:
     provider, token, bridge = whole.section("provider"), whole.section("token"), whole.section("bridge")
     identity, database = whole.section("identity"), whole.section("database")
     return BridgeConfig(
+        config_version=whole.text("config_version"),
         mode=cast("Mode", whole.choice("mode", ("non_qualified", "qualified"))),
         embedded=whole.boolean("embedded"),
         provider=Provider(

@@ -5,6 +5,10 @@ Rules    no delivery, person or address in a label
 Not      here: serving them (health)
 """
 
+import importlib.metadata
+from pathlib import Path
+from resource import getpagesize
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
@@ -13,8 +17,12 @@ SECONDS_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 class Metrics:
     """One process's series."""
 
-    def __init__(self) -> None:
+    def __init__(self, config_version: str) -> None:
         self.registry = CollectorRegistry()
+        build = Gauge("qerds_build_info", "What runs here", ("version", "config_version"), registry=self.registry)
+        build.labels(_version(), config_version).set(1)
+        resident = Gauge("qerds_process_resident_bytes", "Memory", ("kind",), registry=self.registry)
+        resident.labels("hsm_bridge").set_function(_resident_bytes)
         self.requests = Counter(
             "qerds_bridge_requests_total", "Requests", ("op", "caller", "result"), registry=self.registry
         )
@@ -36,3 +44,14 @@ class Metrics:
     def text(self) -> bytes:
         """The exposition format."""
         return generate_latest(self.registry)
+
+
+def _version() -> str:
+    try:
+        return importlib.metadata.version("qerds")
+    except importlib.metadata.PackageNotFoundError:
+        return "source"
+
+
+def _resident_bytes() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * getpagesize()

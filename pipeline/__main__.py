@@ -15,7 +15,15 @@ from pipeline import health
 from pipeline.actors import loop
 from pipeline.actors.contract import Stage
 from pipeline.config import Config, load_from_environment
-from pipeline.connect import Adapters, connect, connect_remains, connect_sequencer, connect_watch, settings_of
+from pipeline.connect import (
+    Adapters,
+    connect,
+    connect_remains,
+    connect_sequencer,
+    connect_watch,
+    recorder_of,
+    settings_of,
+)
 from pipeline.delivery.routes import AFTER, RECEIVER
 from pipeline.errors import Invariant
 from pipeline.events import service as sequencer
@@ -43,14 +51,14 @@ EXIT_INVARIANT = 70  # EX_SOFTWARE
 
 def ports_for(kind: type[Any], adapters: Adapters, config: Config) -> Any:
     """A stage's Ports: each field by its name, from the adapters or the settings."""
-    given = {"authority": adapters.bridge, **settings_of(config)}
+    given = settings_of(config)
     return kind(**{f.name: given[f.name] if f.name in given else getattr(adapters, f.name) for f in fields(kind)})
 
 
 async def main(stage: Stage, kind: type[Any]) -> None:
     """One stage until SIGTERM or SIGINT: the turn under way is finished, then it stops."""
     config = load_from_environment()
-    recorder = Recorder(stage.name)
+    recorder = recorder_of(config, stage.name)
     draining = anyio.Event()
     async with connect(config, stage.name, recorder) as adapters, anyio.create_task_group() as tasks:
         tasks.start_soon(_drain_on_signal, draining)
@@ -68,7 +76,7 @@ async def main(stage: Stage, kind: type[Any]) -> None:
 async def sequence() -> None:
     """The sequencer of events, likewise."""
     config = load_from_environment()
-    recorder = Recorder(SEQUENCER)
+    recorder = recorder_of(config, SEQUENCER)
     draining = anyio.Event()
     log, randomness = connect_sequencer(config)
     async with anyio.create_task_group() as tasks:
@@ -82,15 +90,16 @@ async def sequence() -> None:
 
 async def measure() -> None:
     """The measurer, likewise."""
-    recorder = Recorder(MEASURER)
+    config = load_from_environment()
+    recorder = recorder_of(config, MEASURER)
     draining = anyio.Event()
-    watch, randomness = connect_watch(load_from_environment())
+    watch, volumes, randomness = connect_watch(config)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_drain_on_signal, draining)
         if port := os.environ.get(HEALTH_PORT):
             tasks.start_soon(health.serve, int(port), MEASURER, recorder)
         tasks.start_soon(_tell_when_ready, recorder)
-        await measurer.run(watch, draining, randomness, recorder)
+        await measurer.run(watch, volumes, draining, randomness, recorder)
         tasks.cancel_scope.cancel()
 
 

@@ -56,7 +56,7 @@ class Draw:
     drawn: int
     stored: tuple[StoredLine, ...]
     read_at: datetime
-    is_paused: bool = False  # an operator holds the batch or its sender back
+    is_paused: bool = False  # an operator holds batch or sender back, or the sender's identification has run out
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,4 +330,5 @@ class BatchStore(Protocol):
         """How many messages wait for `ingest`, counted up to at_most."""
 
     async def forget_expired(self) -> None:
-        """Deletes lines of bodies that broke off, and of batches that were not submitted in time; some at a time."""
+        """Deletes lines of bodies that broke off, and of batches that were not submitted in time; some at a time. Lines
+        of a batch that was cancelled a week ago stay in number, and are emptied."""

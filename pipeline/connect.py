@@ -16,10 +16,12 @@ from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.identity_http import HttpIdentityProvider
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.mail import RelayMailer
+from pipeline.adapters.measured import MeasuredAuthority, MeasuredMailer, MeasuredObjects
 from pipeline.adapters.objects import LocalObjects
 from pipeline.adapters.objects_s3 import S3Objects
 from pipeline.adapters.postgres import queries
 from pipeline.adapters.postgres.batch_store import PostgresBatchStore
+from pipeline.adapters.postgres.consent_store import PostgresConsentFacts, PostgresConsentStore
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.draws import PostgresDraws
 from pipeline.adapters.postgres.event_store import PostgresEventStore
@@ -31,10 +33,12 @@ from pipeline.adapters.postgres.link import GUARD_SECONDS, Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.adapters.postgres.portal_store import PostgresPortalStore
 from pipeline.adapters.postgres.remains import PostgresRemains
+from pipeline.adapters.postgres.sandbox import PostgresSandboxClock
 from pipeline.adapters.postgres.sender_store import PostgresSenderStore
 from pipeline.adapters.postgres.sequencer import PostgresEventLog
 from pipeline.adapters.postgres.watch import PostgresWatch
 from pipeline.adapters.postgres.webhook_facts import PostgresWebhookFacts
+from pipeline.adapters.volumes import LocalVolumes
 from pipeline.adapters.webhook_http import HttpCourier
 from pipeline.config import Config
 from pipeline.delivery.notice import Letterhead
@@ -46,6 +50,7 @@ STAGES = queries.STAGES
 ANCHOR_FILE = "ca.pem"  # in bridge.public_dir: pinned by the set-up
 GATEWAY = "gateway"
 STORING = frozenset({"encrypt", "archive"})  # the stages that have the object store among their ports
+OWN_AUTHORITY = "bridge"  # time-stamps are those of our own key
 ObjectStore = LocalObjects | S3Objects
 
 
@@ -56,11 +61,13 @@ class Adapters:
     mailbox: Mailbox
     facts: PostgresFacts
     draws: PostgresDraws
+    consents: PostgresConsentFacts
     exports: PostgresExportFacts
     keys: PostgresKeys
     bridge: Bridge
-    objects: ObjectStore
-    mailer: RelayMailer
+    authority: MeasuredAuthority
+    objects: MeasuredObjects
+    mailer: MeasuredMailer
     webhooks: PostgresWebhookFacts
     courier: HttpCourier
     clock: SystemClock
@@ -109,11 +116,13 @@ async def connect(config: Config, stage: str, recorder: Recorder) -> AsyncIterat
                 mailbox=PostgresMailbox(dsn, link, stage, build(), randomness, recorder),
                 facts=PostgresFacts(link, keys, config.provider),
                 draws=PostgresDraws(link),
+                consents=PostgresConsentFacts(link),
                 exports=PostgresExportFacts(link, config.provider),
                 keys=keys,
                 bridge=bridge,
-                objects=objects,
-                mailer=mailer,
+                authority=MeasuredAuthority(bridge, OWN_AUTHORITY, recorder),
+                objects=MeasuredObjects(objects, recorder),
+                mailer=MeasuredMailer(mailer, config.mail.host, recorder),
                 webhooks=PostgresWebhookFacts(link),
                 courier=courier,
                 clock=clock,
@@ -140,9 +149,12 @@ async def connect_remains(config: Config) -> AsyncIterator[PostgresRemains]:
         await database.close()
 
 
-def connect_watch(config: Config) -> tuple[PostgresWatch, SystemRandomness]:
+def connect_watch(config: Config) -> tuple[PostgresWatch, LocalVolumes, SystemRandomness]:
     """What the measurer needs, likewise."""
-    return PostgresWatch(dsn_of(config, "qerds_ops")), SystemRandomness()
+    folders = {"bridge": config.bridge.data_dir}
+    if isinstance(config.objects.place, Path):
+        folders["objects"] = config.objects.place
+    return PostgresWatch(dsn_of(config, "qerds_ops")), LocalVolumes(folders), SystemRandomness()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +163,13 @@ class GatewayAdapters:
 
     config: Config
     senders: PostgresSenderStore
+    sandbox: PostgresSandboxClock | None
     batches: PostgresBatchStore
+    consents: PostgresConsentStore
     portal: PostgresPortalStore
     exports: PostgresExportStore
     events: PostgresEventStore
-    objects: ObjectStore
+    objects: MeasuredObjects
     bridge: Bridge
     keys: PostgresKeys
     identity: HttpIdentityProvider
@@ -178,11 +192,13 @@ async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[G
             yield GatewayAdapters(
                 config=config,
                 senders=PostgresSenderStore(database),
+                sandbox=PostgresSandboxClock(database) if config.embedded else None,
                 batches=PostgresBatchStore(database),
+                consents=PostgresConsentStore(database),
                 portal=PostgresPortalStore(database, keys, config.provider),
                 exports=PostgresExportStore(database),
                 events=PostgresEventStore(database),
-                objects=objects,
+                objects=MeasuredObjects(objects, recorder),
                 bridge=bridge,
                 keys=keys,
                 identity=identity,
@@ -217,6 +233,13 @@ def build() -> str:
         return importlib.metadata.version("qerds")
     except importlib.metadata.PackageNotFoundError:
         return "source"
+
+
+def recorder_of(config: Config, process: str) -> Recorder:
+    """Its measures tell which program and which configuration it runs with."""
+    recorder = Recorder(process)
+    recorder.build = (build(), config.config_version)
+    return recorder
 
 
 def settings_of(config: Config) -> dict[str, Any]:

@@ -263,7 +263,7 @@ class Mailbox(Protocol):
     async def heartbeat(self) -> None:
         """Keep the epoch alive, listen and ring, until cancelled. Raises LeaseLost when the epoch was rescued."""
 
-    async def take(self, limit: int) -> Sequence[Message]:
+    async def take(self, limit: int, *, interactive_only: bool = False) -> Sequence[Message]:
         """Up to `limit` messages, interactive first; [] when there are none or an operator holds the stage back.
         Losing it returns the rows."""
 

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 import anyio
 
+Labelled = tuple[str, str]  # a measure's name, and its labels as the exposition writes them
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0, 3600.0)
 MESSAGES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
 
@@ -38,9 +39,10 @@ class Recorder:
         self, process: str, write: Callable[[str], object] | None = None, now: Callable[[], str] | None = None
     ) -> None:
         self.process = process
-        self.counts: dict[tuple[str, str], int] = {}
-        self.gauges: Mapping[tuple[str, str], float] = {}  # by series and labels; replaced as a whole
-        self.histograms: dict[str, Histogram] = {}
+        self.counts: dict[Labelled, int] = {}
+        self.gauges: Mapping[Labelled, float] = {}  # replaced as a whole
+        self.histograms: dict[Labelled, Histogram] = {}
+        self.build = ("", "")  # versions of program and configuration
         self.ready = anyio.Event()  # set by the first epoch
         self.is_ready = False  # whether an epoch lives now
         self._write = write or _to(sys.stderr)
@@ -51,11 +53,12 @@ class Recorder:
         if by:
             self.counts[(name, label)] = self.counts.get((name, label), 0) + by
 
-    def observe(self, name: str, value: float, bounds: tuple[float, ...] = SECONDS) -> None:
+    def observe(self, name: str, value: float, bounds: tuple[float, ...] = SECONDS, labels: str = "") -> None:
         """Add to one histogram; its first value decides the bounds."""
-        if name not in self.histograms:
-            self.histograms[name] = Histogram(bounds)
-        self.histograms[name].observe(value)
+        histogram = self.histograms.get((name, labels))
+        if histogram is None:
+            histogram = self.histograms[name, labels] = Histogram(bounds)
+        histogram.observe(value)
 
     def note(self, what: str, **fields: Any) -> None:
         """One line about something that happened."""

@@ -8,10 +8,11 @@ Not      here: what is valid (pipeline/intake/submission.py), what a sender is s
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from pipeline.delivery.lists import Filter, Place
 from pipeline.ports import StampedEvidence
 
 TOKEN_SECONDS = 600  # interfaces.md: an access token lives ten minutes
@@ -68,6 +69,7 @@ class Consent:
     method: str
     text_sha256: bytes
     withdrawn_at: datetime | None = None
+    withdrawn_by: str | None = None  # sender or consumer
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A submission on its way into the database."""
+    """A submission on its way into the database. contents: the uploads that came with it, committed together."""
 
     delivery: UUID
     number: str
@@ -179,6 +181,8 @@ class Order:
     mode: str
     config_version: str
     submission: Submission
+    contents: tuple[tuple[Upload, StoredSegment], ...] = ()
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +218,8 @@ class Delivery:
     request_sha256: bytes
     state: str
     submitted_at: datetime
+    settled_at: datetime | None  # time of its A.1 or A.2
+    changed_at: datetime  # of its state or evidence
     last_day: date | None
     expires_at: datetime | None
     stamped_through: int
@@ -276,21 +282,11 @@ class UploadGone:
 Submitted = Accepted | ClientRefTaken | KeyTaken | KeyInFlight | UploadGone
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Where a list goes on: after this position. None as deposited_at: among those not yet deposited."""
+class SandboxClock(Protocol):
+    """The demo clock of an embedded installation."""
 
-    deposited_at: datetime | None
-    delivery: UUID
-
-
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which deliveries a list holds."""
-
-    client_ref: str | None = None
-    state: str | None = None
-    batch: UUID | None = None
+    async def advance(self, period: timedelta) -> datetime | None:
+        """The new time of the law; None when it would be too far ahead. Durable on return; twice moves it twice."""
 
 
 class SenderStore(Protocol):
@@ -310,8 +306,9 @@ class SenderStore(Protocol):
 
     async def account(self, sender: UUID) -> Account | None: ...
 
-    async def put_consent(self, consent: Consent) -> tuple[Consent, bool]:
-        """Records it when its ref is new; what is recorded now, and whether it is new. Durable on return."""
+    async def put_consent(self, consent: Consent) -> tuple[Consent, bool] | None:
+        """Records it when its ref is new; what is recorded now, and whether it is new. None: a request to the consumer
+        has this ref, and no answer that makes a consent. Durable on return."""
 
     async def consent(self, sender: UUID, ref: str) -> Consent | None: ...
 
@@ -339,7 +336,8 @@ class SenderStore(Protocol):
     async def submit(
         self, order: Order, key: IdempotencyKey | None, render: Callable[[Delivery], bytes], location: str
     ) -> Submitted:
-        """Delivery, documents, remembered answer and the message to `ingest`, in one transaction or not at all.
+        """Delivery, documents, the uploads that came with it, remembered answer and the message to `ingest`, in one
+        transaction or not at all.
 
         Of two submissions with one client_ref, or one key, exactly one is Accepted; its evidence will exist.
         """
@@ -350,8 +348,10 @@ class SenderStore(Protocol):
     async def delivery_by_ref(self, sender: UUID, client_ref: str) -> Delivery | None:
         """The one that was not rejected."""
 
-    async def deliveries(self, sender: UUID, which: Filter, after: Page | None, limit: int) -> Sequence[Delivery]:
-        """In the order (deposited_at, id), those not yet deposited last; snapshots and windows included."""
+    async def deliveries(
+        self, sender: UUID, which: Filter, after: Place | None, limit: int
+    ) -> tuple[Sequence[Delivery], Place | None]:
+        """A page in the list's order, at most `limit`, and where the next one goes on (pipeline/delivery/lists.py)."""
 
     async def evidence(self, delivery: UUID, evidence: UUID) -> StampedEvidence | None:
         """A proof inside the stamped prefix."""

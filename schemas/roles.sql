@@ -33,8 +33,13 @@ BEGIN
         EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', wanted, '15s');
         EXECUTE format('ALTER ROLE %I SET timezone = %L', wanted, 'UTC');
     END LOOP;
+    -- Sees how old the oldest snapshot is, which is other roles' (outbox.horizon_seconds); nobody logs in as the owner to work.
+    EXECUTE 'GRANT pg_read_all_stats TO qerds_owner';
     EXECUTE 'ALTER ROLE qerds_operate SET timezone = ''UTC''';
     EXECUTE 'ALTER ROLE qerds_ops SET timezone = ''UTC''';
     EXECUTE 'ALTER ROLE qerds_ops SET statement_timeout = ''10s''';
     EXECUTE 'ALTER ROLE qerds_ops SET jit = off';
+    -- They ask seldom, about tables that grow a thousandfold between two questions: planned each time.
+    EXECUTE 'ALTER ROLE qerds_operate SET plan_cache_mode = force_custom_plan';
+    EXECUTE 'ALTER ROLE qerds_ops SET plan_cache_mode = force_custom_plan';
 END $$;

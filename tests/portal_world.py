@@ -34,6 +34,7 @@ from gateway.portal import routes
 from hsm_bridge.config import IdentitySettings
 from pipeline.adapters.identity_http import HttpIdentityProvider
 from pipeline.adapters.ids import SystemRandomness
+from pipeline.adapters.postgres.consent_store import PostgresConsentStore
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
 from pipeline.adapters.postgres.keys import PostgresKeys
@@ -72,6 +73,7 @@ class Ports:
 
     config: Config
     portal: PostgresPortalStore
+    consents: PostgresConsentStore
     objects: MemoryObjects
     bridge: Any
     keys: PostgresKeys
@@ -382,6 +384,7 @@ async def _assemble(config: Config, fake: FakeBridge, owner: Any, roles: Mapping
     ports = Ports(
         config=config,
         portal=PostgresPortalStore(roles["gateway"], keys, config.provider),
+        consents=PostgresConsentStore(roles["gateway"]),
         objects=MemoryObjects(),
         bridge=fake.bridge("gateway"),
         keys=keys,

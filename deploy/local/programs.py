@@ -2,7 +2,7 @@
 
 Owns     reading the Procfile, --scale, the environment, order and drain time of each process
 Rules    the Procfile is the truth about our own processes; only the stand-ins (PostgreSQL, mail catcher, identity
-         provider) are named here
+         provider, recipients) are named here
 """
 
 import os
@@ -22,7 +22,7 @@ SHARES_SOCKET = "export LISTEN_PID=$$ LISTEN_FDS=1; "  # the id stays when the s
 PROCFILE_LINE = re.compile(r"([a-z][a-z0-9_]*):\s*(exec \S.*)")
 PROCESSES_MAX = 32  # of one name
 
-BRIDGE, GATEWAY, DATABASE = "hsm_bridge", "gateway", "postgres"
+BRIDGE, GATEWAY, DATABASE, CATCHER = "hsm_bridge", "gateway", "postgres", "mail_catcher"
 # Those that feed others stop before them; within a group all at once.
 STOP_GATEWAY, STOP_STAGES, STOP_BRIDGE, STOP_STAND_INS, STOP_DATABASE = range(5)
 DRAIN_SECONDS = {STOP_GATEWAY: 15.0, STOP_STAGES: 30.0, STOP_BRIDGE: 10.0, STOP_STAND_INS: 5.0, STOP_DATABASE: 30.0}
@@ -101,8 +101,23 @@ def stand_ins(environment: Mapping[str, str]) -> list[Program]:
             environment=environment,
             directory=CHECKOUT,
         )
-        for name in ("mail_catcher", "identity_provider")
+        for name in (CATCHER, "identity_provider")
     ]
+
+
+def recipients(ports: Ports) -> Program:
+    """People who act by themselves, for who has a catcher. Nothing waits for them, so they count as ready at once."""
+    module = ("deploy.local.recipients", ports.gateway_url, f"http://{HOST}:{ports.mail_page}")
+    return Program(
+        name="recipients",
+        command=(sys.executable, "-m", *module),
+        stop_group=STOP_STAND_INS,
+        drain_seconds=DRAIN_SECONDS[STOP_STAND_INS],
+        environment={},
+        directory=CHECKOUT,
+        ready=lambda pid: True,
+        module=module,
+    )
 
 
 def database_program(cluster: postgres.Cluster) -> Program:

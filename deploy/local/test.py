@@ -21,7 +21,7 @@ ELSEWHERE = ("conformance",)  # needs tools that `qerds` does not install; .ci/r
 LINT = "lint"
 CACHE = CHECKOUT / ".qerds" / "cache"
 CHECK_SECONDS_MAX = 600
-PROCESSES = 2  # cores of the smallest machine that we test on
+PROCESSES = 3  # one more than the cores of the smallest machine that we test on: tests of databases wait now and then
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -85,7 +85,7 @@ def run_checks() -> bool:
 
 
 def run_tests(suites: Sequence[str], seed: int | None) -> bool:
-    """The fast suites file by file on two processes, then the others one by one: those start whole installations."""
+    """The fast suites file by file on three processes, then the others one by one: those start whole installations."""
     environment = child_environment({"HYPOTHESIS_STORAGE_DIRECTORY": str(CACHE / "hypothesis")})
     seeded = [] if seed is None else [f"--hypothesis-seed={seed}"]
     if seed is not None:

@@ -76,7 +76,8 @@ def run(
         own = programs.procfile_programs(commands, scale, ports, prepared.environment)
         if zygote is not None and not zygote.wait_ready():
             progress.say(f"each process starts by itself: the zygote did not, see {layout.logs / 'zygote.log'}")
-        supervisor.start(own)
+        readers = [programs.recipients(ports)] if programs.CATCHER in supervisor.names else []
+        supervisor.start([*own, *readers])
         ready = [*supervisor.names]
         supervisor.wait_ready(ready, READY_SECONDS)
         progress.say(f"{len(ready)} processes ready")

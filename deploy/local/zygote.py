@@ -25,10 +25,11 @@ from pipeline.adapters.postgres.queries import queries
 
 ORDER_BYTES_MAX = 256 * 1024
 DESCRIPTORS_MAX = 3  # output, go-ahead, shared socket
-MODULES = ("pipeline", "gateway")  # what it may run
+MODULES = ("pipeline", "gateway", "deploy.local.recipients")  # what it may run
 PRELOADED = (
     "pipeline.__main__",
     "gateway.__main__",
+    "deploy.local.recipient",  # what the recipients import; they are run themselves, as the main module of a child
     "anyio._backends._asyncio",  # the others are what libraries import when they are first used
     "uvloop",
     "uvicorn.protocols.http.auto",
@@ -43,7 +44,7 @@ def preload() -> None:
         importlib.import_module(module)
     queries()
     for module in MODULES:
-        sys.modules.pop(f"{module}.__main__")  # it is run anew, as the main module of a child
+        sys.modules.pop(f"{module}.__main__", None)  # it is run anew, as the main module of a child
 
 
 def main(control: socket.socket) -> None:

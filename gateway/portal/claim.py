@@ -12,9 +12,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.portal.desk import Faces, letter_address, see_other
-from gateway.portal.session import browser, digest, form_digest, fresh_identifier, remember
+from gateway.portal.session import enter
 from gateway.portal.standing import Standing, standing
-from gateway.portal.store import SESSION_LETTERS_MAX
 from pipeline.delivery.recipient import Letter
 
 TOKEN_CHARACTERS_MAX = 128  # 128 bits in any encoding are far shorter
@@ -32,7 +31,7 @@ class ClaimLink(Faces):
         answer = see_other(letter_address(letter.language, letter.number))
         if request.method == "HEAD":
             return answer
-        await self._enter(request, letter, answer)
+        await enter(self.ports, request, letter.delivery, answer)
         return answer
 
     async def _letter(self, token: str) -> Letter | None:
@@ -42,15 +41,3 @@ class ClaimLink(Faces):
         if letter is None or standing(letter) is Standing.CLOSED:
             return None
         return letter
-
-    async def _enter(self, request: Request, letter: Letter, answer: Response) -> None:
-        """Lets this browser see the letter's page: in its session, or in a new one."""
-        present = await browser(self.ports, request)
-        if present is not None and letter.delivery in present.session.deliveries:
-            return
-        if present is not None and len(present.session.deliveries) < SESSION_LETTERS_MAX:
-            await self.ports.portal.join_session(present.session.session_sha256, letter.delivery)
-            return
-        identifier = fresh_identifier(self.ports)
-        await self.ports.portal.open_session(digest(identifier), form_digest(identifier), letter.delivery)
-        remember(answer, identifier)

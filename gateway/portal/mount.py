@@ -16,6 +16,7 @@ from gateway.identity.gate import Gate
 from gateway.identity.key_set import KeySet
 from gateway.portal.acts import Acts
 from gateway.portal.claim import ClaimLink
+from gateway.portal.consent import ConsentPages
 from gateway.portal.download import Downloads
 from gateway.portal.headers import SecurityHeaders
 from gateway.portal.letter import LetterPages
@@ -38,9 +39,12 @@ def routes(ports: PortalPorts) -> list[BaseRoute]:
 
     claim, letters, acts = ClaimLink(ports, pages), LetterPages(ports, pages), Acts(ports, pages)
     gate, downloads, proofs = Gate(ports, pages), Downloads(ports, pages), ProofFiles(ports, pages)
-    checking = VerifyPages(ports, pages)
+    checking, consents = VerifyPages(ports, pages), ConsentPages(ports, pages)
     table: list[BaseRoute] = [
         Route("/c/{token:path}", claim.open, methods=["GET"], middleware=guarded),
+        Route("/consent/{token:path}", consents.open, methods=["GET"], middleware=guarded),
+        Route("/{language}/consent/{request:uuid}", consents.show, methods=["GET"], middleware=guarded),
+        Route("/{language}/consent/{request:uuid}", consents.decide, methods=["POST"], middleware=guarded),
         Route("/identity/callback", gate.finish, methods=["GET"], middleware=guarded),
         Route("/identity/jwks.json", KeySet(ports).show, methods=["GET"], middleware=guarded),
         Route(LETTER, letters.show, methods=["GET"], middleware=guarded),

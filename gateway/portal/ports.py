@@ -5,6 +5,7 @@ from uuid import UUID
 
 from gateway.portal.store import PortalStore
 from pipeline.config import Config
+from pipeline.consents.store import ConsentStore
 from pipeline.ports import IdentityProvider, Keys, Objects, RecipientBridge
 
 
@@ -22,6 +23,8 @@ class PortalPorts(Protocol):
     def config(self) -> Config: ...
     @property
     def portal(self) -> PortalStore: ...
+    @property
+    def consents(self) -> ConsentStore: ...
     @property
     def objects(self) -> Objects: ...
     @property

@@ -21,7 +21,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.portal.ports import PortalPorts
-from gateway.portal.store import SESSION_SECONDS
+from gateway.portal.store import SESSION_LETTERS_MAX, SESSION_SECONDS
 from pipeline.delivery.recipient import Session
 
 COOKIE = "__Host-session"
@@ -88,6 +88,19 @@ def remember(response: Response, identifier: str) -> None:
     response.set_cookie(
         COOKIE, identifier, max_age=SESSION_SECONDS, path="/", secure=True, httponly=True, samesite="lax"
     )
+
+
+async def enter(ports: PortalPorts, request: Request, opened: UUID, answer: Response) -> None:
+    """Lets this browser see what a link leads to: in its session, or in a new one. opened: a letter or a request."""
+    present = await browser(ports, request)
+    if present is not None and opened in present.session.deliveries:
+        return
+    if present is not None and len(present.session.deliveries) < SESSION_LETTERS_MAX:
+        await ports.portal.join_session(present.session.session_sha256, opened)
+        return
+    identifier = fresh_identifier(ports)
+    await ports.portal.open_session(digest(identifier), form_digest(identifier), opened)
+    remember(answer, identifier)
 
 
 async def submitted(ports: PortalPorts, request: Request, sent_by: Browser) -> Mapping[str, str]:

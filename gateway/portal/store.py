@@ -15,7 +15,7 @@ from pipeline.evidence.dossier import Dossier
 from pipeline.ports import StampedEvidence, Tx
 
 SESSION_SECONDS = 60 * 60  # no longer than the bridge's ticket lives; idle 15 minutes: OWASP ASVS 5, session timeouts
-SESSION_LETTERS_MAX = 20  # claim links opened in one browser
+SESSION_LETTERS_MAX = 20  # links of mails opened in one browser
 
 
 class PortalTx(Tx, Protocol):
@@ -38,13 +38,13 @@ class PortalStore(Protocol):
         """Commits on leaving, rings the receivers afterwards; rolls back on any exception."""
 
     async def open_session(self, session_sha256: bytes, form_sha256: bytes, delivery: UUID) -> None:
-        """Durable on return. Also removes sessions that have run out."""
+        """With a letter, or a consent request. Durable on return. Also removes sessions that have run out."""
 
     async def session(self, session_sha256: bytes) -> Session | None:
         """The session, its idle time begun anew; None when it is unknown or has run out."""
 
     async def join_session(self, session_sha256: bytes, delivery: UUID) -> None:
-        """Add a letter to the session; twice is once."""
+        """Add a letter, or a consent request, to the session; twice is once."""
 
     async def begin_transaction(self, session_sha256: bytes, state_sha256: bytes, begun: Transaction) -> None:
         """Durable on return."""

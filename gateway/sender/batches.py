@@ -218,7 +218,7 @@ def _list_query(query: Mapping[str, str]) -> tuple[UUID | None, int]:
     for name in sorted(set(query) - {"limit", "cursor"}):
         raise field_problem("field_unknown", name[:100], "is no parameter of this list")
     limit = query.get("limit", str(LIST_DEFAULT))
-    if not (limit.isascii() and limit.isdigit() and 1 <= int(limit[:9]) <= LIST_MAX):
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 9 and 1 <= int(limit) <= LIST_MAX):
         raise field_problem("field_invalid", "limit", f"must be a number from 1 to {LIST_MAX}")
     try:
         return identifier(query["cursor"]) if "cursor" in query else None, int(limit)

@@ -3,11 +3,11 @@
 Owns     recording (once per reference), reading, withdrawing (for ever)
 Rules    a recorded consent is never changed: another one has another reference. The same PUT again is the same answer
          a delivery to a consumer names one; it is checked at submission and again before the deposit
+Not      here: asking the consumer (consent_requests.py)
 Source   CPCE R.53-1 (prior consent of a recipient who is not a professional)
 """
 
 import re
-import unicodedata
 from dataclasses import replace
 from datetime import timedelta
 
@@ -20,8 +20,9 @@ from gateway.sender import presentation
 from gateway.sender.json_body import json_object
 from gateway.sender.oauth import OAuth, Principal
 from gateway.sender.ports import SenderPorts
+from pipeline.consents.store import METHOD as ASKED_BY_US
 from pipeline.intake.mistakes import Mistake
-from pipeline.intake.reading import Fields, digest, instant, text_mistake
+from pipeline.intake.reading import Fields, digest, instant, nfc, text_mistake
 from pipeline.intake.submission import NAME_CHARACTERS_MAX, read_email
 from pipeline.senders import Consent
 
@@ -43,10 +44,12 @@ class Consents:
         principal = await self._oauth.authorise(request, WRITE_SCOPE)
         ref = _ref(request)
         wanted = self._read(await read_body(request, JSON_BYTES_MAX), ref, principal)
-        recorded, is_new = await self._ports.senders.put_consent(wanted)
-        if replace(recorded, withdrawn_at=None) != wanted:
-            detail = "another consent was recorded under this reference; use a new one"
-            raise Problem("client_ref_conflict", detail, (Mistake("client_ref_conflict", "ref", detail),))
+        found = await self._ports.senders.put_consent(wanted)
+        if found is None:
+            raise ref_conflict("the recipient was asked under this reference; use a new one")
+        recorded, is_new = found
+        if replace(recorded, withdrawn_at=None, withdrawn_by=None) != wanted:
+            raise ref_conflict("another consent was recorded under this reference; use a new one")
         return JSONResponse(presentation.consent(recorded), 201 if is_new else 200)
 
     async def get(self, request: Request) -> Response:
@@ -76,6 +79,8 @@ class Consents:
         text_sha256 = fields.parsed("text_sha256", digest, "the SHA-256 of the text that was agreed to")
         if obtained_at is not None and obtained_at > self._ports.clock.now() + CLOCK_SKEW:
             fields.mistake("obtained_at", "is in the future")
+        if method == ASKED_BY_US:
+            fields.mistake("method", "is for consents given on this service's own page: POST /v1/consents/requests")
         fields.end()
         if (
             email is None
@@ -90,8 +95,13 @@ class Consents:
         return Consent(principal.sender, ref, email, given_names, birth_name, obtained_at, method, text_sha256)
 
 
+def ref_conflict(detail: str) -> Problem:
+    """A reference names one consent, or one request for one, for ever."""
+    return Problem("client_ref_conflict", detail, (Mistake("client_ref_conflict", "ref", detail),))
+
+
 def _ref(request: Request) -> str:
-    ref = unicodedata.normalize("NFC", request.path_params["ref"])
+    ref = nfc(request.path_params["ref"], REF_CHARACTERS_MAX)
     if wrong := text_mistake(ref, REF_CHARACTERS_MAX):
         raise field_problem("field_invalid", "ref", f"the reference {wrong}")
     return ref

@@ -6,7 +6,6 @@ Not      here: whether the bytes are what the headers say (uploads.py for the di
 """
 
 import re
-import unicodedata
 from base64 import b64decode
 from binascii import Error as Base64Invalid
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from starlette.requests import Request
 from gateway.problems import Problem, problem_of
 from pipeline.content.types import ALLOWED, TEXT
 from pipeline.intake.mistakes import Mistake
-from pipeline.intake.reading import file_name_mistake
+from pipeline.intake.reading import FILE_NAME_CHARACTERS_MAX, file_name_mistake, nfc
 
 DIGEST = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]{44}):\s*(?=,|$)", re.ASCII)
 EXTENDED_NAME = re.compile(r";\s*filename\*\s*=\s*UTF-8'[a-z0-9-]*'([a-z0-9!#$&+.^_`|~%-]+)", re.ASCII | re.IGNORECASE)
@@ -86,7 +85,7 @@ def _file_name(request: Request, mistakes: list[Mistake]) -> str | None:
         detail = "is required: attachment; filename*=UTF-8''NAME, or the parameter file_name"
         mistakes.append(Mistake("field_invalid", pointer, detail))
         return None
-    name = unicodedata.normalize("NFC", name)
+    name = nfc(name, FILE_NAME_CHARACTERS_MAX)
     wrong = file_name_mistake(name)
     if wrong:
         mistakes.append(Mistake("field_invalid", pointer, f"the file name {wrong}"))

@@ -146,7 +146,7 @@ def _number(
     query: Mapping[str, str], name: str, default: int, lowest: int, highest: int, mistakes: list[Mistake]
 ) -> int:
     text = query.get(name, str(default))
-    if text.isascii() and text.isdigit() and lowest <= int(text[:9]) <= highest:
+    if text.isascii() and text.isdigit() and len(text) <= 9 and lowest <= int(text) <= highest:
         return int(text)
     mistakes.append(Mistake("field_invalid", name, f"must be a number from {lowest} to {highest}"))
     return default

@@ -100,8 +100,9 @@ class OAuth:
         answer = {"access_token": token, "token_type": "Bearer", "expires_in": TOKEN_SECONDS, "scope": " ".join(scopes)}
         return JSONResponse(answer, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
 
-    async def authorise(self, request: Request, scope: str | None) -> Principal:
-        """The request's principal; raises Problem unless its token is good and carries the scope."""
+    async def authorise(self, request: Request, scope: str | None, *, writes_to_people: bool = False) -> Principal:
+        """The request's principal; raises Problem unless its token is good and carries the scope. A sender that is held
+        back writes to nobody: neither letters nor requests for consent."""
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not token:
             raise Problem("token_invalid", "send Authorization: Bearer", headers={"WWW-Authenticate": "Bearer"})
@@ -114,7 +115,7 @@ class OAuth:
         if scope is not None and scope not in bearer.scopes:
             challenge = {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope}"'}
             raise Problem("scope_missing", f"needs the scope {scope}", headers=challenge)
-        if scope == SUBMITTING and bearer.barred is not None:
+        if (writes_to_people or scope == SUBMITTING) and bearer.barred is not None:
             raise Problem(bearer.barred)
         return Principal(bearer.client_id, bearer.sender, bearer.scopes)
 

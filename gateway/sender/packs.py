@@ -104,6 +104,8 @@ class Pack:
             raise self._failure
         sealed = seal_key(self._intake.spki, pack_info(self._name), self._key)
         pack = StoredPack(self._name, self._intake.key_id, sealed, self._offset)
+        plain_bytes = sum(upload.content_bytes for upload, _ in self._contents)
+        self._ports.recorder.count("qerds_upload_bytes_total", by=plain_bytes)
         return PackRows(pack, tuple(self._contents))
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from gateway.edge import MODE_NAMES
-from gateway.limits import JSON_BYTES_MAX, LIST_MAX
+from gateway.limits import JSON_BYTES_MAX, LETTER_BYTES_MAX, LIST_MAX
 from gateway.problem_codes import PROBLEMS
 from gateway.problem_pages import problem_page
 from gateway.problems import Language, Problem, language_of
@@ -23,7 +23,7 @@ from gateway.sender.ports import SenderPorts
 from pipeline.bulk import BATCH_LINES_MAX
 from pipeline.errors import Transient
 from pipeline.intake.lines import LINE_BYTES_MAX
-from pipeline.intake.submission import DOCUMENTS_MAX
+from pipeline.intake.submission import DOCUMENTS_MAX, INLINE_BYTES_MAX
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "openapi.yaml"
 LIMITS = {
@@ -32,6 +32,8 @@ LIMITS = {
     "line_bytes": LINE_BYTES_MAX,
     "part_bytes": PART_BYTES_MAX,
     "json_bytes": JSON_BYTES_MAX,
+    "letter_bytes": LETTER_BYTES_MAX,
+    "inline_bytes": INLINE_BYTES_MAX,
     "list_items": LIST_MAX,
 }
 STATIC_SECONDS = 300
@@ -44,7 +46,7 @@ class Pages:
     def __init__(self, ports: SenderPorts, oauth: OAuth) -> None:
         self._ports = ports
         self._oauth = oauth
-        self._openapi = description(SCHEMA, ports.config.gateway.public_url)
+        self._openapi = description(SCHEMA, ports.config.gateway.public_url, is_sandbox=ports.sandbox is not None)
         self._docs, self._docs_style = docs_page(self._openapi, ports.config.provider.name)
 
     async def me(self, request: Request) -> Response:

@@ -9,10 +9,10 @@ Not      here: requests (uploads.py, upload_parts.py), many contents in one obje
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from hashlib import sha3_256, sha256
 from uuid import UUID
 
 from gateway.problems import field_problem
+from gateway.sender.digesting import Digests
 from gateway.sender.ports import SenderPorts
 from pipeline.content.envelope import (
     CONTENT_FORMAT,
@@ -31,10 +31,11 @@ from pipeline.senders import StoredSegment
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the request says of the body; plain_bytes is None where it says nothing."""
+    """What the request says of the body; plain_bytes is None where it says nothing. pointer: where its digest is."""
 
     sha256: bytes
     plain_bytes: int | None = None
+    pointer: str = "Content-Digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,9 @@ class Passage:
 
     def __init__(self, expected: Expected) -> None:
         self._expected = expected
-        self._sha256 = sha256()
-        self._sha3_256 = sha3_256()
+        self._digests = Digests()
         self.plain_bytes = 0
+        self.sha256 = self.sha3_256 = b""  # known once all has passed
 
     async def encrypted(self, body: AsyncIterator[bytes], encryptor: Encryptor) -> AsyncIterator[bytes]:
         """The ciphertext. Raises Problem at the end when the body is another: then the store keeps nothing."""
@@ -65,8 +66,7 @@ class Passage:
     async def plain(self, body: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         """The pieces as they are. Raises Problem at the end when the body is another."""
         async for piece in body:
-            self._sha256.update(piece)
-            self._sha3_256.update(piece)
+            await self._digests.update(piece)
             self.plain_bytes += len(piece)
             yield piece
         if self.plain_bytes == 0:
@@ -74,12 +74,9 @@ class Passage:
         if self._expected.plain_bytes not in (None, self.plain_bytes):
             detail = f"the body has {self.plain_bytes} bytes, this part has {self._expected.plain_bytes}"
             raise field_problem("field_invalid", "", detail)
-        if self._sha256.digest() != self._expected.sha256:
-            raise field_problem("digest_mismatch", "Content-Digest", "the body has another SHA-256")
-
-    def digests(self) -> tuple[bytes, bytes]:
-        """SHA-256 and SHA3-256 of the plain bytes."""
-        return self._sha256.digest(), self._sha3_256.digest()
+        self.sha256, self.sha3_256 = await self._digests.finish()
+        if self.sha256 != self._expected.sha256:
+            raise field_problem("digest_mismatch", self._expected.pointer, "the body has another SHA-256")
 
 
 async def store(
@@ -97,8 +94,8 @@ async def store(
     passage = Passage(expected)
     encryptor = Encryptor(key, associated_data(name), salt, prefix)
     await ports.objects.put(name, passage.encrypted(body, encryptor))
+    ports.recorder.count("qerds_upload_bytes_total", by=passage.plain_bytes)
     info = intake_info(sender, upload, number, name, CONTENT_FORMAT, passage.plain_bytes)
-    first, second = passage.digests()
     segment = StoredSegment(
         segment=number,
         object=name,
@@ -106,6 +103,6 @@ async def store(
         plain_bytes=passage.plain_bytes,
         intake_key_id=intake.key_id,
         sealed_key=seal_key(intake.spki, info, key),
-        sha256=first,
+        sha256=passage.sha256,
     )
-    return Stored(segment, first, second)
+    return Stored(segment, passage.sha256, passage.sha3_256)

@@ -6,11 +6,12 @@ from uuid import UUID
 
 from pipeline.bulk import BatchStore
 from pipeline.config import Config
+from pipeline.consents.store import ConsentStore
 from pipeline.events.ports import EventStore
 from pipeline.exports.store import ExportStore
 from pipeline.ports import Keys, Objects
 from pipeline.recorder import Recorder
-from pipeline.senders import PackRows, SenderStore
+from pipeline.senders import PackRows, SandboxClock, SenderStore
 
 
 class Clock(Protocol):
@@ -55,7 +56,13 @@ class SenderPorts(Protocol):
     @property
     def senders(self) -> SenderStore: ...
     @property
+    def sandbox(self) -> SandboxClock | None:
+        """None in any installation that is not embedded."""
+
+    @property
     def exports(self) -> ExportStore: ...
+    @property
+    def consents(self) -> ConsentStore: ...
     @property
     def events(self) -> EventStore: ...
     @property

@@ -1,6 +1,7 @@
 """What a sender is shown: rows as the JSON of the API.
 
-Owns     the shape of a delivery, its evidence list, consents and the account; times in RFC 3339 UTC with milliseconds
+Owns     the shape of a delivery, its evidence list, consents, requests for them and the account; times in RFC 3339 UTC
+         with milliseconds
 Rules    nothing beyond the stamped prefix: what a court could not see, a sender does not see either. The claim link and
          the recipient's identity data are never here
 """
@@ -10,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from gateway.edge import MODE_NAMES
+from gateway.versions import NEWEST
 from pipeline.config import Config
+from pipeline.consents.store import RequestSeen
 from pipeline.evidence.dossier import Reason
 from pipeline.senders import Account, Consent, Delivery, EventSeen, SnapshotSeen, Upload
 
@@ -48,6 +51,7 @@ def delivery(config: Config, d: Delivery, reason: Reason | None = None) -> dict[
         "state": d.state,
         "mode": MODE_NAMES[config.mode],
         "submitted_at": time_text(d.submitted_at),
+        "changed_at": time_text(d.changed_at),
         **{name: value for name, value in optional.items() if value is not None},
         "snapshots": [snapshot(s, d) for s in d.snapshots],
     }
@@ -103,6 +107,30 @@ def consent(c: Consent) -> dict[str, object]:
         "text_sha256": c.text_sha256.hex(),
         "state": "given" if c.withdrawn_at is None else "withdrawn",
         **({} if c.withdrawn_at is None else {"withdrawn_at": time_text(c.withdrawn_at)}),
+        **({} if c.withdrawn_by is None else {"withdrawn_by": c.withdrawn_by}),
+    }
+
+
+def consent_request(r: RequestSeen) -> dict[str, object]:
+    """A request for consent, and what became of it."""
+    known: dict[str, object] = {
+        "mailed_at": _time(r.mailed_at),
+        "answered_at": _time(r.answered_at),
+        "text": r.text,
+        "text_sha256": None if r.text_sha256 is None else r.text_sha256.hex(),
+        "withdrawn_at": _time(r.withdrawn_at),
+        "withdrawn_by": r.withdrawn_by,
+    }
+    return {
+        "ref": r.ref,
+        "email": r.email,
+        "given_names": r.given_names,
+        "birth_name": r.birth_name,
+        "language": r.language,
+        "state": r.standing.value,
+        "asked_at": time_text(r.asked_at),
+        "expires_at": time_text(r.expires_at),
+        **{name: value for name, value in known.items() if value is not None},
     }
 
 
@@ -117,6 +145,7 @@ def account(config: Config, a: Account, limits: Mapping[str, int]) -> dict[str, 
         },
         "mode": MODE_NAMES[config.mode],
         "config_version": config.config_version,
+        "api_version": NEWEST,
         "limits": dict(limits),
         "sandbox": config.embedded,
     }

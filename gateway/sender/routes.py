@@ -1,20 +1,24 @@
-"""Every address of the sender's side, as one literal table."""
+"""Every address of the sender's side, as literal tables, one for each kind of work."""
 
 from starlette.routing import BaseRoute, Route
 
+from gateway.sender import sandbox
 from gateway.sender.backlog import Backlog
 from gateway.sender.batch_items import BatchItems
 from gateway.sender.batch_proofs import BatchProofs
 from gateway.sender.batch_results import BatchResults
 from gateway.sender.batches import Batches
+from gateway.sender.consent_requests import ConsentRequests
 from gateway.sender.consents import Consents
 from gateway.sender.deliveries import Deliveries
 from gateway.sender.events import Events
 from gateway.sender.exports import Exports
 from gateway.sender.oauth import OAuth
 from gateway.sender.pages import Pages
+from gateway.sender.places import Places
 from gateway.sender.ports import SenderPorts
 from gateway.sender.proofs import Proofs
+from gateway.sender.submissions import Submissions
 from gateway.sender.uploads import Uploads
 from gateway.sender.verify import Verify
 from gateway.sender.webhooks import Webhooks
@@ -22,30 +26,40 @@ from gateway.sender.webhooks import Webhooks
 
 def routes(ports: SenderPorts) -> list[BaseRoute]:
     """To be mounted at the root of the gateway's application."""
-    oauth = OAuth(ports)
-    pages, uploads, consents = Pages(ports, oauth), Uploads(ports, oauth), Consents(ports, oauth)
-    backlog = Backlog(ports.batches)
-    batches, items = Batches(ports, oauth, backlog), BatchItems(ports, oauth, backlog)
-    results = BatchResults(ports, oauth)
-    deliveries, proofs, verify = Deliveries(ports, oauth, backlog), Proofs(ports, oauth), Verify(ports)
-    batch_proofs, exports = BatchProofs(ports, oauth), Exports(ports, oauth)
-    events, webhooks = Events(ports, oauth), Webhooks(ports, oauth)
+    oauth, backlog = OAuth(ports), Backlog(ports.batches)
     return [
-        Route("/oauth2/token", oauth.token, methods=["POST"]),
-        Route("/.well-known/oauth-authorization-server", oauth.metadata, methods=["GET"]),
-        Route("/v1/me", pages.me, methods=["GET"]),
+        *_letters(ports, oauth, backlog),
+        *_bulk(ports, oauth, backlog),
+        *_told(ports, oauth),
+        *_others(ports, oauth),
+    ]
+
+
+def _letters(ports: SenderPorts, oauth: OAuth, backlog: Backlog) -> list[BaseRoute]:
+    places = Places()
+    uploads, submissions = Uploads(ports, oauth, places), Submissions(ports, oauth, backlog, places)
+    deliveries, proofs = Deliveries(ports, oauth), Proofs(ports, oauth)
+    return [
         Route("/v1/uploads", uploads.create, methods=["POST"]),
         Route("/v1/uploads/{upload}", uploads.parts.show, methods=["GET"]),
         Route("/v1/uploads/{upload}", uploads.parts.withdraw, methods=["DELETE"]),
         Route("/v1/uploads/{upload}/complete", uploads.parts.complete, methods=["POST"]),
         Route("/v1/uploads/{upload}/parts/{part}", uploads.parts.put, methods=["PUT"]),
-        Route("/v1/deliveries", deliveries.submit, methods=["POST"]),
+        Route("/v1/deliveries", submissions.submit, methods=["POST"]),
         Route("/v1/deliveries", deliveries.index, methods=["GET"]),
-        Route("/v1/deliveries/validate", deliveries.validate, methods=["POST"]),
+        Route("/v1/deliveries/validate", submissions.validate, methods=["POST"]),
         Route("/v1/deliveries/{name}", deliveries.show, methods=["GET"]),
         Route("/v1/deliveries/{name}/evidence", proofs.index, methods=["GET"]),
         Route("/v1/deliveries/{name}/evidence/{evidence}", proofs.evidence, methods=["GET"]),
         Route("/v1/deliveries/{name}/package", proofs.package, methods=["GET"]),
+    ]
+
+
+def _bulk(ports: SenderPorts, oauth: OAuth, backlog: Backlog) -> list[BaseRoute]:
+    batches, items = Batches(ports, oauth, backlog), BatchItems(ports, oauth, backlog)
+    results, batch_proofs = BatchResults(ports, oauth), BatchProofs(ports, oauth)
+    exports = Exports(ports, oauth)
+    return [
         Route("/v1/batches", batches.open, methods=["POST"]),
         Route("/v1/batches", batches.index, methods=["GET"]),
         Route("/v1/batches/{batch}", batches.show, methods=["GET"]),
@@ -58,6 +72,12 @@ def routes(ports: SenderPorts) -> list[BaseRoute]:
         Route("/v1/exports", exports.create, methods=["POST"]),
         Route("/v1/exports/{export}", exports.show, methods=["GET"]),
         Route("/v1/exports/{export}/parts/{n}", exports.part, methods=["GET"]),
+    ]
+
+
+def _told(ports: SenderPorts, oauth: OAuth) -> list[BaseRoute]:
+    events, webhooks = Events(ports, oauth), Webhooks(ports, oauth)
+    return [
         Route("/v1/events", events.index, methods=["GET"]),
         Route("/v1/webhooks", webhooks.create, methods=["POST"]),
         Route("/v1/webhooks", webhooks.index, methods=["GET"]),
@@ -69,9 +89,22 @@ def routes(ports: SenderPorts) -> list[BaseRoute]:
         Route("/v1/webhooks/{webhook}/replay", webhooks.replay, methods=["POST"]),
         Route("/v1/webhooks/{webhook}/attempts", webhooks.attempts, methods=["GET"]),
         Route("/.well-known/webhook-keys.json", webhooks.keys, methods=["GET"]),
+    ]
+
+
+def _others(ports: SenderPorts, oauth: OAuth) -> list[BaseRoute]:
+    pages, consents, verify = Pages(ports, oauth), Consents(ports, oauth), Verify(ports)
+    consent_requests = ConsentRequests(ports, oauth)
+    return [
+        Route("/oauth2/token", oauth.token, methods=["POST"]),
+        Route("/.well-known/oauth-authorization-server", oauth.metadata, methods=["GET"]),
+        Route("/v1/me", pages.me, methods=["GET"]),
+        Route("/v1/consents/requests", consent_requests.create, methods=["POST"]),
+        Route("/v1/consents/requests/{ref}", consent_requests.show, methods=["GET"]),
         Route("/v1/consents/{ref}", consents.put, methods=["PUT"]),
         Route("/v1/consents/{ref}", consents.get, methods=["GET"]),
         Route("/v1/consents/{ref}/withdraw", consents.withdraw, methods=["POST"]),
+        *sandbox.routes(ports, oauth),
         Route("/v1/verify", verify.judge, methods=["POST"]),
         Route("/v1/status", pages.status, methods=["GET"]),
         Route("/v1/openapi.json", pages.openapi, methods=["GET"]),

@@ -1,62 +1,38 @@
 """POST /v1/uploads: a file in one body, encrypted while it arrives; or the announcement of one in parts.
 
-Owns     the whole upload, and how many bodies may be under way at once
+Owns     the whole upload
 Rules    what the body is follows from its type: JSON announces, everything else is a file
-Not      here: the pass over the body (passage.py), parts (upload_parts.py), reading back (`encrypt` does, before there
-         is a proof of deposit)
+Not      here: the pass over the body (passage.py), parts (upload_parts.py), how many bodies at once (places.py),
+         reading back (`encrypt` does, before there is a proof of deposit)
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
-import anyio
 from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.limits import pieces
-from gateway.problems import Problem
 from gateway.sender import presentation
 from gateway.sender.content_headers import describe
 from gateway.sender.oauth import OAuth
 from gateway.sender.passage import Expected, store
+from gateway.sender.places import Places
 from gateway.sender.ports import SenderPorts
 from gateway.sender.upload_parts import UploadParts
 from pipeline.senders import UPLOAD_DAYS, Upload
 
 SCOPE = "deliveries:write"
-UPLOADS_AT_ONCE = 32  # each holds some three segments of 1 MiB
 ONLY_SEGMENT = 1
 JSON = "application/json"
-
-
-class Places:
-    """Room for bodies under way."""
-
-    def __init__(self) -> None:
-        self._limiter = anyio.CapacityLimiter(UPLOADS_AT_ONCE)
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """A place, or Problem unavailable at once: a sender waits better at its own side."""
-        holder = object()
-        try:
-            self._limiter.acquire_on_behalf_of_nowait(holder)
-        except anyio.WouldBlock as error:
-            raise Problem("unavailable", "too many uploads at once") from error
-        try:
-            yield
-        finally:
-            self._limiter.release_on_behalf_of(holder)
 
 
 class Uploads:
     """/v1/uploads."""
 
-    def __init__(self, ports: SenderPorts, oauth: OAuth) -> None:
+    def __init__(self, ports: SenderPorts, oauth: OAuth, places: Places) -> None:
         self._ports = ports
         self._oauth = oauth
-        self._places = Places()
+        self._places = places
         self.parts = UploadParts(ports, oauth, self._places.one)
 
     async def create(self, request: Request) -> Response:

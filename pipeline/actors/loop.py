@@ -28,27 +28,37 @@ WHY_LENGTH_MAX = 500  # characters of a reason, as outbox.dead allows
 
 
 class Pace:
-    """How much one take may hold: less while people's messages come in beside bulk, for they wait for the batch before.
+    """What one take may hold. While people's messages come in beside bulk: little, and theirs alone every second time.
 
-    A full batch of each stage's bulk in front of a person was most of what that person waited for (bench/latency.py).
+    A person's message waits for the batch before it and for its companions in its own; at every stage, full batches of
+    bulk were most of what that person waited for (bench/latency.py). Bulk has half of every other take, so that people
+    cannot hold it back either.
     """
 
     def __init__(self, batch_max: int) -> None:
         self._batch_max = batch_max
         self._people_at = float("-inf")
         self._bulk_at = float("-inf")
+        self._were_people_alone = False
 
     def limit(self, now: float) -> int:
         """For the next take."""
-        is_mixed = min(self._people_at, self._bulk_at) > now - MIXED_SECONDS
-        return min(self._batch_max, BATCH_BESIDE_PEOPLE) if is_mixed else self._batch_max
+        return min(self._batch_max, BATCH_BESIDE_PEOPLE) if self._is_mixed(now) else self._batch_max
 
-    def saw(self, now: float, batch: Sequence[Message]) -> None:
+    def are_people_alone(self, now: float) -> bool:
+        """Whether the next take looks for people's messages only; when it finds none, bulk is next."""
+        return self._is_mixed(now) and not self._were_people_alone
+
+    def saw(self, now: float, batch: Sequence[Message], *, people_alone: bool) -> None:
         """What the last take brought."""
+        self._were_people_alone = people_alone
         if any(m.lane < BULK for m in batch):
             self._people_at = now
         if any(m.lane >= BULK for m in batch):
             self._bulk_at = now
+
+    def _is_mixed(self, now: float) -> bool:
+        return min(self._people_at, self._bulk_at) > now - MIXED_SECONDS
 
 
 async def run(
@@ -93,17 +103,29 @@ async def _pull(
     pace = Pace(stage.batch_max)
     while not draining.is_set():
         await mailbox.sweep()  # rescues, fires due timers
-        batch = await mailbox.take(pace.limit(anyio.current_time()))
+        batch = await _take(mailbox, pace)
         if not batch:
             await mailbox.doorbell(POLL_SECONDS)
             continue
-        pace.saw(anyio.current_time(), batch)
         recorder.count("taken", by=len(batch))
         recorder.observe("batch", len(batch), MESSAGES)
         is_away = await turn(stage, mailbox, ports, batch, randomness.unit, recorder)
         away = away + 1 if is_away else 0
         if away:
             await _pause(min(retry_seconds(away, randomness.unit()), PAUSE_SECONDS_MAX), draining)
+
+
+async def _take(mailbox: Mailbox, pace: Pace) -> Sequence[Message]:
+    now = anyio.current_time()
+    limit = pace.limit(now)
+    batch: Sequence[Message] = ()
+    if people_alone := pace.are_people_alone(now):
+        batch = await mailbox.take(limit, interactive_only=True)
+    if not batch:
+        people_alone = False
+        batch = await mailbox.take(limit)
+    pace.saw(anyio.current_time(), batch, people_alone=people_alone)
+    return batch
 
 
 async def turn(

@@ -70,19 +70,21 @@ class MemoryMailbox:
             life.seen_at = anyio.current_time()
             await anyio.sleep(self._database.lease_seconds / BEATS_PER_LEASE)
 
-    async def take(self, limit: int) -> Sequence[Message]:
+    async def take(self, limit: int, *, interactive_only: bool = False) -> Sequence[Message]:
         """Interactive before bulk; every tenth take, or when there is nothing else, one message under suspicion."""
+        if interactive_only:
+            return await self._take(LANES[:1], limit)
         self._takes += 1
         if self._takes % ALONE_EVERY_TAKES == 0:
             return await self._take(LANES_ALONE, 1) or await self._take(LANES, limit)
         return await self._take(LANES, limit) or await self._take(LANES_ALONE, 1)
 
-    async def _take(self, lanes: tuple[int, int], limit: int) -> list[Message]:
+    async def _take(self, lanes: tuple[int, ...], limit: int) -> list[Message]:
         await self._statement()
         waiting, running = self._database.waiting[self._stage], self._database.running[self._stage]
-        first = [m for m in waiting.values() if m.lane == lanes[0]][: interactive_cap(limit)]
-        second = [m for m in waiting.values() if m.lane == lanes[1]]
-        messages = [*first, *second][:limit]
+        first = [m for m in waiting.values() if m.lane == lanes[0]]
+        second = [m for m in waiting.values() if m.lane in lanes[1:]]
+        messages = [*first[: interactive_cap(limit) if len(lanes) > 1 else limit], *second][:limit]
         for m in messages:
             running[self._current(), m.id] = waiting.pop(m.id)
         await self._statement()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
+from pipeline.consents.facts import ConsentMail, ConsentMailResult
 from pipeline.delivery.facts import (
     AcceptanceWindow,
     ContentWrap,
@@ -54,6 +55,8 @@ FIRST_WINS: dict[type, Callable[[Any], Key]] = {
     EvidenceToken: lambda f: (EvidenceToken, f.evidence),
     ContentWrap: lambda f: (ContentWrap, f.delivery),
     UploadWrap: lambda f: (UploadWrap, f.upload),
+    ConsentMail: lambda f: (ConsentMail, f.request),
+    ConsentMailResult: lambda f: (ConsentMailResult, f.request),
 }
 ONE_OF = (frozenset({"A.1", "A.2"}), frozenset({"C.3", "C.4", "C.5"}), frozenset({"E.1", "E.2"}))
 RECIPIENTS_ACTS = frozenset({"C.3", "C.4", "D.1", "E.1"})
@@ -87,6 +90,8 @@ UNIQUE: dict[type, Callable[[Any], list[Key]]] = {
     EvidenceToken: lambda f: [FIRST_WINS[EvidenceToken](f)],
     ContentWrap: lambda f: [FIRST_WINS[ContentWrap](f)],
     UploadWrap: lambda f: [FIRST_WINS[UploadWrap](f)],
+    ConsentMail: lambda f: [FIRST_WINS[ConsentMail](f)],
+    ConsentMailResult: lambda f: [FIRST_WINS[ConsentMailResult](f)],
 }
 
 OWNERS = ("delivery", "batch", "export")
@@ -94,6 +99,7 @@ OWNERS = ("delivery", "batch", "export")
 PARENT: dict[type, Callable[[Any], Key]] = {
     EvidenceSeal: lambda f: (EvidenceDraft, f.evidence),
     EvidenceToken: lambda f: (EvidenceSeal, f.evidence),
+    ConsentMailResult: lambda f: (ConsentMail, f.request),
     NoticeResult: lambda f: (Notice, f.delivery, f.ordinal),
     AcceptanceWindow: lambda f: (Notice, f.delivery, f.ordinal),
 } | {

@@ -113,8 +113,8 @@ class HttpCourier:
                             answer = await self._post(client, endpoint, pinned, post)
                         except EndpointRefused:
                             answer = Answer("address_refused")
-                        except (OSError, httpx.HTTPError) as error:
-                            answer = Answer(failure_of(error))
+                        except (OSError, UnicodeError, httpx.HTTPError, httpx.InvalidURL) as error:
+                            answer = Answer(failure_of(error))  # UnicodeError: a Location with a host that is no name
                     flight.answers.append(_timed(answer or Answer("timeout"), anyio.current_time() - began))
                     if not flight.answers[-1].is_delivered:
                         break
@@ -130,7 +130,10 @@ class HttpCourier:
     async def _resolve(self, endpoint: Endpoint) -> str:
         """One of its addresses, all of which were checked. The name server may hang: then a thread is left to it."""
         ask = partial(self._addresses, endpoint.host, endpoint.port)
-        found = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._resolvers)
+        try:
+            found = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._resolvers)
+        except UnicodeError as error:  # no name at all: the resolver does not even ask
+            raise socket.gaierror(socket.EAI_NONAME, "not a name") from error
         return choose(endpoint, found, self._loopback_http)
 
     async def _post(self, client: httpx.AsyncClient, endpoint: Endpoint, address: str, post: Post) -> Answer:
@@ -160,7 +163,7 @@ class HttpCourier:
             return float(text)
         try:
             return max((parsedate_to_datetime(text) - self._clock.now()).total_seconds(), 0.0)
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             return None
 
 

@@ -1,32 +1,35 @@
 """QerdsClient: the sender API over HTTP, typed.
 
-Owns     single letters and consents; the rest of the API is in uploads.py, batches.py, feed.py and takeaway.py
+Owns     single letters and consents; the rest of the API is in uploads.py, batches.py, feed.py, takeaway.py
+         and sandbox.py
 Rules    only what may be repeated is repeated: reads, uploads, consents, and a submission under one Idempotency-Key
          an answer is checked before it is believed: digests of uploads and packages
 Not      here: the wire (wire.py), where credentials come from (credentials.py), what a person types (the verbs)
 """
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import anyio
 
 from pipeline.client.answers import Delivery, Evidence, TimedOut
 from pipeline.client.batches import Batches
 from pipeline.client.feed import Feed
+from pipeline.client.sandbox import Sandbox
 from pipeline.client.takeaway import Takeaway
 from pipeline.client.uploads import Uploads
 from pipeline.client.wire import json_of
 
 POLL_FIRST_SECONDS = 0.1
 POLL_MAX_SECONDS = 2.0
+PAGE_LETTERS = 200
 
 
-class QerdsClient(Uploads, Batches, Feed, Takeaway):
+class QerdsClient(Uploads, Batches, Feed, Takeaway, Sandbox):
     """One sender's client. Use as an async context manager."""
 
     async def me(self) -> Mapping[str, Any]:
@@ -40,6 +43,14 @@ class QerdsClient(Uploads, Batches, Feed, Takeaway):
     async def put_consent(self, ref: str, consent: Mapping[str, str]) -> Mapping[str, Any]:
         """Records a consumer's consent; the same again is fine."""
         return json_of(await self.call("PUT", f"/v1/consents/{quote(ref, safe='')}", json=consent))
+
+    async def request_consent(self, request: Mapping[str, str]) -> Mapping[str, Any]:
+        """Has a consumer asked, by mail; the same again is fine. The answer comes as an event."""
+        return json_of(await self.call("POST", "/v1/consents/requests", json=request))
+
+    async def consent_request(self, ref: str) -> Mapping[str, Any]:
+        """A request, and what became of it."""
+        return json_of(await self.call("GET", f"/v1/consents/requests/{quote(ref, safe='')}"))
 
     async def submit(self, letter: Mapping[str, Any], idempotency_key: str | None = None) -> Delivery:
         """Sends a letter. Repeats it under one key until there is an answer, so that it is sent once."""
@@ -56,6 +67,17 @@ class QerdsClient(Uploads, Batches, Feed, Takeaway):
     async def delivery(self, name: str) -> Delivery:
         """By id or number."""
         return Delivery.of(json_of(await self.call("GET", f"/v1/deliveries/{quote(name, safe='')}")))
+
+    async def deliveries(self, **filters: str) -> AsyncIterator[Delivery]:
+        """Letters in the order of the list, page by page; filters as in the API: state, changed_after .."""
+        query: dict[str, str | int] = {"limit": PAGE_LETTERS, **filters}
+        while True:
+            page = json_of(await self.call("GET", f"/v1/deliveries?{urlencode(query)}"))
+            for letter in page["items"]:
+                yield Delivery.of(letter)
+            if page["next_cursor"] is None:
+                return
+            query["cursor"] = page["next_cursor"]
 
     async def wait_for(self, name: str, enough: Callable[[Delivery], bool], seconds: float) -> Delivery:
         """Polls until `enough`. Raises TimedOut."""

@@ -91,12 +91,29 @@ def line_bytes(table: Table) -> bytes:
 def _ndjson_rows(path: Path) -> Iterator[Table]:
     for number, line in _physical_lines(path):
         try:
-            table = json.loads(line)
-        except ValueError as error:
+            table = json.loads(line, object_pairs_hook=_object)
+            if b"\\u" in line:
+                line_bytes(table)  # half a surrogate pair is no text
+        except _NamedTwice as error:
+            raise SourceInvalid(f"{path}: line {number} has the name {error.args[0][:80]!r} twice") from error
+        except (ValueError, RecursionError) as error:
             raise SourceInvalid(f"{path}: line {number} is not JSON in UTF-8") from error
         if not isinstance(table, dict):
             raise SourceInvalid(f"{path}: line {number} is not a JSON object")
         yield table
+
+
+class _NamedTwice(Exception):
+    """One of two values would be lost, and only one of the two readers would know which."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Table:
+    found: Table = {}
+    for name, value in pairs:
+        if name in found:
+            raise _NamedTwice(name)
+        found[name] = value
+    return found
 
 
 def _csv_rows(path: Path, columns: Mapping[str, str]) -> Iterator[Table]:

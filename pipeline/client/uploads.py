@@ -77,6 +77,12 @@ class Uploads(Wire):
         return Upload(upload_id, sha256.hex(), file_name)
 
 
+def inline_document(file_name: str, content: bytes) -> dict[str, str]:
+    """A document that travels in the letter itself: 1 byte to 64 KiB. Its type is what its bytes say."""
+    digest = hashlib.sha256(content).hexdigest()
+    return {"inline_base64": base64.b64encode(content).decode(), "file_name": file_name, "sha256": digest}
+
+
 def content_type(path: Path) -> str:
     """From the name's ending."""
     return TYPES.get(path.suffix.lower(), "application/octet-stream")

@@ -16,6 +16,7 @@ import httpx
 
 from pipeline.client.answers import Refused, Unreachable
 
+API_VERSION = "2026-11-24"  # what this client is written for
 CALL_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 TRIES_MAX = 6
@@ -46,6 +47,7 @@ class Wire:
     ) -> None:
         self._http = httpx.AsyncClient(
             base_url=base_url,
+            headers={"Qerds-Version": API_VERSION},
             timeout=httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS),
             follow_redirects=False,
             transport=transport,
@@ -74,8 +76,9 @@ class Wire:
         body: Body | None = None,
         content: bytes | None = None,
         timeout_seconds: float = CALL_SECONDS,
+        repeats: bool = True,
     ) -> httpx.Response:
-        """One request, repeated while that may help; raises Refused or Unreachable."""
+        """One request, repeated while that may help, unless it must not be; raises Refused or Unreachable."""
 
         async def once() -> httpx.Response:
             with anyio.fail_after(timeout_seconds):
@@ -88,7 +91,7 @@ class Wire:
                     timeout=httpx.Timeout(timeout_seconds, connect=CONNECT_SECONDS),
                 )
 
-        pauses = self._pauses()
+        pauses = self._pauses() if repeats else iter(())
         while True:
             asked_seconds = 0.0
             try:

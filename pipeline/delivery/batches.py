@@ -72,8 +72,8 @@ class Plan:
 def merged(defaults: Mapping[str, Any], line: Mapping[str, Any]) -> Mapping[str, Any]:
     """The line over the defaults: objects field by field, anything else as a whole. null takes a default away."""
     found = {**defaults, **line}
-    for name, value in line.items():
-        under = defaults.get(name)
+    for name, under in defaults.items():
+        value = line.get(name)
         if isinstance(value, Mapping) and isinstance(under, Mapping):
             found[name] = merged(under, value)
     return found

@@ -32,7 +32,8 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One browser: the letters whose links it opened, and for which of them somebody identified."""
+    """One browser: what the links that it opened lead to, letters and consent requests, and who identified for which
+    letter."""
 
     session_sha256: bytes
     form_sha256: bytes

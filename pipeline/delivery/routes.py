@@ -15,6 +15,8 @@ DRAFT = "draft"
 SEALED = "sealed"
 PREPARE = "prepare"
 SEND = "send"
+ASK_CONSENT = "ask_consent"  # its delivery column names a consent request, as that of the next
+MAIL_CONSENT = "mail_consent"
 EXPIRE = "expire"
 ACCESS_END = "access_end"
 PRESERVE = "preserve"
@@ -34,6 +36,8 @@ RECEIVER: dict[str, str] = {
     SEALED: "timestamp",
     PREPARE: "notify",
     SEND: "notify",
+    ASK_CONSENT: "notify",
+    MAIL_CONSENT: "notify",
     EXPIRE: "expire",
     ACCESS_END: "expire",
     PRESERVE: "archive",
@@ -79,7 +83,7 @@ class Emission:
     """A message to be added to an outbox inside a commit.
 
     kind: decides the receiving stage. at: makes it a timer (legal time for LEGAL_KINDS, else real time, both UTC).
-    lane: None inherits the priority of the message that caused it, with the alone bit cleared.
+    lane: None inherits the priority of the message that caused it, with the alone bit cleared; so does traceparent.
     """
 
     kind: str
@@ -88,6 +92,7 @@ class Emission:
     ordinal: int = 0
     at: datetime | None = None
     lane: int | None = None
+    traceparent: str | None = None
 
 
 def lane_of(event: str) -> int | None:

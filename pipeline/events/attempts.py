@@ -146,7 +146,7 @@ def after(webhook: Webhook, job: Job, answers: Sequence[Answer]) -> Progress:
         Tried(event, attempt, answer, None if answer.is_delivered else again)
         for event, answer in zip(job.events, answers, strict=False)
     )
-    is_settled = job.due is not None and again is None and reason != GONE
+    is_settled = job.due is not None and again is None and reason is None  # enabling sends again what disabled
     settled = (job.events[0].sequence,) if is_settled else ()
     through, has_more = _through(webhook, job, len(answers) - (reason == GONE))
     goes_on = reason is None and pause is None and failures < CIRCUIT_FAILURES and has_more

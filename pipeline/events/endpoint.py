@@ -12,6 +12,8 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
 URL_CHARACTERS_MAX = 2000
+NAME_CHARACTERS_MAX = 253  # RFC 1035 section 2.3.4, as text
+LABEL_CHARACTERS_MAX = 63
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _REFUSED_V4 = tuple(
@@ -86,6 +88,8 @@ def read_url(url: str, loopback_http: bool) -> Endpoint:
     if not host or port == 0 or parts.username is not None or parts.password is not None or parts.fragment:
         raise EndpointRefused("must name a host, and neither a user nor a fragment")
     literal = _literal(host)
+    if literal is None and not _is_name(host):
+        raise EndpointRefused("must name a host that a name server can know")
     if not is_local and (host in LOOPBACK_NAMES or (literal is not None and not is_public(literal))):
         raise EndpointRefused("is an address of a private network")
     is_https = parts.scheme == "https"
@@ -112,6 +116,10 @@ def is_public(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _REFUSED_V4)
     return address in _GLOBAL_V6 and not any(address in network for network in _REFUSED_V6)
+
+
+def _is_name(host: str) -> bool:
+    return len(host) <= NAME_CHARACTERS_MAX and all(1 <= len(x) <= LABEL_CHARACTERS_MAX for x in host.split("."))
 
 
 def _literal(host: str) -> IPv4Address | IPv6Address | None:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from pipeline.events.types import SUBJECTS, WEBHOOK_TEST
+from pipeline.events.types import REFS, SUBJECTS, WEBHOOK_TEST
 
 BODY_BYTES_MAX = 20_000  # Standard Webhooks: receivers may refuse more
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A row of qerds.event."""
+    """A row of qerds.event. client_ref: the sender's own reference of the letter, or of the consent, it is about."""
 
     sequence: int
     id: UUID
@@ -37,11 +37,12 @@ def trial(event: UUID, webhook: UUID, time: datetime) -> Event:
 
 def body(event: Event) -> dict[str, object]:
     """The interface's fields, without those that do not apply."""
+    about = event.type.partition(".")[0]
     optional: dict[str, object] = {
         "delivery_id": _text(event.delivery),
-        SUBJECTS.get(event.type.partition(".")[0], "subject_id"): _text(event.subject),
+        SUBJECTS.get(about, "subject_id"): _text(event.subject),
         "number": event.number,
-        "client_ref": event.client_ref,
+        REFS.get(about, "client_ref"): event.client_ref,
         "state": event.state,
         "evidence_id": _text(event.evidence),
     }

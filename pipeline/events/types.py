@@ -23,9 +23,15 @@ PACKAGE_READY = "delivery.package_ready"
 BATCH_COMPLETED = "batch.completed"
 WEBHOOK_DISABLED = "webhook.disabled"
 EXPORT_READY = "export.ready"
-TYPES = frozenset({*TYPE_OF_STATE.values(), PACKAGE_READY, BATCH_COMPLETED, WEBHOOK_DISABLED, EXPORT_READY})
+IDENTITY_MISMATCH = "delivery.identity_mismatch"  # somebody else identified; nothing is decided, no state changes
+CONSENTS = frozenset({"consent.given", "consent.refused", "consent.withdrawn"})  # given, refused: asked by us
+TYPES = CONSENTS | frozenset(
+    {*TYPE_OF_STATE.values(), IDENTITY_MISMATCH, PACKAGE_READY, BATCH_COMPLETED, WEBHOOK_DISABLED, EXPORT_READY}
+)
 
 WEBHOOK_TEST = "webhook.test"  # sent on request only; never in the list of events
 
 # What `subject` names, by the part of the type before the dot.
 SUBJECTS: dict[str, str] = {"batch": "batch_id", "webhook": "webhook_id", "export": "export_id"}
+# What `client_ref` names there; a client_ref, where nothing is said.
+REFS: dict[str, str] = {"consent": "consent_ref"}

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from pipeline.evidence.certificates import CertificateRefused, load
 from pipeline.formats import xades
 from pipeline.formats.canonical_xml import Cursor, XmlRefused, parse
-from pipeline.formats.evidence_head import HeadError, bytes_of, dom_id_of, parse_evidence_head
+from pipeline.formats.evidence_head import EvidenceHead, HeadError, bytes_of, dom_id_of, parse_evidence_head
 
 _END = b"</erds:Evidence>"
 _SIGNATURE_START = b'<ds:Signature xmlns:ds="'
@@ -84,6 +84,11 @@ def verified_seal(canonical: bytes, certificate_der: bytes, signature: bytes) ->
         head = parse_evidence_head(canonical)
     except HeadError as error:
         raise SealInvalid(f"not an evidence: {error}") from error
+    check_seal_of(head, canonical, certificate_der, signature)
+
+
+def check_seal_of(head: EvidenceHead, canonical: bytes, certificate_der: bytes, signature: bytes) -> None:
+    """`verified_seal` for who has read the head: it must be what `parse_evidence_head` makes of these bytes."""
     if head.certificate_sha256 != hashlib.sha256(certificate_der).digest():
         raise SealInvalid("the evidence names another seal certificate")
     signed = _signed(head.dom_id, head.event_time, canonical, certificate_der)

@@ -32,5 +32,6 @@ def summary(mistakes: Sequence[Mistake]) -> tuple[str, str, tuple[Mistake, ...]]
     """One code and detail for one or several mistakes: their common code, or the general one; and those to be told."""
     codes = {mistake.code for mistake in mistakes}
     code = codes.pop() if len(codes) == 1 else "field_invalid"
-    detail = mistakes[0].detail if len(mistakes) == 1 else f"{len(mistakes)} fields have to be corrected"
+    count = len(mistakes) if len(mistakes) <= MISTAKES_MAX else f"more than {MISTAKES_MAX}"
+    detail = mistakes[0].detail if len(mistakes) == 1 else f"{count} fields have to be corrected"
     return code, detail, tuple(mistakes[:MISTAKES_MAX])

@@ -16,12 +16,15 @@ from datetime import date, datetime
 from typing import TypeVar
 from uuid import UUID
 
-from pipeline.intake.mistakes import Mistake, Unreadable
+from pipeline.intake.mistakes import MISTAKES_MAX, Mistake, Unreadable
 
 # C0, C1, line and paragraph separators, and the controls of writing direction, which can make a text read as another
 # (Unicode TR 36, 2.9). Surrogates and non-characters cannot be written in XML.
 REFUSED_IN_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+FILE_NAME_CHARACTERS_MAX = 255
+NFC_CHARACTERS_MAX = 4  # that become one at most (Unicode: U+1F82 and its like)
+MARKS_MAX = 30  # in a row; no language needs as many (Unicode Standard Annex 15, stream-safe text)
 FILE_NAME_REFUSED = re.compile(r"[/\\]|^\.{1,2}$")
 
 T = TypeVar("T")
@@ -89,8 +92,7 @@ class Fields:
         found = self.value(name, str, what, required)
         if found is None:
             return None
-        wrong = text_mistake(found := unicodedata.normalize("NFC", found), characters_max)
-        if wrong:
+        if wrong := text_mistake(found := nfc(found, characters_max), characters_max):
             self.mistake(name, wrong)
             return None
         return found
@@ -150,16 +152,38 @@ class Fields:
         return list(self._table)
 
     def end(self) -> None:
-        """Notes every field that nobody asked for."""
+        """Notes every field that nobody asked for, as far as it will be told: thousands fit into a line of a batch."""
+        detail = f"is unknown here; known: {', '.join(sorted(self._known))}"
         for name in self._table:
             if name not in self._known:
-                self.mistake(name[:100], f"is unknown here; known: {', '.join(sorted(self._known))}", "field_unknown")
+                if len(self.mistakes) > MISTAKES_MAX:
+                    return
+                self.mistake(name[:100], detail, "field_unknown")
+
+
+def nfc(text: str, characters_max: int) -> str:
+    """The text in NFC; as it is when `text_mistake` will refuse it anyway: sorting thousands of marks takes seconds."""
+    if text.isascii() or len(text) > NFC_CHARACTERS_MAX * characters_max or has_too_many_marks(text):
+        return text
+    return unicodedata.normalize("NFC", text)
+
+
+def has_too_many_marks(text: str) -> bool:
+    """Combining marks in a row."""
+    marks = 0
+    for character in text:
+        marks = marks + 1 if unicodedata.combining(character) else 0
+        if marks > MARKS_MAX:
+            return True
+    return False
 
 
 def text_mistake(text: str, characters_max: int) -> str | None:
     """What is wrong with a text, if anything is."""
     if not 1 <= len(text) <= characters_max:
         return f"must have 1 to {characters_max} characters"
+    if not text.isascii() and has_too_many_marks(text):
+        return f"must have at most {MARKS_MAX} combining marks in a row"
     if REFUSED_IN_TEXT.search(text):
         return "must have no control characters"
     if text != text.strip():
@@ -169,13 +193,18 @@ def text_mistake(text: str, characters_max: int) -> str | None:
 
 def file_name_mistake(name: str) -> str | None:
     """What is wrong with a file name; accents are welcome, folders are not."""
-    return text_mistake(name, 255) or ("must be a name without folders" if FILE_NAME_REFUSED.search(name) else None)
+    return text_mistake(name, FILE_NAME_CHARACTERS_MAX) or (
+        "must be a name without folders" if FILE_NAME_REFUSED.search(name) else None
+    )
 
 
 def digest(text: str) -> bytes:
     """A SHA-256 digest in hexadecimal or base64."""
     if len(text) == 64:
-        return bytes.fromhex(text)
+        found = bytes.fromhex(text)  # which leaves out spaces
+        if len(found) != 32:
+            raise ValueError("not 32 bytes")
+        return found
     try:
         found = b64decode(text, validate=True)
     except Base64Invalid as error:

@@ -27,7 +27,8 @@ METADATA_MAX = 10
 METADATA_KEY_CHARACTERS_MAX = 40
 METADATA_VALUE_CHARACTERS_MAX = 200
 KINDS = ("consumer", "professional")
-INLINE_REFUSED = "must be base64 of one byte or more, without an upload_id, in a line of a batch; else upload the file"
+INLINE_BYTES_MAX = 64 * 1024  # interfaces.md, of the content itself; a longer one is worth an upload of its own
+INLINE_REFUSED = "must be base64 of 1 byte to 64 KiB, without an upload_id; else upload the file"
 LANGUAGES = ("fr", "en")
 
 
@@ -106,7 +107,7 @@ def _documents(body: Fields) -> list[Document]:
     documents = []
     for part, fields in enumerate(body.items("documents", 1, DOCUMENTS_MAX), start=1):
         inline = fields.value("inline_base64", str, "base64", required=False)
-        if inline is not None:  # of a line of a batch it was taken out before, if it was good
+        if inline is not None:  # one that is good was taken out before: it has become the upload
             fields.mistake("inline_base64", INLINE_REFUSED)
         what = "the id that POST /v1/uploads gave"
         upload = fields.parsed("upload_id", identifier, what, required=inline is None)

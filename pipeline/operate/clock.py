@@ -6,40 +6,31 @@ Rules    forward only, which the database guards too. After the change every doo
 Not      here: what has become due by it. Every stage asks qerds.legal_now() itself
 """
 
-import re
 from datetime import timedelta
 
 from pipeline.config import Config
 from pipeline.delivery.routes import RECEIVER
+from pipeline.intake.period import AHEAD_MAX, period
 from pipeline.operate import command
 from pipeline.operate.command import EXIT_USAGE, EXIT_YES, Operator, Questions, Refused
-
-PERIOD = re.compile(
-    r"P(?:(?P<days>\d{1,4})D)?(?:T(?:(?P<hours>\d{1,9})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,9})S)?)?",
-    re.ASCII,
-)
-AHEAD_MAX = timedelta(days=3650)  # the certificates of an embedded installation do not live longer
 
 
 def period_of(text: str) -> timedelta:
     """P16D, PT36H, P1DT30M; without months and years, which have no fixed length."""
-    found = PERIOD.fullmatch(text)
-    if found is None or not any(found.groupdict().values()):
-        raise Refused(f"{text!r} is no period such as P16D or PT90M", EXIT_USAGE)
-    period = timedelta(**{unit: int(number) for unit, number in found.groupdict(default="0").items()})
-    if not timedelta() < period <= AHEAD_MAX:
-        raise Refused(f"a period is longer than nothing and at most {AHEAD_MAX.days} days", EXIT_USAGE)
-    return period
+    try:
+        return period(text)
+    except ValueError as error:
+        raise Refused(f"{text!r} {error}", EXIT_USAGE) from error
 
 
-async def advance(config: Config, database: Questions, period: timedelta) -> None:
+async def advance(config: Config, database: Questions, by: timedelta) -> None:
     """Move the demo clock forward and ring every doorbell. Calling it twice moves it twice."""
     installations = await database.fetch("operate_clock")
     if not (config.embedded and installations and installations[0]["embedded"]):
         raise Refused("the demo clock exists in an embedded installation only")
-    if installations[0]["ahead"] + period > AHEAD_MAX:
+    [moved] = await database.fetch("advance_legal_clock", by.total_seconds())
+    if moved["legal_now"] is None:
         raise Refused(f"the demo clock goes at most {AHEAD_MAX.days} days ahead", EXIT_USAGE)
-    await database.fetch("operate_advance_clock", period.total_seconds())
     await database.fetch("ring", sorted(set(RECEIVER.values())))
 
 

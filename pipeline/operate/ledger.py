@@ -1,23 +1,36 @@
 """Check the ledger: does every predicate of docs/invariants.md hold over the whole database?
 
-Owns     `ledger check`, the list of predicates, and reading the database in pages
+Owns     `ledger check [--jobs N] [--quiet]`, the list of predicates, asking those that are one query, and telling how
+         far it is
 Rules    reads only, as qerds_operate. Each predicate is judged on one instant, so a busy installation breaks none:
-         what this finds is wrong, not early
-Not      here: the predicates (sql/ledger.sql and ledger_proofs.py), repairing anything
+         what this finds is wrong, not early. The database answers queries while proofs are verified beside it
+Not      here: the predicates (sql/ledger.sql and ledger_proofs.py), pages and processes (ledger_pages.py), repairing
+         anything
 """
 
-from collections.abc import Sequence
+import argparse
+import sys
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import asdict
-from itertools import groupby
-from uuid import UUID
+from typing import Any
+
+import anyio
 
 from pipeline.connect import database_of, keys_of
 from pipeline.operate import command
 from pipeline.operate.command import EXIT_NO, EXIT_YES, ROLE, Operator, Questions
-from pipeline.operate.ledger_proofs import PURE_PREDICATES, Violation, check_delivery
+from pipeline.operate.ledger_pages import (
+    JOBS_MAX,
+    PAGE_DELIVERIES,
+    VIOLATIONS_MAX,
+    Progress,
+    jobs_here,
+    verify_pages,
+)
+from pipeline.operate.ledger_proofs import PURE_PREDICATES, Violation
 
-VIOLATIONS_MAX = 100  # told per predicate
-PAGE_DELIVERIES = 200  # of some six evidences of some 6 KiB
+EXIT_STOPPED = 130  # as a shell tells SIGINT
+TELL_SECONDS = 10.0  # between two lines of progress, and before the first
 SQL_PREDICATES = (
     "delivery_has_a_next_step",
     "open_window_will_close",
@@ -29,7 +42,7 @@ SQL_PREDICATES = (
     "batch_has_a_next_step",
     "running_row_has_a_process",
     "sequence_is_contiguous",
-    "canonical_has_its_digest",
+    "evidence_has_its_delivery",
     "one_evidence_per_fact",
     "acceptance_is_a_pair",
     "event_is_its_roles_own",
@@ -52,39 +65,94 @@ SQL_PREDICATES = (
     "state_is_announced",
     "event_order_has_no_hole",
     "webhook_has_its_message",
+    "deposit_time_is_its_evidences",
+    "consent_request_is_asked",
 )
 PREDICATES = SQL_PREDICATES + PURE_PREDICATES
 
 
-async def check_ledger(database: Questions, anchors: Sequence[bytes] = ()) -> list[Violation]:
-    """Every violation found, at most VIOLATIONS_MAX per query; [] when all is well.
+async def check_ledger(
+    database: Questions,
+    anchors: Sequence[bytes] = (),
+    *,
+    jobs: int = 1,
+    page_deliveries: int = PAGE_DELIVERIES,
+    tell: Callable[[Progress], Coroutine[Any, Any, None]] | None = None,
+) -> list[Violation]:
+    """Violations, at most VIOLATIONS_MAX per predicate, in the order of predicates and deliveries; [] when all is well.
 
     anchors: the pinned CA (DER). Without one, seals and tokens are checked against the published certificates only.
+    jobs: so many processes verify proofs; with 1, this one alone. tell: runs as long as the check, beside it.
     """
-    found: list[Violation] = []
+    of_queries: list[Violation] = []
+    progress, started = Progress(of_queries=len(SQL_PREDICATES)), anyio.Event()
+    try:
+        async with anyio.create_task_group() as beside:
+            if tell is not None:
+                beside.start_soon(tell, progress)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_ask, database, of_queries, progress, started)
+                of_proofs = await verify_pages(database, anchors, jobs, page_deliveries, progress, started)
+            beside.cancel_scope.cancel()
+    except ExceptionGroup as together:
+        raise _alone(together) from None
+    return of_queries + of_proofs
+
+
+def _alone(error: Exception) -> Exception:
+    """The first of those that a task group holds together: one is enough to end the check, and the caller knows it."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+async def _ask(database: Questions, found: list[Violation], progress: Progress, started: anyio.Event) -> None:
+    """The predicates that are one query. Inside a transaction a statement can be interrupted: some take minutes."""
+    await started.wait()
     for predicate in SQL_PREDICATES:
-        rows = await database.fetch(f"ledger_{predicate}", VIOLATIONS_MAX)
-        found += [Violation(predicate, row["subject"], row["detail"] or "") for row in rows]
-    last = UUID(int=0)
-    while page := await database.fetch("ledger_page", last, PAGE_DELIVERIES):
-        last = page[-1]["delivery"]
-        rows = await database.fetch("ledger_proofs", [row["delivery"] for row in page])
-        for _, own in groupby(rows, key=lambda row: row["delivery"]):
-            found += check_delivery(list(own), anchors)
-    return found
+        async with database.transaction() as rows:
+            await rows.fetch("ledger_whole_tables")
+            broken = await rows.fetch(f"ledger_{predicate}", VIOLATIONS_MAX)
+        found += [Violation(predicate, row["subject"], row["detail"] or "") for row in broken]
+        progress.queries += 1
+
+
+async def _tell(progress: Progress) -> None:
+    while True:
+        await anyio.sleep(TELL_SECONDS)
+        print(f"qerds: {progress}", file=sys.stderr, flush=True)
 
 
 async def _check(operator: Operator) -> int:
+    options = operator.options
     anchor = await keys_of(operator.config, database_of(operator.config, ROLE)).trust_anchor()
-    found = await check_ledger(operator.database, (anchor,))
+    tell = None if options.json or options.quiet else _tell
+    found = await check_ledger(operator.database, (anchor,), jobs=options.jobs, tell=tell)
     rows = [asdict(violation) for violation in found]
-    command.print_rows(rows, as_json=operator.options.json, nothing=f"all {len(PREDICATES)} predicates hold")
+    command.print_rows(rows, as_json=options.json, nothing=f"all {len(PREDICATES)} predicates hold")
     return EXIT_NO if found else EXIT_YES
+
+
+def _jobs(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= JOBS_MAX:
+        raise argparse.ArgumentTypeError(f"a number from 1 to {JOBS_MAX}, not {text[:20]!r}")
+    return int(text)
 
 
 def main(arguments: list[str]) -> int:
     """qerds ledger check."""
     parser = command.parser("ledger", "Does everything hold that has to?")
     check = parser.add_subparsers(dest="action", required=True).add_parser("check", help="every predicate; reads only")
+    check.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=jobs_here(),
+        help="processes that verify proofs (default: %(default)s, the processors)",
+    )
+    check.add_argument("--quiet", action="store_true", help="no progress on stderr")
     command.add_options(check)
-    return command.run(_check, parser.parse_args(arguments))
+    try:
+        return command.run(_check, parser.parse_args(arguments))
+    except KeyboardInterrupt:
+        print("qerds: interrupted; nothing was changed", file=sys.stderr)
+        return EXIT_STOPPED

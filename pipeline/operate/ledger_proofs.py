@@ -2,24 +2,27 @@
 
 Owns     pure checks over the rows of one delivery, read in one statement. Every check yields what breaks it
 Rules    the same readers and verifiers as the offline checker (pipeline.evidence), so that nothing passes here that
-         would not pass in court
+         would not pass in court. Bytes are read once: an evidence's head serves all of its checks. Runs in processes of
+         its own (ledger_pages.py), so it imports no more than it needs
 Not      here: the predicates that are one query (sql/ledger.sql), reading rows and telling people (ledger.py)
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import groupby
+from typing import Any
 
 from pipeline.delivery.number import is_number
 from pipeline.delivery.states import SUBMITTED, Stamped, advance
 from pipeline.evidence.certificates import CertificateRefused, check_issued
 from pipeline.evidence.time_stamp import checked_time_stamp
-from pipeline.evidence.xades import SealInvalid, verified_seal
-from pipeline.formats.evidence_head import HeadError, evidence_id, parse_evidence_head
+from pipeline.evidence.xades import SealInvalid, check_seal_of
+from pipeline.formats.evidence_head import EvidenceHead, HeadError, evidence_id, parse_evidence_head
 from pipeline.formats.tst import TokenInvalid
-from pipeline.operate.command import Row
 
+Row = Mapping[str, Any]
 RESOLUTION = timedelta(milliseconds=1)  # rules "Time": gen_time + its resolution must be later than EventTime
 
 
@@ -33,6 +36,7 @@ class Violation:
 
 
 PURE_PREDICATES = (
+    "canonical_has_its_digest",
     "head_says_what_the_row_says",
     "predecessor_is_named",
     "mode_is_one",
@@ -45,49 +49,68 @@ PURE_PREDICATES = (
 )
 
 
+def check_page(rows: Sequence[Row], anchors: Sequence[bytes]) -> list[Violation]:
+    """Some deliveries, each with its evidences in order of sequence, or one row without evidence."""
+    found: list[Violation] = []
+    for _, own in groupby(rows, key=lambda row: row["delivery"]):
+        found += check_delivery(list(own), anchors)
+    return found
+
+
 def check_delivery(rows: Sequence[Row], anchors: Sequence[bytes]) -> Iterator[Violation]:
-    """One delivery: its evidences in order of sequence, or one row without evidence."""
+    """One of them."""
     delivery = rows[0]
     if not is_number(delivery["number"]):
         yield Violation("number_is_well_formed", str(delivery["delivery"]), delivery["number"])
     evidences = [row for row in rows if row["evidence"] is not None]
-    before: Row | None = None
+    before: bytes | None = None
     for row in evidences:
-        yield from check_head(row, before)
+        head, digest = _head_of(row), hashlib.sha256(row["canonical"]).digest()
+        if row["sha256"] != digest:
+            yield Violation("canonical_has_its_digest", str(row["evidence"]), row["event"])
+        yield from check_head(row, head, before)
         if row["signature"] is not None:
-            yield from check_seal(row, anchors)
+            yield from check_seal(row, head, anchors)
         if row["token"] is not None:
             yield from check_token(row, anchors)
-        before = row
+        before = digest
     yield from check_state(delivery, evidences)
 
 
-def check_head(row: Row, before: Row | None) -> Iterator[Violation]:
-    """The bytes to be sealed say what the row beside them says."""
-    subject = str(row["evidence"])
+def _head_of(row: Row) -> EvidenceHead | HeadError:
     try:
-        head = parse_evidence_head(row["canonical"])
+        return parse_evidence_head(row["canonical"])
     except HeadError as error:
-        yield Violation("head_says_what_the_row_says", subject, str(error))
+        return error
+
+
+def check_head(row: Row, head: EvidenceHead | HeadError, before: bytes | None) -> Iterator[Violation]:
+    """The bytes to be sealed say what the row beside them says. `before`: the digest of its predecessor's bytes."""
+    subject = str(row["evidence"])
+    if isinstance(head, HeadError):
+        yield Violation("head_says_what_the_row_says", subject, str(head))
         return
     said = (head.evidence_id, head.delivery, head.event, head.sequence, head.event_time)
     stored = (row["evidence"], row["delivery"], row["event"], row["sequence"], row["event_time"])
     if said != stored or row["evidence"] != evidence_id(row["delivery"], row["event"], row["ordinal"]):
         yield Violation("head_says_what_the_row_says", subject, row["event"])
-    if head.predecessor_sha256 != (None if before is None else hashlib.sha256(before["canonical"]).digest()):
+    if head.predecessor_sha256 != before:
         yield Violation("predecessor_is_named", subject, row["event"])
     if head.mode != row["mode"]:
         yield Violation("mode_is_one", subject, f"{row['event']}: another mode than its delivery's")
 
 
-def check_seal(row: Row, anchors: Sequence[bytes]) -> Iterator[Violation]:
+def check_seal(row: Row, head: EvidenceHead | HeadError, anchors: Sequence[bytes]) -> Iterator[Violation]:
     """The seal is over these bytes, by the key that the draft names, certified by the pinned CA."""
     subject = str(row["evidence"])
     if row["key_id"] != row["seal_key_id"] or row["certificate"] is None:
         yield Violation("seal_verifies", subject, "sealed with another key than drafted for")
         return
+    if isinstance(head, HeadError):
+        yield Violation("seal_verifies", subject, f"not an evidence: {head}")
+        return
     try:
-        verified_seal(row["canonical"], row["certificate"], row["signature"])
+        check_seal_of(head, row["canonical"], row["certificate"], row["signature"])
         if anchors:
             check_issued(row["certificate"], anchors, row["event_time"])
     except (SealInvalid, CertificateRefused) as error:

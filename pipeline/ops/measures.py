@@ -18,6 +18,7 @@ Series = dict[tuple[str, str], float]
 
 STAGES = sorted(set(RECEIVER.values()))
 LANES = {0: "interactive", 1: "interactive", 2: "bulk", 3: "bulk"}  # 1 and 3: of the same, taken alone
+NEWEST_EVENTS = 1000  # that are looked at for letters deposited just now
 EXACT_MAX = 10_000  # messages of one lane that are counted; from there on the span of their ids tells
 
 
@@ -95,13 +96,38 @@ def dead_rows(rows: Sequence[Row]) -> Series:
     return {("qerds_pg_dead_rows", f'table="{row["table_name"]}"'): row["dead_rows"] for row in rows}
 
 
+def horizon(rows: Sequence[Row]) -> Series:
+    """How far back the oldest reader holds vacuum. None: this role may not see the others' sessions."""
+    known = [row["seconds"] for row in rows if row["seconds"] is not None]
+    return {("qerds_pg_horizon_seconds", ""): max(known)} if known else {}
+
+
+def webhook_lag(rows: Sequence[Row]) -> Series:
+    """The oldest event that an endpoint has not taken: of those that answer, and of those that fail or want time."""
+    lag = {"answers": 0.0, "fails": 0.0, **{row["endpoint"]: row["lag_seconds"] for row in rows}}
+    return {("qerds_webhook_lag_seconds", f'endpoint="{endpoint}"'): seconds for endpoint, seconds in lag.items()}
+
+
+def deposits(rows: Sequence[Row]) -> Series:
+    """From submission to the time-stamped proof of deposit, over the newest letters of the last minute."""
+    found: Series = {}
+    for row in rows:
+        for quantile in ("0.5", "0.95", "1"):
+            labels = f'lane="{LANES[row["lane"]]}",quantile="{quantile}"'
+            found["qerds_submit_to_deposit_seconds", labels] = row[f"seconds_{quantile.replace('.', '_')}"]
+    return found
+
+
 MEASURES = (
     Measure("ops_depths", (STAGES, EXACT_MAX), 1.0, depths),
     Measure("ops_running", (STAGES, EXACT_MAX), 1.0, running),
     Measure("ops_timers", (STAGES,), 1.0, timers),
     Measure("ops_pauses", (), 1.0, pauses),
     Measure("ops_dead_letters", (EXACT_MAX,), 5.0, dead_letters),
+    Measure("ops_horizon", (), 5.0, horizon),
     Measure("ops_legal_slack", (), 5.0, legal_slack),
+    Measure("ops_webhook_lag", (), 5.0, webhook_lag),
+    Measure("ops_deposits", (NEWEST_EVENTS,), 15.0, deposits),
     Measure("ops_dead_rows", (), 15.0, dead_rows),
     Measure("ops_deliveries", (), 60.0, deliveries),
 )

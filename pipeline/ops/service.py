@@ -9,6 +9,7 @@ Not      here: what is measured (measures.py)
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import anyio
@@ -20,6 +21,7 @@ from pipeline.ports import Randomness
 from pipeline.recorder import Recorder
 
 TURN_SECONDS = 1.0
+DISKS_SECONDS = 15.0
 REST_FACTOR = 50.0  # a statement of 1 s is asked again after 50 s
 FAILED_SECONDS = 300.0  # after one that did not come back
 PAUSE_SECONDS_MAX = 5.0
@@ -38,6 +40,44 @@ class Watch(Protocol):
 
     async def stop(self) -> None:
         """The lock goes with the session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Volume:
+    """A disk, by what is on it."""
+
+    name: str
+    free_bytes: int
+    size_bytes: int
+
+
+class Volumes(Protocol):
+    """The disks of this machine that hold what an installation must not lose."""
+
+    async def volumes(self) -> Sequence[Volume]:
+        """Those that answer at once."""
+
+
+class Disks:
+    """What was told of the disks last."""
+
+    def __init__(self, volumes: Volumes) -> None:
+        self._volumes = volumes
+        self._due = 0.0
+        self._told: Series = {}
+
+    async def measure(self) -> Series:
+        """Asks when it is due."""
+        if anyio.current_time() >= self._due:
+            self._told = series_of(await self._volumes.volumes())
+            self._due = anyio.current_time() + DISKS_SECONDS - TURN_SECONDS / 2
+        return self._told
+
+
+def series_of(volumes: Sequence[Volume]) -> Series:
+    """Free, and of how much."""
+    free = {("qerds_disk_free_bytes", f'volume="{v.name}"'): float(v.free_bytes) for v in volumes}
+    return {**free, **{("qerds_disk_size_bytes", f'volume="{v.name}"'): float(v.size_bytes) for v in volumes}}
 
 
 class Rounds:
@@ -64,9 +104,11 @@ class Rounds:
         return {**known, **{key: value for told in self._told.values() for key, value in told.items()}}
 
 
-async def run(watch: Watch, draining: anyio.Event, randomness: Randomness, recorder: Recorder) -> None:
+async def run(
+    watch: Watch, volumes: Volumes, draining: anyio.Event, randomness: Randomness, recorder: Recorder
+) -> None:
     """Until `draining`; survives a database that goes and comes back."""
-    rounds, lost = Rounds(), 0
+    rounds, disks, lost = Rounds(), Disks(volumes), 0
     is_elected = False
     while not draining.is_set():
         try:
@@ -74,7 +116,10 @@ async def run(watch: Watch, draining: anyio.Event, randomness: Randomness, recor
             recorder.is_ready = True
             recorder.ready.set()
             lost = 0
-            recorder.gauges = await rounds.measure(watch) if is_elected else {LEADER: 0.0}
+            if is_elected:
+                recorder.gauges = {**await rounds.measure(watch), **await disks.measure()}
+            else:
+                recorder.gauges = {LEADER: 0.0}
             await _pause(TURN_SECONDS, draining)
         except (Transient, TimeoutError):
             recorder.count("elections_lost")

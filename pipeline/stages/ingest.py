@@ -113,7 +113,7 @@ async def draw(messages: Sequence[Message], ports: Ports) -> list[Outcome]:
         if drawn is None or batches.lines_are_missing(drawn):
             outcomes.append(Bury(m, "no such batch" if drawn is None else "lines of this batch are missing"))
         elif drawn.is_paused:
-            outcomes.append(Retry(m, "an operator holds it back", PAUSED_SECONDS, counted=False))
+            outcomes.append(Retry(m, "it is held back, or its sender is", PAUSED_SECONDS, counted=False))
         else:
             outcomes.append(Done(m, await planned(drawn, ports)))
     return outcomes

@@ -1,6 +1,7 @@
 """Tell the recipient that something waits: prepare the notice, then send exactly those bytes.
 
 Receives  prepare: a deposited delivery            send: a prepared notice (delivery, ordinal)
+          ask_consent, mail_consent: a question to a consumer (pipeline/consents)
 Outside   prepare: random bytes only; send: one mail at the relay, may be sent twice (same bytes, same Message-ID)
 Commits   prepare: Notice       send: NoticeResult, with AcceptanceWindow and draft C.1, or draft C.2
 Emits     prepare: send         send: draft -> seal, and the window's end as a timer for expire; prepare, on a new date
@@ -16,12 +17,13 @@ from typing import Any
 import anyio
 
 from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
+from pipeline.consents import perform as consents
+from pipeline.consents.ports import ConsentFacts
 from pipeline.delivery.deadlines import EXPIRY_GRACE_SECONDS, expires_at, last_day, paris_date, too_late_to_send
 from pipeline.delivery.facts import AcceptanceWindow, Notice, NoticeResult
 from pipeline.delivery.notice import TEXT_VERSION, Addressing, Letterhead, compose
 from pipeline.delivery.routes import BULK, DRAFT, EXPIRE, PREPARE, SEND, Emission
 from pipeline.delivery.states import DEPOSITED
-from pipeline.errors import Transient
 from pipeline.evidence.dossier import Reason
 from pipeline.evidence.draft import draft, one_line
 from pipeline.ports import (
@@ -36,6 +38,7 @@ from pipeline.ports import (
     StoredNotice,
     Tx,
 )
+from pipeline.relaying import Post, relay
 
 RELAY_CHARACTERS_MAX = 200  # of what a relay says that go into an evidence
 SENDING_SECONDS = 90.0  # no mail begins later in a batch: what is begun (20 s a mail) must end before the batch does
@@ -50,6 +53,7 @@ class Ports:
     mailer: Mailer
     randomness: Randomness
     letterhead: Letterhead
+    consents: ConsentFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +65,14 @@ class Sent:
 
 
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
-    """Prepare those that have no notice yet, send those that have."""
+    """Prepare those that have no notice yet, send those that have; the questions to consumers last."""
+    until = anyio.current_time() + SENDING_SECONDS
     new, known = [m for m in batch if m.kind == PREPARE], [m for m in batch if m.kind == SEND]
     announcements = await ports.facts.announcements([m.delivery for m in new]) if new else {}
     prepared = [prepare(m, announcements.get(m.delivery), ports) for m in new]
-    return prepared + (await _send(known, ports) if known else [])
+    sent = await _send(known, ports, until) if known else []
+    asked = [m for m in batch if m.kind in consents.KINDS]
+    return [*prepared, *sent, *(await consents.perform(asked, ports, until) if asked else [])]
 
 
 def prepare(message: Message, announcement: Announcement | None, ports: Ports) -> Outcome:
@@ -84,34 +91,24 @@ def prepare(message: Message, announcement: Announcement | None, ports: Ports) -
     return Done(message, compose(ports.letterhead, to, announcement.legal_time, ports.randomness.random_bytes))
 
 
-async def _send(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
-    limit, until = anyio.CapacityLimiter(ports.mailer.at_once), anyio.current_time() + SENDING_SECONDS
+async def _send(batch: Sequence[Message], ports: Ports, until: float) -> list[Outcome]:
     notices = await ports.facts.notices([(m.delivery, m.ordinal) for m in batch])
     now = await ports.facts.legal_now()  # holds for the whole batch: it ends within the quiet seconds before midnight
-    outcomes: dict[int, Outcome] = {}
-
-    async def mail(message: Message, notice: StoredNotice) -> None:
-        async with limit:
-            if anyio.current_time() > until:
-                outcomes[message.id] = Retry(message, "the relay is slow", counted=False)
-                return
-            try:
-                answer = await ports.mailer.send(notice.recipient_email, notice.mail)
-            except Transient as error:
-                outcomes[message.id] = Retry(message, str(error))
-            else:
-                outcomes[message.id] = Done(message, Sent(notice, answer))
-
-    async with anyio.create_task_group() as tasks:
-        for m in batch:
-            notice = notices.get((m.delivery, m.ordinal))
-            if notice is None:
-                outcomes[m.id] = Bury(m, "no such notice")
-            elif early := judge_before(m, notice, now):
-                outcomes[m.id] = early
-            else:
-                tasks.start_soon(mail, m, notice)
-    return [outcomes[m.id] for m in batch]
+    outcomes: list[Outcome] = []
+    due: list[tuple[Message, StoredNotice]] = []
+    for m in batch:
+        notice = notices.get((m.delivery, m.ordinal))
+        if notice is None:
+            outcomes.append(Bury(m, "no such notice"))
+        elif early := judge_before(m, notice, now):
+            outcomes.append(early)
+        else:
+            due.append((m, notice))
+    answers = await relay([Post(m, n.recipient_email, n.mail) for m, n in due], ports.mailer, until)
+    for m, notice in due:
+        answer = answers[m.id]
+        outcomes.append(answer if isinstance(answer, Retry) else Done(m, Sent(notice, answer)))
+    return outcomes
 
 
 def judge_before(message: Message, notice: StoredNotice, now: datetime) -> Outcome | None:
@@ -130,10 +127,12 @@ def _quiet(message: Message, now: datetime) -> Retry | None:
 
 async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
     """A crash between the relay's answer and this commit sends the same mail again; the last notice rules."""
-    heads = await tx.lock([d.message.delivery for d in done])
-    settled = [settle(heads[d.message.delivery], d.fact) for d in done]
+    asked = [d for d in done if d.message.kind in consents.KINDS]
+    notices = [d for d in done if d.message.kind not in consents.KINDS]
+    heads = await tx.lock([d.message.delivery for d in notices])
+    settled = [settle(heads[d.message.delivery], d.fact) for d in notices]
     await tx.add([fact for facts, _ in settled for fact in facts])
-    return [emission for _, emissions in settled for emission in emissions]
+    return [emission for _, emissions in settled for emission in emissions] + await consents.commit(tx, asked)
 
 
 def settle(locked: Locked, fact: Notice | Sent) -> tuple[list[Any], list[Emission]]:
@@ -190,7 +189,7 @@ def _result(notice: StoredNotice, outcome: str, code: int, text: str, at: dateti
 
 STAGE = Stage(
     "notify",
-    receives=frozenset({PREPARE, SEND}),
+    receives=frozenset({PREPARE, SEND}) | consents.KINDS,
     perform=perform,
     commit=commit,
     perform_seconds=PERFORM_SECONDS,

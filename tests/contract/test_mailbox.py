@@ -198,6 +198,18 @@ async def test_a_stream_of_interactive_messages_does_not_hold_bulk_back(world: W
     await box.stop()
 
 
+async def test_people_may_be_taken_alone(world: World) -> None:
+    """As many as the take holds, and nothing of bulk, not even when nobody waits."""
+    bulk = await send(world, 4, lane=2)
+    interactive = await send(world, 5, lane=0)
+    box = await started(world, "ingest")
+    assert [m.delivery for m in await box.take(4, interactive_only=True)] == interactive[:4]
+    assert [m.delivery for m in await box.take(4, interactive_only=True)] == interactive[4:]
+    assert list(await box.take(4, interactive_only=True)) == []
+    assert [m.delivery for m in await box.take(4)] == bulk
+    await box.stop()
+
+
 async def test_suspects_are_taken_singly_and_not_forgotten(world: World) -> None:
     """A message alone comes when nothing else waits, and at least every tenth take."""
     [suspect, other] = await send(world, 2, lane=1)
@@ -208,6 +220,25 @@ async def test_suspects_are_taken_singly_and_not_forgotten(world: World) -> None
     assert len(await box.take(50)) == 11
     assert [m.delivery for m in await box.take(50)] == [other]
     await box.stop()
+
+
+async def test_emissions_inherit_the_trace_of_their_cause(world: World) -> None:
+    """What a sender calls its request travels on from stage to stage; one given wins."""
+    one, other = uuid4(), uuid4()
+    async with world.gateway() as tx:
+        await tx.emit([Emission(SUBMITTED, d, traceparent=f"00-{d.hex}-1111111111111111-01") for d in (one, other)])
+    box = await started(world, "ingest")
+    async with box.transaction(batch := await box.take(10)) as tx:
+        await tx.remove(batch)
+        await tx.emit(
+            [Emission(CHECKED, one), Emission(CHECKED, other, traceparent="given"), Emission(CHECKED, uuid4())]
+        )
+    await box.stop()
+    encrypt = await started(world, "encrypt")
+    found = {m.delivery: m.traceparent for m in await encrypt.take(10)}
+    assert (found.pop(one), found.pop(other)) == (f"00-{one.hex}-1111111111111111-01", "given")
+    assert list(found.values()) == [None]
+    await encrypt.stop()
 
 
 async def test_emissions_inherit_the_lane_of_their_cause(world: World) -> None:

@@ -12,9 +12,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from pipeline.adapters.measured import MeasuredObjects
 from pipeline.adapters.objects import LocalObjects
 from pipeline.errors import ObjectExists, Transient
 from pipeline.ports import Objects
+from pipeline.recorder import Recorder
 from tests.contract.objects_cases import NAME, ObjectsContract, chunks, content
 from tests.fakes.objects import MemoryObjects
 
@@ -27,13 +29,16 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture(params=["local", "memory"])
+@pytest.fixture(params=["local", "memory", "measured"])
 def objects(request: pytest.FixtureRequest, tmp_path: Path) -> Objects:
-    return LocalObjects(tmp_path) if request.param == "local" else MemoryObjects()
+    if request.param == "memory":
+        return MemoryObjects()
+    store = LocalObjects(tmp_path)
+    return store if request.param == "local" else MeasuredObjects(store, Recorder("test", write=lambda _: None))
 
 
 class TestObjects(ObjectsContract):
-    """The local store and the fake keep the contract."""
+    """The local store, with and without its measures, and the fake keep the contract."""
 
 
 # ------------------------------------------------------------------ the disk

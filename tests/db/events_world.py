@@ -17,6 +17,8 @@ from pipeline.events.ports import EventQuestion
 from pipeline.recorder import Recorder
 from tests.servers import PostgresServer
 
+NOTE = "INSERT INTO qerds.event_unsequenced (type, sender, subject) VALUES ('batch.completed', $1, $2)"
+
 
 def dsn(config: DatabaseConfig, role: str) -> Dsn:
     return Dsn(config.socket_dir, config.port, config.name, role, lambda: config.password(role))
@@ -64,6 +66,11 @@ class EventsWorld:
         """As `timestamp` does, in one statement."""
         ids = ", ".join(f"'{letter}'" for letter in letters)
         self.psql(f"UPDATE qerds.delivery SET state = '{state}' WHERE id IN ({ids})")
+
+    def move_singly(self, letters: Sequence[UUID], state: str) -> None:
+        """One after the other, each committed before the next."""
+        moves = [f"UPDATE qerds.delivery SET state = '{state}' WHERE id = '{letter}';" for letter in letters]
+        self.psql("\n".join(moves))
 
     def log(self) -> PostgresEventLog:
         """A candidate for sequencing."""

@@ -27,6 +27,7 @@ from pipeline.__main__ import STAGES
 from pipeline.actors import loop
 from pipeline.actors.contract import Stage
 from pipeline.adapters.ids import SystemRandomness
+from pipeline.adapters.postgres.consent_store import PostgresConsentFacts
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
 from pipeline.adapters.postgres.export_facts import PostgresExportFacts
@@ -299,6 +300,7 @@ class Installation:
             **settings_of(self.config),
             "facts": PostgresFacts(link, keys, self.config.provider),
             "exports": PostgresExportFacts(link, self.config.provider),
+            "consents": PostgresConsentFacts(link),
             "keys": keys,
             "bridge": bridge,
             "authority": bridge,

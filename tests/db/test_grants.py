@@ -12,12 +12,14 @@ from pipeline.adapters.postgres.queries import STAGES
 from pipeline.config import Database
 from pipeline.delivery.routes import (
     AFTER,
+    ASK_CONSENT,
     BATCH_PROOF,
     CHECKED,
     DRAFT,
     DRAW,
     EXPORT,
     LEGAL_KINDS,
+    MAIL_CONSENT,
     PING,
     PREPARE,
     PRESERVE,
@@ -33,16 +35,22 @@ from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio
 PROCESS_ROLES = tuple(role for role in ROLES if role != OWNER)
-INSERT_ONLY = ("evidence", "evidence_seal", "evidence_token", "log_leaf")
+INSERT_ONLY = {  # with one column of each
+    **dict.fromkeys(("evidence", "evidence_seal", "evidence_token"), "evidence"),
+    "log_leaf": "digest",
+    **dict.fromkeys(("consent_mail", "consent_mail_result", "consent_answer"), "request"),
+    **dict.fromkeys(("consent", "consent_request", "consent_withdrawal"), "ref"),
+}
+MOVED = ("state", "stamped_through", "settled_at", "changed_at")  # of a delivery
 
 # Which kinds of message each stage file and the gateway emit (legal timers apart: they are not in an outbox).
 EMITS: dict[str, frozenset[str]] = {
-    "qerds_gateway": frozenset({PING, SUBMITTED, DRAW, DRAFT, PRESERVE, BATCH_PROOF, EXPORT}),
+    "qerds_gateway": frozenset({PING, SUBMITTED, DRAW, DRAFT, PRESERVE, BATCH_PROOF, EXPORT, ASK_CONSENT}),
     "qerds_ingest": frozenset({CHECKED, DRAFT, DRAW, SETTLE}),
     "qerds_encrypt": frozenset({DRAFT}),
     "qerds_seal": frozenset({SEALED}),
     "qerds_timestamp": frozenset(kind for kinds in AFTER.values() for kind in kinds) - LEGAL_KINDS,
-    "qerds_notify": frozenset({PREPARE, SEND, DRAFT}),
+    "qerds_notify": frozenset({PREPARE, SEND, DRAFT, MAIL_CONSENT}),
     "qerds_expire": frozenset({DRAFT}),
     "qerds_archive": frozenset({PRESERVE, EXPORT}),
     "qerds_webhook": frozenset({PUSH}),
@@ -112,14 +120,13 @@ async def test_no_process_changes_or_deletes_what_is_evidence(database: Database
     """Insert-only by grant: neither the privilege, nor a column's, nor TRUNCATE; and trying it is refused."""
     for role in PROCESS_ROLES:
         async with as_role(database, role) as connection:
-            for table in INSERT_ONLY:
+            for table, column in INSERT_ONLY.items():
                 may = await connection.fetchval(
                     "SELECT has_table_privilege($1, 'UPDATE, DELETE, TRUNCATE') "
                     "OR has_any_column_privilege($1, 'UPDATE')",
                     f"qerds.{table}",
                 )
                 assert may is False, f"{role} may change qerds.{table}"
-                column = "digest" if table == "log_leaf" else "evidence"
                 for sql in (f"UPDATE qerds.{table} SET {column} = NULL", f"DELETE FROM qerds.{table}"):
                     with pytest.raises(asyncpg.InsufficientPrivilegeError):
                         await connection.execute(sql)
@@ -131,11 +138,11 @@ async def test_only_timestamp_moves_a_state(database: Database) -> None:
     for role in PROCESS_ROLES:
         async with as_role(database, role) as connection:
             for privilege in ("UPDATE", "INSERT"):
-                for column in ("state", "stamped_through"):
+                for column in MOVED:
                     question = "SELECT has_column_privilege('qerds.delivery', $1, $2)"
                     if await connection.fetchval(question, column, privilege):
                         may_write.add((role, privilege, column))
-    assert may_write == {("qerds_timestamp", "UPDATE", "state"), ("qerds_timestamp", "UPDATE", "stamped_through")}
+    assert may_write == {("qerds_timestamp", "UPDATE", column) for column in MOVED}
     async with as_role(database, "qerds_gateway") as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute("UPDATE qerds.delivery SET state = 'accepted'")
@@ -165,9 +172,10 @@ async def test_the_mail_with_the_claim_token_is_read_by_notify_alone(database: D
     readers = set()
     for role in PROCESS_ROLES:
         async with as_role(database, role) as connection:
-            if await connection.fetchval("SELECT has_column_privilege('qerds.notice', 'mail', 'SELECT')"):
-                readers.add(role)
-    assert readers == {"qerds_notify"}
+            for table in ("notice", "consent_mail"):
+                if await connection.fetchval("SELECT has_column_privilege($1, 'mail', 'SELECT')", f"qerds.{table}"):
+                    readers.add((role, table))
+    assert readers == {("qerds_notify", "notice"), ("qerds_notify", "consent_mail")}
     async with as_role(database, "qerds_gateway") as connection:
         for sql in (
             "SELECT mail FROM qerds.notice",
@@ -176,6 +184,24 @@ async def test_the_mail_with_the_claim_token_is_read_by_notify_alone(database: D
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(sql)
+
+
+async def test_no_process_says_when_a_consumer_was_asked_or_answered(database: Database) -> None:
+    """These times are the database's, and only the two that write a request's rows write them."""
+    writers = set()
+    for role in PROCESS_ROLES:
+        async with as_role(database, role) as connection:
+            for table, column, time in (
+                ("consent_request", "ref", "asked_at"),
+                ("consent_answer", "answer", "answered_at"),
+                ("consent_mail_result", "outcome", "at"),
+            ):
+                may = "SELECT has_column_privilege($1, $2, 'INSERT')"
+                assert await connection.fetchval(may, f"qerds.{table}", time) is False, role
+                if await connection.fetchval(may, f"qerds.{table}", column):
+                    writers.add((role, table))
+    asked = {("qerds_gateway", "consent_request"), ("qerds_gateway", "consent_answer")}
+    assert writers == asked | {("qerds_notify", "consent_mail_result")}
 
 
 @pytest.mark.parametrize("role", EMITS)

@@ -13,6 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.migrate import read_folder
 from pipeline.config import Database as DatabaseConfig
 from pipeline.connect import dsn_of
 from pipeline.operate.ledger import PREDICATES, check_ledger
@@ -93,6 +94,10 @@ def unguarded(table: str) -> str:
 EVIDENCE = "(SELECT evidence FROM qerds.evidence WHERE delivery = {received} AND event = '%s')"
 WEBHOOK = """INSERT INTO qerds.webhook (id, sender, url, signature, read_through, under_way)
     SELECT gen_random_uuid(), id, 'https://sender.example/', 'v1a', 0, %s FROM qerds.sender LIMIT 1"""
+CONSENT_REQUEST = """INSERT INTO qerds.consent_request
+    (id, sender, ref, email, given_names, birth_name, language, expires_at)
+    SELECT gen_random_uuid(), id, 'c-1', 'jeanne@example.net', 'Jeanne', 'Martin', 'fr', now() + interval '30 days'
+    FROM qerds.sender LIMIT 1"""
 UPLOAD = "(SELECT upload FROM qerds.delivery_document WHERE delivery = {notified})"
 PLANTED: dict[str, tuple[str, ...]] = {
     "delivery_has_a_next_step": (
@@ -116,6 +121,7 @@ PLANTED: dict[str, tuple[str, ...]] = {
     "outcome_will_be_preserved": ("DELETE FROM qerds.snapshot WHERE delivery = {refused}",),
     "message_names_what_exists": (
         "INSERT INTO outbox.encrypt (lane, kind, delivery) VALUES (0, 'checked', gen_random_uuid())",
+        "INSERT INTO outbox.notify (lane, kind, delivery) VALUES (2, 'ask_consent', {notified})",
         "INSERT INTO outbox.seal (lane, kind, delivery, evidence) VALUES (0, 'draft', {notified}, gen_random_uuid())",
     ),
     "batch_has_a_next_step": (
@@ -124,6 +130,9 @@ PLANTED: dict[str, tuple[str, ...]] = {
     ),
     "running_row_has_a_process": (
         "INSERT INTO outbox.notify_running (epoch, id, lane, kind, delivery) VALUES (999999, 1, 0, 'send', {notified})",
+    ),
+    "evidence_has_its_delivery": (
+        "UPDATE qerds.evidence SET delivery = gen_random_uuid() WHERE delivery = {notified} AND event = 'C.1'",
     ),
     "sequence_is_contiguous": ("DELETE FROM qerds.evidence WHERE delivery = {received} AND event = 'C.1'",),
     "canonical_has_its_digest": (
@@ -300,7 +309,19 @@ PLANTED: dict[str, tuple[str, ...]] = {
         "UPDATE qerds.delivery SET stamped_through = 1 WHERE id = {notified}",
         "UPDATE qerds.delivery SET stamped_through = 9 WHERE id = {notified}",
     ),
+    "deposit_time_is_its_evidences": (
+        "UPDATE qerds.delivery SET settled_at = settled_at + interval '1 ms' WHERE id = {notified}",
+        "UPDATE qerds.delivery SET settled_at = NULL WHERE id = {refused}",
+        "UPDATE qerds.delivery SET changed_at = NULL WHERE id = {notified}",
+    ),
     "number_is_well_formed": ("UPDATE qerds.delivery SET number = '12345678901234' WHERE id = {notified}",),
+    "consent_request_is_asked": (
+        CONSENT_REQUEST,
+        CONSENT_REQUEST
+        + """; INSERT INTO qerds.consent_mail
+            SELECT id, 'm', sha256(''), sha256(''), '', now() FROM qerds.consent_request;
+            INSERT INTO outbox.notify (lane, kind, delivery) SELECT 2, 'ask_consent', id FROM qerds.consent_request""",
+    ),
 }
 
 
@@ -319,6 +340,22 @@ async def test_a_planted_violation_is_found(healthy: Healthy, predicate: str, pl
     found = await violations(healthy, database)
     healthy.server.drop(database)
     assert predicate in {violation.predicate for violation in found}
+
+
+async def test_letters_from_before_get_their_times(healthy: Healthy) -> None:
+    """The migration that brought the time of deposit finds it, for letters in every state, in their evidence."""
+    database = healthy.copy()
+    known = "SELECT id, settled_at FROM qerds.delivery ORDER BY id"
+    right = healthy.server.psql(known, database.name)
+    undone = (
+        "ALTER TABLE qerds.delivery DROP COLUMN settled_at, DROP COLUMN changed_at;"
+        "DROP INDEX qerds.delivery_rejected_ref; CREATE INDEX delivery_by_sender ON qerds.delivery (sender, id);"
+    )
+    [migration] = [m.sql for m in read_folder() if m.name.endswith("_lists.sql")]
+    healthy.server.psql(undone + migration, database.name)
+    assert healthy.server.psql(known, database.name) == right
+    assert await violations(healthy, database) == []
+    healthy.server.drop(database)
 
 
 async def test_a_foreign_authority_is_noticed(healthy: Healthy) -> None:

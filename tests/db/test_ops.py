@@ -9,12 +9,14 @@ import pytest
 
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.watch import PostgresWatch
+from pipeline.adapters.volumes import LocalVolumes
 from pipeline.config import Database as DatabaseConfig
 from pipeline.config import load
 from pipeline.connect import dsn_of
-from pipeline.ops import service
+from pipeline.ops import measures, service
 from pipeline.recorder import Recorder
 from tests.db import small_ledger
+from tests.db.events_world import EventsWorld
 from tests.servers import PostgresServer, short_directory
 from tests.waiting import until
 
@@ -49,14 +51,18 @@ async def test_one_is_elected_and_the_next_follows_it(
         return recorder.gauges.get(LEADER) == 1.0
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(service.run, watch(ledger, tmp_path), ends[0], SystemRandomness(), recorders[0])
+        tasks.start_soon(
+            service.run, watch(ledger, tmp_path), LocalVolumes({}), ends[0], SystemRandomness(), recorders[0]
+        )
         await recorders[0].ready.wait()
 
         async def first() -> bool:
             return leading(recorders[0])
 
         await until(first, 5)
-        tasks.start_soon(service.run, watch(ledger, tmp_path), ends[1], SystemRandomness(), recorders[1])
+        tasks.start_soon(
+            service.run, watch(ledger, tmp_path), LocalVolumes({}), ends[1], SystemRandomness(), recorders[1]
+        )
         await recorders[1].ready.wait()
 
         async def second_waits() -> bool:
@@ -89,12 +95,84 @@ async def test_every_measure_answers_its_own_role(ledger: DatabaseConfig, tmp_pa
         "qerds_legal_slack_seconds",
         "qerds_deliveries",
         "qerds_pg_dead_rows",
+        "qerds_pg_horizon_seconds",
+        "qerds_webhook_lag_seconds",
     }
     assert told["qerds_deliveries", 'state="submitted"'] == 1
     assert 86_000 < told["qerds_legal_slack_seconds", 'duty="deposit_proof"'] <= 86_400
 
 
-@pytest.mark.parametrize("table", ["qerds.delivery", "outbox.dead", "outbox.pause", "qerds.sender", "outbox.seal"])
+async def test_the_horizon_is_as_old_as_the_oldest_snapshot(
+    postgres: PostgresServer, database: DatabaseConfig, tmp_path: Path
+) -> None:
+    """Also that of another role, of whose session the measurer sees this one number."""
+    it, held = watch(database, tmp_path), await EventsWorld(postgres, database).owner()
+    assert await it.elect()
+    async with held.transaction(isolation="repeatable_read"):
+        await held.execute("SELECT 1 FROM qerds.sender")
+        least = await held.fetchval("SELECT extract(epoch FROM clock_timestamp() - now())::float8")
+        [row] = await it.ask("ops_horizon")
+        assert row["seconds"] >= least > 0
+    [row] = await it.ask("ops_horizon")
+    assert 0 <= row["seconds"] < 60
+    await held.close()
+    await it.stop()
+
+
+async def test_webhook_lag_is_that_of_the_event_that_waits_longest(
+    postgres: PostgresServer, database: DatabaseConfig, tmp_path: Path
+) -> None:
+    """A webhook behind by an hour, one that fails for two, one that is disabled, and one that is not behind."""
+    world, it = EventsWorld(postgres, database), watch(database, tmp_path)
+    sender = world.add_sender()
+    world.move(world.add_letters(sender, 2), "deposited")
+    await world.sequence()
+    world.psql("UPDATE qerds.event SET sequenced_at = now() - interval '1 hour' * (3 - sequence)")
+    for read_through, rest in (
+        (1, "0, true, NULL"),
+        (0, "3, true, NULL"),
+        (0, "0, false, 'gone'"),
+        (2, "0, true, NULL"),
+    ):
+        world.psql(
+            "INSERT INTO qerds.webhook (id, sender, url, signature, read_through, failures, enabled, disabled_reason)"
+            f" VALUES (gen_random_uuid(), '{sender}', 'https://e.example', 'v1a', {read_through}, {rest})"
+        )
+    assert await it.elect()
+    found = measures.webhook_lag(await it.ask("ops_webhook_lag"))
+    await it.stop()
+    assert 3600 <= found["qerds_webhook_lag_seconds", 'endpoint="answers"'] < 3700
+    assert 7200 <= found["qerds_webhook_lag_seconds", 'endpoint="fails"'] < 7300
+
+
+async def test_how_long_a_letter_takes_to_its_proof_of_deposit(
+    postgres: PostgresServer, database: DatabaseConfig, tmp_path: Path
+) -> None:
+    """By lane, over letters deposited just now; from the submission to the time in the token."""
+    state = short_directory()
+    async with small_ledger.installation(database, state) as ledger:
+        await ledger.deposit()
+    shutil.rmtree(state)
+    world, it = EventsWorld(postgres, database), watch(database, tmp_path)
+    await world.sequence()
+    took = float(
+        world.psql(
+            "SELECT extract(epoch FROM t.gen_time - d.submitted_at) FROM qerds.delivery d JOIN qerds.evidence e"
+            " ON e.delivery = d.id AND e.event = 'A.1' JOIN qerds.evidence_token t USING (evidence)"
+        )
+    )
+    assert await it.elect()
+    found = measures.deposits(await it.ask("ops_deposits", 1000))
+    await it.stop()
+    assert {labels: pytest.approx(took) for labels in ("0.5", "0.95", "1")} == {
+        labels.partition('quantile="')[2].rstrip('"'): seconds for (_, labels), seconds in found.items()
+    }
+
+
+@pytest.mark.parametrize(
+    "table",
+    ["qerds.delivery", "outbox.dead", "outbox.pause", "qerds.sender", "outbox.seal", "qerds.event", "qerds.webhook"],
+)
 async def test_the_measurer_changes_nothing_and_reads_nobodys_name(database: DatabaseConfig, table: str) -> None:
     """SELECT on the columns it counts by, and no more."""
     connection = await asyncpg.connect(

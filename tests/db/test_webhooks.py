@@ -38,7 +38,15 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
 
 class HookWorld(EventsWorld):
-    """With a gateway's store and a bridge."""
+    """With a bridge, and a hand on the schedule."""
+
+    async def make_due(self) -> None:
+        """What is set aside, as soon as it is: its next try comes now and not in seconds."""
+
+        async def moved() -> bool:
+            return self.psql("UPDATE qerds.webhook_retry SET due_at = '-infinity' RETURNING 1") != ""
+
+        await until(moved, 10)
 
     def bridge(self) -> FakeBridge:
         return FakeBridge(
@@ -186,7 +194,7 @@ async def test_an_endpoint_that_hangs_blocks_no_other(world: HookWorld) -> None:
 
 
 async def test_one_event_that_is_refused_does_not_hold_up_the_others(world: HookWorld) -> None:
-    """It is set aside and comes again 5 s later under the same id; the others go on meanwhile."""
+    """It is set aside for 5 s and comes again under the same id; the others go on meanwhile."""
     sender = world.add_sender()
     letters = world.add_letters(sender, 10)
     refused: list[Received] = []
@@ -200,6 +208,13 @@ async def test_one_event_that_is_refused_does_not_hold_up_the_others(world: Hook
     async with endpoint(poison) as server, running(world) as store:
         hook = await add(store, sender, server.url)
         world.move(letters, "deposited")
+        await becomes(lambda w: w.read_through == 10, store, sender, hook)
+        assert len(server.received) == 10
+        assert (
+            world.psql("SELECT sequence, round(extract(epoch FROM due_at - first_at)) FROM qerds.webhook_retry")
+            == "3|5"
+        )
+        await world.make_due()
         await arrives(server, 11)
         order = [int(str(r.json["sequence"])) for r in server.received]
         assert (order[:4], sorted(order)) == ([1, 2, 3, 4], [1, 2, 3, 3, *range(4, 11)])
@@ -226,6 +241,7 @@ async def test_an_endpoint_that_is_down_opens_its_circuit_and_loses_nothing(worl
         await becomes(lambda w: w.failures == 3, store, sender, hook)
         assert len(server.received) == 3
         down = False
+        await world.make_due()
         await arrives(server, 3 + 30)
         await becomes(lambda w: w.failures == 0 and w.read_through == 30, store, sender, hook)
     assert {r.json["sequence"] for r in server.received[3:]} == set(range(1, 31))
@@ -288,7 +304,7 @@ async def test_a_webhook_that_is_deleted_under_way_leaves_nothing(world: HookWor
     """Its answer comes too late for a row: no error, no message, no log."""
     sender = world.add_sender()
     letters = world.add_letters(sender, 2)
-    async with endpoint(lambda _: Say(hang=True)) as server, running(world, post_seconds=2.0) as store:
+    async with endpoint(lambda _: Say(hang=True)) as server, running(world, post_seconds=1.0) as store:
         hook = await add(store, sender, server.url)
         world.move(letters, "deposited")
         await arrives(server, 1)
@@ -307,8 +323,7 @@ async def test_two_processes_speak_to_one_endpoint_one_at_a_time(world: HookWorl
     letters = world.add_letters(sender, 100)
     async with endpoint() as server, running(world, processes=2) as store:
         hook = await add(store, sender, server.url)
-        for letter in letters:
-            world.move([letter], "deposited")
+        world.move_singly(letters, "deposited")
         await arrives(server, 100)
         await becomes(lambda w: w.read_through == 100, store, sender, hook)
     assert [r.json["sequence"] for r in server.received] == list(range(1, 101))

@@ -1,19 +1,15 @@
 """Events of real letters, read and posted, while the processes that order and post them are killed."""
 
 import re
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from cryptography.exceptions import InvalidSignature
 
-from pipeline.client.credentials import find_credentials
+from tests.e2e.hooks import receiver, sender_api
 from tests.e2e.installation import Installation, installation, send_many, states
 from tests.servers import short_directory
 
@@ -21,47 +17,12 @@ pytestmark = pytest.mark.timeout(180)
 BASE_PORT = 19400
 DELIVERIES = 30
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "events.md"
-Received = list[tuple[dict[str, str], bytes]]
 
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[Installation]:
     with installation(short_directory() / "state", BASE_PORT) as it:
         yield it
-
-
-@contextmanager
-def receiver() -> Iterator[tuple[str, Received]]:
-    """A sender's endpoint: its address, and what it got."""
-    received: Received = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["content-length"]))
-            received.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
-            """Quiet."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/hook", received
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def sender_api(it: Installation) -> httpx.Client:
-    """The sample sender, with a token."""
-    known = find_credentials(it.layout.state)
-    form = {"grant_type": "client_credentials", "client_id": known.client_id, "client_secret": known.client_secret}
-    token = httpx.post(f"{known.base_url}/oauth2/token", data=form).json()["access_token"]
-    return httpx.Client(base_url=known.base_url, headers={"Authorization": f"Bearer {token}"}, timeout=40)
 
 
 def documented() -> Mapping[str, Any]:

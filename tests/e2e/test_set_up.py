@@ -87,7 +87,7 @@ def test_an_installation_lives_and_ends(installation: Installation) -> None:
     status = installation.status()
     names = {process["name"] for process in status["processes"]}
     ours = {*read_procfile(), "encrypt.1", "encrypt.2"} - {"encrypt"}
-    assert names == ours | {"postgres", "mail_catcher", "identity_provider"}
+    assert names == ours | {"postgres", "mail_catcher", "identity_provider", "recipients"}
     assert {process["state"] for process in status["processes"]} == {"ready"}
 
     second = installation.up()

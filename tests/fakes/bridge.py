@@ -223,6 +223,7 @@ class _InMemoryClient(BridgeClient):
 
 def _settings(identity: config.IdentitySettings | None) -> config.BridgeConfig:
     return config.BridgeConfig(
+        config_version="fake-1",
         mode="non_qualified",
         embedded=True,
         provider=config.Provider("Test Delivery", "FR", f"{POLICY}.1", f"{POLICY}.2"),

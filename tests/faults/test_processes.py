@@ -14,6 +14,7 @@ import anyio.to_thread
 import pytest
 
 from deploy.local.recipient import mails_to, wait_for
+from tests.e2e import hooks
 from tests.e2e.installation import Installation, installation, send_many
 from tests.servers import short_directory
 
@@ -23,9 +24,17 @@ BASE_PORT = 12400
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Installation]:
+def endpoint() -> Iterator[tuple[str, hooks.Received]]:
+    """The sender's own: every event is posted to it."""
+    with hooks.receiver() as it:
+        yield it
+
+
+@pytest.fixture(scope="module")
+def running(endpoint: tuple[str, hooks.Received]) -> Iterator[Installation]:
     state = short_directory() / "state"
     with installation(state, BASE_PORT) as it:
+        hooks.register(it, endpoint[0])
         yield it
 
 
@@ -55,7 +64,9 @@ FAULTS: dict[str, Callable[[Installation], None]] = {
             "notify",
             "archive",
             "expire",
+            "webhook",
             "events",
+            "ops",
             "gateway",
         )
     },
@@ -111,6 +122,16 @@ def _safely(look: Callable[[], bool]) -> bool:
         return look()
     except AssertionError:
         return False
+
+
+def test_every_event_was_told(running: Installation, endpoint: tuple[str, hooks.Received]) -> None:
+    """After all faults: two events a letter, in an order without a hole, each posted at least once."""
+    running.wait("every event placed", lambda: running.count("SELECT count(*) FROM qerds.event_unsequenced") == 0)
+    events = hooks.listed(running)
+    assert [e["sequence"] for e in events] == list(range(1, len(events) + 1))
+    letters = running.count("SELECT count(*) FROM qerds.delivery")
+    assert Counter(e["type"] for e in events) == {"delivery.deposited": letters, "delivery.notified": letters}
+    running.wait("every event posted", lambda: hooks.ids_of(endpoint[1]) == {e["id"] for e in events}, 60)
 
 
 def test_nothing_is_left_over(running: Installation) -> None:

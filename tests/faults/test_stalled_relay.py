@@ -40,7 +40,7 @@ def silent_relay(it: Installation) -> Iterator[None]:
 def health_of(it: Installation, name: str) -> float:
     """Seconds until /healthz of a process answered."""
     names = [p.name.split(".")[0] for p in it.running.processes]
-    ours = [n for n in names if n not in ("postgres", "mail_catcher", "identity_provider")]
+    ours = [n for n in names if n not in ("postgres", "mail_catcher", "identity_provider", "recipients")]
     port = it.running.base_port + 20 + ours.index(name)
     begin = time.monotonic()
     answer = httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=HEALTH_SECONDS_MAX)

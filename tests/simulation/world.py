@@ -26,6 +26,7 @@ from pipeline.recorder import Recorder
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp
 from tests.fakes import batches, mail
 from tests.fakes.bridge import POLICY, FakeBridge
+from tests.fakes.consents import MemoryConsentFacts
 from tests.fakes.exports import MemoryExportFacts
 from tests.fakes.mail import MemoryMailer
 from tests.simulation import letters
@@ -282,6 +283,7 @@ class World:
                 "bridge": Remote(owner, self.fake.bridge(stage.name), "bridge"),
                 "authority": Remote(owner, self.fake.bridge(stage.name), "authority"),
                 "exports": MemoryExportFacts(),
+                "consents": MemoryConsentFacts(self.database),
                 "keys": self.keys,
                 "objects": RemoteObjects(owner, self.objects),
                 "mailer": Remote(owner, self.mailer, "mail"),

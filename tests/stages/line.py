@@ -33,6 +33,7 @@ from pipeline.ports import DecisionItem, DecisionReceipt, MailRefused, Message, 
 from pipeline.recorder import Recorder
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp
 from tests.fakes.bridge import FakeBridge
+from tests.fakes.consents import MemoryConsentFacts
 from tests.fakes.exports import MemoryExportFacts
 from tests.fakes.objects import MemoryObjects
 
@@ -82,6 +83,7 @@ class Line:
         self.objects = MemoryObjects()
         self.relay = Relay()
         self.exports = MemoryExportFacts()
+        self.consents = MemoryConsentFacts(self.database)
         self.recorder = Recorder("line", self._heard)
         self.errors: list[str] = []
         self.bridge = FakeBridge(
@@ -97,7 +99,7 @@ class Line:
             "encrypt": encrypt.Ports(self.facts, self.bridge.bridge("encrypt"), self.objects, "substantial"),
             "seal": seal.Ports(self.facts, self.bridge.bridge("seal")),
             "timestamp": timestamp.Ports(self.facts, self.bridge.bridge("timestamp"), self.keys),
-            "notify": notify.Ports(self.facts, self.relay, self.randomness, letterhead),
+            "notify": notify.Ports(self.facts, self.relay, self.randomness, letterhead, self.consents),
             "expire": expire.Ports(self.facts),
             "archive": archive.Ports(
                 self.facts, self.bridge.bridge("archive"), self.objects, self.keys, self.randomness, self.exports

@@ -2,13 +2,14 @@
 
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from pipeline.consents.facts import ConsentMail, ConsentMailResult
 from pipeline.delivery.deadlines import PARIS
 from pipeline.delivery.facts import AcceptanceWindow
-from pipeline.delivery.routes import PREPARE, SEND, Emission
+from pipeline.delivery.routes import ASK_CONSENT, MAIL_CONSENT, PREPARE, SEND, Emission
 from pipeline.errors import Transient
 from pipeline.ports import MailRefused
 from tests.stages.line import PROOF, Line
@@ -172,3 +173,73 @@ async def test_unknown_addresses_are_dead_letters() -> None:
     await line.emit(Emission(PREPARE, uuid4()), Emission(SEND, uuid4(), ordinal=1))
     await line.turn("notify")
     assert sorted(line.dead()) == ["no such delivery", "no such notice"]
+
+
+# ------------------------------------------------------------------ questions to consumers
+async def asked(line: Line, days: int = 30) -> UUID:
+    request = UUID(bytes=line.randomness.random_bytes(16))
+    line.consents.plant(request, days=days)
+    await line.emit(Emission(ASK_CONSENT, request))
+    return request
+
+
+def outcome(line: Line, request: UUID) -> str | None:
+    found = line.database.tables.find(ConsentMailResult, request)
+    return None if found is None else found.outcome
+
+
+async def test_a_question_is_stored_before_it_is_sent() -> None:
+    """As a notice: what leaves are stored bytes, and they say who asks and nothing of a letter."""
+    line = Line()
+    request = await asked(line)
+    await line.turn("notify")
+    stored = line.database.tables.find(ConsentMail, request)
+    assert stored is not None
+    assert line.relay.mails == []
+    await line.run("notify")
+    assert (line.relay.mails, outcome(line, request), line.nothing_left()) == ([stored.mail], "relayed", True)
+    mail = message_from_bytes(stored.mail)
+    text = mail.get_payload(decode=True)
+    assert isinstance(text, bytes)
+    assert mail["To"] == "jeanne@example.net"
+    assert "Mairie" in text.decode()
+    assert "https://example.org/consent/" in text.decode()
+
+
+async def test_a_question_is_sent_again_with_the_same_bytes() -> None:
+    """An answer lost costs a second copy; a message that comes twice asks nobody twice once the relay has answered."""
+    line = Line()
+    request = await asked(line)
+    line.relay.answers = [Transient("the answer was lost")]
+    await line.run("notify")
+    [timer] = [t for t in line.database.timers if not t.is_legal]
+    line.database.timers.remove(timer)
+    await line.again(timer.message)
+    await line.run("notify")
+    for kind in (ASK_CONSENT, MAIL_CONSENT):
+        await line.emit(Emission(kind, request))
+    await line.run("notify")
+    assert len(line.relay.mails) == 2
+    assert len(set(line.relay.mails)) == 1
+    assert (outcome(line, request), line.nothing_left()) == ("relayed", True)
+
+
+async def test_a_question_that_cannot_be_sent_is_settled() -> None:
+    """Refused for good by the relay, or expired before it could leave: the sender sees which, and nothing dangles."""
+    line = Line()
+    line.relay.answers = [MailRefused(550, "5.1.1 no such mailbox")]
+    refused, late = await asked(line), await asked(line, days=0)
+    await line.run("notify")
+    assert (outcome(line, refused), outcome(line, late)) == ("refused", "late")
+    assert len(line.relay.mails) == 1
+    assert line.nothing_left()
+
+
+async def test_a_question_that_nobody_made_is_a_dead_letter() -> None:
+    """A request, or its mail, that is not there was never promised to anybody."""
+    line = Line()
+    request = UUID(bytes=line.randomness.random_bytes(16))
+    line.consents.plant(request)
+    await line.emit(Emission(ASK_CONSENT, uuid4()), Emission(MAIL_CONSENT, request))
+    await line.run("notify")
+    assert sorted(line.dead()) == ["no such consent request", "no such mail"]

@@ -1,5 +1,8 @@
 """Pure decisions about batches: defaults under a line, identities, how long it will take."""
 
+import json
+import time
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -91,3 +94,41 @@ def test_how_long_it_will_take() -> None:
     assert eta_seconds(batch(PROCESSING, 400, rejected=100), Progress({}, 0)) == 300
     assert eta_seconds(batch(PROCESSING, 400), Progress({"submitted": 400}, 0)) is None
     assert eta_seconds(batch(OPEN, 400), Progress({}, 0)) is None
+
+
+HOSTILE = {
+    "a text of marks in the wrong order": json.dumps({"subject": "\u0315\u0300" * 16_000}, ensure_ascii=False),
+    "marks in every field of a letter": json.dumps(
+        {
+            "subject": "\u0315\u0300" * 390,
+            "metadata": {f"k{n}": "\u0315\u0300" * 390 for n in range(10)},
+            "documents": [{"file_name": "\u0315\u0300" * 500} for _ in range(20)],
+        },
+        ensure_ascii=False,
+    ),
+    "fields that nobody knows": json.dumps({f"{n:x}": 0 for n in range(6_000)}),
+    "objects that are no documents": json.dumps({"documents": [{}] * 16_000}),
+    "an object in an object": '{"a":' * 10_000 + "0" + "}" * 10_000,
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_line_costs_little_whatever_it_says(what: str) -> None:
+    """Two hundred are judged in one go, while a heartbeat waits; what is wrong with them is held until it is stored."""
+    body = HOSTILE[what].encode()
+    assert 20_000 < len(body) <= 64 * 1024
+    batches.read_line({}, StoredLine(1, 1, body))
+    tracemalloc.start()
+    began = time.process_time()
+    judged = batches.read_line({}, StoredLine(1, 1, body))
+    seconds, held_bytes = time.process_time() - began, tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert judged.mistakes
+    assert (seconds < 0.1, held_bytes < 200_000) == (True, True), (seconds, held_bytes)
+
+
+def test_more_mistakes_than_are_told() -> None:
+    """Their number is not counted either."""
+    judged = batches.read_line({}, StoredLine(1, 1, HOSTILE["fields that nobody knows"].encode()))
+    told = batches.problem(judged.mistakes)
+    assert (told["detail"], len(told["errors"])) == ("more than 50 fields have to be corrected", 50)

@@ -2,12 +2,14 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from time import perf_counter_ns
 
-from pipeline.exposition import exposition, http_exposition
+from pipeline.exposition import exposition
 from pipeline.ops import measures
 from pipeline.recorder import MESSAGES, Recorder
 
-LINE = re.compile(r'[a-z_]+(\{[a-z_]+="[^"]*"(,[a-z_]+="[^"]*")*\})? [-+.0-9e]+')
+LABEL = r'[a-z_]+="([^"\\]|\\.)*"'
+LINE = re.compile(rf"[a-z_]+(\{{{LABEL}(,{LABEL})*\}})? [-+.0-9e]+")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -18,6 +20,9 @@ def recorded() -> Recorder:
     for seconds in (0.0005, 0.001, 0.2, 9999.0):
         recorder.observe("wait", seconds)
     recorder.observe("batch", 7, MESSAGES)
+    recorder.count("qerds_mail_total", 'relay="relay.example",class="2xx"', 4)
+    recorder.observe("qerds_tsa_request_seconds", 0.02, labels='authority="bridge"')
+    recorder.build = ("0.1.0", 'embedded "1"')
     recorder.gauges = {("qerds_ops_leader", ""): 1.0, ("qerds_paused", 'scope="stage:seal"'): 1.0}
     return recorder
 
@@ -48,10 +53,44 @@ def test_counters_and_gauges_have_their_names() -> None:
     assert 'qerds_process_resident_bytes{kind="seal"}' in text
 
 
-def test_the_gateway_counts_by_route() -> None:
-    """The pattern of a route, never a path."""
-    text = http_exposition("gateway", {("http_requests", "GET /v1/deliveries/{name} 200"): 4})
-    assert 'qerds_http_requests_total{method="GET",route="/v1/deliveries/{name}",status="200"} 4' in text
+def test_a_measure_with_a_whole_name_is_a_series_of_its_own() -> None:
+    """The stage is no label of what is not the runtime's."""
+    lines = exposition("notify", recorded()).splitlines()
+    assert 'qerds_mail_total{relay="relay.example",class="2xx"} 4' in lines
+    assert 'qerds_tsa_request_seconds_bucket{authority="bridge",le="0.025"} 1' in lines
+    assert 'qerds_tsa_request_seconds_count{authority="bridge"} 1' in lines
+
+
+def test_every_process_says_what_it_runs() -> None:
+    """Version and configuration; quotes in what an operator wrote break nothing."""
+    text = exposition("seal", recorded())
+    assert r'qerds_build_info{version="0.1.0",config_version="embedded \"1\""} 1' in text.splitlines()
+
+
+def test_an_observation_costs_microseconds() -> None:
+    """A request of the gateway makes two counts and an observation beside its milliseconds of work."""
+    recorder, times = Recorder("gateway", write=lambda _: None), []
+    for number in range(2000):
+        began = perf_counter_ns()
+        recorder.count("qerds_http_requests_total", 'method="GET",route="/v1/me",status="200"')
+        recorder.observe("qerds_http_request_seconds", number / 1000, labels='face="api",route="/v1/me",status="200"')
+        times.append(perf_counter_ns() - began)
+    assert sorted(times)[1000] < 50_000  # nanoseconds; some 1500 on an idle machine
+
+
+def test_the_horizon_has_no_series_when_nobody_may_look() -> None:
+    """A number that is always young would keep its alert silent."""
+    assert measures.horizon([{"seconds": None}]) == {}
+    assert measures.horizon([{"seconds": 61.5}]) == {("qerds_pg_horizon_seconds", ""): 61.5}
+
+
+def test_webhook_lag_is_there_at_nothing() -> None:
+    """And those whose endpoint fails do not hide behind those that answer."""
+    found = measures.webhook_lag([{"endpoint": "fails", "lag_seconds": 7200.0}])
+    assert found == {
+        ("qerds_webhook_lag_seconds", 'endpoint="answers"'): 0.0,
+        ("qerds_webhook_lag_seconds", 'endpoint="fails"'): 7200.0,
+    }
 
 
 def test_messages_taken_alone_belong_to_their_lane() -> None:

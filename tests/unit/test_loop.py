@@ -14,7 +14,7 @@ from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outc
 from pipeline.actors.memory import MemoryMailbox
 from pipeline.actors.memory_database import MemoryClock, MemoryDatabase, MemoryTx
 from pipeline.adapters.ids import SystemRandomness
-from pipeline.delivery.routes import CHECKED, SUBMITTED, Emission
+from pipeline.delivery.routes import BULK, CHECKED, INTERACTIVE, SUBMITTED, Emission
 from pipeline.errors import Invariant, LeaseLost, Transient
 from pipeline.ports import Message, Tx
 from pipeline.recorder import Recorder
@@ -37,10 +37,10 @@ class Bench:
         self.recorder = Recorder("ingest", lambda _line: None)
         self.draining = anyio.Event()
 
-    async def send(self, count: int = 1) -> list[UUID]:
+    async def send(self, count: int = 1, lane: int = INTERACTIVE) -> list[UUID]:
         deliveries = [uuid4() for _ in range(count)]
         async with self.database.transaction() as tx:
-            await tx.emit([Emission(SUBMITTED, d) for d in deliveries])
+            await tx.emit([Emission(SUBMITTED, d, lane=lane) for d in deliveries])
         return deliveries
 
     def bend(self, **changes: int | str) -> None:
@@ -282,12 +282,45 @@ async def test_batches_are_small_while_people_and_bulk_come_in_together() -> Non
     """A person's message waits for the batch before it: a short one beside bulk, a full one when one lane is alone."""
     [bulk, person] = [replace(await one_message(), lane=lane) for lane in (2, 0)]
     pace = loop.Pace(100)
-    pace.saw(10.0, [bulk])
+    pace.saw(10.0, [bulk], people_alone=False)
     assert pace.limit(10.0) == 100
-    pace.saw(10.5, [person])
+    pace.saw(10.5, [person], people_alone=False)
     assert pace.limit(10.5) == loop.BATCH_BESIDE_PEOPLE
     assert pace.limit(10.5 + loop.MIXED_SECONDS) == 100
     assert loop.Pace(5).limit(0.0) == 5
+
+
+async def test_people_are_taken_alone_every_second_time_beside_bulk() -> None:
+    """No companions to wait for; and bulk is not held back: of the batch between two of theirs half is bulk's."""
+    [bulk, person] = [replace(await one_message(), lane=lane) for lane in (2, 0)]
+    pace = loop.Pace(100)
+    assert not pace.are_people_alone(9.0)
+    pace.saw(10.0, [bulk, person], people_alone=False)
+    assert pace.are_people_alone(10.0)
+    pace.saw(10.1, [person], people_alone=True)
+    assert not pace.are_people_alone(10.1)
+    pace.saw(10.2, [bulk], people_alone=False)
+    assert pace.are_people_alone(10.2)
+    assert not pace.are_people_alone(10.2 + loop.MIXED_SECONDS)
+
+
+async def test_people_do_not_hold_bulk_back_and_do_not_wait_for_its_batch() -> None:
+    """The order in which the loop takes what waits: a person's alone, then bulk's share, in turn."""
+    bench = Bench()
+    people, bulk = await bench.send(3), await bench.send(40, lane=BULK)
+    taken: list[list[UUID]] = []
+
+    async def perform(batch: Sequence[Message], _ports: object) -> list[Outcome]:
+        taken.append([m.delivery for m in batch])
+        if len(taken) == 1:
+            people.extend(await bench.send())
+        if len(taken) == 4:
+            bench.draining.set()
+        return [Done(m, None) for m in batch]
+
+    mixed = replace(stage(lambda batch: [Done(m, None) for m in batch]), perform=perform, batch_max=6)
+    await loop.run(mixed, bench.box, None, bench.draining, SystemRandomness(), bench.recorder)
+    assert taken == [[*people[:3], *bulk[:3]], people[3:], bulk[3:9], bulk[9:15]]
 
 
 async def one_message() -> Message:

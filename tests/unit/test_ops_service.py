@@ -1,15 +1,18 @@
 """The measurer's rhythm over a database that answers, is slow, or does not answer."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
+from pipeline.adapters.volumes import LocalVolumes
 from pipeline.errors import Transient
 from pipeline.ops.measures import Row
-from pipeline.ops.service import FAILED_SECONDS, LEADER, TURN_SECONDS, UNANSWERED, Rounds, run
+from pipeline.ops.service import FAILED_SECONDS, LEADER, TURN_SECONDS, UNANSWERED, Rounds, Volume, run
 from pipeline.recorder import Recorder
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 STUCK = "ops_legal_slack"
@@ -34,6 +37,17 @@ class Answers:
 
     async def stop(self) -> None:
         self.stopped.set()
+
+
+class Disks:
+    """One disk, asked so often."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    async def volumes(self) -> Sequence[Volume]:
+        self.asked += 1
+        return [Volume("objects", free_bytes=10, size_bytes=100)]
 
 
 class Middle:
@@ -66,12 +80,36 @@ async def test_nothing_is_unanswered_when_all_answer() -> None:
     assert len(watch.asked) == asked
 
 
+async def test_the_elected_one_tells_of_the_disks_too() -> None:
+    """Seldom: they do not fill up within a second."""
+    recorder, draining, disks = Recorder("ops", write=lambda _: None), anyio.Event(), Disks()
+    with anyio.fail_after(10 * TURN_SECONDS):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run, Answers(), disks, draining, Middle(), recorder)
+
+            async def is_measuring() -> bool:
+                return recorder.gauges.get(LEADER) == 1.0
+
+            await until(is_measuring, 5)
+            draining.set()
+    assert recorder.gauges["qerds_disk_free_bytes", 'volume="objects"'] == 10
+    assert recorder.gauges["qerds_disk_size_bytes", 'volume="objects"'] == 100
+    assert disks.asked == 1
+
+
+async def test_a_folder_that_is_not_there_has_no_series(tmp_path: Path) -> None:
+    """The measurer may run on a machine without the objects; where it does not, free is less than all."""
+    [there] = await LocalVolumes({"objects": tmp_path, "bridge": tmp_path / "absent"}).volumes()
+    assert there.name == "objects"
+    assert 0 < there.free_bytes <= there.size_bytes
+
+
 async def test_a_loss_is_shown_and_the_drain_ends_it() -> None:
     """Between two elections the process says that it measures nothing; a drain closes the session."""
     recorder, draining, watch = Recorder("ops", write=lambda _: None), anyio.Event(), Answers("ops_depths")
     with anyio.fail_after(10 * TURN_SECONDS):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run, watch, draining, Middle(), recorder)
+            tasks.start_soon(run, watch, Disks(), draining, Middle(), recorder)
             await recorder.ready.wait()
             draining.set()
             await watch.stopped.wait()

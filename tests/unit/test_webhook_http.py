@@ -161,10 +161,40 @@ async def test_an_endpoint_that_is_not_there_is_a_fact() -> None:
         assert [a.outcome for a in await fly(one, flight_to("https://nowhere.example/"))] == ["not_connected"]
 
 
+@pytest.mark.parametrize("host", ["sender..example", "a" * 64 + ".example", ".example"])
+async def test_a_host_that_is_no_name_ends_its_own_flight_only(host: str) -> None:
+    """A row from before such names were refused: Python's resolver raises no OSError for them."""
+    with pytest.raises(UnicodeError):
+        system_addresses(host, 443)
+    async with endpoint() as server, courier() as one:
+        [answer] = await fly(one, flight_to(f"https://{host}/hook"))
+        assert answer.outcome == "address_refused"
+        assert [a.outcome for a in await fly(one, flight_to(server.url))] == ["delivered"]
+
+
+async def test_a_resolver_that_cannot_write_a_name_is_a_fact() -> None:
+    """Also of a name that looks like one."""
+
+    def encoded(host: str, port: int) -> list[str]:
+        raise UnicodeError("label too long")
+
+    async with courier(addresses=encoded) as one:
+        assert [a.outcome for a in await fly(one, flight_to("https://sender.example/"))] == ["name_unknown"]
+
+
+@pytest.mark.parametrize("where", ["http://[::1", "//", "http://:99999999/", "x:" * 2000, "http://xn--/"])
+async def test_a_redirect_to_nonsense_is_a_fact(where: str) -> None:
+    """The client reads where it leads although nobody follows."""
+    async with endpoint(lambda _: Say(302, {"location": where})) as server, courier() as one:
+        [answer] = await fly(one, flight_to(server.url))
+        assert answer.outcome in {"redirect", "protocol_error"}
+
+
 async def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     """RFC 9110; anything else was not said."""
     later = format_datetime(NOW + timedelta(seconds=90), usegmt=True)
-    for text, seconds in (("30", 30.0), (later, 90.0), ("soon", None), ("-5", None), ("9" * 30, None)):
+    never = [(f"Mon, {'9' * 20} Jan 2026 00:00:00 GMT", None), (f"Mon, 05 Jan 2026 00:00:00 +{'9' * 14}", None)]
+    for text, seconds in (("30", 30.0), (later, 90.0), ("soon", None), ("-5", None), ("9" * 30, None), *never):
         async with endpoint(lambda _, text=text: Say(503, {"retry-after": text})) as server, courier() as one:  # type: ignore[misc]
             [answer] = await fly(one, flight_to(server.url))
             assert answer.retry_after_seconds == seconds, text

@@ -10,6 +10,7 @@ from deploy.local.layout import HOST
 from deploy.local.mail_catcher.pages import application
 from deploy.local.mail_catcher.relay import protocol
 from deploy.local.mail_catcher.spool import Spool
+from deploy.local.mail_catcher.waiting import Waiting
 from pipeline.config import load_from_environment
 from pipeline.readiness import notify
 
@@ -18,7 +19,11 @@ STOP_SECONDS = 3
 
 
 class Page(uvicorn.Server):
-    """uvicorn, telling the supervisor when it serves."""
+    """uvicorn, telling the supervisor when it serves, and those who wait for a mail when it stops."""
+
+    def __init__(self, config: uvicorn.Config, waiting: Waiting) -> None:
+        super().__init__(config)
+        self._waiting = waiting
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -26,6 +31,7 @@ class Page(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         notify("STOPPING=1")
+        self._waiting.end()
         await super().shutdown(sockets)
 
 
@@ -49,7 +55,7 @@ async def serve() -> None:
         server_header=False,
     )
     async with smtp:
-        await Page(page).serve()
+        await Page(page, spool.waiting).serve()
 
 
 if __name__ == "__main__":

@@ -1,9 +1,11 @@
 """The page that shows caught mails, and the same as JSON.
 
-Owns     / (list), /mails/ID, /mails/ID.eml, /api/mails, /api/mails/ID
+Owns     / (list), /mails/ID, /mails/ID.eml, /api/mails, /api/mails/ID, /api/waiting (for deploy/local/recipients.py)
 Rules    mails are other people's bytes: everything is escaped, nothing in them is executed or loaded
 """
 
+import re
+from dataclasses import asdict
 from html import escape
 
 from starlette.applications import Starlette
@@ -11,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from deploy.local.mail_catcher.spool import LINK, CaughtMail, Spool, decode
+from deploy.local.mail_catcher.spool import LINK, MAIL_ID, CaughtMail, Spool, decode
 
 HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'",
@@ -20,6 +22,7 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 REFRESH_SECONDS = 5
+PLAIN_SECONDS = re.compile(r"\d{1,3}(\.\d{1,3})?", re.ASCII)
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2127; --soft: #5f6b7a; --line: #d9dee4; --back: #f6f7f9; --card: #fff;
   --link: #0b57b7 }
@@ -70,6 +73,17 @@ def application(spool: Spool) -> Starlette:
             return JSONResponse({"title": "no such mail", "status": 404}, status_code=404, headers=HEADERS)
         return JSONResponse(decode(mail_id, content).as_json(), headers=HEADERS)
 
+    async def waiting(request: Request) -> Response:
+        text = request.query_params.get("wait", "0")
+        seconds = float(text) if PLAIN_SECONDS.fullmatch(text) else 0.0
+        items = [asdict(mail) for mail in await spool.waiting.wait(seconds)]
+        return JSONResponse({"items": items}, headers=HEADERS)
+
+    async def put_away(request: Request) -> Response:
+        if MAIL_ID.fullmatch(mail_id := request.path_params["mail_id"]):
+            spool.waiting.put_away(mail_id)
+        return Response(status_code=204, headers=HEADERS)
+
     async def style(request: Request) -> Response:
         return Response(STYLE, media_type="text/css", headers=HEADERS)
 
@@ -79,6 +93,8 @@ def application(spool: Spool) -> Starlette:
             Route("/mails/{mail_id}", show),
             Route("/api/mails", api_list),
             Route("/api/mails/{mail_id}", api_show),
+            Route("/api/waiting", waiting),
+            Route("/api/waiting/{mail_id}", put_away, methods=["DELETE"]),
             Route("/style.css", style),
         ]
     )
@@ -105,7 +121,8 @@ def _listing(mails: list[CaughtMail]) -> str:
     return (
         "<h1>Caught mails</h1>"
         '<p class="soft">Every mail that this installation sends ends here; none leaves this machine. '
-        "Addresses bounces@… are refused for ever, later@… for now.</p>"
+        "Addresses bounces@… are refused for ever, later@… for now; accepts@, refuses@ and mismatch@ under .example "
+        "are people who act by themselves.</p>"
         + (f"<ul>{rows}</ul>" if rows else "<p>No mail yet. This page looks again every few seconds.</p>")
     )
 

@@ -37,8 +37,10 @@ class Relay:
         return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        content = envelope.original_content or b""
-        return f"250 2.0.0 kept as {self._spool.keep(content)}"
+        mail_id = self._spool.keep(envelope.original_content or b"")
+        for address in envelope.rcpt_tos:
+            self._spool.waiting.add(mail_id, address)
+        return f"250 2.0.0 kept as {mail_id}"
 
 
 def protocol(spool: Spool) -> SMTP:

@@ -1,6 +1,6 @@
 """Caught mails as files: one .eml per mail, exactly the bytes that came, named by order of arrival.
 
-Owns     STATE/mail; reading a mail back as what a person wants to see
+Owns     STATE/mail; reading a mail back as what a person wants to see; which mails wait (waiting.py)
 Rules    a file appears whole (rename); nothing is flushed to disk: this stands in for other people's mailboxes
 """
 
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from email.message import EmailMessage
 from pathlib import Path
+
+from deploy.local.mail_catcher.waiting import Waiting
 
 MAIL_ID = re.compile(r"\d{19}-\d{6}")
 MAILS_LISTED_MAX = 500
@@ -43,6 +45,7 @@ class Spool:
         self._folder = folder
         self._counter = itertools.count()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.waiting = Waiting(folder / "waiting")
 
     def keep(self, content: bytes) -> str:
         """Stores one mail and returns its id."""

@@ -45,9 +45,17 @@ from pipeline.senders import PackRows
 INTERACTIVE_LANES = (0, 1)
 INGEST = ("ingest",)
 DROPPED_LINES_MAX = 20_000  # by one statement
-INTAKES_AT_ONCE = 20  # dropped in one hourly round
+PARTS_AT_ONCE = 5000  # of batches that ran out: by one statement
+INTAKES_AT_ONCE = 20  # claimed by one statement
+ROUNDS_MAX = 500  # such statements in one hourly round
+CANCELLED_AT_ONCE = 20  # batches emptied in one hourly round
+PART_AFTER_ALL = 2**31 - 1
 
 Row = Mapping[str, Any]
+
+
+class _TakenForBroken(Exception):
+    """The hourly round drops the lines of this body."""
 
 
 class PostgresBatchStore:
@@ -105,12 +113,16 @@ class PostgresBatchStore:
         self, sender: UUID, part: NewPart, pack: PackRows | None
     ) -> PartAdded | PartConflict | TooManyLines | NotOpen:
         """Lines of an intake become a part."""
-        async with self._database.transaction() as tx:
-            [locked] = await tx.fetch("lock_batch", sender, part.batch) or [None]
-            is_open = locked is not None and locked["state"] == OPEN and not locked["expired"]
-            refused = await self._why_not(tx, part) if is_open else None
-            if is_open and refused is None:
-                await self._insert(tx, part, pack)
+        try:
+            async with self._database.transaction() as tx:
+                [locked] = await tx.fetch("lock_batch", sender, part.batch) or [None]
+                is_open = locked is not None and locked["state"] == OPEN and not locked["expired"]
+                refused = await self._why_not(tx, part) if is_open else None
+                if is_open and refused is None:
+                    await self._insert(tx, part, pack)
+        except _TakenForBroken as error:
+            await self.drop_intake(part.intake)  # with the lines that came after those that were dropped
+            raise Transient("the body took longer than a body may") from error
         if is_open and refused is None:
             return PartAdded(Part(part.part, part.sha256, part.lines), is_new=True)
         await self.drop_intake(part.intake)
@@ -127,8 +139,8 @@ class PostgresBatchStore:
     @staticmethod
     async def _insert(tx: PostgresTx, part: NewPart, pack: PackRows | None) -> None:
         p = part
-        if not await tx.fetch("end_intake", p.intake):
-            raise Transient("the body took longer than a body may")
+        if not await tx.fetch("take_intake", p.intake):
+            raise _TakenForBroken
         await tx.fetch("add_batch_part", p.batch, p.part, p.intake, p.sha256, p.body_bytes, p.lines)
         if pack is not None:
             await add_pack(tx, pack)
@@ -194,9 +206,24 @@ class PostgresBatchStore:
 
     async def forget_expired(self) -> None:
         """Lines that count for nothing."""
-        await self._database.fetch("expire_parts")
-        for row in await self._database.fetch("broken_intakes", INTAKES_AT_ONCE):
-            await self.drop_intake(row["intake"])
+        for _ in range(ROUNDS_MAX):
+            if len(await self._database.fetch("expire_parts", PARTS_AT_ONCE)) < PARTS_AT_ONCE:
+                break
+        for _ in range(ROUNDS_MAX):
+            broken = await self._database.fetch("claim_broken_intakes", INTAKES_AT_ONCE)
+            for row in broken:
+                await self.drop_intake(row["intake"])
+            if len(broken) < INTAKES_AT_ONCE:
+                break
+        for row in await self._database.fetch("cancelled_with_bodies", CANCELLED_AT_ONCE):
+            await self._empty(row["batch"])
+
+    async def _empty(self, batch: UUID) -> None:
+        """From its end to its beginning, some lines at a time."""
+        place: Row | None = {"part": PART_AFTER_ALL, "line": 0}
+        while place is not None:
+            args = (batch, place["part"], place["line"], DROPPED_LINES_MAX)
+            place = await self._database.fetch_one("empty_lines", *args)
 
     async def _there(self, sender: UUID, batch: UUID) -> Batch:
         found = await self.batch(sender, batch)

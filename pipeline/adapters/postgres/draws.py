@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from pipeline.adapters.postgres.link import Link
+from pipeline.adapters.postgres.orders import columns_of
 from pipeline.bulk import Cursor, Draw, DrawRecord, KnownDelivery, References, Settlement, StoredLine
 from pipeline.errors import Invariant
 from pipeline.senders import Consent, Order, Upload
@@ -92,7 +93,7 @@ async def lock_batches(link: Link, batches: Sequence[UUID]) -> Mapping[UUID, tup
 async def add_orders(link: Link, orders: Sequence[tuple[UUID, Order]]) -> frozenset[UUID]:
     """Deliveries and their documents; which were inserted."""
     in_order = sorted(orders, key=lambda one: (one[1].sender, one[1].submission.client_ref or ""))
-    columns = [list(column) for column in zip(*[_delivery(batch, order) for batch, order in in_order], strict=True)]
+    columns = [list(column) for column in zip(*[(*columns_of(order), batch) for batch, order in in_order], strict=True)]
     added = frozenset(r["id"] for r in await link.fetch("add_drawn_deliveries", *columns))
     documents = [
         (order.delivery, d.part, d.upload, d.file_name, d.sha256)
@@ -103,32 +104,6 @@ async def add_orders(link: Link, orders: Sequence[tuple[UUID, Order]]) -> frozen
     if documents:
         await link.fetch("add_drawn_documents", *[list(column) for column in zip(*documents, strict=True)])
     return added
-
-
-def _delivery(batch: UUID, order: Order) -> tuple[object, ...]:
-    s, r = order.submission, order.submission.recipient
-    return (
-        order.delivery,
-        order.number,
-        order.sender,
-        s.client_ref,
-        s.request_sha256,
-        order.mode,
-        order.config_version,
-        r.kind,
-        r.email,
-        r.given_names,
-        r.birth_name,
-        r.usage_name,
-        r.birth_date,
-        r.organisation_name,
-        r.organisation_siren,
-        r.language,
-        s.consent_ref,
-        s.subject,
-        json.dumps(dict(s.metadata)),
-        batch,
-    )
 
 
 async def taken_refs(link: Link, refs: Sequence[tuple[UUID, str]]) -> Mapping[tuple[UUID, str], KnownDelivery]:

@@ -1,20 +1,24 @@
 """exports.ports.ExportFacts over the work link of `archive`: batches and exports, page by page.
 
-Owns     the mapping from rows to the dataclasses of pipeline/exports/ports.py, and the two forms of a cursor: the id of
-         a delivery, or PART.LINE of a batch
+Owns     the mapping from rows to the dataclasses of pipeline/exports/ports.py, and the two forms of a cursor: PART.LINE
+         of a batch, or MICROSECONDS.ID of a delivery, since 1970
 """
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from pipeline.adapters.postgres.link import Link
 from pipeline.config import Provider
+from pipeline.delivery.lists import EPOCH
+from pipeline.delivery.states import STATES, SUBMITTED
 from pipeline.evidence.batch_proof import DEPOSITED, REJECTED, BatchHead, Evidenced, ProvenLine
 from pipeline.exports.ports import BatchStanding, ExportRow, ExportStanding, StoredPackage
 
 BEFORE_ALL = UUID(int=0)
 FIRST_PLACE = (0, 0)
+SETTLED = sorted(STATES - {SUBMITTED})
 
 
 class PostgresExportFacts:
@@ -45,14 +49,20 @@ class PostgresExportFacts:
         return ExportStanding(**{**rows[0], "kinds": frozenset(rows[0]["kinds"])}) if rows else None
 
     async def export_rows(self, standing: ExportStanding, limit: int) -> Sequence[ExportRow]:
-        """The lines of the batch, or all deliveries of the sender; after the cursor."""
+        """The lines of the batch, or what the sender had deposited or rejected in the period; after the cursor."""
         if standing.batch is not None:
             part, _, line = (standing.cursor or "0.0").partition(".")
             rows = await self._link.call("export_rows_of_batch", standing.batch, int(part), int(line), limit)
         else:
-            after = UUID(standing.cursor) if standing.cursor else BEFORE_ALL
-            rows = await self._link.call("export_rows_of_sender", standing.sender, after, limit)
+            at, delivery = _place(standing.cursor) if standing.cursor else (standing.from_time, BEFORE_ALL)
+            order = (standing.sender, SETTLED, at, delivery, standing.to_time)
+            rows = await self._link.call("export_rows_of_sender", *order, limit)
         return [_row(r) for r in rows]
+
+
+def _place(cursor: str) -> tuple[datetime, UUID]:
+    microseconds, _, delivery = cursor.partition(".")
+    return EPOCH + timedelta(microseconds=int(microseconds)), UUID(delivery)
 
 
 def _proven(row: Mapping[str, Any]) -> ProvenLine:

@@ -118,10 +118,12 @@ class PostgresMailbox:
                     raise LeaseLost(f"epoch {self._epoch} was rescued")
                 await anyio.sleep(self._lease_seconds / LEASE_SECONDS * HEARTBEAT_SECONDS)
 
-    async def take(self, limit: int) -> Sequence[Message]:
+    async def take(self, limit: int, *, interactive_only: bool = False) -> Sequence[Message]:
         """Interactive before bulk; every tenth take, or when there is nothing else, one message under suspicion."""
         if self._is_paused:
             return []
+        if interactive_only:
+            return await self._take(LANES[:1], limit)
         self._takes += 1
         if self._takes % ALONE_EVERY_TAKES == 0:
             return await self._take(LANES_ALONE, 1) or await self._take(LANES, limit)
@@ -131,7 +133,7 @@ class PostgresMailbox:
         now = anyio.current_time()
         lag = EVERYTHING if lanes == LANES_ALONE else self._lag_seconds  # few are ever under suspicion
         lows = [self._watermarks.lowest(lane, now, lag) for lane in lanes]
-        caps = [interactive_cap(limit) if lane == LANES[0] else limit for lane in lanes]
+        caps = [interactive_cap(limit) if lane == LANES[0] and len(lanes) > 1 else limit for lane in lanes]
         rows = await self._link.call(f"take@{self._stage}", list(lanes), lows, caps, limit, self._epoch)
         messages = sorted((Message(**row) for row in rows), key=lambda m: (m.lane, m.id))
         self._watermarks.saw(now, messages)

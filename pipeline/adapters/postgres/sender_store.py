@@ -7,6 +7,7 @@ Not      here: what is valid, what is shown; the queries are in sql/sender.sql
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -14,7 +15,9 @@ from uuid import UUID
 import asyncpg
 
 from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.orders import columns_of
 from pipeline.adapters.postgres.tx import PostgresTx
+from pipeline.delivery.lists import LOOKED_AT_MAX, Filter, Place, beginning, looked_at, page_of, starts
 from pipeline.delivery.routes import INTERACTIVE, PRESERVE, SUBMITTED, Emission
 from pipeline.errors import Transient
 from pipeline.ports import StampedEvidence
@@ -29,12 +32,10 @@ from pipeline.senders import (
     Consent,
     Delivery,
     EventSeen,
-    Filter,
     IdempotencyKey,
     KeyInFlight,
     KeyTaken,
     Order,
-    Page,
     PartialUpload,
     Remembered,
     SnapshotSeen,
@@ -93,16 +94,15 @@ class PostgresSenderStore:
         return None if row is None else Account(**row)
 
     # -------------------------------------------------------------- consents and uploads
-    async def put_consent(self, consent: Consent) -> tuple[Consent, bool]:
+    async def put_consent(self, consent: Consent) -> tuple[Consent, bool] | None:
         """What is recorded now, and whether it is new."""
         c = consent
-        new = await self._database.fetch_one(
-            "add_consent", c.sender, c.ref, c.email, c.given_names, c.birth_name, c.obtained_at, c.method, c.text_sha256
-        )
-        recorded = await self.consent(c.sender, c.ref)
-        if recorded is None:
-            raise Transient("a consent that was just recorded cannot be read")
-        return recorded, new is not None
+        agreed = (c.obtained_at, c.method, c.text_sha256)
+        async with self._database.transaction() as tx:
+            await tx.fetch("lock_consent_ref", c.sender, c.ref)
+            new = await tx.fetch("add_consent", c.sender, c.ref, c.email, c.given_names, c.birth_name, *agreed)
+            recorded = await tx.fetch("sender_consent", c.sender, c.ref)
+        return (Consent(**recorded[0]), bool(new)) if recorded else None
 
     async def consent(self, sender: UUID, ref: str) -> Consent | None:
         """A consent and whether it still stands."""
@@ -116,22 +116,8 @@ class PostgresSenderStore:
 
     async def add_upload(self, upload: Upload, segments: Sequence[StoredSegment]) -> None:
         """The upload and where its bytes are."""
-        u = upload
         async with self._database.transaction() as tx:
-            await tx.fetch(
-                "add_upload",
-                u.id,
-                u.sender,
-                u.file_name,
-                u.content_type,
-                u.content_bytes,
-                u.sha256,
-                u.sha3_256,
-                u.expires_at,
-                u.part_bytes,
-            )
-            for s in segments:
-                await tx.fetch("add_upload_segment", *_segment(u.id, s))
+            await _add_upload(tx, upload, segments)
 
     async def uploads(self, sender: UUID, ids: Sequence[UUID]) -> Mapping[UUID, Upload]:
         """Those that are there and theirs."""
@@ -173,7 +159,7 @@ class PostgresSenderStore:
                     await tx.fetch(
                         "add_idempotency", order.sender, key.key, key.request_sha256, ACCEPTED_STATUS, location, body
                     )
-                await tx.emit([Emission(SUBMITTED, order.delivery, lane=INTERACTIVE)])
+                await tx.emit([Emission(SUBMITTED, order.delivery, lane=INTERACTIVE, traceparent=order.traceparent)])
         except _RolledBack as found:
             return await self._why_not(order) if found.answer is None else found.answer
         except asyncpg.ForeignKeyViolationError:
@@ -189,32 +175,12 @@ class PostgresSenderStore:
             raise _RolledBack(KeyTaken(Remembered(**rows[0])))
 
     async def _insert(self, tx: PostgresTx, order: Order) -> Delivery:
-        s, r = order.submission, order.submission.recipient
-        rows = await tx.fetch(
-            "add_delivery",
-            order.delivery,
-            order.number,
-            order.sender,
-            s.client_ref,
-            s.request_sha256,
-            INTERACTIVE,
-            order.mode,
-            order.config_version,
-            r.kind,
-            r.email,
-            r.given_names,
-            r.birth_name,
-            r.usage_name,
-            r.birth_date,
-            r.organisation_name,
-            r.organisation_siren,
-            r.language,
-            s.consent_ref,
-            s.subject,
-            json.dumps(dict(s.metadata)),
-        )
+        s = order.submission
+        rows = await tx.fetch("add_delivery", *columns_of(order), INTERACTIVE)
         if not rows:
             raise _RolledBack(None)
+        for upload, segment in order.contents:
+            await _add_upload(tx, upload, [segment])
         for d in s.documents:
             await tx.fetch("add_delivery_document", order.delivery, d.part, d.upload, d.file_name, d.sha256)
         return Delivery(
@@ -224,6 +190,8 @@ class PostgresSenderStore:
             request_sha256=s.request_sha256,
             state="submitted",
             submitted_at=rows[0]["submitted_at"],
+            settled_at=None,
+            changed_at=rows[0]["submitted_at"],
             last_day=None,
             expires_at=None,
             stamped_through=0,
@@ -249,20 +217,30 @@ class PostgresSenderStore:
         """The one that was not rejected."""
         return await self._one(await self._database.fetch("sender_delivery_by_ref", sender, client_ref))
 
-    async def deliveries(self, sender: UUID, which: Filter, after: Page | None, limit: int) -> Sequence[Delivery]:
-        """In the order (deposited_at, id), those not yet deposited last."""
-        rows = await self._database.fetch(
-            "sender_deliveries",
-            sender,
-            which.client_ref,
-            which.state,
-            limit,
-            after is not None,
-            None if after is None else after.deposited_at,
-            None if after is None else after.delivery,
-            which.batch,
-        )
-        return await self._complete(rows)
+    async def deliveries(
+        self, sender: UUID, which: Filter, after: Place | None, limit: int
+    ) -> tuple[Sequence[Delivery], Place | None]:
+        """By the index that has this list's order."""
+        start = beginning(which) if after is None else after
+        if which.client_ref is not None:
+            rows = await self._database.fetch("sender_deliveries_of_ref", sender, which.client_ref, LOOKED_AT_MAX)
+            is_cut = False
+        elif which.changed_after is not None:
+            most = looked_at(which, limit)
+            rows = await self._database.fetch("sender_deliveries_by_change", sender, start.at, start.delivery, most)
+            is_cut = len(rows) == most
+        else:
+            rows = await self._by_deposit(sender, which, start, limit + 1)
+            is_cut = False
+        found, goes_on = page_of([_bare(row) for row in rows], which, start, limit, is_cut=is_cut)
+        return await self._complete(found), goes_on
+
+    async def _by_deposit(self, sender: UUID, which: Filter, after: Place, limit: int) -> list[Any]:
+        begin = starts(which, after)
+        columns = [s.state for s in begin], [s.at for s in begin], [s.delivery for s in begin]
+        if which.batch is None:
+            return await self._database.fetch("sender_deliveries_by_deposit", sender, *columns, limit)
+        return await self._database.fetch("sender_deliveries_by_batch", sender, *columns, limit, which.batch)
 
     async def evidence(self, delivery: UUID, evidence: UUID) -> StampedEvidence | None:
         """A proof inside the stamped prefix."""
@@ -286,12 +264,12 @@ class PostgresSenderStore:
         await self._database.fetch("ping")
 
     async def _one(self, rows: Sequence[Row]) -> Delivery | None:
-        found = await self._complete(rows)
+        found = await self._complete([_bare(row) for row in rows])
         return found[0] if found else None
 
-    async def _complete(self, rows: Sequence[Row]) -> list[Delivery]:
+    async def _complete(self, found: Sequence[Delivery]) -> list[Delivery]:
         """Events and snapshots of all of them, in two statements."""
-        ids = [row["id"] for row in rows]
+        ids = [d.id for d in found]
         events: dict[UUID, list[EventSeen]] = defaultdict(list)
         snapshots: dict[UUID, list[SnapshotSeen]] = defaultdict(list)
         if ids:
@@ -299,7 +277,18 @@ class PostgresSenderStore:
                 events[e["delivery"]].append(EventSeen(**_without_delivery(e)))
             for s in await self._database.fetch("sender_snapshots", ids):
                 snapshots[s["delivery"]].append(SnapshotSeen(**_without_delivery(s)))
-        return [Delivery(**row, events=tuple(events[row["id"]]), snapshots=tuple(snapshots[row["id"]])) for row in rows]
+        return [replace(d, events=tuple(events[d.id]), snapshots=tuple(snapshots[d.id])) for d in found]
+
+
+def _bare(row: Row) -> Delivery:
+    return Delivery(**row, events=(), snapshots=())
+
+
+async def _add_upload(tx: PostgresTx, u: Upload, segments: Sequence[StoredSegment]) -> None:
+    described = (u.file_name, u.content_type, u.content_bytes, u.sha256, u.sha3_256, u.expires_at, u.part_bytes)
+    await tx.fetch("add_upload", u.id, u.sender, *described)
+    for s in segments:
+        await tx.fetch("add_upload_segment", *_segment(u.id, s))
 
 
 def _segment(upload: UUID, s: StoredSegment) -> tuple[Any, ...]:

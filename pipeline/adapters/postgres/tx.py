@@ -25,13 +25,14 @@ from pipeline.senders import Order
 
 
 class PostgresTx:
-    """One open transaction. `batch` gives emissions without a lane of their own the lane of their cause."""
+    """One open transaction. `batch` gives emissions without a lane or a trace of their own those of their cause."""
 
     def __init__(self, link: Link, stage: str, epoch: int = 0, batch: Sequence[Message] = ()) -> None:
         self._link = link
         self._stage = stage
         self._epoch = epoch
         self._lanes = {m.delivery: m.lane & ~1 for m in batch}
+        self._traces = {m.delivery: m.traceparent for m in batch}
         self._locked: dict[UUID, Locked] = {}
         self.rung: set[str] = set()  # stages that have something new once this is committed
 
@@ -146,7 +147,7 @@ class PostgresTx:
             [e.delivery for e in emissions],
             [e.evidence for e in emissions],
             [e.ordinal for e in emissions],
-            [None for _ in emissions],
+            [e.traceparent or self._traces.get(e.delivery) for e in emissions],
         ]
 
 

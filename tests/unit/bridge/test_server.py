@@ -231,7 +231,13 @@ def test_health_is_told_over_http(make_home: Callable[[], BridgeHome]) -> None:
     finally:
         assert stop(process) == 0
     assert (texts["healthz"], texts["readyz"]) == ("alive\n", "ready\n")
-    for series in ("qerds_bridge_token_up 1.0", "qerds_bridge_queue_items 0.0", 'timestamp_seconds{use="seal"}'):
+    for series in (
+        "qerds_bridge_token_up 1.0",
+        "qerds_bridge_queue_items 0.0",
+        'timestamp_seconds{use="seal"}',
+        'config_version="test-1"',
+        'qerds_process_resident_bytes{kind="hsm_bridge"}',
+    ):
         assert series in texts["metrics"]
 
 

@@ -135,11 +135,12 @@ def test_each_try_waits_as_the_schedule_says(tries: int) -> None:
 
 
 def test_the_tenth_failure_disables_an_endpoint_that_took_nothing_meanwhile() -> None:
-    """Given up; the webhook is disabled."""
+    """The webhook is disabled, and the event stays set aside: enabling sends it again, and a success settles it."""
     hook = webhook(due=due(9, 9), failures=7)
     progress = after(hook, Job((hook.due.event,), hook.due), [REFUSED])  # type: ignore[union-attr]
-    assert (progress.disabled_reason, progress.settled, progress.has_more) == (EXHAUSTED, (9,), False)
+    assert (progress.disabled_reason, progress.settled, progress.has_more) == (EXHAUSTED, (), False)
     assert progress.tried[0].next_try_seconds is None
+    assert after(hook, Job((hook.due.event,), hook.due), [DELIVERED]).settled == (9,)  # type: ignore[union-attr]
 
 
 def test_the_tenth_failure_of_one_event_harms_no_endpoint_that_takes_others() -> None:

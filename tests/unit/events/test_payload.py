@@ -30,6 +30,8 @@ def test_a_body_has_ids_and_times_and_nothing_of_a_person() -> None:
     }
     batch = body(Event(8, ID, "batch.completed", AT, subject=ID, state="completed"))
     assert set(batch) == {"id", "type", "time", "sequence", "batch_id", "state"}
+    consent = body(Event(9, ID, "consent.given", AT, client_ref="c-1"))
+    assert (set(consent), consent["consent_ref"]) == ({"id", "type", "time", "sequence", "consent_ref"}, "c-1")
     assert set(body(trial(ID, ID, AT))) == {"id", "type", "time", "sequence", "webhook_id"}
 
 

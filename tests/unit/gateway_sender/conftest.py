@@ -23,12 +23,16 @@ from pipeline import config as configuration
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.objects import LocalObjects
 from pipeline.adapters.postgres.batch_store import PostgresBatchStore
+from pipeline.adapters.postgres.consent_store import PostgresConsentStore
 from pipeline.adapters.postgres.event_store import PostgresEventStore
 from pipeline.adapters.postgres.export_store import PostgresExportStore
+from pipeline.adapters.postgres.sandbox import PostgresSandboxClock
 from pipeline.adapters.postgres.sender_store import PostgresSenderStore
 from pipeline.config import Config
 from pipeline.connect import database_of
+from pipeline.content.envelope import SUITE, Decryptor, associated_data
 from pipeline.errors import Transient
+from pipeline.formats.context import intake_info
 from pipeline.ports import PublishedKey
 from pipeline.recorder import Recorder
 from tests.servers import PostgresServer
@@ -80,7 +84,9 @@ class GatewayParts:
 
     config: Config
     senders: PostgresSenderStore
+    sandbox: PostgresSandboxClock | None
     batches: PostgresBatchStore
+    consents: PostgresConsentStore
     exports: PostgresExportStore
     events: PostgresEventStore
     objects: CheckedObjects
@@ -185,7 +191,9 @@ async def world(postgres: PostgresServer, database: configuration.Database, tmp_
     parts = GatewayParts(
         config=config,
         senders=PostgresSenderStore(connections),
+        sandbox=PostgresSandboxClock(connections),
         batches=PostgresBatchStore(connections),
+        consents=PostgresConsentStore(connections),
         exports=PostgresExportStore(connections),
         events=PostgresEventStore(connections),
         objects=LocalObjects(tmp_path),
@@ -219,6 +227,23 @@ async def upload(
         **(headers or {}),
     }
     return await client.post("/v1/uploads", content=content, headers=given)
+
+
+def plain_contents(world: World) -> list[bytes]:
+    """Every upload of one segment, opened with the intake key; sorted by their bytes."""
+    rows = world.psql(
+        "SELECT u.sender, u.id, g.object, g.content_format, g.bytes, encode(g.sealed_key, 'hex') "
+        "FROM qerds.upload u JOIN qerds.upload_segment g ON g.upload = u.id"
+    )
+    found = []
+    for row in rows.split():
+        sender, upload_id, name, content_format, plain_bytes, sealed = row.split("|")
+        info = intake_info(UUID(sender), UUID(upload_id), 1, name, content_format, int(plain_bytes))
+        key = SUITE.decrypt(bytes.fromhex(sealed), world.parts.keys.intake, info=info)
+        (path,) = world.objects_dir.rglob(name)
+        decryptor = Decryptor(key, associated_data(name))
+        found.append(decryptor.update(path.read_bytes()) + decryptor.finish())
+    return sorted(found)
 
 
 def letter(upload_id: str, content: bytes = PDF, **changes: Any) -> dict[str, Any]:

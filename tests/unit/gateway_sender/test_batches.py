@@ -15,6 +15,10 @@ import httpx
 import pytest
 
 from gateway.sender import backlog, batch_items
+from pipeline.adapters.postgres.database import Database
+from pipeline.bulk import NewPart
+from pipeline.errors import Transient
+from tests.db.test_one_hop import dsn
 from tests.drawing import ingest_process
 from tests.unit.gateway_sender.conftest import PDF, World, content_digest, letter, problem, upload
 
@@ -384,6 +388,65 @@ async def test_lines_of_a_body_that_broke_off_are_dropped(world: World) -> None:
     assert (world.count("qerds.batch_line"), world.count("qerds.batch_intake")) == (0, 0)
 
 
+async def test_many_parts_of_a_batch_that_ran_out_go_in_one_round(world: World) -> None:
+    """However the sender cut it: what is written of people in its lines is not kept for weeks more."""
+    client = await world.sender()
+    batch = await opened(client)
+    await put(client, batch, 1, ndjson(line(1)))
+    world.psql(
+        "INSERT INTO qerds.batch_part (batch, part, intake, sha256, bytes, lines) "
+        "SELECT batch, n, gen_random_uuid(), sha256, bytes, 1 FROM qerds.batch_part, generate_series(2, 100) n;"
+        "INSERT INTO qerds.batch_line (intake, line, body) SELECT intake, 1, '{}' FROM qerds.batch_part WHERE part > 1;"
+        "UPDATE qerds.batch SET expires_at = now() - interval '25 h'"
+    )
+    await world.parts.batches.forget_expired()
+    assert (world.count("qerds.batch_line"), world.count("qerds.batch_intake")) == (0, 0)
+
+
+async def test_a_body_that_is_dropped_as_broken_does_not_become_a_part(world: World) -> None:
+    """Its process stood still for an hour and goes on while another one removes its lines: none of both, never half."""
+    client = await world.sender()
+    batch, intake = UUID(await opened(client)), uuid4()
+    store, sender = world.parts.batches, UUID(world.psql("SELECT sender FROM qerds.batch").strip())
+    await store.begin_intake(intake, batch)
+    await store.add_lines(intake, [(n, b"{}") for n in range(1, 50)])
+    world.psql("UPDATE qerds.batch_intake SET began_at = now() - interval '2 h'")
+    gateway = Database(dsn(world.parts.config.database, "qerds_gateway"))
+    assert [r["intake"] for r in await gateway.fetch("claim_broken_intakes", 20)] == [intake]
+    await gateway.fetch("drop_lines", intake, 0, 20)  # and before the next ones go, it has come to its end:
+    await store.add_lines(intake, [(50, b"{}")])
+    with pytest.raises(Transient):
+        await store.add_part(sender, NewPart(batch, 1, intake, bytes(32), 150, 50), None)
+    await gateway.close()
+    assert [world.count(f"qerds.batch_{table}") for table in ("line", "intake", "part")] == [0, 0, 0]
+
+
+async def test_what_a_cancelled_batch_says_of_people_goes_after_a_week(world: World) -> None:
+    """Its lines are still counted and told as unprocessed; what stood in them is gone, from the last to the first."""
+    client = await world.sender()
+    batch = await opened(client)
+    await submitted(client, batch, ndjson(line(1), line(2)), ndjson(line(3), line(4)), ndjson(line(5)))
+    world.psql(
+        "UPDATE qerds.batch SET drawn_part = 1, drawn_line = 1; DELETE FROM qerds.batch_line l "
+        "USING qerds.batch_part p WHERE p.part = 1 AND l.intake = p.intake AND l.line = 1"
+    )
+    await client.post(f"/v1/batches/{batch}/cancel")
+    await world.parts.batches.forget_expired()
+    assert [row["client_ref"] for row in await results(client, batch)] == ["r-2", "r-3", "r-4", "r-5"]
+    world.psql("UPDATE qerds.batch SET completed_at = now() - interval '8 d'")
+    gateway = Database(dsn(world.parts.config.database, "qerds_gateway"))
+    await gateway.fetch("empty_lines", UUID(batch), 99, 0, 1)  # killed after the first step
+    await gateway.close()
+    assert [row["client_ref"] for row in await results(client, batch)] == ["r-2", "r-3", "r-4", None]
+    await world.parts.batches.forget_expired()
+    assert world.psql("SELECT sum(length(body)) FROM qerds.batch_line").strip() == "0"
+    told = await results(client, batch)
+    assert [(row["line"], row["client_ref"], row["status"]) for row in told] == [
+        (n, None, "unprocessed") for n in (2, 3, 4, 5)
+    ]
+    assert (await client.get(f"/v1/batches/{batch}")).json()["counts"]["received"] == 5
+
+
 async def test_a_cancelled_batch_is_drawn_no_further(world: World) -> None:
     """Lines that were not drawn are unprocessed, and stay so; a second cancel changes nothing."""
     client = await world.sender()
@@ -467,6 +530,23 @@ async def test_batches_are_their_sender_s(world: World) -> None:
     problem(await client.get("/v1/batches/none"), 404, "not_found")
 
 
+@pytest.mark.parametrize("number", ["000001000999999", "00000100099999999999", "0", "-1", "1e3", "\u0661"])
+async def test_numbers_that_look_small_by_their_beginning(world: World, number: str) -> None:
+    """A page that holds everything, or a number that no column holds, is no number here, whatever its first digits."""
+    client = await world.sender()
+    batch = await opened(client)
+    problem(await client.get("/v1/batches", params={"limit": number}), 422, "field_invalid", "limit")
+    problem(await client.get("/v1/events", params={"limit": number}), 422, "field_invalid", "limit")
+    body = ndjson(line(1))
+    answer = await client.put(
+        f"/v1/batches/{batch}/items",
+        params={"part": number},
+        content=body,
+        headers={"Content-Type": "application/x-ndjson", "Content-Digest": content_digest(body)},
+    )
+    problem(answer, 422, "field_invalid", "part")
+
+
 async def test_too_much_at_once(world: World) -> None:
     """A deep mailbox: 429 with Retry-After; a letter on its own only when those are too many. Nothing is stored."""
     client = await world.sender()
@@ -510,8 +590,6 @@ async def test_contents_in_lines_never_reach_the_database(world: World) -> None:
     assert [row["status"] for row in rows] == ["accepted", "accepted", "rejected", "rejected"]
     assert rows[2]["problem"]["errors"][0]["pointer"] == "/documents/0/inline_base64"
     assert rows[3]["problem"]["code"] == "digest_mismatch"
-    single = letter(str(uuid4()), documents=[inline(b"z")])
-    problem(await client.post("/v1/deliveries", json=single), 422, "field_invalid", "/documents/0/inline_base64")
 
 
 def inline(content: bytes) -> dict[str, str]:

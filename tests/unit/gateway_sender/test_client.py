@@ -201,6 +201,19 @@ async def test_wait_tells_how_it_ended(world: World, installation: Installation,
     await anyio.to_thread.run_sync(story)
 
 
+async def test_the_client_lists_letters_page_by_page(world: World, tmp_path: Path) -> None:
+    """Each once, in the order of the list; filters go to the service."""
+    document = tmp_path / "a.pdf"
+    document.write_bytes(PDF)
+    async with QerdsClient(PUBLIC_URL, "demo", SECRET, world.application()) as client:
+        upload = await client.upload(document)
+        made = [await client.submit(letter(upload.id, client_ref=f"r-{n}")) for n in range(5)]
+        assert [d.id async for d in client.deliveries(limit="2")] == [d.id for d in made]
+        after = [d.id async for d in client.deliveries(changed_after=made[1].body["changed_at"])]
+        assert after == [d.id for d in made[2:]]
+        assert [d.id async for d in client.deliveries(state="received")] == []
+
+
 async def test_a_drain_finishes_what_is_under_way(world: World, installation: Installation) -> None:
     """After SIGTERM a request that has begun is answered, and the exit status is 0."""
     may_end = anyio.Event()

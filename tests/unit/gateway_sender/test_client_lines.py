@@ -27,6 +27,21 @@ def table(tmp_path: Path, text: str, name: str = "letters.csv", columns: Columns
     return list(rows(path, columns or Columns()))
 
 
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ('{"subject": "a", "subject": "b"}', "line 1 has the name 'subject' twice"),
+        ('{"recipient": {"email": "a", "email": "b"}}', "line 1 has the name 'email' twice"),
+        ('{"subject": "\\ud800"}', "line 1 is not JSON in UTF-8"),
+        ("[" * 30_000, "line 1 is not JSON in UTF-8"),
+    ],
+)
+def test_a_line_that_would_be_sent_as_another_one_is_refused(tmp_path: Path, line: str, said: str) -> None:
+    """What the service refuses of a line is not mended on the way by choosing one of two values."""
+    with pytest.raises(SourceInvalid, match=said):
+        table(tmp_path, line + "\n", "letters.ndjson")
+
+
 def test_a_csv_row_becomes_the_object_of_a_line(tmp_path: Path) -> None:
     """Columns are fields, empty cells are absent, documents come in their order."""
     [row] = table(tmp_path, CSV + 'r-1,jean@example.org,professional,a.pdf,"b, c.pdf",D-7\n')

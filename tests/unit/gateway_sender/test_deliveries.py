@@ -1,6 +1,7 @@
 """Submitting letters: one transaction, no duplicates, every mistake named, nothing stored on a refusal."""
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from hashlib import sha256
 from typing import Any
@@ -13,6 +14,11 @@ import pytest
 from tests.unit.gateway_sender.conftest import CONSENT, PDF, World, letter, problem, upload, uploaded_letter
 
 pytestmark = pytest.mark.anyio
+
+
+def base64_of(text: str) -> str:
+    return urlsafe_b64encode(text.encode()).decode()
+
 
 STORED = ("qerds.delivery", "qerds.delivery_document", "qerds.idempotency", "outbox.ingest")
 
@@ -147,7 +153,7 @@ async def test_all_mistakes_at_once(world: World) -> None:
         (b'{"a":' + b"1" * 5000 + b"}", 400, "malformed_json"),
         (b'{"a":"\xff"}', 400, "invalid_encoding"),
         ('{"a":1}'.encode("utf-16"), 400, "invalid_encoding"),
-        (b'{"a":"' + b"x" * 300_000 + b'"}', 413, "body_too_large"),
+        (b'{"a":"' + b"x" * 2_200_000 + b'"}', 413, "body_too_large"),
     ],
 )
 async def test_bodies_that_are_no_letter(world: World, raw: bytes, status: int, code: str) -> None:
@@ -185,6 +191,16 @@ async def test_names_are_kept_in_one_form(world: World) -> None:
     row = world.psql("SELECT given_names, recipient_email FROM qerds.delivery").strip()
     assert row == "René|jean@xn--lyse-9oad.example"
     assert world.psql("SELECT file_name FROM qerds.delivery_document").strip() == "Résiliation.pdf"
+
+
+@pytest.mark.parametrize("valid", [True, False])
+async def test_a_trace_is_carried_with_the_letter(world: World, valid: bool) -> None:
+    """traceparent stands in the letter's message; a malformed one is left out and refuses nothing."""
+    client = await world.sender()
+    trace = f"00-{'4b' * 16}-{('ab' if valid else '00') * 8}-01"
+    body = await uploaded_letter(client)
+    assert (await client.post("/v1/deliveries", json=body, headers={"traceparent": trace})).status_code == 202
+    assert world.psql("SELECT coalesce(traceparent, '-') FROM outbox.ingest").strip() == (trace if valid else "-")
 
 
 # ------------------------------------------------------------------ the same letter again
@@ -353,6 +369,88 @@ async def test_a_list_goes_on_where_it_stopped(world: World) -> None:
     assert (await client.get("/v1/deliveries", params={"state": "deposited"})).json()["items"] == []
 
 
+async def listed(client: httpx.AsyncClient, **query: str | int) -> list[str]:
+    """The client_refs of the whole list, page by page."""
+    seen: list[str] = []
+    for _ in range(20):
+        page = (await client.get("/v1/deliveries", params=query)).json()
+        seen += [item["client_ref"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            return seen
+        query["cursor"] = page["next_cursor"]
+    raise AssertionError("the list has no end")
+
+
+async def five_letters(world: World, client: httpx.AsyncClient) -> None:
+    """r-0 is submitted, r-1 and r-3 are deposited, the later one first; r-2 is rejected; r-4 is notified."""
+    body = await uploaded_letter(client)
+    for n in range(5):
+        await client.post("/v1/deliveries", json={**body, "client_ref": f"r-{n}"})
+    moves = {1: ("deposited", 3, 7), 3: ("deposited", 2, 6), 2: ("rejected", 1, 5), 4: ("notified", 4, 8)}
+    for n, (state, settled, changed) in moves.items():
+        world.psql(
+            f"SET session_replication_role = replica; UPDATE qerds.delivery SET state = '{state}', "
+            f"settled_at = submitted_at + interval '{settled} min', "
+            f"changed_at = submitted_at + interval '{changed} min' "
+            f"WHERE client_ref = 'r-{n}'"
+        )
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 1000])
+async def test_a_list_is_in_the_order_of_deposit(world: World, limit: int) -> None:
+    """Whatever the page: by deposit, then those without one by rejection or submission; also of one state."""
+    client = await world.sender()
+    await five_letters(world, client)
+    assert await listed(client, limit=limit) == ["r-3", "r-1", "r-4", "r-0", "r-2"]
+    assert await listed(client, limit=limit, state="deposited") == ["r-3", "r-1"]
+    assert await listed(client, limit=limit, state="rejected") == ["r-2"]
+    assert await listed(client, limit=limit, client_ref="r-2") == ["r-2"]
+    assert await listed(client, limit=limit, client_ref="r-2", state="submitted") == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 1000])
+async def test_a_list_of_changes_is_in_their_order(world: World, limit: int) -> None:
+    """What changed last comes last; the other filters hold; what changed at the instant did not change after it."""
+    client = await world.sender()
+    await five_letters(world, client)
+    ever = "2020-01-01T00:00:00Z"
+    assert await listed(client, limit=limit, changed_after=ever) == ["r-0", "r-2", "r-3", "r-1", "r-4"]
+    assert await listed(client, limit=limit, changed_after=ever, state="deposited") == ["r-3", "r-1"]
+    assert await listed(client, limit=limit, changed_after=ever, client_ref="r-4") == ["r-4"]
+    assert await listed(client, limit=limit, changed_after=ever, batch_id=str(uuid4())) == []
+    [third] = (await client.get("/v1/deliveries", params={"client_ref": "r-3"})).json()["items"]
+    assert await listed(client, limit=limit, changed_after=third["changed_at"]) == ["r-1", "r-4"]
+    assert await listed(client, limit=limit, changed_after="2199-01-01T00:00:00Z") == []
+
+
+async def test_a_cursor_holds_while_letters_are_deposited(world: World) -> None:
+    """What is deposited behind the reader is not read again; what is deposited before it comes in its place."""
+    client = await world.sender()
+    await five_letters(world, client)
+    page = (await client.get("/v1/deliveries", params={"limit": 2})).json()
+    assert [item["client_ref"] for item in page["items"]] == ["r-3", "r-1"]
+    for ref, settled in (("r-1", "3 min"), ("r-0", "5 min")):
+        world.psql(
+            "SET session_replication_role = replica; UPDATE qerds.delivery SET state = 'notified', changed_at = now(), "
+            f"settled_at = submitted_at + interval '{settled}' WHERE client_ref = '{ref}'"
+        )
+    assert await listed(client, limit=2, cursor=page["next_cursor"]) == ["r-4", "r-0", "r-2"]
+
+
+async def test_every_letter_of_a_reference_is_listed(world: World) -> None:
+    """Those that were rejected and the one that was not."""
+    client = await world.sender()
+    body = await uploaded_letter(client, client_ref="r-1")
+    for _ in range(3):
+        assert (await client.post("/v1/deliveries", json=body)).status_code == 202
+        world.psql("UPDATE qerds.delivery SET state = 'rejected' WHERE state = 'submitted'")
+    last = (await client.post("/v1/deliveries", json=body)).json()["id"]
+    found = (await client.get("/v1/deliveries", params={"client_ref": "r-1"})).json()["items"]
+    assert len(found) == 4
+    assert found[-1]["id"] == last
+    assert await listed(client, limit=1, client_ref="r-1") == ["r-1"] * 4
+
+
 @pytest.mark.parametrize(
     ("query", "pointer"),
     [
@@ -362,6 +460,14 @@ async def test_a_list_goes_on_where_it_stopped(world: World) -> None:
         ({"state": "lost"}, "state"),
         ({"cursor": "!!"}, "cursor"),
         ({"cursor": "eA"}, "cursor"),
+        ({"cursor": base64_of("d 0 x")}, "cursor"),
+        ({"cursor": base64_of(f"d -1 {uuid4()}")}, "cursor"),
+        ({"cursor": base64_of(f"d {'9' * 20} {uuid4()}")}, "cursor"),
+        ({"cursor": base64_of(f"c 0 {uuid4()}")}, "cursor"),
+        ({"cursor": base64_of(f"d 0 {uuid4()}"), "changed_after": "2026-01-01T00:00:00Z"}, "cursor"),
+        ({"changed_after": "2026-01-01"}, "changed_after"),
+        ({"changed_after": "2026-01-01T00:00:00"}, "changed_after"),
+        ({"batch_id": "x"}, "batch_id"),
         ({"client_ref": "a@b"}, "client_ref"),
         ({"page": "2"}, "page"),
     ],

@@ -123,7 +123,11 @@ def test_every_request_has_a_deadline() -> None:
         ("GET", "/v1/deliveries", limits.REQUEST_SECONDS),
         ("GET", "/healthz", limits.REQUEST_SECONDS),
     ]:
-        assert deadline_seconds({"type": "http", "method": method, "path": path}) == seconds
+        scope = {"type": "http", "method": method, "path": path, "headers": []}
+        assert deadline_seconds(scope) == seconds
+    form = [(b"content-type", b"Multipart/Form-Data; boundary=x")]
+    with_documents = {"type": "http", "method": "POST", "path": "/v1/deliveries", "headers": form}
+    assert deadline_seconds(with_documents) == limits.UPLOAD_SECONDS
 
 
 async def test_a_body_that_stalls() -> None:
@@ -212,9 +216,21 @@ async def test_metrics_hold_no_identifier(world: World) -> None:
     await client.get("/v1/deliveries/40128823401927")
     await client.get("/v1/consents/private-reference")
     text = (await client.get("/metrics")).text
-    assert 'qerds_http_requests_total{method="GET",route="/v1/deliveries/{name}",status="404"} 1' in text
+    of_route = 'route="/v1/deliveries/{name}",status="404"'
+    assert f'qerds_http_requests_total{{method="GET",{of_route}}} 1' in text
+    assert f'qerds_http_request_seconds_count{{face="api",{of_route}}} 1' in text
+    assert 'qerds_http_rejected_total{reason="not_found"} 2' in text
     assert "40128823401927" not in text
     assert "private-reference" not in text
+
+
+async def test_metrics_tell_what_was_uploaded(world: World) -> None:
+    """Bytes of documents as their senders gave them."""
+    client = await world.sender()
+    answer = await upload(client)
+    text = (await client.get("/metrics")).text
+    assert f"qerds_upload_bytes_total {answer.json()['bytes']}" in text.splitlines()
+    assert "qerds_http_rejected_total" not in text
 
 
 async def test_metrics_do_not_grow_with_what_clients_invent(world: World) -> None:
@@ -299,6 +315,7 @@ async def test_me(world: World) -> None:
     assert body["sender"]["name"] == "Étude Dupont"
     assert body["identity"]["level"] == "high"
     assert body["limits"]["document_bytes"] == 100 * 1024 * 1024
+    assert body["limits"]["inline_bytes"] == 64 * 1024
     assert body["sandbox"] is True
 
 
@@ -310,3 +327,22 @@ async def test_allow_names_every_method_of_an_address(world: World) -> None:
     assert answer.headers["allow"] == "GET, HEAD, POST"
     answer = await client.request("OPTIONS", "/v1/deliveries/validate")
     assert answer.headers["allow"] == "POST"
+
+
+async def test_a_page_answers_no_address_of_the_api(world: World) -> None:
+    """Although /{language}/verify looks like /v1/verify with another method: 405, as a problem, with Allow."""
+
+    async def page(request: Request) -> Response:
+        return Response("a page")
+
+    client = client_of(
+        world,
+        Route("/v1/verify", page, methods=["POST"]),
+        Route("/{language}/verify", page, methods=["GET", "POST"]),
+    )
+    answer = await client.get("/v1/verify")
+    problem(answer, 405, "method_not_allowed")
+    assert answer.headers["allow"] == "POST"
+    assert problem(await client.request("BREW", "/v1/verify"), 405, "method_not_allowed")["retryable"] is False
+    problem(await client.get("/v1/nothing"), 404, "not_found")
+    assert (await client.get("/fr/verify")).text == "a page"

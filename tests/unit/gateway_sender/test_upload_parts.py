@@ -166,6 +166,7 @@ async def test_a_part_has_its_length(world: World) -> None:
         ({"bytes": True}, "field_invalid", "/bytes"),
         ({"bytes": None}, "field_invalid", "/bytes"),
         ({"sha256": "ab"}, "field_invalid", "/sha256"),
+        ({"sha256": "ab" * 30 + "    "}, "field_invalid", "/sha256"),
         ({"file_name": "../passwd"}, "field_invalid", "/file_name"),
         ({"content_type": "text/html"}, "field_invalid", "/content_type"),
         ({"parts": 3}, "field_unknown", "/parts"),

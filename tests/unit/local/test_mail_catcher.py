@@ -17,6 +17,7 @@ from deploy.local.layout import HOST
 from deploy.local.mail_catcher.pages import application
 from deploy.local.mail_catcher.relay import protocol
 from deploy.local.mail_catcher.spool import Spool, decode
+from deploy.local.mail_catcher.waiting import WaitingMail, act_of
 from tests.words import reserved_words_in
 
 pytestmark = pytest.mark.anyio
@@ -130,3 +131,62 @@ def test_names_sort_by_arrival(tmp_path: Path) -> None:
     ids = [spool.keep(b"Subject: x\r\n\r\n") for _ in range(50)]
     assert sorted(ids) == ids
     assert [mail.id for mail in spool.newest_first()] == ids[::-1]
+
+
+@pytest.mark.parametrize(
+    ("address", "act"),
+    [
+        ("accepts@recipient.example", "accepts"),
+        ("Refuses+77-a.b@Deep.Under.EXAMPLE", "refuses"),
+        ("mismatch+@example", "mismatch"),
+        ("ignores@recipient.example", None),
+        ("tsa-down@recipient.example", None),
+        ("bounces@recipient.example", None),
+        ("accepts@recipient.example.org", None),
+        ("accepts@notexample", None),
+        ("accepts.angela@recipient.example", None),
+        ("x+accepts@recipient.example", None),
+        ("accepts@a@b.example", None),
+    ],
+)
+def test_who_acts_by_themselves(address: str, act: str | None) -> None:
+    """Three local parts, any tag, and only domains that belong to nobody."""
+    assert act_of(address) == act
+
+
+def test_only_mails_to_those_wait(smtp_port: int, tmp_path: Path) -> None:
+    """Over SMTP: the mail is kept as any other, and noted when it is for who acts; over a restart too."""
+    with smtplib.SMTP(HOST, smtp_port) as relay:
+        for address in ("zoe@recipient.example", "accepts+1@recipient.example", "ignores@recipient.example"):
+            relay.sendmail("notice@registered.example", [address], b"To: " + address.encode() + b"\r\n\r\nx")
+    kept = {decode(p.stem, p.read_bytes()).to: p.stem for p in tmp_path.glob("*.eml")}
+    assert len(kept) == 3
+    assert Spool(tmp_path).waiting.oldest() == [WaitingMail(kept["accepts+1@recipient.example"], "accepts")]
+
+
+async def test_who_waits_is_rung(tmp_path: Path) -> None:
+    """A reader hangs until there is something, and not beyond the catcher's end; putting away twice is once."""
+    spool = Spool(tmp_path)
+    seen: list[list[dict[str, str]]] = []
+
+    async def reads() -> None:
+        seen.append((await http.get("/api/waiting?wait=30")).json()["items"])
+
+    async with client(spool) as http:
+        assert (await http.get("/api/waiting")).json() == {"items": []}
+        assert (await http.get("/api/waiting?wait=-1e9")).json() == {"items": []}
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reads)
+            await anyio.wait_all_tasks_blocked()
+            mail_id = spool.keep(notice().as_bytes())
+            spool.waiting.add(mail_id, "refuses@x.example")
+        assert seen == [[{"id": mail_id, "act": "refuses"}]]
+        for _ in range(2):
+            assert (await http.delete(f"/api/waiting/{mail_id}")).status_code == 204
+        assert (await http.delete("/api/waiting/*")).status_code == 204
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(reads)
+            await anyio.wait_all_tasks_blocked()
+            spool.waiting.end()
+        assert (await http.get("/api/waiting?wait=30")).json() == {"items": []}
+    assert seen[1] == []

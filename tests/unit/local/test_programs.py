@@ -9,7 +9,15 @@ import pytest
 from deploy.local import record
 from deploy.local.layout import HOST, Layout, NoFreePorts, Ports, free_base
 from deploy.local.logs import FILE_BYTES_MAX, LINE_BYTES_MAX, LogPipe
-from deploy.local.programs import ProcfileInvalid, procfile_programs, read_procfile, read_scale
+from deploy.local.programs import (
+    CATCHER,
+    ProcfileInvalid,
+    procfile_programs,
+    read_procfile,
+    read_scale,
+    recipients,
+    stand_ins,
+)
 
 COMMANDS = {"hsm_bridge": "exec bridge", "seal": "exec seal", "gateway": "exec gateway"}
 
@@ -29,6 +37,16 @@ def test_the_zygote_forks_what_is_ours_and_the_bridge_is_a_program_of_its_own() 
     assert programs["gateway"].listen == (HOST, 9000)
     assert programs["hsm_bridge"].module == ()
     assert [name for name, p in programs.items() if not p.overlaps] == ["hsm_bridge"]
+
+
+def test_nobody_waits_for_the_people_of_a_sandbox() -> None:
+    """They count as ready when they are started, are no stand-in that comes before the rest, and know two addresses."""
+    program = recipients(Ports(9000))
+    assert program.ready is not None
+    assert program.ready(1) is True
+    assert program.module == ("deploy.local.recipients", "http://127.0.0.1:9000", "http://127.0.0.1:9001")
+    assert not program.overlaps
+    assert [p.name for p in stand_ins({})] == [CATCHER, "identity_provider"]
 
 
 @pytest.mark.parametrize(

@@ -15,14 +15,18 @@ SELECT p.part, ($2::integer - p.first_line) AS line FROM qerds.batch_part p
 WHERE p.batch = $1::uuid AND p.first_line < $2::integer ORDER BY p.first_line DESC, p.part DESC LIMIT 1;
 
 -- name: batch_proof_lines
--- What became of the lines after a place, with their A.1 or A.2 as far as it is stamped.
+-- What became of the lines after a place, with their A.1 or A.2 as far as it is stamped. As batch_results: the page is cut
+-- first, what belongs to it is looked up line by line.
 SELECT p.first_line + r.line AS line, r.client_ref, r.problem ->> 'code' AS reason, r.delivery, d.number,
        e.event, e.event_time, e.sha256
-FROM qerds.batch_result r
-JOIN qerds.batch_part p ON p.batch = r.batch AND p.part = r.part
-LEFT JOIN qerds.delivery d ON d.id = r.delivery
-LEFT JOIN qerds.evidence e ON e.delivery = r.delivery AND e.event IN ('A.1', 'A.2') AND e.sequence <= d.stamped_through
-WHERE r.batch = $1::uuid AND (r.part, r.line) > ($2::integer, $3::integer) ORDER BY r.part, r.line LIMIT $4::integer;
+FROM (SELECT x.batch, x.part, x.line, x.client_ref, x.delivery, x.problem FROM qerds.batch_result x
+      WHERE x.batch = $1::uuid AND (x.part, x.line) > ($2::integer, $3::integer) ORDER BY x.part, x.line LIMIT $4::integer) r
+CROSS JOIN LATERAL (SELECT y.first_line FROM qerds.batch_part y WHERE y.batch = r.batch AND y.part = r.part LIMIT 1) p
+LEFT JOIN LATERAL (SELECT y.number, y.stamped_through FROM qerds.delivery y WHERE y.id = r.delivery LIMIT 1) d ON true
+LEFT JOIN LATERAL (SELECT y.event, y.event_time, y.sha256 FROM qerds.evidence y
+                   WHERE y.delivery = r.delivery AND y.event IN ('A.1', 'A.2') AND y.sequence <= d.stamped_through
+                   LIMIT 1) e ON true
+ORDER BY r.part, r.line;
 
 -- name: add_batch_proof
 -- Made once: a second one is refused by the key. With its log leaf.
@@ -45,24 +49,32 @@ WHERE x.id = $1::uuid;
 
 -- name: export_rows_of_batch
 -- The lines of a batch after a place, with their deposit and newest package.
-SELECT r.part || '.' || r.line AS cursor, r.delivery, d.number, d.client_ref, e.event_time AS decided_at,
+SELECT r.part || '.' || r.line AS cursor, r.delivery, d.number, d.client_ref, d.settled_at AS decided_at,
        coalesce(d.stamped_through, 0) AS stamped_through, s.snapshot, s.object, s.bytes AS package_bytes, s.sha256, s.sequence_through
-FROM qerds.batch_result r
-LEFT JOIN qerds.delivery d ON d.id = r.delivery
-LEFT JOIN qerds.evidence e ON e.delivery = r.delivery AND e.event IN ('A.1', 'A.2') AND e.sequence <= d.stamped_through
+FROM (SELECT x.part, x.line, x.delivery FROM qerds.batch_result x
+      WHERE x.batch = $1::uuid AND (x.part, x.line) > ($2::integer, $3::integer) ORDER BY x.part, x.line LIMIT $4::integer) r
+LEFT JOIN LATERAL (SELECT y.number, y.client_ref, y.settled_at, y.stamped_through
+                   FROM qerds.delivery y WHERE y.id = r.delivery LIMIT 1) d ON true
 LEFT JOIN LATERAL (SELECT p.snapshot, p.object, p.bytes, p.sha256, p.sequence_through FROM qerds.snapshot p
                    WHERE p.delivery = r.delivery ORDER BY p.snapshot DESC LIMIT 1) s ON true
-WHERE r.batch = $1::uuid AND (r.part, r.line) > ($2::integer, $3::integer) ORDER BY r.part, r.line LIMIT $4::integer;
+ORDER BY r.part, r.line;
 
 -- name: export_rows_of_sender
--- The deliveries of a sender after an id, with their deposit and newest package. The caller picks those of the period.
-SELECT d.id::text AS cursor, d.id AS delivery, d.number, d.client_ref, e.event_time AS decided_at,
-       d.stamped_through, s.snapshot, s.object, s.bytes AS package_bytes, s.sha256, s.sequence_through
-FROM qerds.delivery d
-LEFT JOIN qerds.evidence e ON e.delivery = d.id AND e.event IN ('A.1', 'A.2') AND e.sequence <= d.stamped_through
+-- What a sender had deposited or rejected in a period, after a place in the order (time, id); with its newest package. Of
+-- each state at most a page is read, by delivery_by_deposit.
+SELECT (extract(epoch FROM d.at) * 1000000)::bigint || '.' || d.id AS cursor, d.id AS delivery, d.number, d.client_ref,
+       d.settled_at AS decided_at, d.stamped_through, s.snapshot, s.object, s.bytes AS package_bytes, s.sha256, s.sequence_through
+FROM (SELECT f.*
+      FROM unnest($2::text[]) AS t(state)
+      CROSS JOIN LATERAL (SELECT x.*, coalesce(x.settled_at, x.submitted_at) AS at FROM qerds.delivery x
+                          WHERE x.sender = $1::uuid AND x.state = t.state
+                            AND (coalesce(x.settled_at, x.submitted_at), x.id) > ($3::timestamptz, $4::uuid)
+                            AND coalesce(x.settled_at, x.submitted_at) < $5::timestamptz
+                          ORDER BY coalesce(x.settled_at, x.submitted_at), x.id LIMIT $6::integer) f
+      ORDER BY f.at, f.id LIMIT $6::integer) d
 LEFT JOIN LATERAL (SELECT p.snapshot, p.object, p.bytes, p.sha256, p.sequence_through FROM qerds.snapshot p
                    WHERE p.delivery = d.id ORDER BY p.snapshot DESC LIMIT 1) s ON true
-WHERE d.sender = $1::uuid AND d.id > $2::uuid ORDER BY d.id LIMIT $3::integer;
+ORDER BY d.at, d.id;
 
 -- name: add_export_step
 -- The cursor moves with the part that was packed; the same step done twice is refused by the key.

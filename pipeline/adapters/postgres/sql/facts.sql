@@ -112,8 +112,11 @@ FROM qerds.evidence e LEFT JOIN qerds.evidence_token t USING (evidence)
 WHERE e.delivery = ANY ($1::uuid[]) ORDER BY e.delivery, e.sequence;
 
 -- name: advance_deliveries
--- Inside: from exactly the state and prefix that were read under the lock.
-UPDATE qerds.delivery d SET state = a.state, stamped_through = a.through
+-- Inside: from exactly the state and prefix that were read under the lock. The first step takes the time of its proof along.
+UPDATE qerds.delivery d SET state = a.state, stamped_through = a.through, changed_at = (SELECT qerds.legal_now()),
+    settled_at = CASE WHEN d.state = 'submitted' AND a.state <> 'submitted'
+                      THEN (SELECT e.event_time FROM qerds.evidence e WHERE e.delivery = d.id AND e.event IN ('A.1', 'A.2'))
+                      ELSE d.settled_at END
 FROM unnest($1::uuid[], $2::text[], $3::integer[], $4::text[], $5::integer[]) AS a(id, old_state, old_through, state, through)
 WHERE d.id = a.id AND d.state = a.old_state AND d.stamped_through = a.old_through
 RETURNING d.id;
@@ -121,6 +124,11 @@ RETURNING d.id;
 -- name: legal_now
 -- The time of the law.
 SELECT qerds.legal_now() AS legal_now;
+
+-- name: advance_legal_clock
+-- $1 seconds. Refused but in an embedded installation; null when it would be too far ahead. For the gateway of a sandbox and
+-- the operator's verb.
+SELECT qerds.advance_legal_clock($1::float8) AS legal_now;
 
 -- name: read_dossiers
 -- Everything an evidence says about a delivery, but the documents.

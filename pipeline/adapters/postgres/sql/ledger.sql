@@ -1,6 +1,12 @@
 -- What must hold of the whole database at any committed instant: each query is one predicate of docs/invariants.md and
 -- answers the subjects that break it. One statement sees one instant, so a running installation breaks none either.
 -- $1 limits the answer: a predicate that is broken a million times need not be told a million times.
+-- Each reads the tables that it is about once and joins them whole, so that its time grows with the letters and no faster.
+
+-- name: ledger_whole_tables
+-- For the rest of this transaction: no nested loop where another join is possible. The planner takes the few rows that a
+-- limited answer asks for, and what it guesses of a mailbox, as a reason for one; but all is well means reading it all.
+SELECT set_config('enable_nestloop', 'off', true);
 
 -- name: ledger_delivery_has_a_next_step
 -- Submitted and not at its end: a message, timer or dead letter of the step that is due exists, not just any; or of a draft.
@@ -55,14 +61,19 @@ WHERE d.state NOT IN ('submitted', 'deposited', 'notified')
   AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = d.id AND m.kind = 'preserve') LIMIT $1::integer;
 
 -- name: ledger_message_names_what_exists
--- No message is about a delivery, evidence, batch or export that is not there.
+-- No message is about a delivery, evidence, batch, export or consent request that is not there.
 SELECT m.stage || '/' || m.place || '/' || m.id AS subject, m.kind AS detail FROM outbox.message m
-WHERE CASE WHEN m.kind IN ('draw', 'settle', 'batch_proof') THEN NOT EXISTS (SELECT FROM qerds.batch b WHERE b.id = m.delivery)
-           WHEN m.kind = 'export' THEN NOT EXISTS (SELECT FROM qerds.export x WHERE x.id = m.delivery)
+LEFT JOIN qerds.delivery d ON d.id = m.delivery
+LEFT JOIN qerds.batch b ON b.id = m.delivery
+LEFT JOIN qerds.export x ON x.id = m.delivery
+LEFT JOIN qerds.consent_request r ON r.id = m.delivery
+LEFT JOIN qerds.evidence e ON e.evidence = m.evidence AND e.delivery = m.delivery
+WHERE CASE WHEN m.kind IN ('draw', 'settle', 'batch_proof') THEN b.id IS NULL
+           WHEN m.kind = 'export' THEN x.id IS NULL
+           WHEN m.kind IN ('ask_consent', 'mail_consent') THEN r.id IS NULL
            WHEN m.stage = 'webhook' THEN false  -- a webhook may be deleted while its message waits
-           ELSE NOT EXISTS (SELECT FROM qerds.delivery d WHERE d.id = m.delivery) END
-   OR (m.kind IN ('draft', 'sealed')
-       AND NOT EXISTS (SELECT FROM qerds.evidence e WHERE e.evidence = m.evidence AND e.delivery = m.delivery)) LIMIT $1::integer;
+           ELSE d.id IS NULL END
+   OR (m.kind IN ('draft', 'sealed') AND e.evidence IS NULL) LIMIT $1::integer;
 
 -- name: ledger_running_row_has_a_process
 -- A running row carries the epoch of a process row. (For at most one full sweep a life taken for dead may leave some.)
@@ -75,10 +86,10 @@ SELECT e.delivery::text AS subject, string_agg(e.sequence::text, ' ' ORDER BY e.
 GROUP BY e.delivery HAVING min(e.sequence) <> 1 OR max(e.sequence) <> count(*) OR count(DISTINCT e.sequence) <> count(*)
 LIMIT $1::integer;
 
--- name: ledger_canonical_has_its_digest
--- The stored digest is that of the stored bytes.
+-- name: ledger_evidence_has_its_delivery
+-- Proofs are checked delivery by delivery: one without would be passed over.
 SELECT e.evidence::text AS subject, e.event AS detail FROM qerds.evidence e
-WHERE e.sha256 <> sha256(e.canonical) LIMIT $1::integer;
+WHERE NOT EXISTS (SELECT FROM qerds.delivery d WHERE d.id = e.delivery) LIMIT $1::integer;
 
 -- name: ledger_one_evidence_per_fact
 -- At most one deposit, one handover, one end of the notice (a decision, an expiry or a failed notice: nothing expires or is
@@ -117,12 +128,13 @@ WHERE (e.event IN ('C.3', 'C.4', 'D.1', 'E.1')) <> (e.receipt IS NOT NULL) LIMIT
 -- Accepted or refused after the notice was stamped, before the window closed, at the time of a stored intent.
 SELECT e.evidence::text AS subject, e.event || ' ' || e.event_time AS detail
 FROM qerds.evidence e LEFT JOIN qerds.acceptance_window w ON w.delivery = e.delivery
+LEFT JOIN (SELECT DISTINCT i.delivery, i.decided_at, i.act FROM qerds.decision_intent i) i
+    ON i.delivery = e.delivery AND i.decided_at = e.event_time AND i.act = CASE e.event WHEN 'C.3' THEN 'accept' ELSE 'refuse' END
+LEFT JOIN (SELECT c.delivery, min(c.sequence) AS sequence FROM qerds.evidence c JOIN qerds.evidence_token t ON t.evidence = c.evidence
+           WHERE c.event = 'C.1' GROUP BY c.delivery) n ON n.delivery = e.delivery
 WHERE e.event IN ('C.3', 'C.4')
-  AND (w.expires_at IS NULL OR e.event_time >= w.expires_at
-       OR NOT EXISTS (SELECT FROM qerds.decision_intent i WHERE i.delivery = e.delivery AND i.decided_at = e.event_time
-                      AND i.act = CASE e.event WHEN 'C.3' THEN 'accept' ELSE 'refuse' END)
-       OR NOT EXISTS (SELECT FROM qerds.evidence n JOIN qerds.evidence_token t ON t.evidence = n.evidence
-                      WHERE n.delivery = e.delivery AND n.event = 'C.1' AND n.sequence < e.sequence)) LIMIT $1::integer;
+  AND (w.expires_at IS NULL OR e.event_time >= w.expires_at OR i.delivery IS NULL OR n.sequence IS NULL OR n.sequence > e.sequence)
+LIMIT $1::integer;
 
 -- name: ledger_expiry_is_not_early
 -- C.5 not before the window's end.
@@ -133,13 +145,14 @@ WHERE e.event = 'C.5' AND (w.expires_at IS NULL OR e.event_time < w.expires_at) 
 -- name: ledger_handover_was_whole
 -- E.1 only after D.1 was stamped, and with every document sent whole by then.
 SELECT e.evidence::text AS subject, e.event_time::text AS detail FROM qerds.evidence e
-WHERE e.event = 'E.1'
-  AND (NOT EXISTS (SELECT FROM qerds.evidence d JOIN qerds.evidence_token t ON t.evidence = d.evidence
-                   WHERE d.delivery = e.delivery AND d.event = 'D.1' AND d.sequence < e.sequence)
-       OR EXISTS (SELECT FROM qerds.delivery_document x WHERE x.delivery = e.delivery
-                  AND NOT EXISTS (SELECT FROM qerds.handover h
-                                  WHERE h.delivery = x.delivery AND h.part = x.part AND h.complete
-                                    AND h.at <= e.event_time))) LIMIT $1::integer;
+LEFT JOIN (SELECT c.delivery, min(c.sequence) AS sequence FROM qerds.evidence c JOIN qerds.evidence_token t ON t.evidence = c.evidence
+           WHERE c.event = 'D.1' GROUP BY c.delivery) d ON d.delivery = e.delivery
+LEFT JOIN (SELECT x.delivery, max(coalesce(h.at, 'infinity')) AS whole_at
+           FROM qerds.delivery_document x
+           LEFT JOIN (SELECT o.delivery, o.part, min(o.at) AS at FROM qerds.handover o WHERE o.complete GROUP BY o.delivery, o.part) h
+               ON h.delivery = x.delivery AND h.part = x.part
+           GROUP BY x.delivery) s ON s.delivery = e.delivery
+WHERE e.event = 'E.1' AND (d.sequence IS NULL OR d.sequence > e.sequence OR s.whole_at > e.event_time) LIMIT $1::integer;
 
 -- name: ledger_window_is_its_notices
 -- A window exists exactly with C.1, of the same ordinal; it closes at midnight Paris after its last day, not before what was printed.
@@ -171,11 +184,10 @@ WHERE r.outcome <> 'superseded'
 -- name: ledger_deposit_is_readable
 -- A proof of deposit has its wrapped key, and documents that are what was declared.
 SELECT e.delivery::text AS subject, e.evidence::text AS detail FROM qerds.evidence e
-WHERE e.event = 'A.1'
-  AND (NOT EXISTS (SELECT FROM qerds.content_wrap w WHERE w.delivery = e.delivery)
-       OR NOT EXISTS (SELECT FROM qerds.delivery_document x WHERE x.delivery = e.delivery)
-       OR EXISTS (SELECT FROM qerds.delivery_document x JOIN qerds.upload u ON u.id = x.upload
-                  WHERE x.delivery = e.delivery AND x.sha256 <> u.sha256)) LIMIT $1::integer;
+LEFT JOIN qerds.content_wrap w ON w.delivery = e.delivery
+LEFT JOIN (SELECT x.delivery, bool_or(x.sha256 <> u.sha256) AS another
+           FROM qerds.delivery_document x LEFT JOIN qerds.upload u ON u.id = x.upload GROUP BY x.delivery) c ON c.delivery = e.delivery
+WHERE e.event = 'A.1' AND (w.delivery IS NULL OR c.delivery IS NULL OR c.another) LIMIT $1::integer;
 
 -- name: ledger_deposit_keeps_its_bytes
 -- What was deposited is still in the store's books: the segments of each document are 1, 2, .. n and make its length.
@@ -183,8 +195,8 @@ SELECT e.delivery::text AS subject, 'document ' || x.part AS detail
 FROM qerds.evidence e
 JOIN qerds.delivery_document x ON x.delivery = e.delivery
 JOIN qerds.upload u ON u.id = x.upload
-LEFT JOIN LATERAL (SELECT sum(g.bytes) AS bytes, count(*) AS segments, max(g.segment) AS last
-                   FROM qerds.upload_segment g WHERE g.upload = x.upload) s ON true
+LEFT JOIN (SELECT g.upload, sum(g.bytes) AS bytes, count(*) AS segments, max(g.segment) AS last
+           FROM qerds.upload_segment g GROUP BY g.upload) s ON s.upload = x.upload
 WHERE e.event = 'A.1' AND (s.bytes IS DISTINCT FROM u.bytes OR s.segments <> s.last) LIMIT $1::integer;
 
 -- name: ledger_packed_contents_lie_apart
@@ -200,9 +212,9 @@ WHERE c.bytes IS NULL OR c.ends IS NULL OR c.ends > c.bytes OR c.ends > c.next_o
 -- A wrap for later letters exists of what was read and deposited at least once, and is open for its time, not longer.
 SELECT w.upload::text AS subject, 'open until ' || w.open_until AS detail
 FROM qerds.upload_wrap w JOIN qerds.upload u ON u.id = w.upload
-WHERE w.open_until > u.created_at + interval '90 days'
-   OR NOT EXISTS (SELECT FROM qerds.delivery_document x JOIN qerds.evidence e ON e.delivery = x.delivery AND e.event = 'A.1'
-                  WHERE x.upload = w.upload) LIMIT $1::integer;
+LEFT JOIN (SELECT DISTINCT x.upload FROM qerds.delivery_document x
+           JOIN qerds.evidence e ON e.delivery = x.delivery AND e.event = 'A.1') d ON d.upload = w.upload
+WHERE w.open_until > u.created_at + interval '90 days' OR d.upload IS NULL LIMIT $1::integer;
 
 -- name: ledger_object_has_one_owner
 -- No object is named twice, but a pack by its contents.
@@ -244,6 +256,10 @@ WHERE m.digest IS DISTINCT FROM l.digest LIMIT $1::integer;
 SELECT d.sender::text AS subject, count(*) || ' deliveries' AS detail FROM qerds.delivery d
 WHERE d.client_ref IS NOT NULL AND d.state <> 'rejected' GROUP BY d.sender, d.client_ref HAVING count(*) > 1 LIMIT $1::integer;
 
+-- name: ledger_deliveries
+-- How many there are to check.
+SELECT count(*) AS deliveries FROM qerds.delivery;
+
 -- name: ledger_page
 -- For the predicates that need more than SQL: whole deliveries in order of id, after $1, $2 at a time.
 SELECT d.id AS delivery FROM qerds.delivery d WHERE d.id > $1::uuid ORDER BY d.id LIMIT $2::integer;
@@ -263,10 +279,11 @@ WHERE d.id = ANY ($1::uuid[]) ORDER BY d.id, e.sequence;
 -- Each state that a letter's stamped proofs show has exactly one event, in its place or waiting for one, and there is no
 -- other. Letters from before the events that may have been forgotten (400 days) are not asked for them.
 WITH young AS MATERIALIZED (
-    SELECT d.id, p.events FROM qerds.delivery d
-    JOIN LATERAL (SELECT coalesce(array_agg(e.event), '{}') AS events, min(e.event_time) AS first
-                  FROM qerds.evidence e JOIN qerds.evidence_token t USING (evidence)
-                  WHERE e.delivery = d.id AND e.sequence <= d.stamped_through) p ON true
+    SELECT d.id, coalesce(p.events, '{}') AS events FROM qerds.delivery d
+    LEFT JOIN (SELECT e.delivery, array_agg(e.event) AS events, min(e.event_time) AS first
+               FROM qerds.evidence e JOIN qerds.evidence_token t ON t.evidence = e.evidence
+               JOIN qerds.delivery s ON s.id = e.delivery AND e.sequence <= s.stamped_through
+               GROUP BY e.delivery) p ON p.delivery = d.id
     WHERE p.first IS NULL OR p.first > now() - interval '390 days'),
 reached AS (
     SELECT DISTINCT y.id, t.to_state AS state FROM young y JOIN qerds.transition t ON t.events <@ y.events),
@@ -274,7 +291,7 @@ told AS (
     SELECT a.delivery, a.state, count(*) AS times
     FROM (SELECT e.delivery, e.type, e.state FROM qerds.event e UNION ALL
           SELECT u.delivery, u.type, u.state FROM qerds.event_unsequenced u) a
-    JOIN young y ON y.id = a.delivery WHERE a.type <> 'delivery.package_ready' GROUP BY a.delivery, a.state)
+    JOIN young y ON y.id = a.delivery WHERE a.type IN (SELECT n.type FROM qerds.event_type n WHERE n.state IS NOT NULL) GROUP BY a.delivery, a.state)
 SELECT coalesce(r.id, t.delivery)::text AS subject, coalesce(r.state, t.state) || ' told ' || coalesce(t.times, 0) || ' times' AS detail
 FROM reached r FULL JOIN told t ON t.delivery = r.id AND t.state = r.state
 WHERE r.id IS NULL OR t.times IS DISTINCT FROM 1 LIMIT $1::integer;
@@ -288,10 +305,11 @@ HAVING coalesce(max(e.sequence), h.sequence) <> h.sequence
 
 -- name: ledger_webhook_has_its_message
 -- A webhook that is said to be under way has one message, one that is idle none: the sequencer wakes it by what is said.
-SELECT w.id::text AS subject, concat_ws(' ', w.under_way, m.messages) AS detail
+SELECT w.id::text AS subject, concat_ws(' ', w.under_way, coalesce(m.messages, 0)) AS detail
 FROM qerds.webhook w
-LEFT JOIN LATERAL (SELECT count(*) AS messages FROM outbox.message o WHERE o.delivery = w.id AND o.kind = 'push') m ON true
-WHERE m.messages <> w.under_way::integer LIMIT $1::integer;
+LEFT JOIN (SELECT o.delivery, count(*) AS messages FROM outbox.message o WHERE o.kind = 'push' GROUP BY o.delivery) m
+    ON m.delivery = w.id
+WHERE coalesce(m.messages, 0) <> w.under_way::integer LIMIT $1::integer;
 
 -- name: ledger_batch_has_a_next_step
 -- Submitted and not at its end: the next draw is on its way; or, when every line is drawn, the look whether it is at its end.
@@ -302,16 +320,21 @@ WHERE b.state IN ('submitted', 'processing')
 
 -- name: ledger_lines_are_accounted_for
 -- Each line of a batch is a result or still a line, up to the cursor and after it, and the counters say how many.
-SELECT b.id::text AS subject, concat_ws(' ', 'lines', p.lines, 'results', r.results, 'waiting', w.waiting, 'cursor', p.drawn) AS detail
-FROM qerds.batch b
-CROSS JOIN LATERAL (SELECT coalesce(sum(x.lines), 0) AS lines,
-                           coalesce(sum(x.lines) FILTER (WHERE x.part < b.drawn_part), 0) + b.drawn_line AS drawn
-                    FROM qerds.batch_part x WHERE x.batch = b.id) p
-CROSS JOIN LATERAL (SELECT count(*) AS results, count(y.delivery) AS accepted FROM qerds.batch_result y WHERE y.batch = b.id) r
-CROSS JOIN LATERAL (SELECT count(*) AS waiting FROM qerds.batch_part x JOIN qerds.batch_line l ON l.intake = x.intake
-                    WHERE x.batch = b.id) w
-WHERE p.lines <> r.results + w.waiting OR p.drawn <> r.results OR r.accepted <> b.accepted
-   OR r.results - r.accepted <> b.rejected OR (b.state <> 'open' AND b.lines <> p.lines) LIMIT $1::integer;
+WITH counted AS (
+    SELECT b.id, b.state, b.lines, b.accepted, b.rejected, coalesce(p.lines, 0) AS stored, coalesce(p.passed, 0) + b.drawn_line AS drawn,
+           coalesce(r.results, 0) AS results, coalesce(r.accepted, 0) AS accepted_results, coalesce(w.waiting, 0) AS waiting
+    FROM qerds.batch b
+    LEFT JOIN (SELECT x.batch, sum(x.lines) AS lines, sum(x.lines) FILTER (WHERE x.part < c.drawn_part) AS passed
+               FROM qerds.batch_part x JOIN qerds.batch c ON c.id = x.batch GROUP BY x.batch) p ON p.batch = b.id
+    LEFT JOIN (SELECT y.batch, count(*) AS results, count(y.delivery) AS accepted
+               FROM qerds.batch_result y GROUP BY y.batch) r ON r.batch = b.id
+    LEFT JOIN (SELECT x.batch, count(*) AS waiting FROM qerds.batch_part x JOIN qerds.batch_line l ON l.intake = x.intake
+               GROUP BY x.batch) w ON w.batch = b.id)
+SELECT c.id::text AS subject,
+       concat_ws(' ', 'lines', c.stored, 'results', c.results, 'waiting', c.waiting, 'cursor', c.drawn) AS detail
+FROM counted c
+WHERE c.stored <> c.results + c.waiting OR c.drawn <> c.results OR c.accepted_results <> c.accepted
+   OR c.results - c.accepted_results <> c.rejected OR (c.state <> 'open' AND c.lines <> c.stored) LIMIT $1::integer;
 
 -- name: ledger_result_has_its_delivery
 -- An accepted line of its own has a delivery of its batch, and a delivery of a batch one such line; a replay has one at all.
@@ -325,3 +348,21 @@ WHERE x.delivery IS NOT NULL AND NOT x.replayed GROUP BY x.delivery HAVING count
 UNION ALL
 SELECT x.batch::text, x.part || '/' || x.line FROM qerds.batch_result x
 WHERE x.replayed AND NOT EXISTS (SELECT FROM qerds.delivery y WHERE y.id = x.delivery) LIMIT $1::integer;
+
+-- name: ledger_deposit_time_is_its_evidences
+-- By which lists and exports find a letter: the time of its stamped A.1 or A.2, and no change before its first proof.
+SELECT d.id::text AS subject, concat_ws(' ', d.settled_at, e.event_time) AS detail
+FROM qerds.delivery d
+LEFT JOIN qerds.evidence e ON e.delivery = d.id AND e.event IN ('A.1', 'A.2') AND e.sequence <= d.stamped_through
+WHERE d.settled_at IS DISTINCT FROM e.event_time OR (d.changed_at IS NULL) <> (d.stamped_through = 0) LIMIT $1::integer;
+
+-- name: ledger_consent_request_is_asked
+-- Open and unanswered: the relay has spoken, or the message of the step that is due exists.
+SELECT r.id::text AS subject, CASE WHEN c.request IS NULL THEN 'ask_consent' ELSE 'mail_consent' END AS detail
+FROM qerds.consent_request r
+LEFT JOIN qerds.consent_mail c ON c.request = r.id
+LEFT JOIN qerds.consent_mail_result x ON x.request = r.id
+LEFT JOIN qerds.consent_answer a ON a.request = r.id
+LEFT JOIN (SELECT DISTINCT o.delivery, o.kind FROM outbox.message o WHERE o.stage = 'notify') m
+    ON m.delivery = r.id AND m.kind = CASE WHEN c.request IS NULL THEN 'ask_consent' ELSE 'mail_consent' END
+WHERE x.request IS NULL AND a.request IS NULL AND r.expires_at > now() AND m.delivery IS NULL LIMIT $1::integer;

@@ -132,13 +132,14 @@ SELECT (SELECT count(*) FROM back) AS rows;
 
 -- name: fire_timers
 -- Due retries of this stage, a hundred at a time. The clock is read once, in a subquery: called per row, being volatile,
--- it would be no bound for the index, and each sweep would walk over every timer of the future.
+-- it would be no bound for the index, and each sweep would walk over every timer of the future. So would a join by the key
+-- that was planned while there were few; ctid is safe, because the rows are locked.
 WITH due AS MATERIALIZED (
-    SELECT t.due_at, t.id FROM outbox.timer t
+    SELECT t.ctid AS tid FROM outbox.timer t
     WHERE t.stage = '@stage' AND t.due_at <= (SELECT clock_timestamp())
     ORDER BY t.due_at, t.id LIMIT 100 FOR UPDATE OF t SKIP LOCKED),
 gone AS (
-    DELETE FROM outbox.timer t USING due d WHERE t.stage = '@stage' AND t.due_at = d.due_at AND t.id = d.id
+    DELETE FROM outbox.timer t WHERE t.ctid = ANY (ARRAY(SELECT d.tid FROM due d))
     RETURNING t.due_at, t.id, t.lane, t.kind, t.delivery, t.evidence, t.ordinal, t.attempts, t.rescues, t.enqueued_at, t.traceparent),
 again AS (
     INSERT INTO outbox."@stage" (lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
@@ -149,11 +150,11 @@ SELECT (SELECT count(*) FROM gone) AS rows;
 -- name: fire_legal_timers
 -- Due deadlines of this stage, a hundred at a time, by the time of the law.
 WITH due AS MATERIALIZED (
-    SELECT t.due_at, t.id FROM outbox.legal_timer t
+    SELECT t.ctid AS tid FROM outbox.legal_timer t
     WHERE t.stage = '@stage' AND t.due_at <= (SELECT qerds.legal_now())
     ORDER BY t.due_at, t.id LIMIT 100 FOR UPDATE OF t SKIP LOCKED),
 gone AS (
-    DELETE FROM outbox.legal_timer t USING due d WHERE t.stage = '@stage' AND t.due_at = d.due_at AND t.id = d.id
+    DELETE FROM outbox.legal_timer t WHERE t.ctid = ANY (ARRAY(SELECT d.tid FROM due d))
     RETURNING t.due_at, t.id, t.lane, t.kind, t.delivery, t.evidence, t.ordinal, t.attempts, t.rescues, t.enqueued_at, t.traceparent),
 again AS (
     INSERT INTO outbox."@stage" (lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)

@@ -15,11 +15,6 @@ VALUES ($1::text, $2::uuid, $3::bytea, $4::text::jsonb, $5::text[]);
 SELECT i.embedded, qerds.legal_now() AS legal_now, coalesce(c.ahead, interval '0') AS ahead
 FROM qerds.installation i LEFT JOIN qerds.legal_clock c ON true;
 
--- name: operate_advance_clock
--- Adds seconds, so that two operators at once add up. In seconds: a day in an interval is longer when clocks change.
-INSERT INTO qerds.legal_clock (ahead) VALUES (make_interval(secs => $1::float8))
-ON CONFLICT (one) DO UPDATE SET ahead = legal_clock.ahead + excluded.ahead, changed_at = clock_timestamp();
-
 -- name: operate_dead_letters
 -- Oldest first; $1 stage and $2 ids narrow it down.
 SELECT d.id, d.stage, d.kind, y.number, d.died_at, d.attempts, d.rescues, d.why
@@ -119,7 +114,8 @@ UPDATE qerds.sender s SET identity_valid_until = $2::timestamptz WHERE s.id = $1
 
 -- name: operate_top
 -- $1 stages, $2 how many messages are counted one by one. Totals come from statistics: two of these tell a rate.
-SELECT s.stage, w.interactive, w.bulk, w.interactive_seconds, w.bulk_seconds, h.running, r.retries, x.dead, p.processes,
+SELECT s.stage, w.interactive, w.bulk, w.interactive_seconds, w.bulk_seconds, h.running, r.waiting AS retries,
+       coalesce(x.dead, 0) AS dead, p.processes,
        outbox.is_paused('stage', s.stage) AS paused, a.n_tup_ins AS arrived, b.n_tup_del AS finished
 FROM unnest($1::text[]) WITH ORDINALITY AS s(stage, place)
 JOIN (SELECT d.stage, sum(d.ready) FILTER (WHERE d.lane < 2)::bigint AS interactive,
@@ -130,8 +126,9 @@ JOIN (SELECT d.stage, sum(d.ready) FILTER (WHERE d.lane < 2)::bigint AS interact
 JOIN outbox.in_hands($1::text[], $2::integer) h ON h.stage = s.stage
 JOIN pg_stat_user_tables a ON a.schemaname = 'outbox' AND a.relname = s.stage
 JOIN pg_stat_user_tables b ON b.schemaname = 'outbox' AND b.relname = s.stage || '_running'
-CROSS JOIN LATERAL (SELECT count(*) AS retries FROM (SELECT FROM outbox.timer t WHERE t.stage = s.stage LIMIT $2::integer) few) r
-CROSS JOIN LATERAL (SELECT count(*) AS dead FROM (SELECT FROM outbox.dead d WHERE d.stage = s.stage LIMIT $2::integer) few) x
+JOIN outbox.retries($1::text[], $2::integer) r ON r.stage = s.stage
+LEFT JOIN (SELECT few.stage, count(*) AS dead FROM (SELECT d.stage FROM outbox.dead d ORDER BY d.id LIMIT $2::integer) few
+           GROUP BY few.stage) x ON x.stage = s.stage
 CROSS JOIN LATERAL (SELECT count(*) AS processes FROM outbox.process q
                     WHERE q.kind = s.stage AND q.seen_at > clock_timestamp() - interval '15 s') p
 ORDER BY s.place;

@@ -54,6 +54,36 @@ FROM (SELECT s.state, d.submitted_at, NULL::date AS last_day, false AS is_refuse
       WHERE d.state = 'notified' AND e.event IS DISTINCT FROM 'C.3'
       GROUP BY e.event IS NOT DISTINCT FROM 'C.4') f;
 
+-- name: ops_horizon
+-- Null when the owner of the schema may not see the sessions of other roles.
+SELECT outbox.horizon_seconds()::float8 AS seconds;
+
+-- name: ops_webhook_lag
+-- Of each webhook the first event behind its cursor, wanted or not, and what is set aside. 3 failures: its endpoint is only
+-- probed (pipeline/events/attempts.py).
+SELECT l.endpoint, max(extract(epoch FROM clock_timestamp() - l.since))::float8 AS lag_seconds
+FROM (SELECT CASE WHEN w.failures < 3 AND (w.paused_until IS NULL OR w.paused_until <= clock_timestamp()) THEN 'answers'
+                  ELSE 'fails' END AS endpoint, e.sequenced_at AS since
+      FROM qerds.webhook w
+      CROSS JOIN LATERAL (SELECT x.sequenced_at FROM qerds.event x WHERE x.sender = w.sender AND x.sequence > w.read_through
+                          ORDER BY x.sequence LIMIT 1) e
+      WHERE w.enabled
+      UNION ALL
+      SELECT 'fails', min(r.first_at) FROM qerds.webhook w JOIN qerds.webhook_retry r ON r.webhook = w.id WHERE w.enabled) l
+WHERE l.since IS NOT NULL
+GROUP BY l.endpoint;
+
+-- name: ops_deposits
+-- Among the newest $1 events, by lane. Both times are of the law's clock.
+SELECT o.lane, percentile_disc(0.5) WITHIN GROUP (ORDER BY o.seconds) AS seconds_0_5,
+       percentile_disc(0.95) WITHIN GROUP (ORDER BY o.seconds) AS seconds_0_95, max(o.seconds) AS seconds_1
+FROM (SELECT d.lane, extract(epoch FROM t.gen_time - d.submitted_at)::float8 AS seconds
+      FROM (SELECT e.type, e.delivery, e.evidence, e.sequenced_at FROM qerds.event e ORDER BY e.sequence DESC LIMIT $1::integer) n
+      CROSS JOIN LATERAL (SELECT x.lane, x.submitted_at FROM qerds.delivery x WHERE x.id = n.delivery LIMIT 1) d
+      CROSS JOIN LATERAL (SELECT x.gen_time FROM qerds.evidence_token x WHERE x.evidence = n.evidence LIMIT 1) t
+      WHERE n.type = 'delivery.deposited' AND n.sequenced_at > clock_timestamp() - interval '1 minute') o
+GROUP BY o.lane;
+
 -- name: ops_dead_rows
 -- Of our tables, as statistics have it.
 SELECT s.schemaname || '.' || s.relname AS table_name, s.n_dead_tup AS dead_rows

@@ -27,14 +27,16 @@ SELECT s.id AS sender, s.name, s.email, s.identity_level, s.identity_method, s.i
 FROM qerds.sender s WHERE s.id = $1::uuid;
 
 -- name: add_consent
--- No row back: the reference is taken; the caller compares.
+-- Inside, under the reference's lock. No row back: the reference is taken, by a consent (the caller compares) or by a request.
 INSERT INTO qerds.consent (sender, ref, email, given_names, birth_name, obtained_at, method, text_sha256)
-VALUES ($1::uuid, $2::text, $3::text, $4::text, $5::text, $6::timestamptz, $7::text, $8::bytea)
+SELECT $1::uuid, $2::text, $3::text, $4::text, $5::text, $6::timestamptz, $7::text, $8::bytea
+WHERE NOT EXISTS (SELECT FROM qerds.consent_request r WHERE r.sender = $1::uuid AND r.ref = $2::text)
 ON CONFLICT (sender, ref) DO NOTHING RETURNING ref;
 
 -- name: sender_consent
 -- A consent and whether it still stands.
-SELECT c.sender, c.ref, c.email, c.given_names, c.birth_name, c.obtained_at, c.method, c.text_sha256, w.withdrawn_at
+SELECT c.sender, c.ref, c.email, c.given_names, c.birth_name, c.obtained_at, c.method, c.text_sha256, w.withdrawn_at,
+       w.withdrawn_by
 FROM qerds.consent c LEFT JOIN qerds.consent_withdrawal w ON w.sender = c.sender AND w.ref = c.ref
 WHERE c.sender = $1::uuid AND c.ref = $2::text;
 
@@ -121,11 +123,11 @@ VALUES ($1::uuid, $2::text, $3::bytea, $4::smallint, $5::text, $6::bytea);
 
 -- name: add_delivery
 -- Inside. No row back: the client_ref is taken, or (rarely) the number. Waits for a rival that is about to commit.
-INSERT INTO qerds.delivery (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
+INSERT INTO qerds.delivery (id, number, sender, client_ref, request_sha256, mode, config_version, recipient_kind,
     recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
-    consent_ref, subject, metadata, submitted_at)
-VALUES ($1::uuid, $2::text, $3::uuid, $4::text, $5::bytea, $6::smallint, $7::text, $8::text, $9::text, $10::text, $11::text,
-    $12::text, $13::text, $14::text, $15::text, $16::text, $17::text, $18::text, $19::text, $20::jsonb, qerds.legal_now())
+    consent_ref, subject, metadata, lane, submitted_at)
+VALUES ($1::uuid, $2::text, $3::uuid, $4::text, $5::bytea, $6::text, $7::text, $8::text, $9::text, $10::text, $11::text,
+    $12::text, $13::text, $14::text, $15::text, $16::text, $17::text, $18::text, $19::jsonb, $20::smallint, qerds.legal_now())
 ON CONFLICT DO NOTHING RETURNING submitted_at;
 
 -- name: add_delivery_document
@@ -135,28 +137,67 @@ VALUES ($1::uuid, $2::smallint, $3::uuid, $4::text, $5::bytea);
 
 -- name: sender_delivery
 -- One delivery, by id or by number.
-SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, w.last_day, w.expires_at, d.stamped_through, d.batch
+SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, d.settled_at,
+       coalesce(d.changed_at, d.submitted_at) AS changed_at, w.last_day, w.expires_at, d.stamped_through, d.batch
 FROM qerds.delivery d LEFT JOIN qerds.acceptance_window w ON w.delivery = d.id
 WHERE d.sender = $1::uuid AND (d.id = $2::uuid OR d.number = $3::text);
 
 -- name: sender_delivery_by_ref
 -- The one that was not rejected; uses delivery_client_ref.
-SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, w.last_day, w.expires_at, d.stamped_through, d.batch
+SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, d.settled_at,
+       coalesce(d.changed_at, d.submitted_at) AS changed_at, w.last_day, w.expires_at, d.stamped_through, d.batch
 FROM qerds.delivery d LEFT JOIN qerds.acceptance_window w ON w.delivery = d.id
 WHERE d.sender = $1::uuid AND d.client_ref = $2::text AND d.state <> 'rejected';
 
--- name: sender_deliveries
--- In the order (deposited_at, id), undeposited last. $5: whether to go on after ($6 deposited_at, $7 id).
-SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, w.last_day, w.expires_at, d.stamped_through, d.batch
-FROM qerds.delivery d
-LEFT JOIN qerds.acceptance_window w ON w.delivery = d.id
-LEFT JOIN qerds.evidence a ON a.delivery = d.id AND a.event = 'A.1' AND a.ordinal = 0 AND a.sequence <= d.stamped_through
-WHERE d.sender = $1::uuid
-  AND ($2::text IS NULL OR d.client_ref = $2::text)
-  AND ($3::text IS NULL OR d.state = $3::text)
-  AND ($8::uuid IS NULL OR d.batch = $8::uuid)
-  AND (NOT $5::boolean OR (coalesce(a.event_time, 'infinity'), d.id) > (coalesce($6::timestamptz, 'infinity'), $7::uuid))
-ORDER BY coalesce(a.event_time, 'infinity'), d.id LIMIT $4::integer;
+-- name: sender_deliveries_by_deposit
+-- Those without a deposit last. Each state has its own place to begin after; of each at most a page is read, by
+-- delivery_by_deposit. Every inner query here has a LIMIT: it stays a walk by index under any statistics, or none.
+SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, d.settled_at,
+       coalesce(d.changed_at, d.submitted_at) AS changed_at, w.last_day, w.expires_at, d.stamped_through, d.batch
+FROM (SELECT f.*
+      FROM unnest($2::text[], $3::timestamptz[], $4::uuid[]) AS s(state, at, delivery)
+      CROSS JOIN LATERAL (SELECT x.*, coalesce(x.settled_at, x.submitted_at) AS at FROM qerds.delivery x
+                          WHERE x.sender = $1::uuid AND x.state = s.state
+                            AND (coalesce(x.settled_at, x.submitted_at), x.id) > (s.at, s.delivery)
+                          ORDER BY coalesce(x.settled_at, x.submitted_at), x.id LIMIT $5::integer) f
+      ORDER BY f.state IN ('submitted', 'rejected'), f.at, f.id LIMIT $5::integer) d
+LEFT JOIN LATERAL (SELECT v.last_day, v.expires_at FROM qerds.acceptance_window v WHERE v.delivery = d.id LIMIT 1) w ON true
+ORDER BY d.state IN ('submitted', 'rejected'), d.at, d.id;
+
+-- name: sender_deliveries_by_batch
+-- The same of one batch, by delivery_by_batch_deposit. Another sender's is looked for and not read.
+SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, d.settled_at,
+       coalesce(d.changed_at, d.submitted_at) AS changed_at, w.last_day, w.expires_at, d.stamped_through, d.batch
+FROM (SELECT f.*
+      FROM qerds.batch b, unnest($2::text[], $3::timestamptz[], $4::uuid[]) AS s(state, at, delivery)
+      CROSS JOIN LATERAL (SELECT x.*, coalesce(x.settled_at, x.submitted_at) AS at FROM qerds.delivery x
+                          WHERE x.batch = b.id AND x.state = s.state
+                            AND (coalesce(x.settled_at, x.submitted_at), x.id) > (s.at, s.delivery)
+                          ORDER BY coalesce(x.settled_at, x.submitted_at), x.id LIMIT $5::integer) f
+      WHERE b.id = $6::uuid AND b.sender = $1::uuid
+      ORDER BY f.state IN ('submitted', 'rejected'), f.at, f.id LIMIT $5::integer) d
+LEFT JOIN LATERAL (SELECT v.last_day, v.expires_at FROM qerds.acceptance_window v WHERE v.delivery = d.id LIMIT 1) w ON true
+ORDER BY d.state IN ('submitted', 'rejected'), d.at, d.id;
+
+-- name: sender_deliveries_by_change
+-- In the order in which they changed, whatever they are: the caller picks. By delivery_by_change.
+SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, d.settled_at,
+       coalesce(d.changed_at, d.submitted_at) AS changed_at, w.last_day, w.expires_at, d.stamped_through, d.batch
+FROM (SELECT x.*, coalesce(x.changed_at, x.submitted_at) AS at FROM qerds.delivery x
+      WHERE x.sender = $1::uuid AND (coalesce(x.changed_at, x.submitted_at), x.id) > ($2::timestamptz, $3::uuid)
+      ORDER BY coalesce(x.changed_at, x.submitted_at), x.id LIMIT $4::integer) d
+LEFT JOIN LATERAL (SELECT v.last_day, v.expires_at FROM qerds.acceptance_window v WHERE v.delivery = d.id LIMIT 1) w ON true
+ORDER BY d.at, d.id;
+
+-- name: sender_deliveries_of_ref
+-- All of one client_ref, which are one and those that were rejected before it: the newest $3 of these. The caller sorts.
+SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, d.settled_at,
+       coalesce(d.changed_at, d.submitted_at) AS changed_at, w.last_day, w.expires_at, d.stamped_through, d.batch
+FROM (SELECT x.* FROM qerds.delivery x WHERE x.sender = $1::uuid AND x.client_ref = $2::text AND x.state <> 'rejected'
+      UNION ALL
+      (SELECT x.* FROM qerds.delivery x WHERE x.sender = $1::uuid AND x.client_ref = $2::text AND x.state = 'rejected'
+       ORDER BY x.id DESC LIMIT $3::integer)) d
+LEFT JOIN LATERAL (SELECT v.last_day, v.expires_at FROM qerds.acceptance_window v WHERE v.delivery = d.id LIMIT 1) w ON true;
 
 -- name: sender_events
 -- The stamped prefix of deliveries: what their sender may know.

@@ -1,0 +1,137 @@
+"""The pages on which a consumer answers a sender's request for consent, and withdraws a consent later.
+
+Owns     the way from the mail's link to the page, the page for each standing, the answer
+Rules    the link is a pointer: GET and HEAD answer nothing, however often a scanner follows it. A form counts as in the
+         pages of a letter (session.py); no answer is chosen beforehand, so that a program that sends forms gives none.
+         A form carries the digest of the text that its page showed: that text is stored with the answer, or nothing is
+         the first answer stays: a second submit shows it
+         nobody is asked who they are: the mail went to the address that the consent is for
+Not      here: the text (pipeline/consents/wording.py), rows and transactions (pipeline/consents/store.py)
+Source   CPCE L.100 I, R.53-1
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from gateway.portal.acts import UNDERSTOOD
+from gateway.portal.claim import NOBODY, TOKEN_CHARACTERS_MAX
+from gateway.portal.desk import Faces, see_other
+from gateway.portal.language import Language, known, negotiated
+from gateway.portal.session import Browser, FormRefused, browser, enter, submitted
+from pipeline.consents.store import GIVEN, REFUSED, RequestSeen, Standing
+from pipeline.consents.wording import Asking, digest, paragraphs, whole
+
+ANSWERS = {"yes": GIVEN, "no": REFUSED}
+WITHDRAW = "withdraw"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What one browser's visit is about."""
+
+    language: Language
+    browser: Browser
+    request: RequestSeen
+
+    @property
+    def address(self) -> str:
+        """The request's page."""
+        return page_address(self.language, self.request.id)
+
+
+class ConsentPages(Faces):
+    """/consent/{token} and /{language}/consent/{request}."""
+
+    async def open(self, request: Request) -> Response:
+        """The link: a redirect to the page in the mail's language, or one neutral page for whatever is no link."""
+        token = request.path_params["token"][:TOKEN_CHARACTERS_MAX]
+        linked = await self.ports.consents.linked(hashlib.sha256(token.encode()).digest())
+        found = await self.ports.consents.request(linked or NOBODY)
+        if found is None:
+            language = negotiated(request.headers.get("accept-language", ""))
+            return self.pages.page("consent_unknown.html", language, 404, address=None)
+        answer = see_other(page_address(found.language, found.id))
+        if request.method != "HEAD":
+            await enter(self.ports, request, found.id, answer)
+        return answer
+
+    async def show(self, request: Request) -> Response:
+        """GET: the question, or how it was answered."""
+        table = await self._table(request)
+        return table if isinstance(table, Response) else self._page(table)
+
+    async def decide(self, request: Request) -> Response:
+        """POST: yes, no, or withdraw; then the page, which says what stands."""
+        table = await self._table(request)
+        if isinstance(table, Response):
+            return table
+        try:
+            fields = await submitted(self.ports, request, table.browser)
+        except FormRefused:
+            return self.form_refused(table.language, None)
+        if table.request.may_answer:
+            return await self._answer(table, fields)
+        if table.request.standing is Standing.GIVEN and fields.get("answer") == WITHDRAW:
+            if fields.get("understood") != UNDERSTOOD:
+                return self._page(table, "checkbox")
+            await self.ports.consents.withdraw(table.request.id)
+        return see_other(table.address)
+
+    async def _answer(self, table: Table, fields: Mapping[str, str]) -> Response:
+        answer = ANSWERS.get(fields.get("answer", ""))
+        if answer is None:
+            return self._page(table, "choose")
+        asking = self._asking(table.request)
+        if fields.get("text") != digest(asking, table.language):
+            return self._page(table, "changed")
+        await self.ports.consents.answer(table.request.id, answer, table.language, whole(asking, table.language))
+        return see_other(table.address)
+
+    async def _table(self, request: Request) -> Table | Response:
+        language = known(request.path_params["language"])
+        if language is None:
+            return self.neutral(request)
+        sent_by = await browser(self.ports, request)
+        wanted = request.path_params["request"]
+        found = None
+        if sent_by is not None and wanted in sent_by.session.deliveries:
+            found = await self.ports.consents.request(wanted)
+        if sent_by is None or found is None:
+            return self.session_ended(language)
+        return Table(language, sent_by, found)
+
+    def _page(self, table: Table, message: str | None = None) -> HTMLResponse:
+        asking = self._asking(table.request)
+        return self.pages.page(
+            "consent.html",
+            table.language,
+            200 if message is None else 422,
+            address=table.address,
+            form_token=table.browser.form_token,
+            asked=table.request,
+            is_open=table.request.may_answer,
+            standing=table.request.standing.value,
+            paragraphs=paragraphs(asking, table.language),
+            text=digest(asking, table.language),
+            message=message,
+        )
+
+    def _asking(self, asked: RequestSeen) -> Asking:
+        return Asking(
+            provider=self.ports.config.provider.name,
+            sender_name=asked.sender_name,
+            sender_email=asked.sender_email,
+            given_names=asked.given_names,
+            birth_name=asked.birth_name,
+            email=asked.email,
+        )
+
+
+def page_address(language: str, request: UUID) -> str:
+    """The page of one request."""
+    return f"/{language}/consent/{request}"

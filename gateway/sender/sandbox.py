@@ -1,0 +1,53 @@
+"""/v1/sandbox/clock: the demo clock, moved by a sender's program, so that it sees fifteen days pass in a second.
+
+Owns     reading how far; these routes exist where the ports have a sandbox, that is in an embedded installation
+Rules    forward only and bounded, as `qerds clock advance`. The clock is that of the whole installation, because a
+         sandbox is an installation of its own. Asked twice, it moves twice
+Not      here: people who decide by themselves (deploy/local/recipients.py)
+"""
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from gateway.limits import JSON_BYTES_MAX, read_body
+from gateway.problems import field_problem, problem_of
+from gateway.sender import presentation
+from gateway.sender.json_body import declared_json_object
+from gateway.sender.oauth import SUBMITTING, OAuth
+from gateway.sender.ports import SenderPorts
+from pipeline.intake.mistakes import Mistake
+from pipeline.intake.period import AHEAD_MAX, period
+from pipeline.intake.reading import Fields
+from pipeline.senders import SandboxClock
+
+WHAT = f"a period such as P16D or PT90M, at most {AHEAD_MAX.days} days"
+
+
+class Sandbox:
+    """What only a sandbox has."""
+
+    def __init__(self, clock: SandboxClock, oauth: OAuth) -> None:
+        self._clock = clock
+        self._oauth = oauth
+
+    async def advance(self, request: Request) -> Response:
+        """POST: 200, the new time of the law."""
+        await self._oauth.authorise(request, SUBMITTING)
+        mistakes: list[Mistake] = []
+        fields = Fields(declared_json_object(request, await read_body(request, JSON_BYTES_MAX)), mistakes)
+        wanted = fields.parsed("advance", period, WHAT)
+        fields.end()
+        if wanted is None or mistakes:
+            raise problem_of(mistakes)
+        moved = await self._clock.advance(wanted)
+        if moved is None:
+            raise field_problem("field_invalid", "/advance", f"the clock goes at most {AHEAD_MAX.days} days ahead")
+        return JSONResponse({"legal_time": presentation.time_text(moved)})
+
+
+def routes(ports: SenderPorts, oauth: OAuth) -> list[BaseRoute]:
+    """None where there is no sandbox: the address is then like any other that is not there."""
+    if ports.sandbox is None:
+        return []
+    return [Route("/v1/sandbox/clock", Sandbox(ports.sandbox, oauth).advance, methods=["POST"])]

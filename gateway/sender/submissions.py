@@ -1,0 +1,189 @@
+"""POST /v1/deliveries: submit a letter, or check one without submitting.
+
+Owns     the order of a submission's checks, the two ways in which a repeated request is answered again
+Rules    202 means: committed, with its message to `ingest`; whatever dies afterwards, its evidence will exist once
+         only client_ref suppresses a duplicate; an Idempotency-Key repeats an answer for 72 h. Both are looked up
+         before uploads are judged, so that a late repetition is not told that its upload has expired, and before a
+         content that came with the letter is stored, so that a repetition stores nothing
+Crash    before the commit there are at most objects without a row; after it the answer may be lost: the same request
+         again gets it
+Not      here: what a submission must say (submission.py), contents that come with it (own_contents.py), the transaction
+         (store), where letters are (deliveries.py)
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from uuid import UUID
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.limits import JSON_BYTES_MAX, LETTER_BYTES_MAX, read_body
+from gateway.problems import Problem, field_problem, problem_of
+from gateway.sender import presentation
+from gateway.sender.backlog import Backlog
+from gateway.sender.deliveries import WRITE_SCOPE
+from gateway.sender.form import Form, form_of, is_form, read_metadata
+from gateway.sender.json_body import declared_json_object, json_object
+from gateway.sender.oauth import OAuth
+from gateway.sender.own_contents import Contents, Own, OwnContents
+from gateway.sender.places import Places
+from gateway.sender.ports import SenderPorts
+from pipeline.intake.mistakes import Mistake
+from pipeline.intake.submission import DOCUMENTS_MAX, judge, read_submission
+from pipeline.senders import (
+    Accepted,
+    ClientRefTaken,
+    Delivery,
+    IdempotencyKey,
+    KeyInFlight,
+    KeyTaken,
+    Order,
+    Remembered,
+    Submission,
+)
+
+IDEMPOTENCY_CHARACTERS_MAX = 255
+TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
+
+
+class Submissions:
+    """POST /v1/deliveries and validate."""
+
+    def __init__(self, ports: SenderPorts, oauth: OAuth, backlog: Backlog, places: Places) -> None:
+        self._ports = ports
+        self._store = ports.senders
+        self._oauth = oauth
+        self._backlog = backlog
+        self._places = places
+        self._own = OwnContents(ports)
+        self._form_bytes_max = DOCUMENTS_MAX * ports.config.gateway.document_bytes_max + LETTER_BYTES_MAX
+
+    async def submit(self, request: Request) -> Response:
+        """POST: 202, or 200 with the delivery that has this client_ref already."""
+        sender = (await self._oauth.authorise(request, WRITE_SCOPE)).sender
+        if not is_form(request):
+            with self._room(request):
+                return await self._submitted(request, sender, await read_body(request, LETTER_BYTES_MAX), None)
+        with self._places.one():
+            form = form_of(request, self._form_bytes_max)
+            answer = await self._submitted(request, sender, await read_metadata(form, JSON_BYTES_MAX), form)
+            await form.pass_over()
+            return answer
+
+    async def validate(self, request: Request) -> Response:
+        """POST validate: what submit would say, and nothing is stored."""
+        sender = (await self._oauth.authorise(request, WRITE_SCOPE)).sender
+        with self._room(request):
+            table = declared_json_object(request, await read_body(request, LETTER_BYTES_MAX))
+            table, own, _ = self._own.take_apart(table, sender, in_form=False)
+            submission, mistakes = read_submission(table)
+            if submission is not None:
+                mistakes = await self._judge(sender, submission, own)
+        return JSONResponse({"errors": [{"pointer": m.pointer, "code": m.code, "detail": m.detail} for m in mistakes]})
+
+    def _room(self, request: Request) -> AbstractContextManager[None]:
+        """A letter with contents takes the place of an upload; one that only names uploads is small."""
+        announced = request.headers.get("content-length", "")
+        is_small = announced.isdecimal() and len(announced) <= 9 and int(announced) <= JSON_BYTES_MAX
+        return nullcontext() if is_small else self._places.one()
+
+    async def _submitted(self, request: Request, sender: UUID, body: bytes, form: Form | None) -> Response:
+        key = _idempotency_key(request, body)  # of a form the metadata: the digests of all documents are in it
+        if key is not None and (remembered := await self._store.remembered(sender, key.key)) is not None:
+            return _again(remembered, key)
+        table = declared_json_object(request, body) if form is None else json_object(body)
+        submission, own = self._read(table, sender, in_form=form is not None)
+        if submission.client_ref is not None:
+            existing = await self._store.delivery_by_ref(sender, submission.client_ref)
+            if existing is not None:
+                return self._replayed(existing, submission)
+        if mistakes := await self._judge(sender, submission, own):
+            raise problem_of(mistakes)
+        await self._backlog.check(interactive=True)
+        contents = await self._own.store(sender, submission, own, form)
+        order = self._ordered(sender, submission, contents, _traceparent(request))
+        return await self._answer(order, key, own)
+
+    def _read(self, table: Mapping[str, object], sender: UUID, *, in_form: bool) -> tuple[Submission, Own]:
+        table, own, mistakes = self._own.take_apart(table, sender, in_form=in_form)
+        submission, wrong = read_submission(table)
+        if submission is None or mistakes:
+            raise problem_of([*mistakes, *wrong])
+        return submission, own
+
+    def _ordered(self, sender: UUID, submission: Submission, contents: Contents, trace: str | None) -> Order:
+        return Order(
+            delivery=self._ports.ids.uuid7(),
+            number=self._ports.ids.random_number(),
+            sender=sender,
+            mode=self._ports.config.mode,
+            config_version=self._ports.config.config_version,
+            submission=submission,
+            contents=contents,
+            traceparent=trace,
+        )
+
+    async def _answer(self, order: Order, key: IdempotencyKey | None, own: Own) -> Response:
+        config, submission = self._ports.config, order.submission
+        location = f"/v1/deliveries/{order.delivery}"
+        answer = await self._store.submit(
+            order, key, lambda d: presentation.json_bytes(presentation.delivery(config, d)), location
+        )
+        if isinstance(answer, Accepted):
+            return Response(answer.body, 202, {"Location": location}, "application/json")
+        if isinstance(answer, ClientRefTaken):
+            return self._replayed(answer.existing, submission)
+        if isinstance(answer, KeyTaken) and key is not None:
+            return _again(answer.remembered, key)
+        if isinstance(answer, KeyInFlight):
+            raise Problem("idempotency_in_flight")
+        raise problem_of(await self._judge(order.sender, submission, own) or [_gone()])
+
+    async def _judge(self, sender: UUID, submission: Submission, own: Own) -> list[Mistake]:
+        """What is to arrive is compared with its digest when it does."""
+        documents = tuple(d for d in submission.documents if d.upload not in own.arriving)
+        uploads = {upload.id: upload for upload in own.uploads}
+        if named := [d.upload for d in documents if d.upload not in uploads]:
+            uploads |= await self._store.uploads(sender, named)
+        ref = submission.consent_ref
+        consent = None if ref is None else await self._store.consent(sender, ref)
+        return judge(replace(submission, documents=documents), uploads, consent)
+
+    def _replayed(self, existing: Delivery, submission: Submission) -> Response:
+        if existing.request_sha256 != submission.request_sha256:
+            mistake = Mistake("client_ref_conflict", "/client_ref", "another letter has this reference")
+            raise Problem(mistake.code, mistake.detail, (mistake,), extra={"existing_id": str(existing.id)})
+        shown = {**presentation.delivery(self._ports.config, existing), "replayed": True}
+        return JSONResponse(shown, 200, {"Location": f"/v1/deliveries/{existing.id}"})
+
+
+def _traceparent(request: Request) -> str | None:
+    """Of W3C Trace Context, carried with the letter's messages; what is malformed counts as absent."""
+    given = request.headers.get("traceparent", "")
+    return given if TRACEPARENT.fullmatch(given) else None
+
+
+def _idempotency_key(request: Request, body: bytes) -> IdempotencyKey | None:
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not (1 <= len(key) <= IDEMPOTENCY_CHARACTERS_MAX and key.isascii() and key.isprintable()):
+        detail = f"must be 1 to {IDEMPOTENCY_CHARACTERS_MAX} printable ASCII characters"
+        raise field_problem("field_invalid", "Idempotency-Key", detail)
+    request_sha256 = hashlib.sha256(f"{request.method} {request.url.path}\n".encode() + body).digest()
+    return IdempotencyKey(key, request_sha256)
+
+
+def _again(remembered: Remembered, key: IdempotencyKey) -> Response:
+    if remembered.request_sha256 != key.request_sha256:
+        raise field_problem("idempotency_key_reused", "Idempotency-Key", "was used with another request")
+    headers = {} if remembered.location is None else {"Location": remembered.location}
+    return Response(remembered.body, remembered.status, headers, "application/json")
+
+
+def _gone() -> Mistake:
+    return Mistake("upload_unknown", "/documents", "an upload was deleted while the letter was submitted")

@@ -1,0 +1,180 @@
+"""Ports that tell how long their outside took and what came of it: the same calls, with a recorder.
+
+Owns     qerds_object_*, qerds_mail_total and qerds_tsa_*: names, labels, what counts as a failure
+Rules    adds no decision: what is given and raised inside is given and raised outside. What a caller takes for its own
+         side of a stream (a slow sender, a slow reader) is no time of the store
+Not      here: the bridge, which counts its own requests (hsm_bridge/metrics.py)
+"""
+
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import aclosing
+from functools import partial
+from typing import Protocol
+
+import anyio
+
+from pipeline.errors import ObjectExists, ObjectMissing, Transient
+from pipeline.ports import Denied, ListedObject, Mailer, MailRefused, Objects, Relayed, StampBridge, StampItem
+from pipeline.recorder import Recorder
+
+
+class Store(Objects, Protocol):
+    """What every object store can do."""
+
+    async def check(self) -> None:
+        """Raises Transient when it cannot be written to now."""
+
+    async def remove_unfinished(self, older_seconds: float) -> int:
+        """Deletes what writers that died have left; how many. Raises Transient."""
+
+
+class _Watch:
+    """Time that is the store's, and what came of it."""
+
+    def __init__(self, recorder: Recorder, now: Callable[[], float], operation: str) -> None:
+        self._recorder = recorder
+        self._now = now
+        self._operation = operation
+        self._seconds = 0.0
+        self._began: float | None = None
+        self._result = "ok"
+
+    def go(self) -> None:
+        self._began = self._now()
+
+    def rest(self) -> None:
+        if self._began is not None:
+            self._seconds += self._now() - self._began
+            self._began = None
+
+    def __enter__(self) -> "_Watch":
+        self.go()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        self.rest()
+        operation, result = f'op="{self._operation}"', _result(error)
+        if result is None:
+            return
+        self._recorder.observe("qerds_object_request_seconds", self._seconds, labels=f'{operation},result="{result}"')
+        if result == "away":
+            self._recorder.count("qerds_object_errors_total", operation)
+
+
+class MeasuredObjects:
+    """ports.Objects over a store. now: a clock that only goes forward."""
+
+    def __init__(self, store: Store, recorder: Recorder, now: Callable[[], float] = anyio.current_time) -> None:
+        self._store = store
+        self._watch = partial(_Watch, recorder, now)
+
+    async def put(self, name: str, chunks: AsyncIterator[bytes]) -> int:
+        with self._watch("put") as watch:
+            return await self._store.put(name, _given(chunks, watch))
+
+    async def read(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        with self._watch("read") as watch:
+            async with aclosing(self._store.read(name, offset, length)) as pieces:
+                async for piece in pieces:
+                    watch.rest()
+                    yield piece
+                    watch.go()
+
+    async def size(self, name: str) -> int | None:
+        with self._watch("size"):
+            return await self._store.size(name)
+
+    async def delete(self, name: str) -> None:
+        with self._watch("delete"):
+            await self._store.delete(name)
+
+    async def list(self, older_seconds: float) -> AsyncGenerator[ListedObject, None]:
+        """Not measured: a walk over the whole store takes as long as the store is large."""
+        async with aclosing(self._store.list(older_seconds)) as found:
+            async for one in found:
+                yield one
+
+    async def check(self) -> None:
+        with self._watch("check"):
+            await self._store.check()
+
+    async def remove_unfinished(self, older_seconds: float) -> int:
+        return await self._store.remove_unfinished(older_seconds)
+
+
+class MeasuredMailer:
+    """ports.Mailer over a relay. class: of its answer; tls: none that we may speak; away: no answer."""
+
+    def __init__(self, mailer: Mailer, relay: str, recorder: Recorder) -> None:
+        self.at_once = mailer.at_once
+        self._mailer = mailer
+        self._relay = f'relay="{relay}"'
+        self._recorder = recorder
+
+    async def send(self, recipient: str, mail: bytes) -> Relayed | MailRefused:
+        try:
+            answer = await self._mailer.send(recipient, mail)
+        except Transient as error:
+            self._count(_mail_class(error.__cause__))
+            raise
+        self._count(f"{answer.code // 100}xx")
+        return answer
+
+    def _count(self, kind: str) -> None:
+        self._recorder.count("qerds_mail_total", f'{self._relay},class="{kind}"')
+
+
+class MeasuredAuthority:
+    """ports.StampBridge over an authority. A request is a digest; the seconds are of the call that carried many."""
+
+    def __init__(self, authority: StampBridge, name: str, recorder: Recorder) -> None:
+        self._authority = authority
+        self._name = f'authority="{name}"'
+        self._recorder = recorder
+
+    async def time_stamp(self, items: Sequence[StampItem]) -> Sequence[bytes | Denied]:
+        began = anyio.current_time()
+        try:
+            answers = await self._authority.time_stamp(items)
+        except Transient:
+            self._count("away", len(items))
+            raise
+        finally:
+            seconds = anyio.current_time() - began
+            self._recorder.observe("qerds_tsa_request_seconds", seconds, labels=self._name)
+        denied = sum(isinstance(answer, Denied) for answer in answers)
+        self._count("ok", len(answers) - denied)
+        self._count("denied", denied)
+        return answers
+
+    def _count(self, result: str, by: int) -> None:
+        self._recorder.count("qerds_tsa_requests_total", f'{self._name},result="{result}"', by)
+
+
+async def _given(chunks: AsyncIterator[bytes], watch: _Watch) -> AsyncIterator[bytes]:
+    """The chunks; what their maker takes is not the store's time."""
+    watch.rest()
+    async for chunk in chunks:
+        watch.go()
+        yield chunk
+        watch.rest()
+    watch.go()
+
+
+def _result(error: BaseException | None) -> str | None:
+    """None: it was the caller who gave up, or what it gave was wrong."""
+    if error is None or isinstance(error, GeneratorExit):
+        return "ok"
+    if isinstance(error, ObjectMissing):
+        return "missing"
+    if isinstance(error, ObjectExists):
+        return "exists"
+    return "away" if isinstance(error, Transient) else None
+
+
+def _mail_class(cause: BaseException | None) -> str:
+    code = getattr(cause, "code", None)
+    if isinstance(code, int) and 400 <= code < 600:  # RFC 5321 section 4.2.1
+        return f"{code // 100}xx"
+    return "tls" if isinstance(cause, ssl.SSLError) else "away"

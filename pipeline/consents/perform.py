@@ -1,0 +1,62 @@
+"""The part of `notify` that asks consumers for consent: prepare the mail, then send exactly those bytes.
+
+Receives  ask_consent: a request               mail_consent: a request whose mail is stored
+Outside   as for notices: one mail at the relay, may be sent twice (same bytes, same Message-ID)
+Commits   ConsentMail, ConsentMailResult       Emits  mail_consent
+Crash     between the relay's answer and the commit: the same mail again; a second answer of the relay changes nothing
+Not here  notices (pipeline/stages/notify.py), what the consumer answers (gateway/portal/consent.py)
+"""
+
+from collections.abc import Sequence
+
+from pipeline.actors.contract import Bury, Done, Outcome, Retry
+from pipeline.consents.facts import ConsentMail, ConsentMailResult
+from pipeline.consents.mail import compose
+from pipeline.consents.ports import ConsentPorts, Question
+from pipeline.delivery.routes import ASK_CONSENT, MAIL_CONSENT, Emission
+from pipeline.evidence.draft import one_line
+from pipeline.ports import MailRefused, Message, Relayed, Tx
+from pipeline.relaying import Post, relay
+
+KINDS = frozenset({ASK_CONSENT, MAIL_CONSENT})
+RELAY_CHARACTERS_MAX = 200  # of what a relay says that are kept
+
+
+async def perform(batch: Sequence[Message], ports: ConsentPorts, until: float) -> list[Outcome]:
+    """No mail begins after `until`."""
+    questions = await ports.consents.questions([m.delivery for m in batch])
+    outcomes: list[Outcome] = []
+    due: dict[int, tuple[Message, Question, bytes]] = {}
+    for m in batch:
+        asked = questions.get(m.delivery)
+        if asked is None:
+            outcomes.append(Bury(m, "no such consent request"))
+        elif m.kind == ASK_CONSENT:
+            known = asked.mail is not None
+            outcomes.append(Done(m, None if known else compose(ports.letterhead, asked, ports.randomness.random_bytes)))
+        elif asked.mail is None:
+            outcomes.append(Bury(m, "no such mail"))
+        elif asked.is_settled:
+            outcomes.append(Done(m, None))
+        elif asked.now >= asked.expires_at:
+            outcomes.append(Done(m, ConsentMailResult(asked.request, "late", 0, "the request had expired")))
+        else:
+            due[m.id] = (m, asked, asked.mail)
+    answers = await relay([Post(m, asked.email, mail) for m, asked, mail in due.values()], ports.mailer, until)
+    return outcomes + [_outcome(m, asked, answers[m.id]) for m, asked, _ in due.values()]
+
+
+def _outcome(message: Message, asked: Question, answer: Relayed | MailRefused | Retry) -> Outcome:
+    if isinstance(answer, Retry):
+        return answer
+    outcome = "relayed" if isinstance(answer, Relayed) else "refused"
+    return Done(
+        message, ConsentMailResult(asked.request, outcome, answer.code, one_line(answer.text, RELAY_CHARACTERS_MAX))
+    )
+
+
+async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+    """The mail and the order to send it, or what the relay said."""
+    facts = [d.fact for d in done if d.fact is not None]
+    await tx.add(facts)
+    return [Emission(MAIL_CONSENT, f.request) for f in facts if isinstance(f, ConsentMail)]

@@ -1,0 +1,27 @@
+"""A period as people write it: ISO 8601 with days, hours, minutes and seconds. Pure.
+
+Owns     by how much the demo clock may be moved: by a sender's program in a sandbox, by an operator's verb
+Rules    forward, and within what the certificates of an embedded installation live. No months and years, which have no
+         fixed length; no fractions and no signs
+Not      here: moving the clock (schemas/migrations/0012_sandbox.sql has the same bound)
+"""
+
+import re
+from datetime import timedelta
+
+PERIOD = re.compile(
+    r"P(?:(?P<days>\d{1,4})D)?(?:T(?:(?P<hours>\d{1,9})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,9})S)?)?",
+    re.ASCII,
+)
+AHEAD_MAX = timedelta(days=3650)
+
+
+def period(text: str) -> timedelta:
+    """P16D, PT36H, P1DT30M. Raises ValueError, which says what is wrong."""
+    found = PERIOD.fullmatch(text)
+    if found is None or text.endswith("T") or not any(found.groupdict().values()):
+        raise ValueError("is no period such as P16D or PT90M")
+    length = timedelta(**{unit: int(number) for unit, number in found.groupdict(default="0").items()})
+    if not timedelta() < length <= AHEAD_MAX:
+        raise ValueError(f"must be longer than nothing and at most {AHEAD_MAX.days} days")
+    return length

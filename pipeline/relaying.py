@@ -1,0 +1,44 @@
+"""Many mails at the relay, some at a time, until an instant. What `notify` sends with.
+
+Rules    what is begun is waited for; what has not begun in time goes back to the mailbox and costs no attempt
+Not here what is sent and what the answers mean (stages/notify.py, consents/perform.py), the wire (adapters/mail.py)
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import anyio
+
+from pipeline.actors.contract import Retry
+from pipeline.errors import Transient
+from pipeline.ports import Mailer, MailRefused, Message, Relayed
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One stored mail, and the message that asks for it."""
+
+    message: Message
+    recipient: str
+    mail: bytes
+
+
+async def relay(posts: Sequence[Post], mailer: Mailer, until: float) -> Mapping[int, Relayed | MailRefused | Retry]:
+    """What became of each, by the id of its message. until: an instant of the event loop's clock."""
+    limit = anyio.CapacityLimiter(mailer.at_once)
+    answers: dict[int, Relayed | MailRefused | Retry] = {}
+
+    async def send(post: Post) -> None:
+        async with limit:
+            if anyio.current_time() > until:
+                answers[post.message.id] = Retry(post.message, "the relay is slow", counted=False)
+                return
+            try:
+                answers[post.message.id] = await mailer.send(post.recipient, post.mail)
+            except Transient as error:
+                answers[post.message.id] = Retry(post.message, str(error))
+
+    async with anyio.create_task_group() as tasks:
+        for post in posts:
+            tasks.start_soon(send, post)
+    return answers

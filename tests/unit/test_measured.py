@@ -1,0 +1,183 @@
+"""Ports with measures: what is counted as what, and whose time it is."""
+
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import aclosing
+from datetime import UTC, datetime
+
+import pytest
+
+from pipeline.adapters.measured import MeasuredAuthority, MeasuredMailer, MeasuredObjects
+from pipeline.errors import ObjectExists, ObjectMissing, Transient
+from pipeline.ports import Denied, MailRefused, Relayed, StampItem
+from pipeline.recorder import Recorder
+from tests.fakes.objects import MemoryObjects
+
+pytestmark = pytest.mark.anyio
+NAME = "0" * 32
+SLOW_SECONDS = 60.0
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder("test", write=lambda _: None)
+
+
+class Clock:
+    """Goes when it is told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    async def slowly(self, *chunks: bytes) -> AsyncIterator[bytes]:
+        """As a sender over a thin line gives them."""
+        for chunk in chunks:
+            self.seconds += SLOW_SECONDS
+            yield chunk
+
+
+class SlowObjects(MemoryObjects):
+    """A store that takes its time with every object, once at each end of it."""
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    async def put(self, name: str, chunks: AsyncIterator[bytes]) -> int:
+        self._clock.seconds += 1
+        return await super().put(name, chunks)
+
+    async def read(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        async with aclosing(super().read(name, offset, length)) as pieces:
+            async for piece in pieces:
+                self._clock.seconds += 1
+                yield piece
+        self._clock.seconds += 1
+
+
+def seconds(recorder: Recorder, operation: str, result: str) -> float:
+    return recorder.histograms["qerds_object_request_seconds", f'op="{operation}",result="{result}"'].sum
+
+
+async def test_a_slow_sender_or_reader_is_no_slow_store(recorder: Recorder) -> None:
+    """Only what the store took is its time."""
+    clock = Clock()
+    objects = MeasuredObjects(SlowObjects(clock), recorder, clock)
+    assert await objects.put(NAME, clock.slowly(b"a", b"b")) == 2
+    async with aclosing(objects.read(NAME)) as pieces:
+        async for piece in pieces:
+            clock.seconds += SLOW_SECONDS
+            assert piece == b"ab"
+    assert seconds(recorder, "put", "ok") == 1
+    assert seconds(recorder, "read", "ok") == 2
+
+
+async def test_only_a_store_that_is_away_is_a_failure(recorder: Recorder) -> None:
+    """A missing object or a taken name is an answer."""
+    store = MemoryObjects()
+    objects = MeasuredObjects(store, recorder)
+    await objects.put(NAME, Clock().slowly(b"a"))
+    with pytest.raises(ObjectExists):
+        await objects.put(NAME, Clock().slowly(b"b"))
+    with pytest.raises(ObjectMissing):
+        async with aclosing(objects.read("1" * 32)) as pieces:
+            await anext(pieces)
+    assert not any(name == "qerds_object_errors_total" for name, _ in recorder.counts)
+    store.down = True
+    with pytest.raises(Transient):
+        await objects.size(NAME)
+    assert recorder.counts["qerds_object_errors_total", 'op="size"'] == 1
+    assert seconds(recorder, "size", "away") >= 0
+    assert {labels for _, labels in recorder.histograms} == {
+        *('op="put",result="ok"', 'op="put",result="exists"'),
+        *('op="read",result="missing"', 'op="size",result="away"'),
+    }
+
+
+async def test_a_sender_that_breaks_off_is_nobodys_failure(recorder: Recorder) -> None:
+    """Its exception passes, and nothing is said of the store."""
+
+    async def breaks() -> AsyncIterator[bytes]:
+        yield b"a"
+        raise ValueError("gone")
+
+    with pytest.raises(ValueError, match="gone"):
+        await MeasuredObjects(MemoryObjects(), recorder).put(NAME, breaks())
+    assert recorder.histograms == {}
+
+
+class Code(Exception):
+    """As an SMTP library has it."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+
+class Relay:
+    """Answers what it is told to."""
+
+    at_once = 3
+
+    def __init__(self, answer: Relayed | MailRefused | Exception) -> None:
+        self.answer = answer
+
+    async def send(self, recipient: str, mail: bytes) -> Relayed | MailRefused:
+        if isinstance(self.answer, Exception):
+            raise Transient("relay") from self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Relayed(250, "taken", "TLSv1.3"), "2xx"),
+        (MailRefused(550, "no such mailbox"), "5xx"),
+        (Code(451), "4xx"),
+        (Code(535), "5xx"),
+        (Code(-1), "away"),
+        (ssl.SSLError("handshake"), "tls"),
+        (TimeoutError(), "away"),
+    ],
+)
+async def test_mails_are_counted_by_the_relays_answer(
+    recorder: Recorder, answer: Relayed | MailRefused | Exception, kind: str
+) -> None:
+    """And the stage gets what it got before."""
+    mailer = MeasuredMailer(Relay(answer), "relay.example", recorder)
+    assert mailer.at_once == Relay.at_once
+    if isinstance(answer, Exception):
+        with pytest.raises(Transient):
+            await mailer.send("r@example.org", b"")
+    else:
+        assert await mailer.send("r@example.org", b"") is answer
+    assert recorder.counts == {("qerds_mail_total", f'relay="relay.example",class="{kind}"'): 1}
+
+
+class Stamps:
+    """An authority."""
+
+    def __init__(self, answers: Sequence[bytes | Denied] | None) -> None:
+        self.answers = answers
+
+    async def time_stamp(self, items: Sequence[StampItem]) -> Sequence[bytes | Denied]:
+        if self.answers is None:
+            raise Transient("away")
+        return self.answers
+
+
+async def test_time_stamps_are_counted_by_digest(recorder: Recorder) -> None:
+    """A call of a hundred is a hundred requests and one time."""
+    items = [StampItem(bytes(32), datetime(2026, 3, 1, tzinfo=UTC))] * 3
+    await MeasuredAuthority(Stamps([b"t", b"t", Denied("clock", "")]), "own", recorder).time_stamp(items)
+    with pytest.raises(Transient):
+        await MeasuredAuthority(Stamps(None), "own", recorder).time_stamp(items)
+    series = "qerds_tsa_requests_total"
+    assert recorder.counts == {
+        (series, 'authority="own",result="ok"'): 2,
+        (series, 'authority="own",result="denied"'): 1,
+        (series, 'authority="own",result="away"'): 3,
+    }
+    assert sum(recorder.histograms["qerds_tsa_request_seconds", 'authority="own"'].counts) == 2
