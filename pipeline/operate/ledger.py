@@ -17,8 +17,9 @@ from typing import Any
 import anyio
 
 from pipeline.connect import database_of, keys_of
+from pipeline.errors import QerdsError
 from pipeline.operate import command
-from pipeline.operate.command import EXIT_NO, EXIT_YES, ROLE, Operator, Questions
+from pipeline.operate.command import EXIT_NO, EXIT_YES, ROLE, Operator, Questions, Refused
 from pipeline.operate.ledger_pages import (
     JOBS_MAX,
     PAGE_DELIVERIES,
@@ -100,10 +101,15 @@ async def check_ledger(
 
 
 def _alone(error: Exception) -> Exception:
-    """The first of those that a task group holds together: one is enough to end the check, and the caller knows it."""
+    """The first of those that a task group holds together: one is enough to end the check, and the caller knows it.
+
+    What nobody expected is told with its reason: a check that stumbled over a proof has not answered that all is well.
+    """
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    return error
+    if isinstance(error, QerdsError | Refused):
+        return error
+    return Refused(f"the check could not be finished: {type(error).__name__}: {error}")
 
 
 async def _ask(database: Questions, found: list[Violation], progress: Progress, started: anyio.Event) -> None:

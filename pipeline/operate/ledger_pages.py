@@ -79,15 +79,13 @@ class Verifiers:
                     tasks.start_soon(self._start_one)
 
     async def check(self, rows: Sequence[Row], anchors: tuple[bytes, ...]) -> list[Violation]:
-        """The violations of a page. Raises Refused when it cannot be verified."""
+        """The violations of a page. Raises Refused when a process died, and whatever a proof makes the reader stumble on."""
         try:
             if self._are_processes:
                 return await anyio.to_process.run_sync(check_page, rows, anchors, cancellable=True, limiter=self._limit)
             return await anyio.to_thread.run_sync(check_page, rows, anchors, limiter=self._limit)
         except anyio.BrokenWorkerProcess as error:
             raise Refused(DIED) from error
-        except Exception as error:
-            raise Refused(f"the proofs could not be verified: {type(error).__name__}: {error}") from error
 
     async def _start_one(self) -> None:
         try:
@@ -116,7 +114,7 @@ class Pages:
         self._next = 0
 
     async def verify(self, number: int, deliveries: int, rows: Sequence[Row]) -> None:
-        """Raises Refused when this page cannot be verified."""
+        """Raises as `Verifiers.check` does."""
         self._verified[number] = deliveries, await self._verifiers.check(rows, self._anchors)
         while self._next in self._verified:
             done, found = self._verified.pop(self._next)
@@ -136,7 +134,7 @@ async def verify_pages(
 ) -> list[Violation]:
     """What the proofs of all deliveries break; `started` is set once every process is there.
 
-    Raises Transient, and Refused when they could not be verified.
+    Raises Transient, Refused, and whatever a proof makes its reader stumble on.
     """
     [counted] = await database.fetch("ledger_deliveries")
     progress.of_deliveries = counted["deliveries"]

@@ -142,7 +142,7 @@ async def test_a_proof_that_cannot_be_read_ends_the_check(ledger: Ledger) -> Non
         f" UPDATE qerds.evidence SET canonical = NULL WHERE delivery = '{ledger.letters.received}'"
     )
     for jobs in (1, 2):
-        with pytest.raises(Refused, match="could not be verified: TypeError"):
+        with pytest.raises(Refused, match="could not be finished: TypeError"):
             await ledger.check(jobs)
 
 
