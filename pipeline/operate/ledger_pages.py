@@ -79,7 +79,7 @@ class Verifiers:
                     tasks.start_soon(self._start_one)
 
     async def check(self, rows: Sequence[Row], anchors: tuple[bytes, ...]) -> list[Violation]:
-        """The violations of a page. Raises Refused when a process died, and whatever a proof makes the reader stumble on."""
+        """The violations of a page. Raises Refused when a process died, and whatever the reader stumbles on."""
         try:
             if self._are_processes:
                 return await anyio.to_process.run_sync(check_page, rows, anchors, cancellable=True, limiter=self._limit)
