@@ -8,6 +8,7 @@ Rules    a machine of two cores runs the service and this; a client library spen
 import base64
 import hashlib
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,6 +18,8 @@ import anyio
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 HEAD_BYTES_MAX = 64 * 1024
+IDLE_SECONDS_MAX = 10.0  # of a kept connection; the gateway closes it after twenty
+TOKEN_SECONDS = 300.0  # it lives for 600
 
 
 class Answered(Exception):
@@ -30,19 +33,19 @@ class Answered(Exception):
 class Connection:
     """One kept connection."""
 
-    def __init__(self, stream: anyio.abc.SocketStream, head: str) -> None:
+    def __init__(self, stream: anyio.abc.SocketStream) -> None:
+        self.used_at = time.monotonic()
         self._stream = stream
         self._received = BufferedByteReceiveStream(stream)
-        self._head = head
 
-    async def call(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    async def call(self, head: str, method: str, path: str, headers: Mapping[str, str], body: bytes) -> bytes:
         """The body of the answer. Raises Answered."""
-        lines = [f"{method} {path} HTTP/1.1", self._head, *(f"{name}: {value}" for name, value in headers.items())]
+        lines = [f"{method} {path} HTTP/1.1", head, *(f"{name}: {value}" for name, value in headers.items())]
         lines += [f"Content-Length: {len(body)}", "", ""]
         await self._stream.send("\r\n".join(lines).encode() + body)
-        head = (await self._received.receive_until(b"\r\n\r\n", HEAD_BYTES_MAX)).decode("latin-1")
-        status = int(head[9:12])
-        fields = dict(line.split(": ", 1) for line in head.lower().split("\r\n")[1:] if ": " in line)
+        answered = (await self._received.receive_until(b"\r\n\r\n", HEAD_BYTES_MAX)).decode("latin-1")
+        status = int(answered[9:12])
+        fields = dict(line.split(": ", 1) for line in answered.lower().split("\r\n")[1:] if ": " in line)
         if fields.get("transfer-encoding") == "chunked":
             answer = await self._chunks()
         else:
@@ -51,6 +54,7 @@ class Connection:
                 if (length := int(fields.get("content-length", 0)))
                 else b""
             )
+        self.used_at = time.monotonic()
         if not 200 <= status < 300:
             raise Answered(status, answer)
         return answer
@@ -77,26 +81,32 @@ class Sender:
         self._client = client
         self._free: list[Connection] = []
         self._limit = anyio.CapacityLimiter(at_once)
-        self._head = f"Host: {self._host}:{self._port}"
+        self._host_line = f"Host: {self._host}:{self._port}"
+        self._head = self._host_line
+        self._token_at = float("inf")  # none yet
+        self._renewing = anyio.Lock()
 
     async def log_in(self) -> None:
-        """Gets the token; it lives longer than a scenario."""
+        """Gets the token."""
         form = {"grant_type": "client_credentials"} | {n: self._client[n] for n in ("client_id", "client_secret")}
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        answer = json.loads(await self.call("POST", "/oauth2/token", kind, urlencode(form).encode()))
-        await self.aclose()  # those without the token
-        self._head += f"\r\nAuthorization: Bearer {answer['access_token']}"
+        connection = await self._connected()
+        told = await connection.call(self._host_line, "POST", "/oauth2/token", kind, urlencode(form).encode())
+        self._free.append(connection)
+        self._head = f"{self._host_line}\r\nAuthorization: Bearer {json.loads(told)['access_token']}"
+        self._token_at = time.monotonic()
 
     async def call(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> bytes:
         """One request on a free connection, or on a new one."""
+        if time.monotonic() - self._token_at > TOKEN_SECONDS:
+            async with self._renewing:
+                if time.monotonic() - self._token_at > TOKEN_SECONDS:
+                    await self.log_in()
         async with self._limit:
-            if self._free:
-                connection = self._free.pop()
-            else:
-                connection = Connection(await anyio.connect_tcp(self._host, self._port), self._head)
+            connection = await self._connected()
             is_good = False
             try:
-                answer = await connection.call(method, path, headers or {}, body)
+                answer = await connection.call(self._head, method, path, headers or {}, body)
                 is_good = True
             except Answered:
                 is_good = True
@@ -107,6 +117,14 @@ class Sender:
                 else:
                     await connection.aclose()
             return answer
+
+    async def _connected(self) -> Connection:
+        """The one used last; those that have been idle for long are closed, as the gateway is about to do."""
+        while self._free and time.monotonic() - self._free[0].used_at > IDLE_SECONDS_MAX:
+            await self._free.pop(0).aclose()
+        if self._free:
+            return self._free.pop()
+        return Connection(await anyio.connect_tcp(self._host, self._port))
 
     async def json(
         self, method: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None

@@ -20,7 +20,7 @@ from pipeline.ports import Mailbox, Message, Randomness
 from pipeline.recorder import MESSAGES, Recorder, safe_text
 
 POLL_SECONDS = 1.0  # how long a lost ring can go unnoticed
-BATCH_BESIDE_PEOPLE = 15  # messages, while both lanes come in: bulk gives up throughput so that people do not wait
+BATCH_BESIDE_PEOPLE = 12  # messages, while both lanes come in: bulk gives up throughput so that people do not wait
 MIXED_SECONDS = 2.0  # how long a lane counts as coming in
 PAUSE_SECONDS_MAX = 5.0  # between batches while the outside is away; more would delay the recovery
 UNKNOWN_KIND_SECONDS = 60.0  # a newer build writes kinds this one does not know; it is being rolled out
