@@ -11,12 +11,14 @@ from bench.feeding import Feeder, feeder, text
 from bench.installation import Installation
 from bench.processes import memory_bytes
 from bench.results import Plot, Section, Table
+from bench.wire import Answered
 
 SECONDS = (60, 600)  # quick, full
 SPANS = 10  # the run is looked at in tenths; of a full one each is a minute
 SAMPLES_A_SPAN = 6
 AT_ONCE = 6  # letters under way at the sender
 WAIT_SECONDS = 60.0
+TOO_MANY, FULL_SECONDS = 429, 0.5
 HOT = """
 SELECT coalesce(sum(s.n_dead_tup), 0)::bigint AS dead,
        coalesce(sum(pg_total_relation_size(s.relid)), 0)::bigint AS bytes
@@ -70,7 +72,20 @@ async def _soak(bench: Bench, it: Installation, seconds: float) -> tuple[list[Sa
 async def _send_until(feed: Feeder, document: dict[str, str], end: float, sent: list[int]) -> None:
     while time.time() < end:
         sent[0] += 1
-        await feed.submit(f"soak-{sent[0]}", document)
+        reference = f"soak-{sent[0]}"
+        while not await _is_taken(feed, reference, document):  # noqa: ASYNC110 - only the service knows when
+            await anyio.sleep(FULL_SECONDS)
+
+
+async def _is_taken(feed: Feeder, reference: str, document: dict[str, str]) -> bool:
+    """Whether the service took it; not while more waits than it works off in some seconds (429)."""
+    try:
+        await feed.submit(reference, document)
+    except Answered as answered:
+        if answered.status != TOO_MANY:
+            raise
+        return False
+    return True
 
 
 def _tell(section: Section, span: float, samples: Sequence[Sample], instants: Sequence[float]) -> None:

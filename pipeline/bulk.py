@@ -327,7 +327,8 @@ class BatchStore(Protocol):
     ) -> References: ...
 
     async def backlog(self, *, interactive_only: bool, at_most: int) -> int:
-        """How many messages wait for `ingest`, counted up to at_most."""
+        """How many messages wait, counted up to at_most: of letters on their own at every stage up to the notice; else
+        for `ingest`, which holds batches back while the stages after it are full."""
 
     async def forget_expired(self) -> None:
         """Deletes lines of bodies that broke off, and of batches that were not submitted in time; some at a time. Lines

@@ -1,9 +1,10 @@
 """Not more than can be worked off: 429 before anything degrades.
 
-Owns     the limits on what may wait for `ingest`, asked at most once a second
-Rules    a letter on its own is refused only when letters on their own are too many; bulk, when anything is. What is
-         refused was not stored, and Retry-After says when to come again
-Not      here: how `ingest` holds back from the stages after it (pipeline/stages/ingest.py)
+Owns     the limits on what may wait, asked at most once a second
+Rules    a letter on its own is refused when letters on their own are too many at all stages up to the notice: nothing
+         else holds them back; bulk, when anything is too much for `ingest`. What is refused was not stored, and
+         Retry-After says when to come again
+Not      here: how `ingest` holds batches back while the stages after it are full (pipeline/stages/ingest.py)
 """
 
 import time
@@ -11,13 +12,13 @@ import time
 from gateway.problems import Problem
 from pipeline.bulk import BatchStore
 
-WAITING_MAX = 2000  # messages for `ingest`: some seconds of its work
+WAITING_MAX = 2000  # messages: some seconds of work
 REMEMBERED_SECONDS = 1.0
 RETRY_SECONDS = 5
 
 
 class Backlog:
-    """How deep the first mailbox is."""
+    """How deep the mailboxes are."""
 
     def __init__(self, batches: BatchStore) -> None:
         self._batches = batches

@@ -77,7 +77,10 @@ DEPTHS = {
     "ops: dead letters": Statement("qerds_ops", "ops_dead_letters", "integer", f"{DEAD_MAX}"),
     "top": Statement("qerds_operate", "operate_top", "text[], integer", f"{STAGES}, {EXACT_MAX}"),
     "gateway: a letter": Statement(
-        "qerds_gateway", "backlog", "text[], smallint[], integer", f"'{{ingest}}', '{{0,1}}', {WAITING_MAX}"
+        "qerds_gateway", "backlog", "text[], smallint[], integer", f"{STAGES}, '{{0,1}}', {WAITING_MAX}"
+    ),
+    "gateway: a batch": Statement(
+        "qerds_gateway", "backlog", "text[], smallint[], integer", f"'{{ingest}}', '{{0,1,2,3}}', {WAITING_MAX}"
     ),
     "ingest: a draw": Statement(
         "qerds_ingest", "backlog", "text[], smallint[], integer", f"{STAGES}, '{{0,1,2,3}}', {WAITING_MAX}"

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.draws import ALL_LANES, read_references
+from pipeline.adapters.postgres.draws import AFTER_INGEST, ALL_LANES, read_references
 from pipeline.adapters.postgres.packs import add_pack
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.bulk import (
@@ -199,9 +199,9 @@ class PostgresBatchStore:
         return await read_references(self._database.fetch, sender, uploads, consents, client_refs)
 
     async def backlog(self, *, interactive_only: bool, at_most: int) -> int:
-        """How many messages wait for `ingest`."""
-        lanes = INTERACTIVE_LANES if interactive_only else ALL_LANES
-        row = await self._database.fetch_one("backlog", list(INGEST), list(lanes), at_most)
+        """How many messages wait: of letters on their own at every stage up to the notice, of all for `ingest`."""
+        stages, lanes = (INGEST + AFTER_INGEST, INTERACTIVE_LANES) if interactive_only else (INGEST, ALL_LANES)
+        row = await self._database.fetch_one("backlog", list(stages), list(lanes), at_most)
         return 0 if row is None else int(row["waiting"])
 
     async def forget_expired(self) -> None:

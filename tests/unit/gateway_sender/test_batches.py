@@ -570,6 +570,23 @@ async def test_too_much_at_once(world: World) -> None:
     assert world.count("qerds.batch_line") == 1
 
 
+async def test_letters_that_pile_up_at_a_later_stage_hold_back_the_gateway(world: World) -> None:
+    """`ingest` hands letters on as fast as they come: else they would wait at the slowest stage, without end."""
+    client = await world.sender()
+    single = letter((await upload(client)).json()["id"])
+    fill = (
+        "INSERT INTO outbox.timestamp (lane, kind, delivery, evidence) "
+        "SELECT {}, 'sealed', gen_random_uuid(), gen_random_uuid() FROM generate_series(1, {})"
+    )
+    world.psql(fill.format(2, backlog.WAITING_MAX))
+    assert (await client.post("/v1/deliveries/validate", json=single)).status_code == 200
+    client = await world.sender()
+    assert (await client.post("/v1/deliveries", json=single)).status_code == 202  # bulk does not hold people back
+    world.psql(fill.format(0, backlog.WAITING_MAX))
+    client = await world.sender()
+    problem(await client.post("/v1/deliveries", json=single | {"client_ref": "another"}), 429, "backlog_full")
+
+
 # ------------------------------------------------------------------ contents in lines
 async def test_contents_in_lines_never_reach_the_database(world: World) -> None:
     """They become uploads of one pack; the stored line names them, and a letter of it is drawn like any other."""
