@@ -223,6 +223,11 @@ def test_by_default_every_processor_is_used() -> None:
     assert jobs_here() == min(64, len(os.sched_getaffinity(0)))
 
 
+def _heeds_interrupts() -> None:
+    """As at a terminal: what a shell starts in the background ignores SIGINT, and so would all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def checking(ledger: Ledger) -> Iterator["subprocess.Popen[str]"]:
     """`ledger check` with two processes, in a process group of its own as at a terminal."""
@@ -231,7 +236,13 @@ def checking(ledger: Ledger) -> Iterator["subprocess.Popen[str]"]:
     words = [sys.executable, "-P", "-m", "pipeline.operate", "ledger", "check", "--jobs", "2", "--config", str(config)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True, env=environment
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env=environment,
+        preexec_fn=_heeds_interrupts,
     )
     try:
         yield process
