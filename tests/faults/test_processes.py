@@ -1,6 +1,6 @@
 """Every process kind killed in turn, PostgreSQL killed and restarted, the token gone and back, under load, for real.
 
-One installation, fifty deliveries a fault. The fault falls while ten to forty of the fifty are deposited.
+One installation, 150 deliveries a fault. The fault falls when ten of them are deposited and ten are not, at the least.
 """
 
 import os
@@ -19,7 +19,7 @@ from tests.e2e.installation import Installation, installation, send_many
 from tests.servers import short_directory
 
 pytestmark = pytest.mark.timeout(120)
-DELIVERIES = 50
+DELIVERIES = 150  # a fast machine deposits the fifty of a smaller number before anybody has looked twice
 BASE_PORT = 12400
 
 
@@ -79,7 +79,7 @@ FAULTS: dict[str, Callable[[Installation], None]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_under_load_loses_and_doubles_nothing(running: Installation, fault: str) -> None:
-    """All fifty complete, one evidence per fact, at most one more mail per crash, under the same Message-ID."""
+    """All of them complete, one evidence per fact, at most one more mail per crash, under the same Message-ID."""
     tag = fault.replace("_", "-")
     mine = f"SELECT id FROM qerds.delivery WHERE client_ref LIKE '{tag}-%'"
     deposited = f"SELECT count(*) FROM qerds.evidence WHERE event = 'A.1' AND delivery IN ({mine})"
@@ -93,7 +93,7 @@ def test_a_fault_under_load_loses_and_doubles_nothing(running: Installation, fau
 
     def break_in_the_middle() -> None:
         running.wait("ten deposits", lambda: running.count(deposited) >= 10)
-        assert running.count(deposited) <= 40, "the fault came too late to mean anything"
+        assert running.count(deposited) <= DELIVERIES - 10, "the fault came too late to mean anything"
         FAULTS[fault](running)
 
     anyio.run(send_and_break)
