@@ -4,7 +4,6 @@ Owns     one measurement each; hop.py decides how long they last and puts them i
 """
 
 import time
-from collections.abc import Sequence
 from uuid import uuid4
 
 import anyio
@@ -36,10 +35,9 @@ class TimedMailbox(PostgresMailbox):
         super().__init__(dsn, Link(dsn, LeaseLost), name, "bench", SystemRandomness(), Recorder(name))
         self.takes: list[tuple[float, float]] = []  # when, seconds
 
-    async def take(self, limit: int, *, interactive_only: bool = False) -> Sequence[Message]:
-        """As the real one."""
+    async def _take(self, lanes: tuple[int, ...], limit: int, link: Link) -> list[Message]:
         began = time.perf_counter()
-        batch = await super().take(limit, interactive_only=interactive_only)
+        batch = await super()._take(lanes, limit, link)
         if batch:
             self.takes.append((began, time.perf_counter() - began))
         return batch

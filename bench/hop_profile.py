@@ -1,12 +1,13 @@
 """Where the time of a hop goes, statement by statement, seen from the process that waits for them.
 
-Owns     a link that times what it sends, and the split of one drain into statements and everything else
+Owns     a link that times what it sends, a mailbox that times its takes, the split of one drain into statements and
+         everything else; takes run beside the COMMIT of the batch before and are told apart
 Rules    the real loop over the real mailbox, as in hop_stage: only the link tells more
 """
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,10 +20,12 @@ from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.errors import LeaseLost
+from pipeline.ports import Message
 from pipeline.recorder import Recorder
 
-STEPS = {"take": "take", "remove": "fence", "emit": "emit", "BEGIN": "BEGIN", "COMMIT": "COMMIT, with its flush"}
-REST = "Python, and the sweep"
+STEPS = {"BEGIN": "BEGIN", "remove": "fence", "emit": "emit", "COMMIT": "COMMIT, with its flush"}
+REST = "Python, the sweep, and what a take lasts beyond its COMMIT"
+BESIDE = "beside the COMMIT: take"
 
 
 class TimedLink(Link):
@@ -56,20 +59,39 @@ class TimedLink(Link):
         self.spent["COMMIT"] += time.perf_counter() - before
 
 
-def profile(server: Server, rows: int, batch_max: int) -> dict[str, float]:
-    """Milliseconds of a batch by step; their sum is the whole of it."""
+class TimedMailbox(PostgresMailbox):
+    """Seconds of the takes beside a COMMIT."""
 
-    async def live() -> tuple[float, dict[str, float]]:
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.beside = 0.0
+
+    async def take(
+        self, limit: int, *, interactive_only: bool = False, beside_commit: bool = False
+    ) -> Sequence[Message]:
+        """As the real one."""
+        began = time.perf_counter()
+        try:
+            return await super().take(limit, interactive_only=interactive_only, beside_commit=beside_commit)
+        finally:
+            self.beside += (time.perf_counter() - began) * beside_commit
+
+
+def profile(server: Server, rows: int, batch_max: int) -> dict[str, float]:
+    """Milliseconds of a batch by step; their sum, without what runs beside, is the whole of it."""
+
+    async def live() -> tuple[float, float, dict[str, float]]:
         dsn = server.dsn("qerds_ingest")
         link, drain = TimedLink(dsn, LeaseLost), hop_stage.Drain(rows)
-        box = PostgresMailbox(dsn, link, "ingest", "bench", SystemRandomness(), Recorder("ingest"))
+        box = TimedMailbox(dsn, link, "ingest", "bench", SystemRandomness(), Recorder("ingest"))
         stage = hop_stage.stage("ingest", batch_max, drain)
         with anyio.fail_after(hop_stage.DRAIN_SECONDS_MAX):
             await loop.run(stage, box, None, drain.draining, SystemRandomness(), Recorder("ingest"))
-        return drain.rate, link.spent
+        return drain.rate, box.beside, link.spent
 
     hop_stage.fill(server, "ingest", rows)
-    rate, spent = anyio.run(live, backend_options={"use_uvloop": True})
+    rate, beside, spent = anyio.run(live, backend_options={"use_uvloop": True})
     batches = rows / batch_max
     found = {words: spent[name] / batches * 1000 for name, words in STEPS.items()}
-    return found | {REST: batch_max / rate * 1000 - sum(found.values())}
+    rest = batch_max / rate * 1000 - sum(found.values())
+    return found | {REST: rest, BESIDE: beside / batches * 1000}

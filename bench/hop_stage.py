@@ -81,10 +81,20 @@ def stage(name: str, batch_max: int, drain: Drain | None = None) -> Stage:
     return Stage(name, frozenset({receives}), perform, commit, batch_max)
 
 
-def mailbox(server: Server, name: str) -> PostgresMailbox:
-    """The real one."""
+class OneConnection(PostgresMailbox):
+    """The real one, except that nothing is taken beside a COMMIT: what one connection can do."""
+
+    async def take(
+        self, limit: int, *, interactive_only: bool = False, beside_commit: bool = False
+    ) -> Sequence[Message]:
+        """Nothing while the connection is busy."""
+        return [] if beside_commit else await super().take(limit, interactive_only=interactive_only)
+
+
+def mailbox(server: Server, name: str, kind: type[PostgresMailbox] = PostgresMailbox) -> PostgresMailbox:
+    """The real one, or another kind of it."""
     dsn = server.dsn(f"qerds_{name}")
-    return PostgresMailbox(dsn, Link(dsn, LeaseLost), name, "bench", SystemRandomness(), Recorder(name))
+    return kind(dsn, Link(dsn, LeaseLost), name, "bench", SystemRandomness(), Recorder(name))
 
 
 def fill(server: Server, name: str, rows: int, lane: int = BULK) -> None:
@@ -94,7 +104,12 @@ def fill(server: Server, name: str, rows: int, lane: int = BULK) -> None:
     server.psql(f"TRUNCATE {', '.join(tables)};" + FILL.format(stage=name, kind=kind, lane=lane, rows=rows))
 
 
-def drain_rate(server: Server, rows: int, batch_max: int) -> float:
+def one_connection_rate(server: Server, rows: int, batch_max: int) -> float:
+    """Hops a second when the next batch is taken after the COMMIT, as the fused statement has to."""
+    return drain_rate(server, rows, batch_max, OneConnection)
+
+
+def drain_rate(server: Server, rows: int, batch_max: int, kind: type[PostgresMailbox] = PostgresMailbox) -> float:
     """Hops a second of one process that moves `rows` messages from a mailbox into the next."""
 
     async def live() -> float:
@@ -102,7 +117,7 @@ def drain_rate(server: Server, rows: int, batch_max: int) -> float:
         with anyio.fail_after(DRAIN_SECONDS_MAX):
             await loop.run(
                 stage("ingest", batch_max, drain),
-                mailbox(server, "ingest"),
+                mailbox(server, "ingest", kind),
                 None,
                 drain.draining,
                 SystemRandomness(),

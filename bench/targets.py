@@ -41,9 +41,9 @@ class Judged:
 
 
 TARGETS: tuple[Target, ...] = (
-    Target("hop.fused.100", "hop", "hop, batch 100 / fused one-statement move", at_least=0.45, floor=0.40),
-    Target("hop.fused.10", "hop", "hop, batch 10 / fused one-statement move", at_least=0.55),
-    Target("hop.fused.1", "hop", "hop, batch 1 / fused one-statement move", at_least=0.55),
+    Target("hop.fused.100", "hop", "hop on one connection, batch 100 / fused move", at_least=0.45, floor=0.40),
+    Target("hop.fused.10", "hop", "hop on one connection, batch 10 / fused move", at_least=0.55),
+    Target("hop.fused.1", "hop", "hop on one connection, batch 1 / fused move", at_least=0.55),
     Target("hop.pgqueuer", "hop", "hop, batch 100 / pgqueuer no-op", at_least=2.5),
     Target("hop.oban", "hop", "hop, batch 100 / oban no-op", at_least=10),
     Target("hop.graphile", "hop", "hop, batch 100 / graphile-worker no-op", at_least=1.2, floor=1.0),

@@ -67,8 +67,7 @@ class Tx(Protocol):
         """Lock in id order, then read. Lock order in every transaction: running rows, deliveries, the rest."""
 
     async def add(self, facts: Sequence[Any]) -> None:
-        """Insert facts. A seal, token or wrap that exists already wins silently; any other conflict is an exception
-        that nobody expects: the transaction is over, and the loop treats it like a crash."""
+        """Insert facts. A seal, token or wrap that exists wins silently; any other conflict is like a crash."""
 
     async def advance(self, deliveries: Sequence[UUID]) -> Sequence[Advanced]:
         """Extend the stamped prefix of locked deliveries and their state. Only `timestamp` may."""
@@ -263,9 +262,11 @@ class Mailbox(Protocol):
     async def heartbeat(self) -> None:
         """Keep the epoch alive, listen and ring, until cancelled. Raises LeaseLost when the epoch was rescued."""
 
-    async def take(self, limit: int, *, interactive_only: bool = False) -> Sequence[Message]:
-        """Up to `limit` messages, interactive first; [] when there are none or an operator holds the stage back.
-        Losing it returns the rows."""
+    async def take(
+        self, limit: int, *, interactive_only: bool = False, beside_commit: bool = False
+    ) -> Sequence[Message]:
+        """Up to `limit` messages, interactive first; [] when none wait or an operator holds the stage back. Losing it
+        returns the rows. `beside_commit`: a transaction may be open meanwhile."""
 
     async def sweep(self) -> None:
         """When it is time: rescue the rows of dead epochs, fire due timers. Any process may, as often as it likes."""

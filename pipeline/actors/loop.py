@@ -8,10 +8,12 @@ Not here how rows are stored (ports.Mailbox), when to try again (backoff.py), wh
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import anyio
 
+from pipeline.actors.ahead import Ahead
 from pipeline.actors.backoff import retry_seconds
 from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage
 from pipeline.delivery.routes import BULK, RECEIVER
@@ -49,6 +51,10 @@ class Pace:
         """Whether the next take looks for people's messages only; when it finds none, bulk is next."""
         return self._is_mixed(now) and not self._were_people_alone
 
+    def ahead(self, now: float, batch: Sequence[Message]) -> int:
+        """How many to take while this batch commits: after a full one there are more; not where a person would wait."""
+        return self._batch_max if len(batch) == self._batch_max and not self._is_mixed(now) else 0
+
     def saw(self, now: float, batch: Sequence[Message], *, people_alone: bool) -> None:
         """What the last take brought."""
         self._were_people_alone = people_alone
@@ -75,7 +81,9 @@ async def run(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(mailbox.heartbeat)  # refused: LeaseLost, new epoch
                 tasks.start_soon(_wake_when_draining, mailbox, draining)
-                await _pull(stage, mailbox, ports, draining, randomness, recorder)
+                ahead = Ahead(partial(mailbox.take, beside_commit=True))
+                tasks.start_soon(ahead.run)
+                await _pull(stage, mailbox, ahead, ports, draining, randomness, recorder)
                 tasks.cancel_scope.cancel()
         except* (LeaseLost, Transient, TimeoutError):
             recorder.count("epochs_lost")
@@ -97,35 +105,56 @@ async def _pause(seconds: float, draining: anyio.Event) -> None:
 
 
 async def _pull(
-    stage: Stage, mailbox: Mailbox, ports: Any, draining: anyio.Event, randomness: Randomness, recorder: Recorder
+    stage: Stage,
+    mailbox: Mailbox,
+    ahead: Ahead,
+    ports: Any,
+    draining: anyio.Event,
+    randomness: Randomness,
+    recorder: Recorder,
 ) -> None:
     away = 0  # turns in a row that found the outside away
     pace = Pace(stage.batch_max)
     while not draining.is_set():
         await mailbox.sweep()  # rescues, fires due timers
-        batch = await _take(mailbox, pace)
+        batch = await _take(mailbox, ahead, pace)
         if not batch:
             await mailbox.doorbell(POLL_SECONDS)
             continue
         recorder.count("taken", by=len(batch))
         recorder.observe("batch", len(batch), MESSAGES)
-        is_away = await turn(stage, mailbox, ports, batch, randomness.unit, recorder)
+        more = pace.ahead(anyio.current_time(), batch)
+        ask = partial(ahead.ask, more) if more else None
+        is_away = await turn(stage, mailbox, ports, batch, randomness.unit, recorder, ask)
         away = away + 1 if is_away else 0
         if away:
             await _pause(min(retry_seconds(away, randomness.unit()), PAUSE_SECONDS_MAX), draining)
+    await _give_back(mailbox, await ahead.collect())
 
 
-async def _take(mailbox: Mailbox, pace: Pace) -> Sequence[Message]:
+async def _take(mailbox: Mailbox, ahead: Ahead, pace: Pace) -> Sequence[Message]:
+    batch = await ahead.collect()
     now = anyio.current_time()
     limit = pace.limit(now)
-    batch: Sequence[Message] = ()
-    if people_alone := pace.are_people_alone(now):
+    people_alone = not batch and pace.are_people_alone(now)
+    if people_alone:
         batch = await mailbox.take(limit, interactive_only=True)
     if not batch:
         people_alone = False
         batch = await mailbox.take(limit)
     pace.saw(anyio.current_time(), batch, people_alone=people_alone)
     return batch
+
+
+async def _give_back(mailbox: Mailbox, batch: Sequence[Message]) -> None:
+    """What was taken ahead of a drain waits again, its history as it was: nobody died over it.
+
+    A crash here leaves the rows in running: rescue puts them back, at the price of a rescue.
+    """
+    if batch:
+        async with mailbox.transaction(batch) as tx:
+            mine = await tx.remove(batch)
+            await tx.postpone([(m, 0.0) for m in batch if m.id in mine])
 
 
 async def turn(
@@ -135,11 +164,12 @@ async def turn(
     batch: Sequence[Message],
     unit: Callable[[], float],
     recorder: Recorder,
+    take_next: Callable[[], None] | None = None,
 ) -> bool:
-    """One batch from the mailbox to the next one. True when the outside was away.
+    """One batch from the mailbox to the next one; `take_next` begins a take meanwhile. True when the outside was away.
 
     A crash before COMMIT leaves the rows in running, and rescue puts them back; after it, the next take finds the
-    emissions, with or without a ring.
+    emissions, with or without a ring. Rows taken meanwhile are running too.
     """
     ready, early = _sort(stage, batch)
     began = anyio.current_time()
@@ -155,7 +185,9 @@ async def turn(
             await tx.emit(emissions)  # 4 next mailboxes and timers
             await tx.postpone([(_charged(r), _delay(r, unit)) for r in retries])
             await tx.bury(dead)
-        mailbox.ring(frozenset(RECEIVER[e.kind] for e in emissions))  # 5 a hint; losing it costs one sweep
+            if take_next:
+                take_next()  # 5 beside the COMMIT: its flush leaves the server idle
+        mailbox.ring(frozenset(RECEIVER[e.kind] for e in emissions))  # 6 a hint; losing it costs one sweep
         recorder.observe("perform", performed - began)
         recorder.observe("commit", anyio.current_time() - performed)
         _record(recorder, done, retries)

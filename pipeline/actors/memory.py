@@ -70,7 +70,9 @@ class MemoryMailbox:
             life.seen_at = anyio.current_time()
             await anyio.sleep(self._database.lease_seconds / BEATS_PER_LEASE)
 
-    async def take(self, limit: int, *, interactive_only: bool = False) -> Sequence[Message]:
+    async def take(
+        self, limit: int, *, interactive_only: bool = False, beside_commit: bool = False
+    ) -> Sequence[Message]:
         """Interactive before bulk; every tenth take, or when there is nothing else, one message under suspicion."""
         if interactive_only:
             return await self._take(LANES[:1], limit)

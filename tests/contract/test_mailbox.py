@@ -210,6 +210,37 @@ async def test_people_may_be_taken_alone(world: World) -> None:
     await box.stop()
 
 
+async def test_a_take_may_run_beside_a_transaction(world: World) -> None:
+    """Neither waits for the other, and both are of one epoch."""
+    deliveries = await send(world, 4, lane=2)
+    box = await started(world, "ingest")
+    first = await box.take(2)
+    async with box.transaction(first) as tx:
+        assert await tx.remove(first) == {m.id for m in first}
+        with anyio.fail_after(5):
+            second = await box.take(10, beside_commit=True)
+        assert world.running("ingest") == 4
+    assert [m.delivery for m in second] == deliveries[2:]
+    assert await removed(box, second) == {m.id for m in second}
+    assert (world.waiting("ingest"), world.running("ingest")) == (0, 0)
+    await box.stop()
+
+
+async def test_what_was_taken_beside_a_transaction_is_fenced_and_rescued_like_any_batch(world: World) -> None:
+    """A process taken for dead removes nothing of it."""
+    await send(world, 4)
+    box, other = await started(world, "ingest"), world.mailbox("ingest")
+    async with box.transaction(()):
+        held = await box.take(2, beside_commit=True)
+    world.make_stale()
+    await other.start()
+    await other.sweep()
+    assert len(await other.take(10)) == 4
+    assert await removed(box, held) == frozenset()
+    await other.stop()
+    await box.stop()
+
+
 async def test_suspects_are_taken_singly_and_not_forgotten(world: World) -> None:
     """A message alone comes when nothing else waits, and at least every tenth take."""
     [suspect, other] = await send(world, 2, lane=1)

@@ -111,6 +111,7 @@ async def test_a_message_that_breaks_an_invariant_stops_its_process_five_times_a
         except* Invariant:
             deaths += 1
             box._link.terminate()
+            box._ahead.terminate()
             box._bell.terminate()
             postgres.psql("UPDATE outbox.process SET seen_at = '-infinity'", database.name)  # as its successor does
 

@@ -18,6 +18,7 @@ from pipeline.delivery.routes import BULK, CHECKED, INTERACTIVE, SUBMITTED, Emis
 from pipeline.errors import Invariant, LeaseLost, Transient
 from pipeline.ports import Message, Tx
 from pipeline.recorder import Recorder
+from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
 Perform = Callable[[Sequence[Message]], Sequence[Outcome]]
@@ -321,6 +322,109 @@ async def test_people_do_not_hold_bulk_back_and_do_not_wait_for_its_batch() -> N
     mixed = replace(stage(lambda batch: [Done(m, None) for m in batch]), perform=perform, batch_max=6)
     await loop.run(mixed, bench.box, None, bench.draining, SystemRandomness(), bench.recorder)
     assert taken == [[*people[:3], *bulk[:3]], people[3:], bulk[3:9], bulk[9:15]]
+
+
+class Asked(MemoryMailbox):
+    """A mailbox that remembers its takes beside a COMMIT: how many were asked for, how many were there."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database, "ingest", SystemRandomness())
+        self.beside: list[tuple[int, int]] = []
+
+    async def take(
+        self, limit: int, *, interactive_only: bool = False, beside_commit: bool = False
+    ) -> Sequence[Message]:
+        batch = await super().take(limit, interactive_only=interactive_only, beside_commit=beside_commit)
+        if beside_commit:
+            self.beside.append((limit, len(batch)))
+        return batch
+
+
+@pytest.mark.parametrize(
+    ("count", "beside"), [(2, []), (3, [(3, 0)]), (7, [(3, 3), (3, 1)]), (9, [(3, 3), (3, 3), (3, 0)])]
+)
+async def test_after_a_full_batch_the_next_is_taken_while_it_commits(count: int, beside: list[tuple[int, int]]) -> None:
+    """A batch that was not full is the last one for now; every message is handed on once, in its order."""
+    bench = Bench()
+    box = Asked(bench.database)
+    deliveries = await bench.send(count, lane=BULK)
+
+    def perform(batch: Sequence[Message]) -> Sequence[Outcome]:
+        if batch[-1].delivery == deliveries[-1]:
+            bench.draining.set()
+        return [Done(m, None) for m in batch]
+
+    by_three = replace(stage(perform), batch_max=3)
+    await loop.run(by_three, box, None, bench.draining, SystemRandomness(), bench.recorder)
+    assert bench.handed_on() == deliveries
+    assert box.beside == beside
+    assert not bench.database.running["ingest"]
+
+
+async def test_nothing_is_taken_ahead_while_people_and_bulk_come_in_together() -> None:
+    """A person's message would wait behind it."""
+    [bulk, person] = [replace(await one_message(), lane=lane) for lane in (2, 0)]
+    pace = loop.Pace(1)
+    pace.saw(10.0, [bulk], people_alone=False)
+    assert pace.ahead(10.0, [bulk]) == 1
+    pace.saw(10.1, [person], people_alone=False)
+    assert pace.ahead(10.1, [person]) == 0
+    assert pace.ahead(10.1 + loop.MIXED_SECONDS, [person]) == 1
+
+
+async def test_a_drain_gives_back_what_was_taken_ahead() -> None:
+    """As it was: nobody died over it. Nothing is left running."""
+    bench = Bench()
+    deliveries = await bench.send(5, lane=BULK)
+
+    def drain(batch: Sequence[Message]) -> Sequence[Outcome]:
+        bench.draining.set()
+        return [Done(m, None) for m in batch]
+
+    by_two = replace(stage(drain), batch_max=2)
+    await loop.run(by_two, bench.box, None, bench.draining, SystemRandomness(), bench.recorder)
+    assert bench.handed_on() == deliveries[:2]
+    assert sorted(m.delivery for m in bench.back()) == sorted(deliveries[2:])
+    assert {(m.rescues, m.attempts, m.lane) for m in bench.back()} == {(0, 0, BULK)}
+    assert not bench.database.running["ingest"]
+
+
+async def test_suspects_come_in_between_while_every_batch_is_taken_ahead() -> None:
+    """At least every tenth take is theirs."""
+    bench = Bench()
+    [suspect] = await bench.send(lane=BULK | 1)
+    await bench.send(30, lane=BULK)
+    seen: list[UUID] = []
+
+    def perform(batch: Sequence[Message]) -> Sequence[Outcome]:
+        seen.extend(m.delivery for m in batch)
+        if len(seen) >= 12:
+            bench.draining.set()
+        return [Done(m, None) for m in batch]
+
+    one_by_one = replace(stage(perform), batch_max=1)
+    await loop.run(one_by_one, bench.box, None, bench.draining, SystemRandomness(), bench.recorder)
+    assert suspect in seen
+
+
+@pytest.mark.parametrize("fault", [Transient("deadlock"), LeaseLost("the session died"), RuntimeError("a bug")])
+async def test_a_commit_that_fails_loses_nothing_of_what_was_taken_ahead(fault: Exception) -> None:
+    """Both batches are handed on, in this epoch or the next."""
+    bench = Bench()
+    box = Faulty(bench.database, "ingest", SystemRandomness())
+    box.faults, bench.box = [fault], box
+    deliveries = await bench.send(4, lane=BULK)
+    by_two = replace(stage(each(done)), batch_max=2)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(loop.run, by_two, box, None, bench.draining, SystemRandomness(), bench.recorder)
+
+        async def is_handed_on() -> bool:
+            return len(bench.handed_on()) == len(deliveries)
+
+        await until(is_handed_on, 15)
+        bench.draining.set()
+    assert sorted(bench.handed_on()) == sorted(deliveries)
+    assert (bench.dead(), box.faults) == ([], [])
 
 
 async def one_message() -> Message:

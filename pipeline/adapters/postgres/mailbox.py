@@ -1,7 +1,7 @@
-"""The mailbox of one stage in PostgreSQL, and the doorbell: ports.Mailbox over two connections.
+"""The mailbox of one stage in PostgreSQL, and the doorbell: ports.Mailbox over three connections.
 
-Owns     epochs, watermarks, the rhythm of sweeps and rings. The work link takes and commits; the bell link listens,
-         rings and beats, so that a stuck statement on one never silences the other
+Owns     epochs, watermarks, the rhythm of sweeps and rings. The work link takes and commits; the ahead link takes while
+         the other commits; the bell link listens, rings and beats, so that a stuck statement never silences it
 Not here the statements (sql/mailbox.sql), what happens to a batch (actors/loop.py), the reasons (docs/mailbox.md)
 """
 
@@ -76,6 +76,7 @@ class PostgresMailbox:
     ) -> None:
         self._link = link
         self._bell = Link(dsn, LeaseLost)
+        self._ahead = Link(dsn, LeaseLost)
         self._stage = stage
         self._build = build
         self._randomness = randomness
@@ -94,8 +95,8 @@ class PostgresMailbox:
 
     async def start(self) -> None:
         """A new epoch. A crash after it leaves a process row without a heartbeat: any sweep removes it."""
-        await self._link.open()
-        await self._bell.open()
+        for link in (self._link, self._ahead, self._bell):
+            await link.open()
         await self._bell.listen("doorbell", self._heard)
         host = _host()
         lives = await self._link.call("lives_on_host", self._stage, host)
@@ -118,28 +119,31 @@ class PostgresMailbox:
                     raise LeaseLost(f"epoch {self._epoch} was rescued")
                 await anyio.sleep(self._lease_seconds / LEASE_SECONDS * HEARTBEAT_SECONDS)
 
-    async def take(self, limit: int, *, interactive_only: bool = False) -> Sequence[Message]:
+    async def take(
+        self, limit: int, *, interactive_only: bool = False, beside_commit: bool = False
+    ) -> Sequence[Message]:
         """Interactive before bulk; every tenth take, or when there is nothing else, one message under suspicion."""
+        link = self._ahead if beside_commit else self._link
         if self._is_paused:
             return []
         if interactive_only:
-            return await self._take(LANES[:1], limit)
+            return await self._take(LANES[:1], limit, link)
         self._takes += 1
         if self._takes % ALONE_EVERY_TAKES == 0:
-            return await self._take(LANES_ALONE, 1) or await self._take(LANES, limit)
-        return await self._take(LANES, limit) or await self._take(LANES_ALONE, 1)
+            return await self._take(LANES_ALONE, 1, link) or await self._take(LANES, limit, link)
+        return await self._take(LANES, limit, link) or await self._take(LANES_ALONE, 1, link)
 
-    async def _take(self, lanes: tuple[int, ...], limit: int) -> list[Message]:
+    async def _take(self, lanes: tuple[int, ...], limit: int, link: Link) -> list[Message]:
         now = anyio.current_time()
         lag = EVERYTHING if lanes == LANES_ALONE else self._lag_seconds  # few are ever under suspicion
         lows = [self._watermarks.lowest(lane, now, lag) for lane in lanes]
         caps = [interactive_cap(limit) if lane == LANES[0] and len(lanes) > 1 else limit for lane in lanes]
-        rows = await self._link.call(f"take@{self._stage}", list(lanes), lows, caps, limit, self._epoch)
+        rows = await link.call(f"take@{self._stage}", list(lanes), lows, caps, limit, self._epoch)
         messages = sorted((Message(**row) for row in rows), key=lambda m: (m.lane, m.id))
         self._watermarks.saw(now, messages)
         self._observe_waits(messages)
-        if lanes == LANES:
-            self._lag_seconds = TAKE_LAG_SECONDS  # the deep look is done
+        if lanes == LANES and self._lag_seconds == lag:
+            self._lag_seconds = TAKE_LAG_SECONDS  # the deep look is done, and no sweep asked for a deeper one meanwhile
         return messages
 
     async def sweep(self) -> None:
@@ -200,8 +204,8 @@ class PostgresMailbox:
                 await self._link.call("end_epoch", self._epoch)
         except LeaseLost:
             self._recorder.note("epoch_left_to_its_lease", epoch=self._epoch)
-        await self._link.close()
-        await self._bell.close()
+        for link in (self._link, self._ahead, self._bell):
+            await link.close()
 
     def _observe_waits(self, messages: Sequence[Message]) -> None:
         """From the emission to the take, by the server's clock."""

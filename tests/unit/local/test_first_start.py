@@ -54,6 +54,7 @@ def start(checkout: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     [("up", "deploy.local.up"), ("test", "deploy.local.test"), ("bench", "bench"), ("verify", "pipeline.evidence")],
 )
 def test_any_verb_can_be_the_first(checkout: Path, verb: str, module: str) -> None:
+    """It brings its packages and runs; the second time nothing is installed."""
     first = start(checkout, verb)
     assert first.returncode == 0, first.stderr
     assert f"runs {module}" in first.stdout
@@ -65,6 +66,7 @@ def test_any_verb_can_be_the_first(checkout: Path, verb: str, module: str) -> No
 
 
 def test_the_service_and_the_bench_have_an_environment_each(checkout: Path) -> None:
+    """Whichever came first: peers and plots never reach the service."""
     assert start(checkout, "bench").returncode == 0
     assert start(checkout, "up").returncode == 0
     assert sorted(path.parent.parent.name for path in (checkout / ".qerds").glob("*/bin/python")) == ["bench", "venv"]
