@@ -6,12 +6,15 @@ Not      here: drawing (plots.py), judging (targets.py)
 
 import html
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from bench.results import Plot, Report, Section, Table
 from bench.targets import Judged, judge_all
+
+QUANTITY = re.compile(r"-?\d[\d.,]*( ?[^\s\d]+)?")  # a number, perhaps with its unit: not words that begin with one
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1d2429 }
@@ -168,7 +171,7 @@ def _html_table(table: Table) -> str:
 
 
 def _look(cell: str) -> str:
-    return ' class="number"' if cell[:1].isdigit() else ""
+    return ' class="number"' if QUANTITY.fullmatch(cell) else ""
 
 
 def _html_rows(title: str, columns: Sequence[str], rows: Sequence[str]) -> str:

@@ -48,6 +48,16 @@ def test_cells_cannot_break_a_table() -> None:
     assert "<svg>Rates</svg>" in page
 
 
+def test_quantities_stand_under_each_other_and_words_do_not() -> None:
+    """A name that begins with a number is a name."""
+    made = report()
+    made.sections[0].figure("16 writers with doorbells", 8147.0, "commits/s")
+    page = as_html(made, verdicts(made), drawn)
+    assert '<td class="number">1,000/s</td>' in page
+    assert '<td class="number">8,147 commits/s</td>' in page
+    assert "<td>16 writers with doorbells</td>" in page
+
+
 def test_the_json_holds_measures_and_verdicts() -> None:
     """For programs: what was measured and what was judged."""
     made = report()
