@@ -36,7 +36,7 @@ STATUS_LINE = 7  # postmaster.pid, miscadmin.h LOCK_FILE_LINE_PM_STATUS (8, coun
 ALWAYS: Mapping[str, str] = {
     "listen_addresses": "",
     "autovacuum_naptime": "5s",  # mailboxes are rewritten all the time: the default minute lets them swell
-    "max_connections": "120",
+    "max_connections": "240",  # three for each of layout.HEALTH_PORTS_MAX processes, eight for a gateway, and people
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",  # a bulk writes a gigabyte of WAL in minutes, and pages whole again after each checkpoint
     "checkpoint_timeout": "15min",
