@@ -116,7 +116,7 @@ def show(judged: Sequence[Judged], made: Report, console: Console) -> None:
         cells = report.target_row(j, made)
         cells[3] = f"[{COLOURS[j.verdict]}]{cells[3]}[/]"
         table.add_row(*cells)
-    console.print(table)
+    console.print(table if judged else f"Targets: {report.summary(judged)}")
 
 
 if __name__ == "__main__":

@@ -82,7 +82,7 @@ def _note_on(judged: Judged, report: Report) -> str:
 def as_markdown(report: Report, judged: Sequence[Judged]) -> str:
     """For a terminal or a merge request."""
     lines = ["# Bench", "", _headline(report, judged), ""]
-    lines += _markdown_table(TARGET_COLUMNS, [target_row(j, report) for j in judged])
+    lines += _markdown_table(TARGET_COLUMNS, [target_row(j, report) for j in judged]) if judged else []
     for section in report.sections:
         lines += ["", f"## {section.title}", "", _conditions(section)]
         if section.figures:
@@ -96,7 +96,11 @@ def as_markdown(report: Report, judged: Sequence[Judged]) -> str:
 
 def as_html(report: Report, judged: Sequence[Judged], draw: Callable[[Plot], str]) -> str:
     """One page with its plots, no other file needed."""
-    body = ["<h1>Bench</h1>", f"<p>{html.escape(_headline(report, judged))}</p>", _target_table(report, judged)]
+    body = [
+        "<h1>Bench</h1>",
+        f"<p>{html.escape(_headline(report, judged))}</p>",
+        _target_table(report, judged) if judged else "",
+    ]
     for section in report.sections:
         body += _html_section(section, draw)
     page = "\n".join(body)
@@ -116,7 +120,7 @@ def summary(judged: Sequence[Judged]) -> str:
     counts = {
         verdict: sum(j.verdict == verdict for j in judged) for verdict in ("met", "floor met", "MISSED", "not measured")
     }
-    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count)
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "none is about what ran"
 
 
 def _headline(report: Report, judged: Sequence[Judged]) -> str:

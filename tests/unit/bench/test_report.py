@@ -31,6 +31,15 @@ def test_a_miss_is_said_plainly_with_its_reason() -> None:
     assert "1 MISSED" in summary(verdicts(made))
 
 
+def test_a_scenario_without_targets_has_no_table_of_them() -> None:
+    """A million letters are counted, not judged."""
+    section = Section("million", "A million")
+    made = Report("2026-12-01T10:00:00+00:00", is_quick=False, machine={}, sections=[section])
+    for text in (as_markdown(made, verdicts(made)), as_html(made, verdicts(made), drawn)):
+        assert "Targets: none is about what ran." in text
+        assert "verdict" not in text
+
+
 def test_an_absent_peer_is_told_where_its_figure_would_be() -> None:
     """Not measured, and why."""
     made = report()
