@@ -21,6 +21,7 @@ from tests.servers import short_directory
 pytestmark = pytest.mark.timeout(120)
 DELIVERIES = 150  # a fast machine deposits the fifty of a smaller number before anybody has looked twice
 BASE_PORT = 12400
+WAITING_FOR_KEYS = "SELECT count(*) FROM outbox.timer WHERE stage IN ('encrypt', 'seal', 'timestamp')"
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +44,11 @@ def restart_postgres(it: Installation) -> None:
 
 
 def hide_token(it: Installation) -> None:
-    """The token's folder is away for as long as it takes the next seals to notice."""
+    """The token's folder is away for as long as it takes a stage to notice: whichever has letters needs a key next."""
     token, away = it.layout.state / "token", it.layout.state / "token-away"
     token.rename(away)
     try:
-        it.wait("a seal that fails", lambda: it.count("SELECT count(*) FROM outbox.timer WHERE stage = 'seal'"))
+        it.wait("work that fails", lambda: it.count(WAITING_FOR_KEYS))
     finally:
         away.rename(token)
 
