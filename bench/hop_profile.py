@@ -2,7 +2,7 @@
 
 Owns     a link that times what it sends, a mailbox that times its takes, the split of one drain into statements and
          everything else; takes run beside the COMMIT of the batch before and are told apart
-Rules    the real loop over the real mailbox, as in hop_stage: only the link tells more
+Rules    the real loop over the real mailbox, as in hop_stage: only link and mailbox tell more
 """
 
 import time
