@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("pipeline", "gateway", "hsm_bridge", "deploy")
 VIOLATIONS = {
-    "layers": ("pipeline/formats/tst.py", "import pipeline.content.envelope"),
+    "storeys": ("pipeline/formats/tst.py", "import pipeline.content.envelope"),
     "stages": ("pipeline/stages/seal.py", "import pipeline.stages.encrypt"),
     "stages-doors": ("pipeline/stages/seal.py", "import pipeline.adapters.objects"),
     "only-main-imports-stages": ("gateway/edge.py", "import pipeline.stages.seal"),
