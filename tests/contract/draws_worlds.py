@@ -13,8 +13,6 @@ from functools import cached_property
 from typing import Any, Protocol
 from uuid import UUID, uuid4
 
-from pipeline.actors.memory_batches import BatchRow, MemoryDraws
-from pipeline.actors.memory_database import MemoryClock, MemoryDatabase
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.draws import PostgresDraws
 from pipeline.adapters.postgres.link import Link
@@ -25,6 +23,8 @@ from pipeline.evidence.dossier import SenderParty
 from pipeline.senders import Consent, Document, Order, Recipient, Submission, Upload
 from tests.db import small_batch
 from tests.db.test_one_hop import dsn
+from tests.memory.batches import BatchRow, MemoryDraws
+from tests.memory.database import MemoryClock, MemoryDatabase
 from tests.servers import PostgresServer
 
 BEGAN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

@@ -15,9 +15,6 @@ from typing import Protocol
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from pipeline.actors.memory_database import MemoryClock, MemoryDatabase
-from pipeline.actors.memory_facts import MemoryFacts, MemoryKeys
-from pipeline.actors.memory_tables import Submission
 from pipeline.adapters.postgres.facts import PostgresFacts
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Dsn, Link
@@ -26,6 +23,9 @@ from pipeline.config import Database as DatabaseConfig
 from pipeline.config import Provider
 from pipeline.ports import Facts, Keys, PublishedKey, Tx
 from tests.fakes.bridge import FakeBridge
+from tests.memory.database import MemoryClock, MemoryDatabase
+from tests.memory.facts import MemoryFacts, MemoryKeys
+from tests.memory.tables import Submission
 from tests.servers import PostgresServer
 
 BEGAN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

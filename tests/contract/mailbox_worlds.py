@@ -14,9 +14,6 @@ from uuid import UUID, uuid4
 
 import asyncpg
 
-from pipeline.actors.memory import MemoryMailbox
-from pipeline.actors.memory_database import MemoryClock, MemoryDatabase
-from pipeline.actors.memory_tables import Conflict, Submission
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Dsn, Link
@@ -27,6 +24,9 @@ from pipeline.evidence.dossier import Dossier, Issuer, RecipientParty, SenderPar
 from pipeline.evidence.facts import EvidenceSeal
 from pipeline.ports import Mailbox, Tx
 from pipeline.recorder import Recorder
+from tests.memory.database import MemoryClock, MemoryDatabase
+from tests.memory.mailbox import MemoryMailbox
+from tests.memory.tables import Conflict, Submission
 from tests.servers import PostgresServer
 
 LEASE_SECONDS = 5.0  # longer than any test holds a row, so that only `make_stale` ends a life

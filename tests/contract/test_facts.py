@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pipeline.actors.memory_tables import Submission
 from pipeline.delivery.facts import Notice, Snapshot, UploadWrap
 from pipeline.delivery.states import DEPOSITED, SUBMITTED
 from pipeline.errors import Transient
@@ -20,6 +19,7 @@ from pipeline.evidence.time_stamp import checked_time_stamp
 from pipeline.formats.xades import imprint_sha256
 from pipeline.ports import Denied, SealItem, StampItem
 from tests.contract.facts_worlds import BEGAN, CRL, PROVIDER, MemoryWorld, PostgresWorld, World, known
+from tests.memory.tables import Submission
 from tests.simulation import letters
 
 pytestmark = pytest.mark.anyio

@@ -7,8 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from pipeline.actors.memory_batches import BatchRow
-from pipeline.actors.memory_database import MemoryDatabase
 from pipeline.bulk import SUBMITTED, StoredLine
 from pipeline.content.envelope import CONTENT_FORMAT, Encryptor, associated_data, seal_key
 from pipeline.content.names import object_name
@@ -16,6 +14,8 @@ from pipeline.evidence.dossier import SenderParty
 from pipeline.formats.context import intake_info
 from pipeline.ports import PublishedKey, Segment
 from pipeline.senders import Consent, Upload
+from tests.memory.batches import BatchRow
+from tests.memory.database import MemoryDatabase
 
 CONTENT = b"Dear Sir or Madam, this is the letter of many."
 FOR_EVER = datetime(2200, 1, 1, tzinfo=UTC)

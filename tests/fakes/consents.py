@@ -5,9 +5,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from pipeline.actors.memory_database import MemoryDatabase
 from pipeline.consents.facts import ConsentMail, ConsentMailResult
 from pipeline.consents.ports import Question
+from tests.memory.database import MemoryDatabase
 
 
 class MemoryConsentFacts:

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from email import message_from_bytes
 from typing import Any
 
-from pipeline.actors.memory_tables import Submission, Tables
 from pipeline.delivery import states
 from pipeline.delivery.deadlines import EXPIRY_GRACE_SECONDS
 from pipeline.delivery.facts import AcceptanceWindow, ContentWrap, DecisionIntent, Notice, NoticeResult, Snapshot
 from pipeline.delivery.routes import BULK, CHECKED, DRAFT, PREPARE, SEALED, SEND, SUBMITTED
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
 from pipeline.operate.ledger_proofs import check_delivery
+from tests.memory.tables import Submission, Tables
 from tests.simulation import letters
 from tests.simulation.letters import Letter
 from tests.simulation.world import World

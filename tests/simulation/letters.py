@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from pipeline.actors.memory_tables import Submission
 from pipeline.content.envelope import CONTENT_FORMAT, Encryptor, associated_data, seal_key
 from pipeline.content.names import object_name
 from pipeline.delivery.number import DIGITS, with_check_digit
 from pipeline.evidence.dossier import Dossier, Issuer, Part, RecipientParty, SenderParty
 from pipeline.formats.context import intake_info
 from pipeline.ports import PublishedKey, Segment
+from tests.memory.tables import Submission
 
 CONTENT = b"Dear Sir or Madam, this is the letter."
 WITHDRAWN = "withdrawn"  # the consumer's consent

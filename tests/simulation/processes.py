@@ -16,12 +16,12 @@ import anyio.lowlevel
 
 from pipeline.actors import loop
 from pipeline.actors.contract import Stage
-from pipeline.actors.memory import MemoryMailbox
-from pipeline.actors.memory_database import MemoryDatabase, MemoryTx
 from pipeline.errors import Transient
 from pipeline.ports import Message
 from pipeline.recorder import Recorder
 from tests.fakes.objects import MemoryObjects
+from tests.memory.database import MemoryDatabase, MemoryTx
+from tests.memory.mailbox import MemoryMailbox
 
 LEASE_SECONDS = 4.0
 KILL_RATE = 0.002  # per step

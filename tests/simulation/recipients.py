@@ -17,9 +17,6 @@ import anyio
 from gateway.portal import decision
 from gateway.portal.decision import ACCEPT, REFUSE, Outcome
 from gateway.portal.download import record_handover
-from pipeline.actors.memory_database import MemoryDatabase, MemoryTx
-from pipeline.actors.memory_facts import MemoryFacts
-from pipeline.actors.memory_tables import Submission
 from pipeline.delivery.facts import AcceptanceWindow, ContentWrap, DecisionIntent, Handover
 from pipeline.delivery.recipient import Document, Person, StoredDocument, Wrap
 from pipeline.delivery.states import ACCEPTED, FINAL, NOTIFIED
@@ -29,6 +26,9 @@ from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import person_sha256
 from pipeline.ports import Denied, ReleaseItem
 from tests.fakes.bridge import FakeBridge
+from tests.memory.database import MemoryDatabase, MemoryTx
+from tests.memory.facts import MemoryFacts
+from tests.memory.tables import Submission
 from tests.simulation import letters
 from tests.simulation.letters import Letter
 from tests.simulation.processes import Remote, Victim

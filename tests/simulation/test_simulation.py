@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import anyio
 import pytest
 
-from pipeline.actors.memory_database import MemoryTx
 from pipeline.ports import Message
+from tests.memory.database import MemoryTx
 from tests.simulation.ledger import check_ledger
 from tests.simulation.processes import DangerousMailbox, MailboxMaker
 from tests.simulation.schedule import run_seeded

@@ -14,9 +14,6 @@ from uuid import UUID
 import anyio
 
 from pipeline.actors.contract import Stage
-from pipeline.actors.memory_batches import MemoryDraws
-from pipeline.actors.memory_database import MemoryClock, MemoryDatabase
-from pipeline.actors.memory_facts import MemoryFacts, MemoryKeys
 from pipeline.delivery.facts import AcceptanceWindow
 from pipeline.delivery.notice import Letterhead
 from pipeline.delivery.routes import BULK, DRAW, SUBMITTED, Emission
@@ -29,6 +26,9 @@ from tests.fakes.bridge import POLICY, FakeBridge
 from tests.fakes.consents import MemoryConsentFacts
 from tests.fakes.exports import MemoryExportFacts
 from tests.fakes.mail import MemoryMailer
+from tests.memory.batches import MemoryDraws
+from tests.memory.database import MemoryClock, MemoryDatabase
+from tests.memory.facts import MemoryFacts, MemoryKeys
 from tests.simulation import letters
 from tests.simulation.letters import FATES, Letter
 from tests.simulation.processes import (

@@ -11,7 +11,6 @@ from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
-from pipeline.actors.memory_tables import Submission
 from pipeline.content.envelope import (
     CONTENT_FORMAT,
     PACKED_FORMAT,
@@ -35,6 +34,7 @@ from pipeline.ports import (
     WrapAnswer,
     WrapContentItem,
 )
+from tests.memory.tables import Submission
 from tests.stages.line import Line
 
 TEXT = "text/plain"

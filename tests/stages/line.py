@@ -14,11 +14,6 @@ from uuid import UUID
 
 from pipeline.actors import loop
 from pipeline.actors.contract import Stage
-from pipeline.actors.memory import MemoryMailbox
-from pipeline.actors.memory_batches import MemoryDraws
-from pipeline.actors.memory_database import MemoryClock, MemoryDatabase
-from pipeline.actors.memory_facts import MemoryFacts, MemoryKeys
-from pipeline.actors.memory_tables import Submission
 from pipeline.content.envelope import CONTENT_FORMAT, Encryptor, associated_data, seal_key
 from pipeline.content.names import object_name
 from pipeline.delivery.facts import DecisionIntent, Notice, NoticeResult, Snapshot
@@ -36,6 +31,11 @@ from tests.fakes.bridge import FakeBridge
 from tests.fakes.consents import MemoryConsentFacts
 from tests.fakes.exports import MemoryExportFacts
 from tests.fakes.objects import MemoryObjects
+from tests.memory.batches import MemoryDraws
+from tests.memory.database import MemoryClock, MemoryDatabase
+from tests.memory.facts import MemoryFacts, MemoryKeys
+from tests.memory.mailbox import MemoryMailbox
+from tests.memory.tables import Submission
 
 BEGAN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 LETTER = b"Dear Sir or Madam, this is the letter."

@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
-from pipeline.actors.memory_tables import Submission
 from pipeline.delivery.facts import ContentWrap
 from pipeline.delivery.routes import CHECKED, Emission
+from tests.memory.tables import Submission
 from tests.stages.line import Line
 
 pytestmark = pytest.mark.anyio

@@ -8,12 +8,12 @@ from uuid import UUID, uuid4
 import pytest
 
 from pipeline.actors.contract import Done
-from pipeline.actors.memory_batches import BatchRow
 from pipeline.bulk import CANCELLED, Cursor
 from pipeline.delivery.routes import BULK, CHECKED, DRAW, SETTLE, Emission
 from pipeline.ports import Message
 from pipeline.stages import ingest
 from tests.fakes import batches
+from tests.memory.batches import BatchRow
 from tests.stages.line import PROOF, Line
 
 pytestmark = pytest.mark.anyio

@@ -11,13 +11,13 @@ import pytest
 
 from pipeline.actors import loop
 from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage
-from pipeline.actors.memory import MemoryMailbox
-from pipeline.actors.memory_database import MemoryClock, MemoryDatabase, MemoryTx
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.delivery.routes import BULK, CHECKED, INTERACTIVE, SUBMITTED, Emission
 from pipeline.errors import Invariant, LeaseLost, Transient
 from pipeline.ports import Message, Tx
 from pipeline.recorder import Recorder
+from tests.memory.database import MemoryClock, MemoryDatabase, MemoryTx
+from tests.memory.mailbox import MemoryMailbox
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio

@@ -1,8 +1,8 @@
 """Bulk reads and published keys in memory: ports.Facts and ports.Keys for the simulation.
 
-Owns     the mapping from the rows of memory_tables.py to the dataclasses of ports.py, as adapters/postgres/facts.py
+Owns     the mapping from the rows of tables.py to the dataclasses of ports.py, as adapters/postgres/facts.py
 Rules    committed rows only; every method passes `pause` before and after, so that what was read may be old by then
-Not here writing (memory_database.py)
+Not here writing (database.py)
 """
 
 import hashlib
@@ -14,8 +14,6 @@ from uuid import UUID
 
 import anyio.lowlevel
 
-from pipeline.actors import memory_tables
-from pipeline.actors.memory_database import MemoryClock, MemoryDatabase, Pause
 from pipeline.delivery.facts import Notice, Snapshot, UploadWrap
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Deposit, Dossier, Issuer, Part
@@ -31,6 +29,8 @@ from pipeline.ports import (
     StoredSeal,
     Submission,
 )
+from tests.memory import tables as memory_tables
+from tests.memory.database import MemoryClock, MemoryDatabase, Pause
 
 Key = TypeVar("Key", bound=Hashable)
 T = TypeVar("T")

@@ -4,7 +4,7 @@ Owns     the rows of all mailboxes, timers, dead letters and process lives, both
          not committed leaves nothing
 Rules    no threads and no clock but anyio's, so that a virtual clock rules; every statement passes `pause`, where a
          simulation delays, kills and lets others run; between two pauses everything is atomic
-Not here the mailbox of one process (memory.py), the facts (memory_tables.py), bulk reads (memory_facts.py)
+Not here the mailbox of one process (mailbox.py), the facts (tables.py), bulk reads (facts.py)
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -17,8 +17,6 @@ from uuid import UUID
 import anyio
 import anyio.lowlevel
 
-from pipeline.actors.memory_batches import BatchWrites, Bulk
-from pipeline.actors.memory_tables import Submission, Tables
 from pipeline.bulk import Cursor, DrawRecord, KnownDelivery
 from pipeline.delivery.deadlines import INTENT_SECONDS
 from pipeline.delivery.facts import AcceptanceWindow, DecisionIntent
@@ -29,6 +27,8 @@ from pipeline.evidence.draft import Head
 from pipeline.evidence.facts import EvidenceToken
 from pipeline.ports import Advanced, Locked, Message
 from pipeline.senders import Order
+from tests.memory.batches import BatchWrites, Bulk
+from tests.memory.tables import Submission, Tables
 
 LEASE_SECONDS = 15.0  # as adapters/postgres/mailbox.py
 

@@ -3,7 +3,7 @@
 Owns     batches with their lines and results, what lines may refer to, which client_ref is whose
 Rules    the same promises as adapters/postgres/draws.py (tests/contract/test_draws.py runs over both): a transaction
          writes into its own layer; whoever inserts a client_ref that another transaction has inserted waits for its end
-Not      here: taking lines in (the gateway has no memory twin), transactions (memory_database.py)
+Not      here: taking lines in (the gateway has no memory twin), transactions (database.py)
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,6 @@ from uuid import UUID
 
 import anyio.lowlevel
 
-from pipeline.actors.memory_tables import Submission, Tables
 from pipeline.bulk import (
     BEGINNING,
     PROCESSING,
@@ -32,9 +31,10 @@ from pipeline.errors import Invariant
 from pipeline.evidence.dossier import Dossier, Issuer, Part, RecipientParty, SenderParty
 from pipeline.ports import Segment
 from pipeline.senders import Consent, Order, Upload
+from tests.memory.tables import Submission, Tables
 
 if TYPE_CHECKING:
-    from pipeline.actors.memory_database import MemoryDatabase, MemoryTx, Pause
+    from tests.memory.database import MemoryDatabase, MemoryTx, Pause
 
 AFTER_INGEST = ("encrypt", "seal", "timestamp", "notify")
 NO_ISSUER = Issuer("", "", "", "", b"")  # filled in when a dossier is read

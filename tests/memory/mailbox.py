@@ -4,7 +4,7 @@ Owns     the same promises as adapters/postgres/mailbox.py (tests/contract/test_
          leases, the fence, lanes and the alone bit, timers of both clocks, rescue, doorbell
 Rules    no threads; every statement passes `pause` first, where a simulation delays and kills. An object is one life
          of a process: whoever starts again after a death makes a new one, and the old epoch waits for its lease
-Not here the rows (memory_database.py), the facts (memory_tables.py, memory_facts.py), faults (tests/simulation)
+Not here the rows (database.py), the facts (tables.py, facts.py), faults (tests/simulation)
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -15,10 +15,10 @@ from math import inf
 import anyio
 import anyio.lowlevel
 
-from pipeline.actors.memory_database import MemoryDatabase, MemoryTx, Pause, Timer, in_transaction
 from pipeline.delivery.routes import interactive_cap
 from pipeline.errors import LeaseLost, Transient
 from pipeline.ports import Message, Randomness
+from tests.memory.database import MemoryDatabase, MemoryTx, Pause, Timer, in_transaction
 
 BEATS_PER_LEASE = 5
 SWEEP_SECONDS = 1.0  # +- 20 %
