@@ -21,7 +21,7 @@ from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.errors import LeaseLost
 from pipeline.ports import Message
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 
 STEPS = {"BEGIN": "BEGIN", "remove": "fence", "emit": "emit", "COMMIT": "COMMIT, with its flush"}
 REST = "Python, the sweep, and what a take lasts beyond its COMMIT"

@@ -19,7 +19,7 @@ from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.delivery.routes import BULK, CHECKED, DRAFT, PRESERVE, SEALED, SEND, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
 from pipeline.ports import Message, Tx
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 
 CHAIN = {
     "ingest": (SUBMITTED, CHECKED),

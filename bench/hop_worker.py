@@ -26,7 +26,7 @@ from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.config import Database
 from pipeline.delivery.routes import BULK
 from pipeline.errors import LeaseLost
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 
 STOP_SECONDS = 10
 INSERT = """

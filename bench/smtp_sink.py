@@ -13,7 +13,7 @@ import uvloop
 
 from deploy.local.layout import HOST
 from pipeline.config import load_from_environment
-from pipeline.readiness import notify
+from pipeline.process.readiness import notify
 
 EHLO = b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE 33554432\r\n"
 OK, DATA, BYE, UNKNOWN = b"250 2.0.0 Ok\r\n", b"354 go on\r\n", b"221 2.0.0 Bye\r\n", b"502 5.5.2 What?\r\n"

@@ -19,11 +19,11 @@ import uvicorn
 
 from gateway.app import Ports, application
 from gateway.listening import HOST, Farewell, bound, inherited
-from pipeline import readiness
 from pipeline.config import Config, load_from_environment
 from pipeline.connect import connect_gateway, recorder_of
 from pipeline.errors import Transient
-from pipeline.recorder import Recorder
+from pipeline.process import readiness
+from pipeline.process.recorder import Recorder
 
 FAREWELL_SECONDS = 1.5  # a client in the middle of its work sends again within this
 DRAIN_SECONDS = 12  # both together: the supervisor waits 15

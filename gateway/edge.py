@@ -25,7 +25,7 @@ from gateway.problem_pages import problem_page
 from gateway.problems import Problem
 from pipeline.config import Config
 from pipeline.errors import Transient
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 
 # What the API calls the provider's standing; the page a person reads says the same.
 MODE_NAMES = {"non_qualified": "demonstration", "qualified": "qualified"}

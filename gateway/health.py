@@ -14,7 +14,7 @@ from starlette.routing import BaseRoute, Route
 
 from gateway.sender.ports import SenderPorts
 from pipeline.errors import Transient
-from pipeline.exposition import CONTENT_TYPE, exposition
+from pipeline.process.exposition import CONTENT_TYPE, exposition
 
 READY_SECONDS = 3.0  # a balancer asks every few seconds
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import anyio
 
-from pipeline import health
 from pipeline.actors import loop
 from pipeline.actors.contract import Stage
 from pipeline.config import Config, load_from_environment
@@ -30,8 +29,9 @@ from pipeline.events import service as sequencer
 from pipeline.janitor import keep_clean
 from pipeline.ops import service as measurer
 from pipeline.ports import Objects
-from pipeline.readiness import notify as tell_supervisor
-from pipeline.recorder import Recorder
+from pipeline.process import health
+from pipeline.process.readiness import notify as tell_supervisor
+from pipeline.process.recorder import Recorder
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp, webhook
 
 STAGES: tuple[tuple[Stage, type[Any]], ...] = (

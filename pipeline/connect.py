@@ -44,7 +44,7 @@ from pipeline.config import Config
 from pipeline.delivery.notice import Letterhead
 from pipeline.errors import LeaseLost, Transient
 from pipeline.ports import Mailbox
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 
 STAGES = queries.STAGES
 ANCHOR_FILE = "ca.pem"  # in bridge.public_dir: pinned by the set-up

@@ -22,7 +22,7 @@ import anyio
 
 from pipeline.errors import Transient
 from pipeline.ports import Objects
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 
 REST_SECONDS = 3600.0
 GRACE_SECONDS = 24 * 3600.0  # no request lasts for so long: what has no row by then will have none

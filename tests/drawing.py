@@ -17,7 +17,7 @@ from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.config import Database
 from pipeline.errors import LeaseLost
 from pipeline.ports import Message
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from pipeline.stages import ingest
 
 LEASE_SECONDS = 15.0

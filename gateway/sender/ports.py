@@ -10,7 +10,7 @@ from pipeline.consents.store import ConsentStore
 from pipeline.events.ports import EventStore
 from pipeline.exports.store import ExportStore
 from pipeline.ports import Keys, Objects
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from pipeline.senders import PackRows, SandboxClock, SenderStore
 
 

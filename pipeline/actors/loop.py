@@ -14,12 +14,12 @@ from typing import Any
 import anyio
 
 from pipeline.actors.ahead import Ahead
-from pipeline.actors.backoff import retry_seconds
 from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage
 from pipeline.delivery.routes import BULK, RECEIVER
 from pipeline.errors import Invariant, LeaseLost, Transient
 from pipeline.ports import Mailbox, Message, Randomness
-from pipeline.recorder import MESSAGES, Recorder, safe_text
+from pipeline.process.backoff import retry_seconds
+from pipeline.process.recorder import MESSAGES, Recorder, safe_text
 
 POLL_SECONDS = 1.0  # how long a lost ring can go unnoticed
 BATCH_BESIDE_PEOPLE = 12  # messages, while both lanes come in: bulk gives up throughput so that people do not wait

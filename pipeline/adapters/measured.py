@@ -16,7 +16,7 @@ import anyio
 
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
 from pipeline.ports import Denied, ListedObject, Mailer, MailRefused, Objects, Relayed, StampBridge, StampItem
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 
 
 class Store(Objects, Protocol):

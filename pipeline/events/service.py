@@ -9,11 +9,11 @@ Not      here: what a place is (schemas/migrations/0008_events.sql), the stateme
 
 import anyio
 
-from pipeline.actors.backoff import retry_seconds
 from pipeline.errors import Transient
 from pipeline.events.ports import EventLog
 from pipeline.ports import Randomness
-from pipeline.recorder import Recorder
+from pipeline.process.backoff import retry_seconds
+from pipeline.process.recorder import Recorder
 
 SEQUENCED_AT_ONCE = 1000
 POLL_SECONDS = 0.5  # how long a lost ring can go unnoticed

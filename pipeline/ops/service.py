@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 import anyio
 
-from pipeline.actors.backoff import retry_seconds
 from pipeline.errors import Transient
 from pipeline.ops.measures import MEASURES, Row, Series
 from pipeline.ports import Randomness
-from pipeline.recorder import Recorder
+from pipeline.process.backoff import retry_seconds
+from pipeline.process.recorder import Recorder
 
 TURN_SECONDS = 1.0
 DISKS_SECONDS = 15.0

@@ -23,7 +23,7 @@ from pipeline.errors import LeaseLost
 from pipeline.evidence.dossier import Dossier, Issuer, RecipientParty, SenderParty
 from pipeline.evidence.facts import EvidenceSeal
 from pipeline.ports import Mailbox, Tx
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.memory.database import MemoryClock, MemoryDatabase
 from tests.memory.mailbox import MemoryMailbox
 from tests.memory.tables import Conflict, Submission

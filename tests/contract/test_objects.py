@@ -16,7 +16,7 @@ from pipeline.adapters.measured import MeasuredObjects
 from pipeline.adapters.objects import LocalObjects
 from pipeline.errors import ObjectExists, Transient
 from pipeline.ports import Objects
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.contract.objects_cases import NAME, ObjectsContract, chunks, content
 from tests.fakes.objects import MemoryObjects
 

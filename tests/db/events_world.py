@@ -14,7 +14,7 @@ from pipeline.adapters.postgres.sequencer import PostgresEventLog
 from pipeline.config import Database as DatabaseConfig
 from pipeline.events.payload import Event
 from pipeline.events.ports import EventQuestion
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.servers import PostgresServer
 
 NOTE = "INSERT INTO qerds.event_unsequenced (type, sender, subject) VALUES ('batch.completed', $1, $2)"

@@ -48,7 +48,7 @@ from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import person_sha256
 from pipeline.operate import clock, senders
 from pipeline.ports import DecisionItem, DecisionReceipt, Relayed
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from pipeline.wrapping import OPEN_DAYS
 from tests.db import small_batch
 from tests.fakes.bridge import FakeBridge

@@ -17,7 +17,7 @@ from pipeline.adapters.postgres.remains import PostgresRemains
 from pipeline.config import Database as DatabaseConfig
 from pipeline.errors import Transient
 from pipeline.janitor import Round, clean
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.fakes.objects import MemoryObjects
 from tests.servers import PostgresServer
 

@@ -17,7 +17,7 @@ from pipeline.config import Database as DatabaseConfig
 from pipeline.delivery.routes import CHECKED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost, Transient
 from pipeline.ports import Message, Tx
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio

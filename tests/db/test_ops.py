@@ -14,7 +14,7 @@ from pipeline.config import Database as DatabaseConfig
 from pipeline.config import load
 from pipeline.connect import dsn_of
 from pipeline.ops import measures, service
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.db import small_ledger
 from tests.db.events_world import EventsWorld
 from tests.servers import PostgresServer, short_directory

@@ -18,7 +18,7 @@ from pipeline.config import Config, load
 from pipeline.connect import dsn_of
 from pipeline.errors import LeaseLost
 from pipeline.operate.__main__ import run
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.db import small_ledger
 from tests.servers import PostgresServer, short_directory
 from tests.waiting import until

@@ -26,7 +26,7 @@ from pipeline.errors import LeaseLost
 from pipeline.events import service
 from pipeline.events.ports import NewWebhook, WebhookChange, WebhookSeen
 from pipeline.events.signature import signed_message
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from pipeline.stages import webhook
 from tests.db.events_world import EventsWorld, dsn, recorder
 from tests.endpoints import Endpoint, Received, Say, endpoint

@@ -29,7 +29,7 @@ from pipeline.config import Database
 from pipeline.delivery.routes import CHECKED, DRAFT, SEALED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
 from pipeline.ports import Message, Tx
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.waiting import instant
 
 HOPS = {"ingest": (SUBMITTED, CHECKED), "encrypt": (CHECKED, DRAFT), "seal": (DRAFT, SEALED)}

@@ -18,7 +18,7 @@ from pipeline.actors import loop
 from pipeline.actors.contract import Stage
 from pipeline.errors import Transient
 from pipeline.ports import Message
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.fakes.objects import MemoryObjects
 from tests.memory.database import MemoryDatabase, MemoryTx
 from tests.memory.mailbox import MemoryMailbox

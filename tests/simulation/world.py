@@ -19,7 +19,7 @@ from pipeline.delivery.notice import Letterhead
 from pipeline.delivery.routes import BULK, DRAW, SUBMITTED, Emission
 from pipeline.errors import Transient
 from pipeline.ports import Message, PublishedKey
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp
 from tests.fakes import batches, mail
 from tests.fakes.bridge import POLICY, FakeBridge

@@ -25,7 +25,7 @@ from pipeline.evidence.draft import after, draft
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import intake_info, person_sha256
 from pipeline.ports import DecisionItem, DecisionReceipt, MailRefused, Message, Relayed, Segment
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp
 from tests.fakes.bridge import FakeBridge
 from tests.fakes.consents import MemoryConsentFacts

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.actors.backoff import CAP_SECONDS, FIRST_SECONDS, JITTER, retry_seconds
 from pipeline.actors.contract import ATTEMPTS_MAX
+from pipeline.process.backoff import CAP_SECONDS, FIRST_SECONDS, JITTER, retry_seconds
 
 UNITS = st.floats(0, 1, exclude_max=True)
 

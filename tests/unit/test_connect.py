@@ -10,7 +10,7 @@ from pipeline.adapters.objects import LocalObjects
 from pipeline.adapters.objects_s3 import S3Objects
 from pipeline.config import S3, ConfigInvalid
 from pipeline.connect import STORING, verify_objects
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.s3_server import WRITER, free_ports, write_key
 
 

@@ -4,9 +4,9 @@ import re
 from datetime import UTC, datetime, timedelta
 from time import perf_counter_ns
 
-from pipeline.exposition import exposition
 from pipeline.ops import measures
-from pipeline.recorder import MESSAGES, Recorder
+from pipeline.process.exposition import exposition
+from pipeline.process.recorder import MESSAGES, Recorder
 
 LABEL = r'[a-z_]+="([^"\\]|\\.)*"'
 LINE = re.compile(rf"[a-z_]+(\{{{LABEL}(,{LABEL})*\}})? [-+.0-9e]+")

@@ -15,7 +15,7 @@ from pipeline.adapters.ids import SystemRandomness
 from pipeline.delivery.routes import BULK, CHECKED, INTERACTIVE, SUBMITTED, Emission
 from pipeline.errors import Invariant, LeaseLost, Transient
 from pipeline.ports import Message, Tx
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.memory.database import MemoryClock, MemoryDatabase, MemoryTx
 from tests.memory.mailbox import MemoryMailbox
 from tests.waiting import until

@@ -10,7 +10,7 @@ import pytest
 from pipeline.adapters.measured import MeasuredAuthority, MeasuredMailer, MeasuredObjects
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
 from pipeline.ports import Denied, MailRefused, Relayed, StampItem
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.fakes.objects import MemoryObjects
 
 pytestmark = pytest.mark.anyio

@@ -14,9 +14,9 @@ from gateway import edge
 from gateway.sender import packs
 from hsm_bridge import metrics
 from pipeline.adapters import measured
-from pipeline.exposition import COUNTERS, HISTOGRAMS, exposition
 from pipeline.ops import measures, service
-from pipeline.recorder import Recorder
+from pipeline.process.exposition import COUNTERS, HISTOGRAMS, exposition
+from pipeline.process.recorder import Recorder
 
 ROOT = Path(__file__).resolve().parents[2]
 OBSERVE = ROOT / "deploy" / "observe"

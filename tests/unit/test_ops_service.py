@@ -11,7 +11,7 @@ from pipeline.adapters.volumes import LocalVolumes
 from pipeline.errors import Transient
 from pipeline.ops.measures import Row
 from pipeline.ops.service import FAILED_SECONDS, LEADER, TURN_SECONDS, UNANSWERED, Rounds, Volume, run
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio

@@ -12,7 +12,7 @@ from deploy.local.mail_catcher.relay import protocol
 from deploy.local.mail_catcher.spool import Spool
 from deploy.local.mail_catcher.waiting import Waiting
 from pipeline.config import load_from_environment
-from pipeline.readiness import notify
+from pipeline.process.readiness import notify
 
 CONNECTIONS_WAITING_MAX = 256
 STOP_SECONDS = 3

@@ -22,7 +22,7 @@ from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.delivery.routes import interactive_cap
 from pipeline.errors import LeaseLost
 from pipeline.ports import Message, Randomness
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 
 LEASE_SECONDS = 15.0  # without a heartbeat for so long a process is taken for dead
 HEARTBEAT_SECONDS = 3.0

@@ -34,7 +34,7 @@ from pipeline.content.envelope import SUITE, Decryptor, associated_data
 from pipeline.errors import Transient
 from pipeline.formats.context import intake_info
 from pipeline.ports import PublishedKey
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.servers import PostgresServer
 
 PUBLIC_URL = "http://gateway.test"

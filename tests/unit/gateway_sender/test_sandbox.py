@@ -11,7 +11,7 @@ from pipeline.client.answers import Refused, Unreachable
 from pipeline.client.api import QerdsClient
 from pipeline.config import Config
 from pipeline.connect import connect_gateway
-from pipeline.recorder import Recorder
+from pipeline.process.recorder import Recorder
 from tests.unit.gateway_sender.conftest import PUBLIC_URL, SECRET, World, problem
 
 pytestmark = pytest.mark.anyio

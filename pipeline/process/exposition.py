@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from resource import getpagesize
 
-from pipeline.recorder import Histogram, Recorder
+from pipeline.process.recorder import Histogram, Recorder
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "qerds_"

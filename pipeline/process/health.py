@@ -9,8 +9,8 @@ Not here depth and age of mailboxes: one process asks the database for those (pi
 import anyio
 from anyio.abc import SocketStream
 
-from pipeline.exposition import CONTENT_TYPE, exposition
-from pipeline.recorder import Recorder
+from pipeline.process.exposition import CONTENT_TYPE, exposition
+from pipeline.process.recorder import Recorder
 
 HEAD_BYTES_MAX = 4096
 EXCHANGE_SECONDS_MAX = 5.0
