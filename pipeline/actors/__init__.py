@@ -1,1 +1,1 @@
-"""The runtime of the actors: contract, loop, backoff and the in-memory mailboxes of the simulation."""
+"""The runtime of the actors: contract, loop and what it takes before it is needed."""
