@@ -1,7 +1,7 @@
 """One no-op stage, or one producer, as a process of its own: python -m bench.hop_worker SOCKETS PASSWORDS VERB ..
 
 Owns     what a scenario with several processes starts; it says `ready` when its epoch lives
-Not      here when it ends: SIGTERM drains a stage, and it dies with the bench
+Elsewhere: when it ends: SIGTERM drains a stage, and it dies with the bench
 """
 
 import argparse

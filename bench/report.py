@@ -1,7 +1,7 @@
 """Write what was measured: report.json for programs, report.md and report.html for people.
 
 Owns     their layout. All three say the same
-Not      here: drawing (plots.py), judging (targets.py)
+Elsewhere: drawing (plots.py), judging (targets.py)
 """
 
 import html

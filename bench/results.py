@@ -1,7 +1,7 @@
 """What a scenario hands back: figures for the reader, measures for the targets, plots, and what was not there.
 
 Owns     the shape of a result; it is what report.json holds
-Not      here: what is a good figure (targets.py), how it looks (report.py, plots.py)
+Elsewhere: what is a good figure (targets.py), how it looks (report.py, plots.py)
 """
 
 from collections.abc import Mapping, Sequence

@@ -4,7 +4,7 @@ Owns     the server and its limits, readiness towards the supervisor, the drain,
 Rules    drain: no new connection; for a moment each answer asks its client to connect anew, so that nobody sends into a
          connection that is being closed; then requests under way may finish; the deadline cuts them, a second signal
          kills. What a cut request had not committed was not answered either
-Not      here: routes (gateway/app.py), adapters (pipeline/connect.py)
+Elsewhere: routes (gateway/app.py), adapters (pipeline/connect.py)
 """
 
 import contextlib

@@ -2,7 +2,7 @@
 
 Owns     which tables of routes are mounted, in which order
 Rules    nothing here knows a database or a key: the ports come ready made (pipeline/connect.py)
-Not      here: serving (gateway/__main__.py), what a route does
+Elsewhere: serving (gateway/__main__.py), what a route does
 """
 
 from collections.abc import Callable

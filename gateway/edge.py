@@ -3,7 +3,7 @@
 Owns     Request-Id, Mode, Qerds-Version, the safe headers; the deadline by route; turning errors into problems; counts
 Rules    the only place of the gateway that catches Exception, and it always records. After the first byte of an answer
          nothing else can be said: the connection is closed, so that a cut body is never taken for a whole one
-Not      here: what the routes do; pages of the portal render their own refusals
+Elsewhere: what the routes do; pages of the portal render their own refusals
 """
 
 import time

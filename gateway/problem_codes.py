@@ -1,7 +1,7 @@
 """The problem codes of the API: a literal table, in French and English. Codes are stable; texts may improve.
 
 Owns     status, retryable, and for people: what it is, why it happens, what to do
-Not      here: how a problem is raised and rendered (problems.py)
+Elsewhere: how a problem is raised and rendered (problems.py)
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """Pages of the gateway itself: what a problem code means, for a person, in French or English.
 
 Owns     one plain HTML form without external parts
-Not      here: the pages of the portal
+Elsewhere: the pages of the portal
 """
 
 from html import escape

@@ -3,7 +3,7 @@
 Owns     the exception that any handler raises, its JSON form, the language of the answer
 Rules    a problem names the field (JSON pointer, or the header) and the remedy; the code is the contract, texts are
          help; nothing of what was refused is repeated in an answer but names of fields
-Not      here: the table of codes (problem_codes.py), catching (edge.py)
+Elsewhere: the table of codes (problem_codes.py), catching (edge.py)
 """
 
 import json

@@ -4,7 +4,7 @@ Owns     the versions that are answered, and refusing others
 Rules    absent means the newest. A version is a promise about names and meanings; new fields, events and codes may come
          within one, so a client ignores what it does not know. What would break a client gets a new date, and the one
          before goes on being answered
-Not      here: adding the header to an answer (edge.py)
+Elsewhere: adding the header to an answer (edge.py)
 """
 
 from starlette.datastructures import Headers

@@ -3,7 +3,7 @@
 Owns     putting the parts together, start and stop: token, keys, self-test, audit, sockets, then READY=1
 Rules    exits 3 when it cannot start, 4 when a person has to look at the token or the audit file; SIGTERM answers what
          was taken on and ends, a second one ends at once
-Not      here: anything else
+Elsewhere: anything else
 """
 
 import contextlib

@@ -8,7 +8,7 @@ Rules    an intent is on disk before a key is used, its result before the answer
          the chain goes on in a new audit.jsonl, whose first line names that file and the digest of its last line
 Crash    while rotating: audit.jsonl is there at every moment and ends with the last line that anybody was answered for.
          What lies beside it half done, `open` undoes: it is rotated again
-Not      here: what happened (service); copying old files elsewhere (operators)
+Elsewhere: what happened (service); copying old files elsewhere (operators)
 """
 
 import fcntl

@@ -4,7 +4,7 @@ Owns     the decision whether a request gets a token, the token's content, and t
 Rules    gen_time is the legal time that the caller read, in milliseconds rounded down; accuracy one second, never
          better than a host's clock is known to be; serial numbers are 127 random bits (unique across restarts without
          memory); every signature is verified before its token leaves
-Not      here: ASN.1 (pipeline/formats/tst.py), keys, clocks
+Elsewhere: ASN.1 (pipeline/formats/tst.py), keys, clocks
 Source   RFC 3161, RFC 5816, ETSI EN 319 422
 """
 

@@ -3,7 +3,7 @@
 Owns     which keys an installation has, their certificates, the first revocation list, the files that others trust
 Rules    may be run again at any time: what exists stays, what this month or year asks for and is missing is made.
          A crash leaves a key without certificate; the next run certifies it. Nobody else makes keys
-Not      here: the token's initialisation and PINs (whoever sets the installation up), publication (service)
+Elsewhere: the token's initialisation and PINs (whoever sets the installation up), publication (service)
 """
 
 import argparse

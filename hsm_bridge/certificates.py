@@ -2,7 +2,7 @@
 
 Owns     the profiles: authority, seal, time-stamping unit, revocation list; and the key object that signs in the token
 Rules    pure but for the signature: moment and serial number come from the caller
-Not      here: when they are made (ceremony, crl renewal in service), files
+Elsewhere: when they are made (ceremony, crl renewal in service), files
 Source   RFC 5280; ETSI EN 319 412-3 (seal), RFC 3161 section 2.3 and ETSI EN 319 422 (time-stamping unit)
 """
 

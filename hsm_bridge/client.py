@@ -4,7 +4,7 @@ Owns     one connection, its reconnects, pipelining by request id, deadlines
 Rules    needs no task of its own: whichever caller waits reads for all, and hands the reading on when it has its
          answer, so cancelling any caller harms no other; every operation may be repeated, so a connection found dead is
          replaced once, silently. Runs on asyncio and on trio
-Not      here: retries over time, translation into the pipeline's errors (pipeline/adapters/bridge.py)
+Elsewhere: retries over time, translation into the pipeline's errors (pipeline/adapters/bridge.py)
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,7 @@
 Owns     reading the system's clock; the legal clock of an installation without a demo clock
 Rules    UTC, milliseconds, rounded down. Tickets, nonces, identity tokens and deadlines use the system's clock;
          receipts, time-stamps, certificates and revocation lists the legal one
-Not      here: the demo clock of an embedded installation, which PostgreSQL keeps (publication.py)
+Elsewhere: the demo clock of an embedded installation, which PostgreSQL keeps (publication.py)
 """
 
 import time

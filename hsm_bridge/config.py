@@ -2,7 +2,7 @@
 
 Owns     the sections provider, token, bridge, identity and database (for publication), as the bridge reads them
 Rules    a missing key or a wrong type stops the start, naming the key; secrets are files, read at the moment of use
-Not      here: the other sections, which their own readers check
+Elsewhere: the other sections, which their own readers check
 """
 
 import os

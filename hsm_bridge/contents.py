@@ -4,7 +4,7 @@ Owns     the conditions of wrap_content and derive_wrap
 Rules    a content's wrap says what the content is and until when letters may be made of it; a letter's wrap is made
          only of the wraps of exactly the contents that its context names, in its order, while each is open. The keys
          pass through memory and are dropped: no answer holds one
-Not      here: the form of a wrap (operations), the only operation that gives a letter's keys out (recipients)
+Elsewhere: the form of a wrap (operations), the only operation that gives a letter's keys out (recipients)
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 Owns     /healthz (the process answers), /readyz (the token works and it serves), /metrics
 Rules    reads one small request head, answers, closes; knows no header and no body
-Not      here: the numbers (metrics)
+Elsewhere: the numbers (metrics)
 """
 
 from collections.abc import Callable

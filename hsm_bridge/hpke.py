@@ -2,7 +2,7 @@
 
 Owns     opening one message of the base mode: DHKEM(P-256, HKDF-SHA256), HKDF-SHA256, AES-256-GCM
 Rules    the shared secret and the derived keys live in this function only; one message per encapsulation
-Not      here: sealing (the gateway does it with the public key), the private key
+Elsewhere: sealing (the gateway does it with the public key), the private key
 Source   RFC 9180 sections 4.1, 5.1 and 5.2
 """
 

@@ -4,7 +4,7 @@ Owns     decryption of encrypted tokens (the key agreement in the token), signat
          operator, and every check that a relying party owes
 Rules    algorithms are fixed here, never taken from a message: ECDH-ES with A256GCM, ES256; keys named inside a message
          (jwk, jku, x5c) are ignored; anything unexpected is refused with a stable code
-Not      here: the login itself and its state (gateway), nonces (tickets), comparison with the addressee (person_match)
+Elsewhere: the login itself and its state (gateway), nonces (tickets), comparison with the addressee (person_match)
 Source   RFC 7515, RFC 7516, RFC 7518 section 4.6, OpenID Connect Core sections 3.1.3.7 and 5.3.2
 """
 

@@ -4,7 +4,7 @@ Owns     the names of keys (seal-YYYY-n, tsu-YYYY-n, webhook-YYYY-n, intake-YYYY
          ca-n), their certificates and revocation list as files, and the choice of the key that does new work
 Rules    a key is known by its label in the token; its time is its certificate's, or follows from the month in its name;
          a key does nothing new after its end but stays usable until no draft names it
-Not      here: key operations (token), making keys (ceremony)
+Elsewhere: key operations (token), making keys (ceremony)
 """
 
 import hashlib

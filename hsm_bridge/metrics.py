@@ -2,7 +2,7 @@
 
 Owns     its own registry and the series of the bridge (names are part of the operating interface)
 Rules    no delivery, person or address in a label
-Not      here: serving them (health)
+Elsewhere: serving them (health)
 """
 
 import importlib.metadata

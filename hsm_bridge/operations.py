@@ -4,7 +4,7 @@ Owns     the operations of the bridge but those on wraps (contents.py) and of a 
          seals, time-stamps, descriptions; the form of a wrap; the composition of what is signed
 Rules    runs in a worker thread; every signature is verified before it is answered; a refusal is a stable code for that
          item alone; nothing signs bytes that a caller composed
-Not      here: who may call (policy), moments and queues (server), records (audit)
+Elsewhere: who may call (policy), moments and queues (server), records (audit)
 Source   ETSI EN 319 132-1 (seals), RFC 3161 (time-stamps), RFC 9180 (intake)
 """
 

@@ -4,7 +4,7 @@ Owns     the comparison of names and birth date: match, near or no
 Rules    pure. Names are compared without accents, case, hyphens, apostrophes and spaces; the birth or the usage name
          counts; one given name in common is enough, because senders often know only the first; the birth date counts
          when the sender gave it. `near` is never taken for a match: it only tells people where to look
-Not      here: whether the identification itself is genuine (identity.py)
+Elsewhere: whether the identification itself is genuine (identity.py)
 """
 
 import unicodedata

@@ -2,7 +2,7 @@
 
 Owns     the caller kinds (one socket each) and the operations each may ask for
 Rules    what is not listed is denied; `release` is the only operation that gives a letter's keys out
-Not      here: conditions on single items (receipts, tickets, clocks), which operations checks
+Elsewhere: conditions on single items (receipts, tickets, clocks), which operations checks
 """
 
 from typing import Literal, get_args

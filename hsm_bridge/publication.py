@@ -5,7 +5,7 @@ Owns     inserts into qerds.published_key and qerds.published_document (only the
 Rules    what is published never changes: an existing row wins. Readers check keys against the authority pinned at
          installation, so a forged row buys nothing. The bridge serves on without PostgreSQL, but stamps nothing
          while the legal clock cannot be read
-Not      here: what is published (service). This is a door to asyncpg of its own, because the bridge shares no code
+Elsewhere: what is published (service). This is a door to asyncpg of its own, because the bridge shares no code
          with the pipeline's adapters
 """
 

@@ -4,7 +4,7 @@ Owns     the conditions of begin_identity, verify_identity, decide and release
 Rules    the addressee is read from the context that authenticates with the wrap, never from the caller; a ticket is
          given only on a match at the level the letter asks; keys are given only for a living ticket and the receipt of
          an acceptance by the same person
-Not      here: checks of tokens (identity), names (person_match), forms (tickets); each has its own file
+Elsewhere: checks of tokens (identity), names (person_match), forms (tickets); each has its own file
 """
 
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 Owns     the test at start, after every restart of the module, and the short one between
 Rules    each kind of key works once and its result is checked in software; nothing that is made here leaves
-Not      here: reading back the attributes of keys, which loading the keyring does; what a failure leads to (service)
+Elsewhere: reading back the attributes of keys, which loading the keyring does; what a failure leads to (service)
 """
 
 import hashlib

@@ -3,7 +3,7 @@
 Owns     listening, who may connect, flow control per connection, the end of a connection and of the server
 Rules    a peer that speaks another protocol, or does not read its answers, loses its connection and nothing else; a
          connection with many unanswered requests is not read further; stopping answers what was taken on, then closes
-Not      here: what a request does (service)
+Elsewhere: what a request does (service)
 """
 
 import os

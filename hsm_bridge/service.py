@@ -5,7 +5,7 @@ Owns     the order of a request (permission, room, clock, intent on disk, work i
 Rules    a worker thread for each session of the token; long batches are worked off in slices, so that a short request
          waits for a slice and not for a batch; every caller kind has room of its own, so that bulk cannot fill the
          recipients' queue
-Not      here: sockets (server), what an operation does (operations, recipients)
+Elsewhere: sockets (server), what an operation does (operations, recipients)
 """
 
 from collections.abc import Callable, Mapping

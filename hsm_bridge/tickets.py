@@ -3,7 +3,7 @@
 Owns     the three forms, their bytes and their MAC; how long a nonce and a ticket live
 Rules    deterministic msgpack, a version byte, 32 bytes of HMAC from the token; each form has a domain of its own, so
          that none can stand for another; the bridge keeps no list of them, so each carries all it binds
-Not      here: who gets one (operations). A nonce or a ticket may be shown twice; uniqueness of acts is the database's
+Elsewhere: who gets one (operations). A nonce or a ticket may be shown twice; uniqueness of acts is the database's
 """
 
 import binascii

@@ -2,7 +2,7 @@
 
 Owns     the framing (u32 big-endian length, then msgpack), its limits, and one typed item and answer per operation
 Rules    a frame of another shape is refused whole; an item of another shape is refused alone; answers keep the order
-Not      here: who may ask (policy), what happens (operations), sockets (server, client)
+Elsewhere: who may ask (policy), what happens (operations), sockets (server, client)
 """
 
 from datetime import date, datetime

@@ -3,7 +3,7 @@
 Owns     the ports: of `ingest`, which draws (DrawFacts, BatchTx), and of the gateway, which takes in (BatchStore)
 Rules    every question of the gateway names the sender: another one's batch is not there
          a line counts once its part is there; the cursor of a batch moves only with what became of its lines
-Not      here: what is decided (pipeline/delivery/batches.py), what a line must say (pipeline/intake)
+Elsewhere: what is decided (pipeline/delivery/batches.py), what a line must say (pipeline/intake)
 """
 
 from collections.abc import Mapping, Sequence

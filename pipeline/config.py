@@ -3,7 +3,7 @@
 Owns     the shape of the TOML file that every process reads (path in the environment variable QERDS_CONFIG)
 Rules    an unknown key, a missing key or a wrong type refuses the whole file, naming the key; nothing has a hidden
          default that could differ between two processes, except what an installation may leave out (allowed_uids)
-Not      here: passwords and PINs. The file names the files that hold them; they are read at the moment of use.
+Elsewhere: passwords and PINs. The file names the files that hold them; they are read at the moment of use.
 """
 
 import os

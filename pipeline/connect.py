@@ -1,7 +1,7 @@
 """Build the ports of one process from the configuration: the only importer of adapters.
 
 Owns     which adapter stands behind which port
-Not here what is done with them, and who runs them (pipeline/__main__.py, gateway)
+Elsewhere: what is done with them, and who runs them (pipeline/__main__.py, gateway)
 """
 
 import importlib.metadata

@@ -5,7 +5,7 @@ Owns     what `encrypt` must know of an upload before it is anybody's deposit, e
 Rules    keys are asked for in one call, a pack's once for all its contents; nothing decrypted is kept; an upload's own
          trouble is that upload's verdict and stops no other; what the store or the bridge cannot do now is no verdict
          on the content
-Not      here: what becomes of the letters (stages/encrypt.py), ciphers (content/envelope.py)
+Elsewhere: what becomes of the letters (stages/encrypt.py), ciphers (content/envelope.py)
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """Many mails at the relay, some at a time, until an instant. What `notify` sends with.
 
 Rules    what is begun is waited for; what has not begun in time goes back to the mailbox and costs no attempt
-Not here what is sent and what the answers mean (stages/notify.py, consents/perform.py), the wire (adapters/mail.py)
+Elsewhere: what is sent and what the answers mean (stages/notify.py, consents/perform.py), the wire (adapters/mail.py)
 """
 
 from collections.abc import Mapping, Sequence

@@ -3,7 +3,7 @@
 Owns     the port and its row types. Here and not in the gateway, because the adapter may not import a face
 Rules    every question about something of a sender names the sender: another one's is not there
          every method raises Transient when the database is away; then nothing was stored, or the answer was lost
-Not      here: what is valid (pipeline/intake/submission.py), what a sender is shown (gateway/sender/presentation.py)
+Elsewhere: what is valid (pipeline/intake/submission.py), what a sender is shown (gateway/sender/presentation.py)
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,7 +1,7 @@
 """A real bridge for tests: its configuration, its key ceremony, its process.
 
 Owns     writing the configuration over a token and a database, running ceremony and bridge, waiting for READY
-Not      here: fixtures (conftest.py of the folders), software stand-ins (fakes/bridge.py)
+Elsewhere: fixtures (conftest.py of the folders), software stand-ins (fakes/bridge.py)
 """
 
 import json

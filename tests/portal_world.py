@@ -3,7 +3,7 @@
 Owns     the smallest world in which the portal's pages can be walked, and a browser to walk them
 Rules    everything between the pieces is real but HTTP (ASGITransport); seals and tokens are made by the bridge when a
          test says so, so that a test can look at a page before and after
-Not      here: the stages; what they do between two pages is one call of `stamp`
+Elsewhere: the stages; what they do between two pages is one call of `stamp`
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 Owns     starting it, killing it, starting it again on what it left, buckets; all in a folder of its own
 Rules    every port is named: it would take well-known ones otherwise, and die where one is taken. It calls nobody
-Not      here: the fixtures (tests/s3/conftest.py), what a store must do (tests/contract/objects_cases.py)
+Elsewhere: the fixtures (tests/s3/conftest.py), what a store must do (tests/contract/objects_cases.py)
 """
 
 import json

@@ -1,7 +1,7 @@
 """Real servers for tests: one PostgreSQL per session, and databases and tokens copied from a template.
 
 Owns     making and dropping them; a test gets a copy of its own, so that nothing one test leaves can please another
-Not      here: the fixtures themselves (conftest.py)
+Elsewhere: the fixtures themselves (conftest.py)
 """
 
 import atexit

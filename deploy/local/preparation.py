@@ -2,7 +2,7 @@
 
 Owns     their order: token, PostgreSQL, roles, schema, keys and certificates, identity provider's keys
 Rules    every step may be repeated after a crash in the middle of it: what exists stays
-Not      here: starting the processes (up.py), the steps' own knowledge (their modules)
+Elsewhere: starting the processes (up.py), the steps' own knowledge (their modules)
 """
 
 import shutil

@@ -3,7 +3,7 @@
 Owns     Program, starting it by exec or by the zygote, and what a started process can be asked
 Rules    both ways give the same: own process group, own output, the parent-death signal, and the shared socket as file
          descriptor 3 (sd_listen_fds(3)). Whatever is wrong with the zygote, exec is there
-Not      here: when to start or stop one (supervisor.py), the zygote itself (zygote.py)
+Elsewhere: when to start or stop one (supervisor.py), the zygote itself (zygote.py)
 """
 
 import os

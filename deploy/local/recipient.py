@@ -2,7 +2,7 @@
 
 Owns     the walk through mail catcher, portal and identity provider over HTTP alone; used by `qerds demo` and by tests
 Rules    never the database, never a file of the installation
-Not      here: printing (demo.py), the sender's side (pipeline/client)
+Elsewhere: printing (demo.py), the sender's side (pipeline/client)
 """
 
 import time

@@ -4,7 +4,7 @@ Owns     what accepts@, refuses@ and mismatch@ do with a notice; when they try a
 Rules    over HTTP only, as a person would: catcher, portal, identity provider; never the database, never a file of the
          installation. The catcher hands over their mails and no others. Idle, one request in half a minute
 Crash    a walk under way is walked again: the portal decides a letter once
-Not      here: which addresses these are (mail_catcher/waiting.py), the steps of a walk (recipient.py)
+Elsewhere: which addresses these are (mail_catcher/waiting.py), the steps of a walk (recipient.py)
 """
 
 import json

@@ -2,7 +2,7 @@
 
 Owns     one password file per role below secrets/database, schemas/roles.sql, CREATE DATABASE
 Rules    may be repeated at every start: what exists stays, and the passwords are set to what the files say
-Not      here: tables and grants (schemas/migrations)
+Elsewhere: tables and grants (schemas/migrations)
 """
 
 import os

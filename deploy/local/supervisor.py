@@ -3,7 +3,7 @@
 Owns     children of this process: start, readiness, backoff, log lines, ordered drain, rolling restart, shared sockets
 Rules    one thread, one selector; children are started from the main thread, so that the parent-death signal holds.
          No child outlives us, a drain deadline is kept by SIGKILL, and PostgreSQL stops last, when nobody needs it
-Not      here: what to run (programs.py), preparing the database (up.py)
+Elsewhere: what to run (programs.py), preparing the database (up.py)
 """
 
 import os

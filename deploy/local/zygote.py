@@ -6,7 +6,7 @@ Rules    one thread until the fork, or nothing is forked. Twice forked, so that 
          child subreaper) and not to us: when the zygote dies, nobody else does. A child goes on only after the
          supervisor has said that it knows it
 Why      ten interpreters that import for themselves cost seconds of CPU and each its own copy of the same memory
-Not      here: the bridge and PostgreSQL, which are programs of their own
+Elsewhere: the bridge and PostgreSQL, which are programs of their own
 """
 
 import gc

@@ -5,7 +5,7 @@ Rules    the nonce comes from the bridge and the tokens go to the bridge: this p
          The exchange happens inside the callback request, because a code lives 30 s; ten seconds in all, then nothing
          is recorded. Whatever fails leaves the letter as it was; giving up at the provider is no refusal of the letter
          Names are on no page but to the person who has them: a mismatch never shows who was expected
-Not      here: checks of tokens and the comparison of persons (hsm_bridge), HTTP to the provider (an adapter)
+Elsewhere: checks of tokens and the comparison of persons (hsm_bridge), HTTP to the provider (an adapter)
 Source   OpenID Connect Core 1.0 section 3.1; RFC 9207 (iss); FranceConnect+ (no parameter beyond its list: no PKCE)
 """
 

@@ -3,7 +3,7 @@
 Rules    POST only, from a page of this session, by a person who identified for this letter, with the box ticked; every
          answer but a mistake in the form is a redirect to the letter's page, which shows what stands: a second submit
          shows the first result
-Not      here: the decision itself (decision.py), the pages (letter.py)
+Elsewhere: the decision itself (decision.py), the pages (letter.py)
 """
 
 from starlette.requests import Request

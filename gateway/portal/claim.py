@@ -2,7 +2,7 @@
 
 Rules    the link is a pointer without power: GET and HEAD change nothing of a letter, however often a scanner follows
          it; an unknown, a malformed and an expired token get the same bytes after the same queries
-Not      here: identity, which comes before anything else (gateway/identity)
+Elsewhere: identity, which comes before anything else (gateway/identity)
 """
 
 import hashlib

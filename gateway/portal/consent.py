@@ -6,7 +6,7 @@ Rules    the link is a pointer: GET and HEAD answer nothing, however often a sca
          A form carries the digest of the text that its page showed: that text is stored with the answer, or nothing is
          the first answer stays: a second submit shows it
          nobody is asked who they are: the mail went to the address that the consent is for
-Not      here: the text (pipeline/consents/wording.py), rows and transactions (pipeline/consents/store.py)
+Elsewhere: the text (pipeline/consents/wording.py), rows and transactions (pipeline/consents/store.py)
 Source   CPCE L.100 I, R.53-1
 """
 

@@ -3,7 +3,7 @@
 Owns     finding session, letter and identified person of a request; the pages that need none of them
 Rules    a letter is known only to a session that opened its link; anything else gets the same "session ended" page,
          whether the number exists or not
-Not      here: what the pages of a letter are (letter.py), what acts do (acts.py)
+Elsewhere: what the pages of a letter are (letter.py), what acts do (acts.py)
 """
 
 from dataclasses import dataclass

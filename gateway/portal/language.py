@@ -2,7 +2,7 @@
 
 Owns     the catalogues (locales/*.po, read at start, no compile step), the choice by address or Accept-Language
 Rules    the source texts in the templates are English; French is a complete catalogue, or the start fails
-Not      here: dates and sizes (rendering.py)
+Elsewhere: dates and sizes (rendering.py)
 """
 
 from functools import cache

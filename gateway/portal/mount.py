@@ -2,7 +2,7 @@
 
 Rules    all answers carry the security headers; only the identity page may send its form on to the identity provider,
          because form-action also governs the redirect that answers a form
-Not      here: the application and its outermost error handler (gateway/app.py)
+Elsewhere: the application and its outermost error handler (gateway/app.py)
 """
 
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 Rules    only after acceptance: an evidence names the sender. What is given is assembled from stored parts, the same
          bytes for everyone
-Not      here: the package (gateway/sender), checking it (gateway/verify)
+Elsewhere: the package (gateway/sender), checking it (gateway/verify)
 """
 
 from starlette.requests import Request

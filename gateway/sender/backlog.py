@@ -4,7 +4,7 @@ Owns     the limits on what may wait, asked at most once a second
 Rules    a letter on its own is refused when letters on their own are too many at all stages up to the notice: nothing
          else holds them back; bulk, when anything is too much for `ingest`. What is refused was not stored, and
          Retry-After says when to come again
-Not      here: how `ingest` holds batches back while the stages after it are full (pipeline/stages/ingest.py)
+Elsewhere: how `ingest` holds batches back while the stages after it are full (pipeline/stages/ingest.py)
 """
 
 import time

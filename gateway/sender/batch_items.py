@@ -4,7 +4,7 @@ Owns     the one pass over the body: count, SHA-256, cut into lines, check their
 Rules    a part is taken as a whole or not at all, and once: the same body again is 200, another one 409. Memory holds
          some lines, however long the body is; no transaction waits for the sender
 Crash    lines without their part count for nothing; the hourly round drops them
-Not      here: whether a letter can be made of a line: it is judged when it is drawn, or by validate
+Elsewhere: whether a letter can be made of a line: it is judged when it is drawn, or by validate
 """
 
 from collections.abc import AsyncIterator

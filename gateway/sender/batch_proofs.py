@@ -2,7 +2,7 @@
 
 Rules    made once, when every line is deposited or rejected; until then 404 not_yet says in which state the batch is
          asked for at `archive` by the first question after the batch was completed; the same request again gets it
-Not      here: making it (pipeline/exports/batch_proof.py)
+Elsewhere: making it (pipeline/exports/batch_proof.py)
 """
 
 from starlette.requests import Request

@@ -3,7 +3,7 @@
 Owns     paging through lines of any number, a page in memory at a time; NDJSON or CSV, as Accept or format says
 Rules    results come in the order of the lines; whatever ends the stream early ends it before its last chunk, so that
          a cut answer is never taken for a whole one
-Not      here: judging (pipeline/delivery/batches.py), the shape of a result (batch_view.py)
+Elsewhere: judging (pipeline/delivery/batches.py), the shape of a result (batch_view.py)
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 Owns     the shape of a batch and of a result
 Rules    a letter that was rejected after it was drawn is a rejected line, with the reason of its evidence
-Not      here: reading and paging (batches.py, batch_results.py)
+Elsewhere: reading and paging (batches.py, batch_results.py)
 """
 
 import csv

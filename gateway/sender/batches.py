@@ -3,7 +3,7 @@
 Owns     what a batch must say when it is opened and when it is submitted, and why it takes nothing in any more
 Rules    submitted once, when parts, lines and digests are what the sender says: whoever resumes finds out what is there
 Crash    before a commit nothing changed; after it the answer may be lost: GET tells, a second submit is a 409
-Not      here: lines coming in (batch_items.py), results (batch_results.py), drawing (pipeline/stages/ingest.py)
+Elsewhere: lines coming in (batch_items.py), results (batch_results.py), drawing (pipeline/stages/ingest.py)
 """
 
 import contextlib

@@ -3,7 +3,7 @@
 Owns     recording (once per reference), reading, withdrawing (for ever)
 Rules    a recorded consent is never changed: another one has another reference. The same PUT again is the same answer
          a delivery to a consumer names one; it is checked at submission and again before the deposit
-Not      here: asking the consumer (consent_requests.py)
+Elsewhere: asking the consumer (consent_requests.py)
 Source   CPCE R.53-1 (prior consent of a recipient who is not a professional)
 """
 

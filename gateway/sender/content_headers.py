@@ -2,7 +2,7 @@
 
 Owns     reading Content-Digest (RFC 9530), Content-Type and Content-Disposition (RFC 6266, with filename* of RFC 8187)
 Rules    all mistakes at once; a file name may come as the query parameter file_name instead of the header
-Not      here: whether the bytes are what the headers say (uploads.py for the digest, `encrypt` for the type)
+Elsewhere: whether the bytes are what the headers say (uploads.py for the digest, `encrypt` for the type)
 """
 
 import re

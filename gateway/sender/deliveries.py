@@ -1,7 +1,7 @@
 """GET /v1/deliveries: where letters are, one by one and in a list.
 
 Owns     finding a letter by id or number, answering a page of the list
-Not      here: submitting (submissions.py), the list's parameters (delivery_list.py), what is shown (presentation.py)
+Elsewhere: submitting (submissions.py), the list's parameters (delivery_list.py), what is shown (presentation.py)
 """
 
 import contextlib

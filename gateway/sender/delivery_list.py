@@ -2,7 +2,7 @@
 
 Owns     what a query may say, and the text of a cursor: a place, base64; opaque to whoever gets it
 Rules    every mistake is named; a cursor of one order is refused in the other
-Not      here: the orders and their places (pipeline/delivery/lists.py)
+Elsewhere: the orders and their places (pipeline/delivery/lists.py)
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode

@@ -4,7 +4,7 @@ Owns     the reading of the question, the cursor, waiting for what has not happe
 Rules    order is the sequencer's: nothing is ever inserted before a cursor that was given out. A page without events
          moves the cursor on as well; who asks with the last next_cursor misses nothing and sees nothing twice
          those who wait share one look at the head of the list each 200 ms; their number is bounded
-Not      here: pushing (webhooks.py, pipeline/stages/webhook.py)
+Elsewhere: pushing (webhooks.py, pipeline/stages/webhook.py)
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode

@@ -4,7 +4,7 @@ Owns     reading an order, the list of parts with their digests, the parts
 Rules    202 means: recorded, with its message to `archive`. An Idempotency-Key names the export for ever, so that a
          lost answer orders nothing twice; the same key with another order is refused
          an export is what there was when its parts were made; a part never changes
-Not      here: making parts (pipeline/exports/export.py)
+Elsewhere: making parts (pipeline/exports/export.py)
 """
 
 import hashlib

@@ -4,7 +4,7 @@ Owns     reading a form part by part while it arrives; which documents of the me
 Rules    memory holds one piece of the body, however long the parts are, and nothing is written to a disk: a parser that
          keeps parts for later would have to put plain contents somewhere. So the metadata comes first, and a part is
          read when it comes or passed over
-Not      here: what is done with a part (submissions.py)
+Elsewhere: what is done with a part (submissions.py)
 Source   RFC 7578
 """
 

@@ -6,7 +6,7 @@ Rules    a document is named by an upload in the end, whichever way it came: the
          stored while it arrives, under the digest that the metadata gave. No row is written here: the uploads are
          committed with the letter or not at all, and expire like any other if the letter is rejected
 Crash    objects without a row, whose keys nobody has; `archive` removes them a day later
-Not      here: finding them (inline.py, form.py), encryption (passage.py)
+Elsewhere: finding them (inline.py, form.py), encryption (passage.py)
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence

@@ -1,7 +1,7 @@
 """What the API says of itself: /v1/me, /v1/status, /v1/problems/{code}, /v1/openapi.json, /docs.
 
 Owns     the two files it serves (schemas/openapi.yaml as JSON, one static page), read once
-Not      here: health and metrics (gateway/health.py)
+Elsewhere: health and metrics (gateway/health.py)
 """
 
 from pathlib import Path

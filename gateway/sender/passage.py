@@ -4,7 +4,7 @@ Owns     the one pass over a body, for a whole upload and for a part of one
 Rules    plain bytes are in memory only, a few pieces at a time; a wrong digest or length leaves nothing; the key lives
          as long as the call and what is kept of it is sealed to the intake key
 Crash    between the object and its row: an object without a key, which nobody can read; `archive` removes it
-Not      here: requests (uploads.py, upload_parts.py), many contents in one object (packs.py)
+Elsewhere: requests (uploads.py, upload_parts.py), many contents in one object (packs.py)
 """
 
 from collections.abc import AsyncIterator

@@ -3,7 +3,7 @@
 Owns     the list, one evidence as XML, which snapshot is meant
 Rules    never the content: a sender keeps its own. A package that is not there yet is asked for at `archive`, and
          answered 404 not_yet with Retry-After; the same request again gets it
-Not      here: making packages (`archive`), checking them (verify.py)
+Elsewhere: making packages (`archive`), checking them (verify.py)
 """
 
 import re

@@ -3,7 +3,7 @@
 Owns     reading how far; these routes exist where the ports have a sandbox, that is in an embedded installation
 Rules    forward only and bounded, as `qerds clock advance`. The clock is that of the whole installation, because a
          sandbox is an installation of its own. Asked twice, it moves twice
-Not      here: people who decide by themselves (deploy/local/recipients.py)
+Elsewhere: people who decide by themselves (deploy/local/recipients.py)
 """
 
 from starlette.requests import Request

@@ -7,7 +7,7 @@ Rules    202 means: committed, with its message to `ingest`; whatever dies after
          content that came with the letter is stored, so that a repetition stores nothing
 Crash    before the commit there are at most objects without a row; after it the answer may be lost: the same request
          again gets it
-Not      here: what a submission must say (submission.py), contents that come with it (own_contents.py), the transaction
+Elsewhere: what a submission must say (submission.py), contents that come with it (own_contents.py), the transaction
          (store), where letters are (deliveries.py)
 """
 

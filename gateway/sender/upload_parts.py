@@ -7,7 +7,7 @@ Rules    a part is a segment with an object and a key of its own. Its bytes are 
          is a proof of deposit: the gateway sees the parts in any order, keeps no state of a digest between requests and
          cannot read back what it sealed. Only of a single part is it known here
 Crash    between an object and its row: an object without a key; `archive` removes it, the sender sends the part again
-Not      here: the pass over a body (passage.py)
+Elsewhere: the pass over a body (passage.py)
 """
 
 from collections.abc import AsyncIterator, Callable

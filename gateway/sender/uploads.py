@@ -2,7 +2,7 @@
 
 Owns     the whole upload
 Rules    what the body is follows from its type: JSON announces, everything else is a file
-Not      here: the pass over the body (passage.py), parts (upload_parts.py), how many bodies at once (places.py),
+Elsewhere: the pass over the body (passage.py), parts (upload_parts.py), how many bodies at once (places.py),
          reading back (`encrypt` does, before there is a proof of deposit)
 """
 

@@ -3,7 +3,7 @@
 Owns     the upload of a check and its answer as JSON
 Rules    nothing is stored or logged, and nothing is written to a disk; anchor and revocation list are those that this
          service publishes: who distrusts it checks offline, with the same program
-Not      here: what is checked (pipeline/evidence/verification), the page for people (gateway/verify)
+Elsewhere: what is checked (pipeline/evidence/verification), the page for people (gateway/verify)
 """
 
 from collections.abc import AsyncGenerator, Sequence

@@ -3,7 +3,7 @@
 Owns     reading what a webhook is to be, showing it, the keys that sign
 Rules    an address is judged here by its text; before each connection it is judged again by what its name leads to
          a v1 secret is shown once, in the answer that made it; nobody can read it back, not even this gateway
-Not      here: sending (pipeline/stages/webhook.py), the schedule of tries (pipeline/events/attempts.py)
+Elsewhere: sending (pipeline/stages/webhook.py), the schedule of tries (pipeline/events/attempts.py)
 Source   Standard Webhooks
 """
 

@@ -4,7 +4,7 @@ Owns     the form, the upload's limits, the page that says what was found
 Rules    nothing is stored or logged; the upload stays in memory; a few uploads at a time, so that strangers cannot take
          the memory of the portal. The check runs in a worker thread: mathematics must not hold up other pages
          Anchor and revocation list are this service's own, as it publishes them; who distrusts it checks offline
-Not      here: what is checked (pipeline/evidence/verification)
+Elsewhere: what is checked (pipeline/evidence/verification)
 """
 
 from collections.abc import AsyncGenerator, Sequence

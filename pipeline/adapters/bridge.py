@@ -3,7 +3,7 @@
 Owns     the translation between pipeline.ports and hsm_bridge.wire; one socket, that of this process's caller kind
 Rules    busy and away become Transient; a refusal of one item stays a Denied of that item, also when it is only the
          clock's, so that its neighbours do not wait with it; asking what this caller may not is an Invariant
-Not      here: framing and reconnects (hsm_bridge/client.py), what is allowed (the bridge itself)
+Elsewhere: framing and reconnects (hsm_bridge/client.py), what is allowed (the bridge itself)
 """
 
 from collections.abc import Awaitable, Sequence

@@ -3,7 +3,7 @@
 Owns     the two calls, their deadlines and limits
 Rules    no redirects, no proxy from the environment, bounded answers. A code is good once: nothing is repeated here
          An answer that refuses the code is a result; anything else that is not an answer is Transient
-Not      here: what the tokens say. They are encrypted to the bridge's key and only passed on
+Elsewhere: what the tokens say. They are encrypted to the bridge's key and only passed on
 Source   RFC 6749 sections 4.1.3 and 5.2; OpenID Connect Core 1.0 section 5.3
 """
 

@@ -3,7 +3,7 @@
 Owns     qerds_object_*, qerds_mail_total and qerds_tsa_*: names, labels, what counts as a failure
 Rules    adds no decision: what is given and raised inside is given and raised outside. What a caller takes for its own
          side of a stream (a slow sender, a slow reader) is no time of the store
-Not      here: the bridge, which counts its own requests (hsm_bridge/metrics.py)
+Elsewhere: the bridge, which counts its own requests (hsm_bridge/metrics.py)
 """
 
 import ssl

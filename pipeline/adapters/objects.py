@@ -6,7 +6,7 @@ Rules    write a temporary file beside it, fsync, link (fails when the name is t
          deletes; after it, a complete object
          the disk is touched in worker threads only, each call under a deadline: a disk that hangs costs its callers an
          error and the process nothing. Hanging threads are counted; past a limit new calls fail at once
-Not      here: what is in the objects, when one is not needed any more
+Elsewhere: what is in the objects, when one is not needed any more
 """
 
 import os

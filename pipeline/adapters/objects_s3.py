@@ -6,7 +6,7 @@ Rules    what fits into one part is written by one conditional request (If-None-
          Its name is looked up before and its size after, as it cannot be conditional: names are 128 random bits
          every request has a deadline, and so has the waiting for it: a store that hangs costs its callers an error
 Crash    leaves the parts of an unfinished upload, which only the bucket's own lifecycle rule sees (docs/operate.md)
-Not      here: what is in the objects, when one is not needed any more, who may delete
+Elsewhere: what is in the objects, when one is not needed any more, who may delete
 """
 
 import secrets

@@ -2,7 +2,7 @@
 
 Owns     the command line, and turning what can go wrong into one line and an exit status
 Rules    interrupted, a verb ends with 5: whatever it had stored stays, and it can be given again
-Not      here: what a verb does (one file each)
+Elsewhere: what a verb does (one file each)
 """
 
 import argparse

@@ -4,7 +4,7 @@ Owns     single letters and consents; the rest of the API is in uploads.py, batc
          and sandbox.py
 Rules    only what may be repeated is repeated: reads, uploads, consents, and a submission under one Idempotency-Key
          an answer is checked before it is believed: digests of uploads and packages
-Not      here: the wire (wire.py), where credentials come from (credentials.py), what a person types (the verbs)
+Elsewhere: the wire (wire.py), where credentials come from (credentials.py), what a person types (the verbs)
 """
 
 import secrets

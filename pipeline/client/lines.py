@@ -4,7 +4,7 @@ Owns     which column is which field, the field `file` of a document (a file in 
          broken
 Rules    without a mapping a column is named by its field: recipient.email, documents.0.file, metadata.KEY; an empty
          cell is an absent field. Only the form is looked at here: the service judges what a line says
-Not      here: sending (push.py)
+Elsewhere: sending (push.py)
 """
 
 import csv

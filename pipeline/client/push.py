@@ -5,7 +5,7 @@ Owns     cutting rows into parts (the same rows always make the same parts), upl
 Rules    constant memory: one part of rows, and a bounded memory of file names. Every step may happen twice: an upload
          that is not written down is made again and the first expires unused; a part has its digest; submit is told by
          the state of the batch
-Not      here: reading tables (lines.py), the state file (push_state.py), the command line (batch.py)
+Elsewhere: reading tables (lines.py), the state file (push_state.py), the command line (batch.py)
 """
 
 import hashlib

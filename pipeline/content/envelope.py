@@ -5,7 +5,7 @@ Owns     the wire format of Tink's AES256_GCM_HKDF_1MB streaming AEAD (others ca
          ciphertext's length from the content's
 Rules    a fresh key per segment, used for one stream and forgotten; a Decryptor gives out only authenticated bytes, and
          what it gave out is a complete content only after `finish` returned
-Not      here: where keys and random bytes come from, what the HPKE information says (pipeline.formats.context), the
+Elsewhere: where keys and random bytes come from, what the HPKE information says (pipeline.formats.context), the
          opening of a sealed key (only the bridge holds the intake key)
 
     stream   = 0x28 || salt (32) || nonce prefix (7) || segment ...      segment = ciphertext || tag (16)

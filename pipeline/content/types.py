@@ -3,7 +3,7 @@
 Owns     the list, and an incremental check of magic bytes (text: of every byte)
 Rules    a type is accepted only when the bytes begin like it, so that nobody is handed a program that calls itself a
          letter. This is no search for malware, and says nothing about what else a reader could find in the bytes
-Not      here: the refusal (`encrypt` drafts it as type_mismatch), the declared type's syntax
+Elsewhere: the refusal (`encrypt` drafts it as type_mismatch), the declared type's syntax
 """
 
 import codecs

@@ -4,7 +4,7 @@ Owns     defaults under a line, judging a line, which lines become deliveries an
          results, when a batch goes on and how it ends
 Rules    a line is judged as POST /v1/deliveries judges a body, with the same codes. A client_ref is looked up before
          uploads are judged, so that a late repetition is not told that its upload has expired
-Not      here: reading and writing (pipeline/bulk.py), what a letter must say (pipeline/intake)
+Elsewhere: reading and writing (pipeline/bulk.py), what a letter must say (pipeline/intake)
 """
 
 from collections.abc import Callable, Mapping, Sequence

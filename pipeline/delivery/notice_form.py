@@ -4,7 +4,7 @@ Owns     when substitution gives exactly the bytes that rendering would give, an
 Rules    rendering a mail with the standard library costs 1 ms, sending it less; instant, number, claim and Message-ID
          have one length each, so that no line is folded elsewhere; an address that a header might fold is rendered.
          A form is tried against a rendered sample before it is used: another text can make it slower, never wrong
-Not here what a notice says (notice.py)
+Elsewhere: what a notice says (notice.py)
 """
 
 import re

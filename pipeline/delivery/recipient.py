@@ -3,7 +3,7 @@
 Owns     plain row types, made by an adapter and shown by the gateway. A Letter has no field for the sender, the
          subject or a file name, so that no page made of one can show them; an OpenedLetter has, and is read only after
          acceptance
-Not      here: how they are read (adapters/postgres/sql/portal.sql), what a page shows (gateway/portal)
+Elsewhere: how they are read (adapters/postgres/sql/portal.sql), what a page shows (gateway/portal)
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """The part of `archive` that serves senders in bulk: which message is which work, and what its commit writes.
 
 Owns     one piece of work at a time: it is long, and the packages that wait in the same batch should not wait for two
-Not      here: the packages of single deliveries (pipeline/stages/archive.py)
+Elsewhere: the packages of single deliveries (pipeline/stages/archive.py)
 """
 
 from collections.abc import Sequence

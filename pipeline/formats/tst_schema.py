@@ -1,7 +1,7 @@
 """The ASN.1 of RFC 3161 messages and of the CMS that carries a token, as declared types.
 
 Owns     field order, tags and defaults, exactly as far as this service writes and accepts them
-Not      here: values, rules, object identifiers (pipeline/formats/tst.py, the only reader of this file)
+Elsewhere: values, rules, object identifiers (pipeline/formats/tst.py, the only reader of this file)
 Source   RFC 3161 sections 2.4.1 and 2.4.2, RFC 5652 sections 5.1 to 5.3, RFC 5035 section 4
 """
 

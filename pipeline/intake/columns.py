@@ -3,7 +3,7 @@
 Owns     paths (recipient.email, documents.0.upload_id, metadata.KEY), the header, a row of cells as a JSON object
 Rules    without a mapping, a column is named by its path; with one, the mapped columns count and the others are left
          out. An empty cell is an absent field. A name that cannot be a field is refused, before a line is stored
-Not      here: quotes and line ends (lines.py), whether a field's value is right (submission.py)
+Elsewhere: quotes and line ends (lines.py), whether a field's value is right (submission.py)
 """
 
 import re

@@ -3,7 +3,7 @@
 Owns     where a line ends, and whether it is one JSON object or one row of cells; CSV rows become JSON objects here
 Rules    syntax only: whether a letter can be made of a line is judged when it is drawn. Memory holds one line and one
          piece, however long the body is. The first error ends the part, with its line and byte offset
-Not      here: fields (submission.py), CSV columns and paths (columns.py), storing (gateway/sender/batch_items.py)
+Elsewhere: fields (submission.py), CSV columns and paths (columns.py), storing (gateway/sender/batch_items.py)
 Source   RFC 8259, RFC 4180
 """
 

@@ -1,7 +1,7 @@
 """What is wrong with something that a sender sent: the words that the gateway answers and a batch's results repeat.
 
 Owns     the two ways of being wrong: a field of it (Mistake), the whole of it (Unreadable)
-Not      here: how a face says it (gateway/problems.py), the table of codes (gateway/problem_codes.py)
+Elsewhere: how a face says it (gateway/problems.py), the table of codes (gateway/problem_codes.py)
 """
 
 from collections.abc import Sequence

@@ -3,7 +3,7 @@
 Owns     bytes to JSON (UTF-8, one object, no repeated names, no NaN), and a reader of objects that knows its fields
 Rules    a field that nobody reads is unknown and refused, so that a misspelt option is never silently ignored; text is
          NFC without control characters, so that what is sealed later can be written in an evidence as it is
-Not      here: which fields there are
+Elsewhere: which fields there are
 """
 
 import json

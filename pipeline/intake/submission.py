@@ -4,7 +4,7 @@ Owns     the fields of a letter (POST /v1/deliveries, a line of a batch), the di
          letter, and the judgement over the uploads and the consent that it names
 Rules    everything a request alone can tell is told at once, before anything is stored; the digest is over what the
          letter says, not over upload identifiers: a file uploaded again is the same letter
-Not      here: storing (pipeline/senders.py), what only the content can tell (`encrypt`)
+Elsewhere: storing (pipeline/senders.py), what only the content can tell (`encrypt`)
 """
 
 import hashlib

@@ -3,7 +3,7 @@
 Owns     `clock show` and `clock advance PERIOD`; the period is ISO 8601 with days, hours, minutes and seconds
 Rules    forward only, which the database guards too. After the change every doorbell is rung, so that deadlines that
          have come are met at once and not at the next sweep
-Not      here: what has become due by it. Every stage asks qerds.legal_now() itself
+Elsewhere: what has become due by it. Every stage asks qerds.legal_now() itself
 """
 
 from datetime import timedelta

@@ -2,7 +2,7 @@
 
 Owns     --config and --json, the exit statuses, and tables as aligned text
 Rules    answers on stdout, everything else on stderr; one role, qerds_operate, whose grants are the verb's limits
-Not      here: what a verb does. It gets an Operator and answers a status
+Elsewhere: what a verb does. It gets an Operator and answers a status
 """
 
 import argparse

@@ -3,7 +3,7 @@
 Owns     `dead-letters list | show ID | redrive`
 Rules    redrive moves a message back into its stage's mailbox with its counts at 0, in one transaction for all that
          were asked for; its lane stays, so that one that was taken alone is taken alone again
-Not      here: why it died (actors/loop.py), closing one without doing it, which needs two people and comes later
+Elsewhere: why it died (actors/loop.py), closing one without doing it, which needs two people and comes later
 """
 
 from collections import defaultdict

@@ -4,7 +4,7 @@ Owns     `ledger check [--jobs N] [--quiet]`, the list of predicates, asking tho
          far it is
 Rules    reads only, as qerds_operate. Each predicate is judged on one instant, so a busy installation breaks none:
          what this finds is wrong, not early. The database answers queries while proofs are verified beside it
-Not      here: the predicates (sql/ledger.sql and ledger_proofs.py), pages and processes (ledger_pages.py), repairing
+Elsewhere: the predicates (sql/ledger.sql and ledger_proofs.py), pages and processes (ledger_pages.py), repairing
          anything
 """
 

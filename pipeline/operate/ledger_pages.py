@@ -5,7 +5,7 @@ Rules    constant memory: a page holds its place until every page before it is t
          process, one of them for the page that is read ahead. What is found comes in order of delivery, whoever was
          quicker. A process that dies or stumbles ends the check: no answer is better than half of one. Processes are
          started when there is work for them, and killed when the check is: what they do is only looking
-Not      here: what is verified (ledger_proofs.py), whom it is told (ledger.py)
+Elsewhere: what is verified (ledger_proofs.py), whom it is told (ledger.py)
 """
 
 import os

@@ -4,7 +4,7 @@ Owns     pure checks over the rows of one delivery, read in one statement. Every
 Rules    the same readers and verifiers as the offline checker (pipeline.evidence), so that nothing passes here that
          would not pass in court. Bytes are read once: an evidence's head serves all of its checks. Runs in processes of
          its own (ledger_pages.py), so it imports no more than it needs
-Not      here: the predicates that are one query (sql/ledger.sql), reading rows and telling people (ledger.py)
+Elsewhere: the predicates that are one query (sql/ledger.sql), reading rows and telling people (ledger.py)
 """
 
 import hashlib

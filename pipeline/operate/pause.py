@@ -4,7 +4,7 @@ Owns     `pause [SCOPE --reason T]` and `resume SCOPE`
 Rules    nothing is lost or refused for ever by a pause: messages wait, a paused sender and a closed intake get a clear
          no. What is under way when the pause comes is finished; a stage notices within about a second. Duties of the
          law go on: legal slack counts paused letters
-Not      here: obeying it (adapters/postgres/mailbox.py, gateway/sender/oauth.py, stages/ingest.py)
+Elsewhere: obeying it (adapters/postgres/mailbox.py, gateway/sender/oauth.py, stages/ingest.py)
 """
 
 import argparse

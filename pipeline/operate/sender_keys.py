@@ -5,7 +5,7 @@ Owns     `sender keys ID [add | rotate CLIENT | revoke CLIENT]`, `sender suspend
 Rules    a secret is printed once and kept as a digest; a rotated one works no longer from that moment on; a revoked
          client never works again. A suspended sender reads on: its proofs are its own. `resume sender:ID` lifts a
          suspension
-Not      here: enrolling (senders.py), refusing a request (gateway/sender/oauth.py)
+Elsewhere: enrolling (senders.py), refusing a request (gateway/sender/oauth.py)
 """
 
 import argparse

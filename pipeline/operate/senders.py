@@ -2,7 +2,7 @@
 
 Owns     `sender add`. The secret is made here, printed once, and only its digest is stored
 Rules    a client secret is for embedded installations only; elsewhere a client brings its public key (private_key_jwt)
-Not      here: identifying the sender. A person does that before; `--identity-method` says how. Its standing afterwards
+Elsewhere: identifying the sender. A person does that before; `--identity-method` says how. Its standing afterwards
          (sender_keys.py)
 """
 

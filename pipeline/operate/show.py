@@ -2,7 +2,7 @@
 
 Owns     `show NUMBER`
 Rules    no personal data: no query of this verb selects a name, an address, a subject or a file name
-Not      here: what a sender may see of its delivery (gateway/sender)
+Elsewhere: what a sender may see of its delivery (gateway/sender)
 """
 
 import json

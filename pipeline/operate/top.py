@@ -3,7 +3,7 @@
 Owns     `top [--stage S] [--once] [--json]`
 Rules    one statement a second, whose cost does not grow with the backlog; rates come from two of them. Nothing about
          any letter
-Not      here: alerting (deploy/observe), one letter (show.py)
+Elsewhere: alerting (deploy/observe), one letter (show.py)
 """
 
 import json

@@ -1,7 +1,7 @@
 """Two worlds with the same submitted batches: PostgreSQL and memory.
 
 Owns     planting a sender, an upload, a consent and batches; reading and writing as `ingest`
-Not      here: the promises themselves (test_draws.py)
+Elsewhere: the promises themselves (test_draws.py)
 """
 
 import json

@@ -1,7 +1,7 @@
 """Two worlds with the same facts: PostgreSQL and memory, and the bridge in memory that seals and stamps for both.
 
 Owns     planting a submission as the gateway leaves it, writing as a stage's role, reading as a stage's role
-Not      here: the promises themselves (test_facts.py)
+Elsewhere: the promises themselves (test_facts.py)
 """
 
 import random

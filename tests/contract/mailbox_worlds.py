@@ -1,7 +1,7 @@
 """Two worlds with the same mailboxes: PostgreSQL and memory. What the contract suite needs of each.
 
 Owns     planting and looking: a delivery, stale processes, due timers, counts; nothing that a stage may do
-Not      here: the promises themselves (test_mailbox.py)
+Elsewhere: the promises themselves (test_mailbox.py)
 """
 
 from collections.abc import AsyncIterator

@@ -1,6 +1,6 @@
 """What every object store promises: one suite for the local store, the fake and S3.
 
-Not      here: what only one of them can do (test_objects.py, tests/s3/test_objects_s3.py), and the stores themselves
+Elsewhere: what only one of them can do (test_objects.py, tests/s3/test_objects_s3.py), and the stores themselves
 """
 
 from collections.abc import AsyncIterator

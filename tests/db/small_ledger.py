@@ -3,7 +3,7 @@
 Owns     one installation with a bridge in memory, driven stage by stage until nothing is left to do
 Rules    seals, tokens, notices, non-claims and snapshots come from the real stage files through the real loop; what
          `ingest`, `encrypt` and the gateway draft is drafted here under their own roles, with the bridge's receipts
-Not      here: content (tests/e2e has whole letters) and the predicates
+Elsewhere: content (tests/e2e has whole letters) and the predicates
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 Owns     running schemathesis over every operation of schemas/openapi.yaml against a whole installation
 Rules    bounded in examples, seeded, and in one process: what fails is named with the request that shows it
-Not      here: the clock of the sandbox, which would end what the other operations live by (test_sandbox.py)
+Elsewhere: the clock of the sandbox, which would end what the other operations live by (test_sandbox.py)
 """
 
 import json

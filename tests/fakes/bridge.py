@@ -3,7 +3,7 @@
 Owns     a software stand-in for the token, a small authority over it, and sockets that are function calls. Everything
          else is the bridge's own code, reached through the client's own encoding and the adapter's own translation
 Rules    no clock and no randomness of its own; passes the same contract suite as the real bridge
-Not      here: anything for production, where no key exists outside a token
+Elsewhere: anything for production, where no key exists outside a token
 """
 
 import hashlib

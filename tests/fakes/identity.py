@@ -1,7 +1,7 @@
 """Identity tokens as a provider makes them, and as an attacker would.
 
 Owns     signed and encrypted tokens for the tests of the bridge
-Not      here: the provider itself (deploy/local/identity_provider)
+Elsewhere: the provider itself (deploy/local/identity_provider)
 """
 
 import json

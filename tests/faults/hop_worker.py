@@ -4,7 +4,7 @@ Owns     three trivial stages, and a nursery that forks workers, because startin
 Rules    the nursery is the parent and reaps only when told to, so a number it gave out names that worker and no other.
          A killed worker that is not reaped yet still has its /proc entry: its rows wait for the lease, as on another
          host; a reaped one is seen to be dead at once by whoever comes next
-Not here when who is killed (test_fence.py)
+Elsewhere: when who is killed (test_fence.py)
 
 Speaks line by line: `start STAGE` -> pid; `kill PID` -> 0; `reap PID` -> how it ended, by waitpid's exit code
 """

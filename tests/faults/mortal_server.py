@@ -3,7 +3,7 @@
 Owns     finding exactly its own processes, killing them at once, starting anew on the same data
 Rules    durable settings; what was not yet written from PostgreSQL's own buffers is really lost, for these are memory
          that dies with the last process. The page cache survives: a lying disk is not what is tested here
-Not here workers (hop_worker.py) and what must hold afterwards (test_fence.py)
+Elsewhere: workers (hop_worker.py) and what must hold afterwards (test_fence.py)
 """
 
 import os

@@ -2,7 +2,7 @@
 
 Owns     one slot per worker, so that a killed one is replaced by another of its stage
 Rules    every number that is killed came from the nursery, which has not reaped it: it cannot be anyone else's
-Not here the worker itself (hop_worker.py)
+Elsewhere: the worker itself (hop_worker.py)
 """
 
 import signal

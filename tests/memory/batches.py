@@ -3,7 +3,7 @@
 Owns     batches with their lines and results, what lines may refer to, which client_ref is whose
 Rules    the same promises as adapters/postgres/draws.py (tests/contract/test_draws.py runs over both): a transaction
          writes into its own layer; whoever inserts a client_ref that another transaction has inserted waits for its end
-Not      here: taking lines in (the gateway has no memory twin), transactions (database.py)
+Elsewhere: taking lines in (the gateway has no memory twin), transactions (database.py)
 """
 
 from collections.abc import Mapping, Sequence

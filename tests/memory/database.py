@@ -4,7 +4,7 @@ Owns     the rows of all mailboxes, timers, dead letters and process lives, both
          not committed leaves nothing
 Rules    no threads and no clock but anyio's, so that a virtual clock rules; every statement passes `pause`, where a
          simulation delays, kills and lets others run; between two pauses everything is atomic
-Not here the mailbox of one process (mailbox.py), the facts (tables.py), bulk reads (facts.py)
+Elsewhere: the mailbox of one process (mailbox.py), the facts (tables.py), bulk reads (facts.py)
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence

@@ -2,7 +2,7 @@
 
 Owns     the mapping from the rows of tables.py to the dataclasses of ports.py, as adapters/postgres/facts.py
 Rules    committed rows only; every method passes `pause` before and after, so that what was read may be old by then
-Not here writing (database.py)
+Elsewhere: writing (database.py)
 """
 
 import hashlib

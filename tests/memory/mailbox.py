@@ -4,7 +4,7 @@ Owns     the same promises as adapters/postgres/mailbox.py (tests/contract/test_
          leases, the fence, lanes and the alone bit, timers of both clocks, rescue, doorbell
 Rules    no threads; every statement passes `pause` first, where a simulation delays and kills. An object is one life
          of a process: whoever starts again after a death makes a new one, and the old epoch waits for its lease
-Not here the rows (database.py), the facts (tables.py, facts.py), faults (tests/simulation)
+Elsewhere: the rows (database.py), the facts (tables.py, facts.py), faults (tests/simulation)
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence

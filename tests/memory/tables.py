@@ -3,7 +3,7 @@
 Owns     which fact may stand beside which: first committed wins for seal, token, wrap and object mark; anything else
          that exists already is a Conflict, as the server's error would be; what a fact refers to must exist
 Rules    tables lie in layers: a transaction writes into its own and reads through it; `merge` is its COMMIT
-Not here locks and messages (mailbox.py), what a stage reads in bulk (facts.py)
+Elsewhere: locks and messages (mailbox.py), what a stage reads in bulk (facts.py)
 """
 
 import hashlib

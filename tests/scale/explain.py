@@ -3,7 +3,7 @@
 Owns     sessions of the product's roles with statements prepared in them, and the reading of plans
 Rules    a session plans when it is opened, as a process does that was there before the load came; whether it keeps that
          plan is a setting of its role (schemas/roles.sql)
-Not      here: what is loaded and what is too much (test_*.py)
+Elsewhere: what is loaded and what is too much (test_*.py)
 """
 
 import json

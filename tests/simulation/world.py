@@ -1,7 +1,7 @@
 """One run of the simulation: every stage twice, letters, people, weather; then calm, and a ledger to check.
 
 Owns     the assembly, the order of a run and when it has come to rest
-Not here what goes wrong within a process (processes.py), what people do (recipients.py), what must hold (ledger.py)
+Elsewhere: what goes wrong within a process (processes.py), what people do (recipients.py), what must hold (ledger.py)
 """
 
 import random

@@ -1,7 +1,7 @@
 """The line of stages in memory, one turn at a time: real stages, real loop, real evidence, software keys.
 
 Owns     planting a letter as the gateway leaves it, one turn of one stage, the recipient's decision
-Not      here: faults and schedules (tests/simulation), what each stage must do (the tests beside)
+Elsewhere: faults and schedules (tests/simulation), what each stage must do (the tests beside)
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 Rules    a code lives 30 s and is good once; an access token 60 s; an interaction 10 minutes, as at FranceConnect+
          (a replayed code also ends the access token that it gave: RFC 6749 section 4.1.2)
-Not      here: HTTP, tokens' contents
+Elsewhere: HTTP, tokens' contents
 """
 
 import secrets

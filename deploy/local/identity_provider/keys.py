@@ -2,7 +2,7 @@
 
 Owns     the private signing key (beside the client secret, 0600), the JWKS file that the bridge pins, the secret file
 Rules    never in anything but an embedded installation; a file that exists is kept, so that the bridge's pin stays true
-Not      here: the key that tokens are encrypted to. That is the bridge's, fetched from the gateway
+Elsewhere: the key that tokens are encrypted to. That is the bridge's, fetched from the gateway
 """
 
 import json

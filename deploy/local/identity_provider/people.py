@@ -3,7 +3,7 @@
 Owns     the demonstration persons and the claims in the form that FranceConnect+ gives them
 Rules    family_name is the birth name in upper case; given_name holds all first names, separated by spaces; the
          subject is pairwise: another relying party sees another one
-Not      here: who may be whom. Anyone can be anyone at this provider; that is what it is for
+Elsewhere: who may be whom. Anyone can be anyone at this provider; that is what it is for
 Source   FranceConnect+ partner documentation, scopes `openid`, `identite_pivot`, `preferred_username`
 """
 

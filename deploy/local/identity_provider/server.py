@@ -2,7 +2,7 @@
 
 Owns     /authorize, /interaction, /token, /userinfo, /jwks and discovery, on loopback
 Rules    no script is needed: the picker is one HTML form, so a program walks it like a person
-Not      here: what tokens look like (tokens.py), what a request must look like (authorization.py)
+Elsewhere: what tokens look like (tokens.py), what a request must look like (authorization.py)
 """
 
 import secrets

@@ -2,7 +2,7 @@
 
 Owns     the shape of the nested tokens, and how each attack bends it
 Rules    the outer header carries iss and aud, as FranceConnect+ writes them; a token lives 60 s
-Not      here: which person was picked, what a code is good for (grants.py)
+Elsewhere: which person was picked, what a code is good for (grants.py)
 Source   FranceConnect+ technical pages; RFC 7516, RFC 7518 section 4.6, OpenID Connect Core 1.0 sections 2 and 5.3.2
 """
 

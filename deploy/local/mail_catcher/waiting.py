@@ -3,7 +3,7 @@
 Owns     the addresses accepts@, refuses@, mismatch@; STATE/mail/waiting, an empty file MAIL_ID.ACT for each such mail
 Rules    any tag (accepts+7@) and any domain under .example (RFC 2606), nowhere else. All other mails are passed over as
          they come, so a million of them cost the readers nothing. A mail waits until it is put away, over restarts too
-Not      here: the acts (deploy/local/recipients.py); bounces@ and later@, which never become a mail (relay.py)
+Elsewhere: the acts (deploy/local/recipients.py); bounces@ and later@, which never become a mail (relay.py)
 """
 
 import re

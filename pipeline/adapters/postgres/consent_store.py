@@ -1,7 +1,7 @@
 """consents.store.ConsentStore over the gateway's connections; consents.ports.ConsentFacts over the link of `notify`.
 
 Owns     the mapping from rows to the dataclasses of the ports, and the one transaction of a request
-Not      here: how often may be asked (pipeline/consents/store.py); the queries are in sql/consents.sql
+Elsewhere: how often may be asked (pipeline/consents/store.py); the queries are in sql/consents.sql
 """
 
 from collections.abc import Mapping, Sequence

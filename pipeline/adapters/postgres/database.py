@@ -2,7 +2,7 @@
 
 Owns     lending and replacing connections, and ringing the doorbell after a commit: at once on the connection that
          committed, or, within `ringing()`, merged and on a connection of its own, so that no request waits for it
-Not here a stage's mailbox (mailbox.py) and what is asked (the stores)
+Elsewhere: a stage's mailbox (mailbox.py) and what is asked (the stores)
 """
 
 from collections.abc import AsyncIterator, Sequence

@@ -1,7 +1,7 @@
 """pipeline.bulk.DrawFacts over a stage's work link, and what a draw writes inside its transaction.
 
 Owns     the mapping between rows and the dataclasses of pipeline/bulk.py; one statement per table for a whole turn
-Not      here: what becomes of a line (pipeline/delivery/batches.py), the transaction itself (tx.py)
+Elsewhere: what becomes of a line (pipeline/delivery/batches.py), the transaction itself (tx.py)
 """
 
 import json

@@ -1,7 +1,7 @@
 """ports.Facts over a stage's work link: committed rows in bulk, one or two statements a batch.
 
 Owns     the mapping from rows to the dataclasses of ports.py
-Not here what a stage makes of them. Nothing here is locked: what may have changed is checked again in commit
+Elsewhere: what a stage makes of them. Nothing here is locked: what may have changed is checked again in commit
 """
 
 from collections import defaultdict

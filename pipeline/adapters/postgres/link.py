@@ -4,7 +4,7 @@ Owns     the shields. The driver's own transaction manager committed behind the 
          cancellations; here BEGIN, COMMIT, ROLLBACK and every single statement that commits are shielded, with a
          deadline, and nothing else is
 Rules    anything but a plain server error ends the connection: a driver in doubt is never used again
-Not here what the statements are (queries.py), who may reconnect when (mailbox.py, database.py)
+Elsewhere: what the statements are (queries.py), who may reconnect when (mailbox.py, database.py)
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

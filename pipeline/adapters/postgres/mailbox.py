@@ -2,7 +2,7 @@
 
 Owns     epochs, watermarks, the rhythm of sweeps and rings. The work link takes and commits; the ahead link takes while
          the other commits; the bell link listens, rings and beats, so that a stuck statement never silences it
-Not here the statements (sql/mailbox.sql), what happens to a batch (actors/loop.py), the reasons (docs/mailbox.md)
+Elsewhere: the statements (sql/mailbox.sql), what happens to a batch (actors/loop.py), the reasons (docs/mailbox.md)
 """
 
 import os

@@ -4,7 +4,7 @@ Owns     the table public.schema_migration (name, digest, time)
 Rules    one transaction per file, holding the file and its record: a crash leaves a file wholly applied or not at all.
          An advisory lock lets one runner work at a time. An applied file never changes again: its digest is compared.
          lock_timeout ends a migration that would stop traffic behind a long reader; run it again later.
-Not      here: going back (docs/adr/0001-forward-only-migrations.md), roles (schemas/roles.sql, run by the set-up)
+Elsewhere: going back (docs/adr/0001-forward-only-migrations.md), roles (schemas/roles.sql, run by the set-up)
 """
 
 import argparse

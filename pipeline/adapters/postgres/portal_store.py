@@ -1,7 +1,7 @@
 """The portal's questions to PostgreSQL, as the role of the gateway. Implements gateway/portal/store.py's port.
 
 Rules    what acceptance discloses is guarded in the WHERE of each query (sql/portal.sql), not here
-Not      here: transactions and connections (database.py), the rows' types (pipeline/delivery/recipient.py)
+Elsewhere: transactions and connections (database.py), the rows' types (pipeline/delivery/recipient.py)
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence

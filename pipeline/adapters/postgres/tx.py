@@ -1,7 +1,7 @@
 """What may be done inside one transaction: lock, add, advance, emit; for the loop also remove, postpone, bury.
 
 Owns     the order of writes and their checks. Lock order everywhere: running rows, deliveries, the rest
-Not here BEGIN and COMMIT (link.py), what a commit decides (the stages), which facts exist (the dataclasses)
+Elsewhere: BEGIN and COMMIT (link.py), what a commit decides (the stages), which facts exist (the dataclasses)
 """
 
 import re
