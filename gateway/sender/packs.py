@@ -5,7 +5,7 @@ Rules    every content has a key of its own, encrypted under the pack's and boun
          key is sealed to the intake key and forgotten with the request. A few contents are in memory at a time, and
          the rows; nothing is visible before `finish`, and without it nothing stays
 Crash    between the object and the rows: an object without a key; `archive` removes it
-Elsewhere: storing the rows (in the transaction of whoever names the contents), reading (pipeline/read_back.py)
+Elsewhere: storing the rows (in the transaction of whoever names the contents), reading (pipeline/deposits/read_back.py)
 
     async with packing(ports, intake) as pack:
         upload = await pack.add(sender, "letter.pdf", "application/pdf", content)

@@ -17,12 +17,12 @@ from uuid import UUID
 from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
 from pipeline.delivery.facts import ContentWrap, UploadWrap
 from pipeline.delivery.routes import CHECKED, DRAFT, Emission
+from pipeline.deposits.read_back import KeyLost, NotNow, Sound, Unsound, Upload, Verdict, read_back
+from pipeline.deposits.wrapping import derive_wraps, wrap_contents
 from pipeline.evidence.dossier import Dossier, Reason
 from pipeline.evidence.draft import draft
 from pipeline.formats.context import Level
 from pipeline.ports import Content, Denied, EncryptBridge, Facts, Message, Objects, Tx
-from pipeline.read_back import KeyLost, NotNow, Sound, Unsound, Upload, Verdict, read_back
-from pipeline.wrapping import derive_wraps, wrap_contents
 
 PERFORM_SECONDS = 300.0  # two gigabytes of documents on a slow disk
 BATCH_MAX = 100  # deliveries; their contents are read one after the other

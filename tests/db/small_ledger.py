@@ -41,6 +41,7 @@ from pipeline.connect import dsn_of, settings_of
 from pipeline.delivery.facts import ContentWrap, DecisionIntent, Handover, UploadWrap
 from pipeline.delivery.number import with_check_digit
 from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
+from pipeline.deposits.wrapping import OPEN_DAYS
 from pipeline.errors import LeaseLost
 from pipeline.evidence.dossier import Dossier, Identification, Reason
 from pipeline.evidence.draft import Head, after, draft
@@ -49,7 +50,6 @@ from pipeline.formats.context import person_sha256
 from pipeline.operate import clock, senders
 from pipeline.ports import DecisionItem, DecisionReceipt, Relayed
 from pipeline.process.recorder import Recorder
-from pipeline.wrapping import OPEN_DAYS
 from tests.db import small_batch
 from tests.fakes.bridge import FakeBridge
 from tests.fakes.objects import MemoryObjects

@@ -9,12 +9,12 @@ from uuid import UUID
 import pytest
 
 from pipeline.delivery.facts import ContentWrap, UploadWrap
+from pipeline.deposits.read_back import read_back
+from pipeline.deposits.wrapping import OPEN_DAYS
 from pipeline.evidence.reading import read
 from pipeline.formats.context import parse_content_context, parse_wrap_context
 from pipeline.ports import DecisionItem, DecisionReceipt, Released, ReleaseItem
-from pipeline.read_back import read_back
 from pipeline.stages import encrypt
-from pipeline.wrapping import OPEN_DAYS
 from tests.stages.contents import in_a_pack, in_parts, letter, watched
 from tests.stages.line import Line
 

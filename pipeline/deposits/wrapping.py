@@ -10,6 +10,7 @@ from datetime import UTC, timedelta
 from uuid import UUID
 
 from pipeline.delivery.facts import ContentWrap, UploadWrap
+from pipeline.deposits.read_back import Sound, Upload
 from pipeline.evidence.dossier import Dossier
 from pipeline.formats.context import (
     AddresseeRecord,
@@ -27,7 +28,6 @@ from pipeline.ports import (
     WrapContentItem,
     WrappedContent,
 )
-from pipeline.read_back import Sound, Upload
 
 OPEN_DAYS = 90  # from an upload on, letters may be made of it: it is used within days, and no outage lasts a season
 

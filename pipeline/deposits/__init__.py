@@ -1,0 +1,1 @@
+"""What a letter brings with it: its contents read back, verified, and wrapped for one addressee."""
