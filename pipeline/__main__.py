@@ -26,12 +26,12 @@ from pipeline.connect import (
 from pipeline.delivery.routes import AFTER, RECEIVER
 from pipeline.errors import Invariant
 from pipeline.events import service as sequencer
-from pipeline.janitor import keep_clean
 from pipeline.ops import service as measurer
 from pipeline.ports import Objects
 from pipeline.process import health
 from pipeline.process.readiness import notify as tell_supervisor
 from pipeline.process.recorder import Recorder
+from pipeline.retention.janitor import keep_clean
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp, webhook
 
 STAGES: tuple[tuple[Stage, type[Any]], ...] = (

@@ -9,15 +9,15 @@ import anyio
 import asyncpg
 import pytest
 
-from pipeline import janitor
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.queries import queries
 from pipeline.adapters.postgres.remains import PostgresRemains
 from pipeline.config import Database as DatabaseConfig
 from pipeline.errors import Transient
-from pipeline.janitor import Round, clean
 from pipeline.process.recorder import Recorder
+from pipeline.retention import janitor
+from pipeline.retention.janitor import Round, clean
 from tests.fakes.objects import MemoryObjects
 from tests.servers import PostgresServer
 

@@ -1,4 +1,4 @@
-"""pipeline.janitor.Remains over PostgreSQL, as the role qerds_archive. The queries are in sql/remains.sql."""
+"""pipeline.retention.janitor.Remains over PostgreSQL, as the role qerds_archive. The queries are in sql/remains.sql."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import asyncpg
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.errors import Transient
-from pipeline.janitor import Dropped, Place
+from pipeline.retention.janitor import Dropped, Place
 
 
 class PostgresRemains:
