@@ -26,7 +26,7 @@ from pipeline.connect import (
 from pipeline.delivery.routes import AFTER, RECEIVER
 from pipeline.errors import Invariant
 from pipeline.events import service as sequencer
-from pipeline.ops import service as measurer
+from pipeline.measures import measurer
 from pipeline.ports import Objects
 from pipeline.process import health
 from pipeline.process.readiness import notify as tell_supervisor

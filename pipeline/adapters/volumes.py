@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from pipeline.ops.service import Volume
+from pipeline.measures.measurer import Volume
 
 ANSWER_SECONDS = 1.0
 

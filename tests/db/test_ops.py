@@ -13,7 +13,8 @@ from pipeline.adapters.volumes import LocalVolumes
 from pipeline.config import Database as DatabaseConfig
 from pipeline.config import load
 from pipeline.connect import dsn_of
-from pipeline.ops import measures, service
+from pipeline.measures import measurer as service
+from pipeline.measures import series as measures
 from pipeline.process.recorder import Recorder
 from tests.db import small_ledger
 from tests.db.events_world import EventsWorld

@@ -12,9 +12,9 @@ import pytest
 
 from gateway.sender.backlog import WAITING_MAX
 from pipeline.config import Database
+from pipeline.measures.series import MEASURES
 from pipeline.operate.top import EXACT_MAX
 from pipeline.operate.top import STAGES as STAGES_OF_TOP
-from pipeline.ops.measures import MEASURES
 from tests.scale.explain import Cost, Statement, sessions
 from tests.servers import PostgresServer
 

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from time import perf_counter_ns
 
-from pipeline.ops import measures
+from pipeline.measures import series as measures
 from pipeline.process.exposition import exposition
 from pipeline.process.recorder import MESSAGES, Recorder
 

@@ -14,7 +14,8 @@ from gateway import edge
 from gateway.sender import packs
 from hsm_bridge import metrics
 from pipeline.adapters import measured
-from pipeline.ops import measures, service
+from pipeline.measures import measurer as service
+from pipeline.measures import series as measures
 from pipeline.process.exposition import COUNTERS, HISTOGRAMS, exposition
 from pipeline.process.recorder import Recorder
 

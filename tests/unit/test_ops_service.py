@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.adapters.volumes import LocalVolumes
 from pipeline.errors import Transient
-from pipeline.ops.measures import Row
-from pipeline.ops.service import FAILED_SECONDS, LEADER, TURN_SECONDS, UNANSWERED, Rounds, Volume, run
+from pipeline.measures.measurer import FAILED_SECONDS, LEADER, TURN_SECONDS, UNANSWERED, Rounds, Volume, run
+from pipeline.measures.series import Row
 from pipeline.process.recorder import Recorder
 from tests.waiting import until
 

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import anyio
 
 from pipeline.errors import Transient
-from pipeline.ops.measures import MEASURES, Row, Series
+from pipeline.measures.series import MEASURES, Row, Series
 from pipeline.ports import Randomness
 from pipeline.process.backoff import retry_seconds
 from pipeline.process.recorder import Recorder
