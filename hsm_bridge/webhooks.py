@@ -3,7 +3,7 @@
 Owns     the message that is signed (id.timestamp.body), its limits, the check of every signature
 Rules    only the caller kind `webhook` may (policy); the key is no seal and no time-stamp key, so nothing signed here
          can pass for an evidence; the timestamp is of now, so that no request is signed for another day
-Elsewhere: what a body says (pipeline/events/payload.py), which key is published (service)
+Elsewhere: what a body says (pipeline/feed/payload.py), which key is published (service)
 Source   Standard Webhooks (v1a), RFC 8032
 """
 

@@ -25,7 +25,7 @@ from pipeline.connect import (
 )
 from pipeline.delivery.routes import AFTER, RECEIVER
 from pipeline.errors import Invariant
-from pipeline.events import service as sequencer
+from pipeline.feed import sequencer
 from pipeline.measures import measurer
 from pipeline.ports import Objects
 from pipeline.process import health

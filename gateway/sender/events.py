@@ -21,9 +21,9 @@ from gateway.limits import LIST_DEFAULT, LIST_MAX
 from gateway.problems import Problem, problem_of
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from pipeline.events.payload import body
-from pipeline.events.ports import EventPage, EventQuestion, EventStore
-from pipeline.events.types import TYPES
+from pipeline.feed.payload import body
+from pipeline.feed.ports import EventPage, EventQuestion, EventStore
+from pipeline.feed.types import TYPES
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import identifier
 

@@ -3,7 +3,7 @@
 Owns     reading what a webhook is to be, showing it, the keys that sign
 Rules    an address is judged here by its text; before each connection it is judged again by what its name leads to
          a v1 secret is shown once, in the answer that made it; nobody can read it back, not even this gateway
-Elsewhere: sending (pipeline/stages/webhook.py), the schedule of tries (pipeline/events/attempts.py)
+Elsewhere: sending (pipeline/stages/webhook.py), the schedule of tries (pipeline/feed/attempts.py)
 Source   Standard Webhooks
 """
 
@@ -23,10 +23,10 @@ from gateway.sender.events import cursor_of, read_types, sequence_of
 from gateway.sender.json_body import declared_json_object
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from pipeline.events.endpoint import EndpointRefused, read_url
-from pipeline.events.payload import time_text
-from pipeline.events.ports import AttemptSeen, NewWebhook, WebhookChange, WebhookSeen
-from pipeline.events.signature import KEY_PREFIX, SECRET_BYTES, secret_text
+from pipeline.feed.endpoint import EndpointRefused, read_url
+from pipeline.feed.payload import time_text
+from pipeline.feed.ports import AttemptSeen, NewWebhook, WebhookChange, WebhookSeen
+from pipeline.feed.signature import KEY_PREFIX, SECRET_BYTES, secret_text
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, identifier
 from pipeline.ports import PublishedKey

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from hsm_bridge import client, wire
 from pipeline.errors import Invariant, Transient
-from pipeline.events.ports import WebhookItem
+from pipeline.feed.ports import WebhookItem
 from pipeline.ports import (
     DecisionItem,
     DecisionReceipt,

@@ -6,7 +6,7 @@ Rules    a name is resolved once per flight; if any of its addresses is not publ
          second answer of the name server cannot lead inside. No redirects, no proxy, no cookies; an answer's body is
          not looked at. A flight has its own connection: a pool would lend it to other names on that address
          Each endpoint has one flight at a time and a hanging one harms itself alone
-Elsewhere: what an answer means (pipeline/events/attempts.py), what is sent (pipeline/stages/webhook.py)
+Elsewhere: what an answer means (pipeline/feed/attempts.py), what is sent (pipeline/stages/webhook.py)
 """
 
 import socket
@@ -22,9 +22,9 @@ import anyio.abc
 import anyio.to_thread
 import httpx
 
-from pipeline.events.attempts import Answer, answer_of_status
-from pipeline.events.endpoint import Endpoint, EndpointRefused, choose, read_url
-from pipeline.events.ports import Clock, Flight, Post
+from pipeline.feed.attempts import Answer, answer_of_status
+from pipeline.feed.endpoint import Endpoint, EndpointRefused, choose, read_url
+from pipeline.feed.ports import Clock, Flight, Post
 
 POST_SECONDS = 15.0  # resolving, connecting, TLS, sending and the head of the answer
 CONNECT_SECONDS = 5.0

@@ -6,7 +6,7 @@ Outside   signatures of the bridge; requests to the endpoint, at least once each
 Commits   the webhook's cursor and circuit, what is set aside, a line of the delivery log for each request
 Emits     push to itself, while there is more
 Fails     Retry: no answer yet (the flight goes on in the background), bridge or database away. An endpoint's failure is
-          no failure here: it is a fact, and the schedule of pipeline/events/attempts.py says when it is tried again
+          no failure here: it is a fact, and the schedule of pipeline/feed/attempts.py says when it is tried again
 Source    Standard Webhooks
 """
 
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 from pipeline.actors.contract import Done, Outcome, Retry, Stage
 from pipeline.delivery.routes import PING, PUSH, Emission
-from pipeline.events import signature
-from pipeline.events.attempts import Job, Tried, Webhook, after, idle, next_job
-from pipeline.events.facts import Fact, WebhookProgress, attempt_of, facts_of
-from pipeline.events.payload import body_bytes, trial
-from pipeline.events.ports import Clock, Courier, Flight, Ids, Post, WebhookBridge, WebhookFacts, WebhookItem
+from pipeline.feed import signature
+from pipeline.feed.attempts import Job, Tried, Webhook, after, idle, next_job
+from pipeline.feed.facts import Fact, WebhookProgress, attempt_of, facts_of
+from pipeline.feed.payload import body_bytes, trial
+from pipeline.feed.ports import Clock, Courier, Flight, Ids, Post, WebhookBridge, WebhookFacts, WebhookItem
 from pipeline.ports import Denied, Message, SealAnswer, Tx
 
 SETTLE_SECONDS = 0.25  # all that an endpoint that hangs can hold up the others, once a try

@@ -5,7 +5,7 @@
 -- gives each row its place after it is committed, under the lock of one row (event_head). So places are given in the order
 -- in which they become visible, and a late committer gets a late place.
 
-CREATE TABLE qerds.event_type (                                -- mirror of pipeline/events/types.py, kept equal by a test
+CREATE TABLE qerds.event_type (                                -- mirror of pipeline/feed/types.py, kept equal by a test
     type  text PRIMARY KEY,
     state text UNIQUE,                                         -- the state of a delivery that this type announces
     proof text                                                 -- the event whose evidence shows it

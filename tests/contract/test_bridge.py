@@ -22,8 +22,8 @@ from hsm_bridge import config, wire
 from hsm_bridge.client import BridgeClient
 from pipeline.config import Database
 from pipeline.errors import Invariant
-from pipeline.events.ports import WebhookItem
 from pipeline.evidence import xades as seals
+from pipeline.feed.ports import WebhookItem
 from pipeline.formats import tst
 from pipeline.formats.context import content_context, parse_content_context
 from pipeline.formats.xades import imprint_sha256, package_signed_info, package_signed_properties

@@ -12,8 +12,8 @@ from pipeline.adapters.postgres.event_store import PostgresEventStore
 from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.sequencer import PostgresEventLog
 from pipeline.config import Database as DatabaseConfig
-from pipeline.events.payload import Event
-from pipeline.events.ports import EventQuestion
+from pipeline.feed.payload import Event
+from pipeline.feed.ports import EventQuestion
 from pipeline.process.recorder import Recorder
 from tests.servers import PostgresServer
 

@@ -10,8 +10,8 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.event_store import PostgresEventStore
 from pipeline.config import Database as DatabaseConfig
 from pipeline.errors import Transient
-from pipeline.events.ports import EventQuestion
-from pipeline.events.types import PROOF_OF_STATE, TYPE_OF_STATE, TYPES
+from pipeline.feed.ports import EventQuestion
+from pipeline.feed.types import PROOF_OF_STATE, TYPE_OF_STATE, TYPES
 from tests.db.events_world import NOTE, EventsWorld, dsn
 from tests.servers import PostgresServer
 from tests.waiting import until

@@ -23,9 +23,9 @@ from pipeline.adapters.postgres.webhook_facts import PostgresWebhookFacts
 from pipeline.adapters.webhook_http import HttpCourier
 from pipeline.config import Database as DatabaseConfig
 from pipeline.errors import LeaseLost
-from pipeline.events import service
-from pipeline.events.ports import NewWebhook, WebhookChange, WebhookSeen
-from pipeline.events.signature import signed_message
+from pipeline.feed import sequencer as service
+from pipeline.feed.ports import NewWebhook, WebhookChange, WebhookSeen
+from pipeline.feed.signature import signed_message
 from pipeline.process.recorder import Recorder
 from pipeline.stages import webhook
 from tests.db.events_world import EventsWorld, dsn, recorder

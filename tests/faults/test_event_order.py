@@ -11,8 +11,8 @@ from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.event_store import PostgresEventStore
 from pipeline.config import Database as DatabaseConfig
-from pipeline.events import service
-from pipeline.events.ports import EventQuestion
+from pipeline.feed import sequencer as service
+from pipeline.feed.ports import EventQuestion
 from tests.db.events_world import NOTE, EventsWorld, dsn, recorder
 from tests.servers import PostgresServer
 from tests.waiting import instant, until

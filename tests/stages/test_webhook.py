@@ -9,10 +9,10 @@ import pytest
 
 from pipeline.actors.contract import Done, Outcome, Retry
 from pipeline.delivery.routes import PING, PUSH
-from pipeline.events.attempts import Answer, Webhook
-from pipeline.events.facts import WebhookAttempt, WebhookProgress, WebhookRetry
-from pipeline.events.payload import Event
-from pipeline.events.ports import Flight, Post, WebhookItem
+from pipeline.feed.attempts import Answer, Webhook
+from pipeline.feed.facts import WebhookAttempt, WebhookProgress, WebhookRetry
+from pipeline.feed.payload import Event
+from pipeline.feed.ports import Flight, Post, WebhookItem
 from pipeline.ports import Denied, Message, SealAnswer
 from pipeline.stages import webhook
 

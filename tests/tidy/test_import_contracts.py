@@ -18,7 +18,7 @@ VIOLATIONS = {
     "adapters": ("pipeline/adapters/objects.py", "import pipeline.actors.loop"),
     "evidence": ("pipeline/evidence/draft.py", "import pipeline.config"),
     "content": ("pipeline/content/envelope.py", "import pipeline.evidence.draft"),
-    "events": ("pipeline/events/attempts.py", "import pipeline.adapters.objects"),
+    "events": ("pipeline/feed/attempts.py", "import pipeline.adapters.objects"),
     "gateway": ("gateway/edge.py", "import pipeline.adapters.objects"),
     "bridge": ("hsm_bridge/server.py", "import pipeline.config"),
     "bridge-doors": ("pipeline/adapters/objects.py", "import hsm_bridge.token"),

@@ -21,9 +21,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from pipeline.adapters.webhook_http import HttpCourier, system_addresses
-from pipeline.events.attempts import Answer, Job, Webhook
-from pipeline.events.payload import Event
-from pipeline.events.ports import Flight, Post
+from pipeline.feed.attempts import Answer, Job, Webhook
+from pipeline.feed.payload import Event
+from pipeline.feed.ports import Flight, Post
 from tests.endpoints import Endpoint, Received, Say, endpoint
 
 pytestmark = pytest.mark.anyio

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.delivery.routes import INTERACTIVE, PING, Emission
-from pipeline.events.payload import Event
-from pipeline.events.ports import AttemptSeen, EventPage, EventQuestion, NewWebhook, WebhookChange, WebhookSeen
+from pipeline.feed.payload import Event
+from pipeline.feed.ports import AttemptSeen, EventPage, EventQuestion, NewWebhook, WebhookChange, WebhookSeen
 from pipeline.ports import PublishedKey
 
 WEBHOOKS_MAX = 20  # of one sender

@@ -6,8 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from pipeline.adapters.postgres.link import Link
-from pipeline.events.attempts import EVENTS_AT_ONCE, Due, Webhook
-from pipeline.events.payload import Event
+from pipeline.feed.attempts import EVENTS_AT_ONCE, Due, Webhook
+from pipeline.feed.payload import Event
 
 LOOKED_AT_MAX = 1000  # events per webhook and turn, wanted or not
 

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pipeline.events.attempts import (
+from pipeline.feed.attempts import (
     CIRCUIT_FAILURES,
     EVENTS_AT_ONCE,
     EXHAUSTED,
@@ -23,7 +23,7 @@ from pipeline.events.attempts import (
     idle,
     next_job,
 )
-from pipeline.events.payload import Event
+from pipeline.feed.payload import Event
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 DELIVERED = Answer("delivered", 200)

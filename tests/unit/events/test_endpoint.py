@@ -4,7 +4,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from pipeline.events.endpoint import EndpointRefused, choose, is_public, read_url
+from pipeline.feed.endpoint import EndpointRefused, choose, is_public, read_url
 
 PRIVATE = (
     *("0.0.0.0", "10.1.2.3", "100.64.0.1", "127.0.0.1", "169.254.169.254", "172.16.0.1", "172.31.255.255"),

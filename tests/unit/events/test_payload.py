@@ -7,8 +7,8 @@ from base64 import b64decode, b64encode
 from datetime import UTC, datetime
 from uuid import UUID
 
-from pipeline.events import signature
-from pipeline.events.payload import BODY_BYTES_MAX, Event, body, body_bytes, trial
+from pipeline.feed import signature
+from pipeline.feed.payload import BODY_BYTES_MAX, Event, body, body_bytes, trial
 
 AT = datetime(2026, 5, 4, 12, 0, 1, 999_999, tzinfo=UTC)
 ID = UUID("0196a6f0-0000-7000-8000-000000000001")

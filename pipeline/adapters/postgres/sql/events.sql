@@ -14,7 +14,7 @@ SELECT qerds.forget_events($1::integer) AS forgotten;
 
 -- name: wake_webhooks
 -- A message to each webhook that is idle and has a try that is due, or events that it has not read while its circuit is
--- closed (3 failures, 100 set aside: pipeline/events/attempts.py). A webhook that went idle just before an event was placed
+-- closed (3 failures, 100 set aside: pipeline/feed/attempts.py). A webhook that went idle just before an event was placed
 -- is found by the next call, a second later at most: nothing depends on who was first.
 WITH due AS MATERIALIZED (
     SELECT w.id FROM qerds.webhook w CROSS JOIN (SELECT clock_timestamp() AS now) c

@@ -60,7 +60,7 @@ SELECT outbox.horizon_seconds()::float8 AS seconds;
 
 -- name: ops_webhook_lag
 -- Of each webhook the first event behind its cursor, wanted or not, and what is set aside. 3 failures: its endpoint is only
--- probed (pipeline/events/attempts.py).
+-- probed (pipeline/feed/attempts.py).
 SELECT l.endpoint, max(extract(epoch FROM clock_timestamp() - l.since))::float8 AS lag_seconds
 FROM (SELECT CASE WHEN w.failures < 3 AND (w.paused_until IS NULL OR w.paused_until <= clock_timestamp()) THEN 'answers'
                   ELSE 'fails' END AS endpoint, e.sequenced_at AS since

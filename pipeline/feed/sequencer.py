@@ -10,7 +10,7 @@ Elsewhere: what a place is (schemas/migrations/0008_events.sql), the statements 
 import anyio
 
 from pipeline.errors import Transient
-from pipeline.events.ports import EventLog
+from pipeline.feed.ports import EventLog
 from pipeline.ports import Randomness
 from pipeline.process.backoff import retry_seconds
 from pipeline.process.recorder import Recorder

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from pipeline.events.payload import Event
+from pipeline.feed.payload import Event
 
 # Seconds from one try to the next: ten tries over 75 h 35 min (and 5 s).
 SCHEDULE_SECONDS = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)

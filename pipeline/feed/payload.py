@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from pipeline.events.types import REFS, SUBJECTS, WEBHOOK_TEST
+from pipeline.feed.types import REFS, SUBJECTS, WEBHOOK_TEST
 
 BODY_BYTES_MAX = 20_000  # Standard Webhooks: receivers may refuse more
 

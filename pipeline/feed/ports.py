@@ -10,8 +10,8 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from pipeline.events.attempts import Answer, Job, Webhook
-from pipeline.events.payload import Event
+from pipeline.feed.attempts import Answer, Job, Webhook
+from pipeline.feed.payload import Event
 from pipeline.ports import Denied, PublishedKey, SealAnswer
 
 

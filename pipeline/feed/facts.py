@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from pipeline.events.attempts import Progress, Tried, Webhook
+from pipeline.feed.attempts import Progress, Tried, Webhook
 
 
 @dataclass(frozen=True, slots=True)
