@@ -4,7 +4,7 @@ Owns     the duties with a day: proof of deposit, notice, proof of a refusal, pr
 Rules    CPCE R.53-3 III: the proof of a refusal or non-claim is available to the sender at the latest on the day after
          the fifteen days, so before midnight Paris after that day. For the other two the law names no hour: they have
          the service's own promise
-Elsewhere: doing it (the stages), measuring it over all deliveries (pipeline/ops)
+Elsewhere: doing it (the stages), measuring it over all deliveries (pipeline/measures)
 """
 
 from dataclasses import dataclass

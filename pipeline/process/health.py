@@ -3,7 +3,7 @@
 Owns     /healthz (the event loop turns), /readyz (the epoch lives), /metrics (what the recorder holds)
 Rules    reads one small request head, answers, closes; runs in the stage's own loop, so that it tells when that hangs.
          Its port is shared by the old and the new process of a rolling restart for as long as both run
-Elsewhere: depth and age of mailboxes: one process asks the database for those (pipeline/ops)
+Elsewhere: depth and age of mailboxes: one process asks the database for those (pipeline/measures)
 """
 
 import anyio
