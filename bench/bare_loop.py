@@ -30,12 +30,12 @@ from pipeline.config import Config, load_from_environment
 from pipeline.content.envelope import KEY_BYTES, NONCE_PREFIX_BYTES, SALT_BYTES, Encryptor, associated_data
 from pipeline.delivery.deadlines import expires_at
 from pipeline.delivery.facts import Notice
-from pipeline.delivery.notice import TEXT_VERSION, Addressing, Letterhead, compose
 from pipeline.delivery.number import DIGITS, with_check_digit
 from pipeline.evidence.dossier import Deposit, Dossier, Issuer, Part, RecipientParty, SenderParty
 from pipeline.evidence.draft import Head, after, draft
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.xades import imprint_sha256
+from pipeline.notices.notice import TEXT_VERSION, Addressing, Letterhead, compose
 
 NONCE_BYTES = 12  # of AES-GCM
 AT_ONCE = 100  # letters whose mails are under way together

@@ -41,8 +41,8 @@ from pipeline.adapters.postgres.webhook_facts import PostgresWebhookFacts
 from pipeline.adapters.volumes import LocalVolumes
 from pipeline.adapters.webhook_http import HttpCourier
 from pipeline.config import Config
-from pipeline.delivery.notice import Letterhead
 from pipeline.errors import LeaseLost, Transient
+from pipeline.notices.notice import Letterhead
 from pipeline.ports import Mailbox
 from pipeline.process.recorder import Recorder
 

@@ -6,7 +6,7 @@ Rules    the link is a pointer: GET and HEAD answer nothing, however often a sca
          A form carries the digest of the text that its page showed: that text is stored with the answer, or nothing is
          the first answer stays: a second submit shows it
          nobody is asked who they are: the mail went to the address that the consent is for
-Elsewhere: the text (pipeline/consents/wording.py), rows and transactions (pipeline/consents/store.py)
+Elsewhere: the text (pipeline/notices/consent_wording.py), rows and transactions (pipeline/stores/consents.py)
 Source   CPCE L.100 I, R.53-1
 """
 
@@ -23,8 +23,8 @@ from gateway.portal.claim import NOBODY, TOKEN_CHARACTERS_MAX
 from gateway.portal.desk import Faces, see_other
 from gateway.portal.language import Language, known, negotiated
 from gateway.portal.session import Browser, FormRefused, browser, enter, submitted
-from pipeline.consents.store import GIVEN, REFUSED, RequestSeen, Standing
-from pipeline.consents.wording import Asking, digest, paragraphs, whole
+from pipeline.notices.consent_wording import Asking, digest, paragraphs, whole
+from pipeline.stores.consents import GIVEN, REFUSED, RequestSeen, Standing
 
 ANSWERS = {"yes": GIVEN, "no": REFUSED}
 WITHDRAW = "withdraw"

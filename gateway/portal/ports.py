@@ -5,8 +5,8 @@ from uuid import UUID
 
 from gateway.portal.store import PortalStore
 from pipeline.config import Config
-from pipeline.consents.store import ConsentStore
 from pipeline.ports import IdentityProvider, Keys, Objects, RecipientBridge
+from pipeline.stores.consents import ConsentStore
 
 
 class Ids(Protocol):

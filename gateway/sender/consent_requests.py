@@ -19,7 +19,10 @@ from gateway.sender.consents import WRITE_SCOPE, ref_conflict
 from gateway.sender.json_body import json_object
 from gateway.sender.oauth import OAuth, Principal
 from gateway.sender.ports import SenderPorts
-from pipeline.consents.store import (
+from pipeline.intake.mistakes import Mistake
+from pipeline.intake.reading import Fields
+from pipeline.intake.submission import LANGUAGES, NAME_CHARACTERS_MAX, read_email
+from pipeline.stores.consents import (
     ASKED_DAYS,
     ASKED_MAX,
     Known,
@@ -29,9 +32,6 @@ from pipeline.consents.store import (
     StillOpen,
     TooOften,
 )
-from pipeline.intake.mistakes import Mistake
-from pipeline.intake.reading import Fields
-from pipeline.intake.submission import LANGUAGES, NAME_CHARACTERS_MAX, read_email
 
 REF = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)  # no @: it stands in events; no /: it stands in an address
 

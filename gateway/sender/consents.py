@@ -20,11 +20,11 @@ from gateway.sender import presentation
 from gateway.sender.json_body import json_object
 from gateway.sender.oauth import OAuth, Principal
 from gateway.sender.ports import SenderPorts
-from pipeline.consents.store import METHOD as ASKED_BY_US
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, digest, instant, nfc, text_mistake
 from pipeline.intake.submission import NAME_CHARACTERS_MAX, read_email
 from pipeline.senders import Consent
+from pipeline.stores.consents import METHOD as ASKED_BY_US
 
 WRITE_SCOPE = "consents:write"
 METHOD = re.compile(r"[a-z0-9_]{1,40}", re.ASCII)

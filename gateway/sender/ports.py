@@ -6,12 +6,12 @@ from uuid import UUID
 
 from pipeline.bulk import BatchStore
 from pipeline.config import Config
-from pipeline.consents.store import ConsentStore
 from pipeline.exports.store import ExportStore
 from pipeline.feed.ports import EventStore
 from pipeline.ports import Keys, Objects
 from pipeline.process.recorder import Recorder
 from pipeline.senders import PackRows, SandboxClock, SenderStore
+from pipeline.stores.consents import ConsentStore
 
 
 class Clock(Protocol):

@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from gateway.edge import MODE_NAMES
 from gateway.versions import NEWEST
 from pipeline.config import Config
-from pipeline.consents.store import RequestSeen
 from pipeline.evidence.dossier import Reason
 from pipeline.senders import Account, Consent, Delivery, EventSeen, SnapshotSeen, Upload
+from pipeline.stores.consents import RequestSeen
 
 DECIDING = ("C.3", "C.4")
 

@@ -17,15 +17,16 @@ from typing import Any
 import anyio
 
 from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
-from pipeline.consents import perform as consents
-from pipeline.consents.ports import ConsentFacts
 from pipeline.delivery.deadlines import EXPIRY_GRACE_SECONDS, expires_at, last_day, paris_date, too_late_to_send
 from pipeline.delivery.facts import AcceptanceWindow, Notice, NoticeResult
-from pipeline.delivery.notice import TEXT_VERSION, Addressing, Letterhead, compose
 from pipeline.delivery.routes import BULK, DRAFT, EXPIRE, PREPARE, SEND, Emission
 from pipeline.delivery.states import DEPOSITED
 from pipeline.evidence.dossier import Reason
 from pipeline.evidence.draft import draft, one_line
+from pipeline.notices import consents
+from pipeline.notices.consent_ports import ConsentFacts
+from pipeline.notices.notice import TEXT_VERSION, Addressing, Letterhead, compose
+from pipeline.notices.relaying import Post, relay
 from pipeline.ports import (
     Announcement,
     Facts,
@@ -38,7 +39,6 @@ from pipeline.ports import (
     StoredNotice,
     Tx,
 )
-from pipeline.relaying import Post, relay
 
 RELAY_CHARACTERS_MAX = 200  # of what a relay says that go into an evidence
 SENDING_SECONDS = 90.0  # no mail begins later in a batch: what is begun (20 s a mail) must end before the batch does

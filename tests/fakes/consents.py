@@ -5,8 +5,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from pipeline.consents.facts import ConsentMail, ConsentMailResult
-from pipeline.consents.ports import Question
+from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
+from pipeline.notices.consent_ports import Question
 from tests.memory.database import MemoryDatabase
 
 

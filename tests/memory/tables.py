@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
-from pipeline.consents.facts import ConsentMail, ConsentMailResult
 from pipeline.delivery.facts import (
     AcceptanceWindow,
     ContentWrap,
@@ -29,6 +28,7 @@ from pipeline.delivery.states import SUBMITTED
 from pipeline.evidence.dossier import Dossier
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
 from pipeline.exports.facts import BatchProof, ExportStep
+from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
 from pipeline.ports import Segment
 
 Key = tuple[Hashable, ...]

@@ -15,9 +15,9 @@ import anyio
 
 from pipeline.actors.contract import Stage
 from pipeline.delivery.facts import AcceptanceWindow
-from pipeline.delivery.notice import Letterhead
 from pipeline.delivery.routes import BULK, DRAW, SUBMITTED, Emission
 from pipeline.errors import Transient
+from pipeline.notices.notice import Letterhead
 from pipeline.ports import Message, PublishedKey
 from pipeline.process.recorder import Recorder
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp

@@ -17,13 +17,13 @@ from pipeline.actors.contract import Stage
 from pipeline.content.envelope import CONTENT_FORMAT, Encryptor, associated_data, seal_key
 from pipeline.content.names import object_name
 from pipeline.delivery.facts import DecisionIntent, Notice, NoticeResult, Snapshot
-from pipeline.delivery.notice import Letterhead
 from pipeline.delivery.number import with_check_digit
 from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
 from pipeline.evidence.dossier import Dossier, Identification, Issuer, Part, RecipientParty, SenderParty
 from pipeline.evidence.draft import after, draft
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import intake_info, person_sha256
+from pipeline.notices.notice import Letterhead
 from pipeline.ports import DecisionItem, DecisionReceipt, MailRefused, Message, Relayed, Segment
 from pipeline.process.recorder import Recorder
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp

@@ -6,11 +6,11 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pipeline.consents.facts import ConsentMail, ConsentMailResult
 from pipeline.delivery.deadlines import PARIS
 from pipeline.delivery.facts import AcceptanceWindow
 from pipeline.delivery.routes import ASK_CONSENT, MAIL_CONSENT, PREPARE, SEND, Emission
 from pipeline.errors import Transient
+from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
 from pipeline.ports import MailRefused
 from tests.stages.line import PROOF, Line
 

@@ -10,9 +10,11 @@ from uuid import UUID
 
 import pytest
 
-from pipeline.consents.mail import compose
-from pipeline.consents.ports import Question
-from pipeline.consents.store import (
+from pipeline.notices.consent_mail import compose
+from pipeline.notices.consent_ports import Question
+from pipeline.notices.consent_wording import Asking, digest, paragraphs, whole
+from pipeline.notices.notice import Letterhead
+from pipeline.stores.consents import (
     ASKED_DAYS,
     ASKED_MAX,
     Earlier,
@@ -22,8 +24,6 @@ from pipeline.consents.store import (
     TooOften,
     objection,
 )
-from pipeline.consents.wording import Asking, digest, paragraphs, whole
-from pipeline.delivery.notice import Letterhead
 from tests.words import reserved_words_in
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.delivery.deadlines import paris_date
 from pipeline.delivery.facts import Notice
-from pipeline.delivery.notice import BODY, STANDING, SUBJECT, Addressing, Letterhead, compose, day_in_words, rendered
-from pipeline.delivery.notice_form import SAMPLES, Blanks, Form
+from pipeline.notices.notice import BODY, STANDING, SUBJECT, Addressing, Letterhead, compose, day_in_words, rendered
+from pipeline.notices.notice_form import SAMPLES, Blanks, Form
 
 HEAD = Letterhead(
     provider="Demo Registered Delivery",

@@ -1,7 +1,7 @@
 """consents.store.ConsentStore over the gateway's connections; consents.ports.ConsentFacts over the link of `notify`.
 
 Owns     the mapping from rows to the dataclasses of the ports, and the one transaction of a request
-Elsewhere: how often may be asked (pipeline/consents/store.py); the queries are in sql/consents.sql
+Elsewhere: how often may be asked (pipeline/stores/consents.py); the queries are in sql/consents.sql
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,8 +9,9 @@ from uuid import UUID
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Link
-from pipeline.consents.ports import Question
-from pipeline.consents.store import (
+from pipeline.delivery.routes import ASK_CONSENT, BULK, Emission
+from pipeline.notices.consent_ports import Question
+from pipeline.stores.consents import (
     ASKED_DAYS,
     METHOD,
     OPEN_DAYS,
@@ -23,7 +24,6 @@ from pipeline.consents.store import (
     RequestSeen,
     objection,
 )
-from pipeline.delivery.routes import ASK_CONSENT, BULK, Emission
 
 
 class PostgresConsentStore:

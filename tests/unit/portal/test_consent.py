@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 
-from pipeline.consents.store import New, NewRequest
+from pipeline.stores.consents import New, NewRequest
 from tests.portal_world import PUBLIC_URL, SENDER_EMAIL, SENDER_NAME, Browser, World, hidden
 from tests.unit.portal.test_guards import Page
 from tests.words import reserved_words_in

@@ -10,13 +10,13 @@ Elsewhere:  notices (pipeline/stages/notify.py), what the consumer answers (gate
 from collections.abc import Sequence
 
 from pipeline.actors.contract import Bury, Done, Outcome, Retry
-from pipeline.consents.facts import ConsentMail, ConsentMailResult
-from pipeline.consents.mail import compose
-from pipeline.consents.ports import ConsentPorts, Question
 from pipeline.delivery.routes import ASK_CONSENT, MAIL_CONSENT, Emission
 from pipeline.evidence.draft import one_line
+from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
+from pipeline.notices.consent_mail import compose
+from pipeline.notices.consent_ports import ConsentPorts, Question
+from pipeline.notices.relaying import Post, relay
 from pipeline.ports import MailRefused, Message, Relayed, Tx
-from pipeline.relaying import Post, relay
 
 KINDS = frozenset({ASK_CONSENT, MAIL_CONSENT})
 RELAY_CHARACTERS_MAX = 200  # of what a relay says that are kept

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from pipeline.delivery.notice import Letterhead
+from pipeline.notices.notice import Letterhead
 from pipeline.ports import Mailer, Randomness
 
 

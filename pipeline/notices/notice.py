@@ -19,8 +19,8 @@ from uuid import UUID
 
 from pipeline.delivery.deadlines import last_day, paris_date
 from pipeline.delivery.facts import Notice
-from pipeline.delivery.notice_form import Blanks, Form
 from pipeline.delivery.number import spoken
+from pipeline.notices.notice_form import Blanks, Form
 
 TEXT_VERSION = "notice-1"
 CLAIM_RANDOM_BYTES = 16  # 128 bits

@@ -16,10 +16,10 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime
 
-from pipeline.consents.facts import ConsentMail
-from pipeline.consents.ports import Question
 from pipeline.delivery.deadlines import paris_date
-from pipeline.delivery.notice import STANDING, Letterhead, day_in_words
+from pipeline.notices.consent_facts import ConsentMail
+from pipeline.notices.consent_ports import Question
+from pipeline.notices.notice import STANDING, Letterhead, day_in_words
 
 LINK_RANDOM_BYTES = 16  # 128 bits
 
