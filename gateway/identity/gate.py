@@ -32,9 +32,9 @@ from gateway.portal.session import (
 from gateway.portal.standing import Standing
 from pipeline.config import AssuranceLevel
 from pipeline.delivery.facts import Identification
-from pipeline.delivery.recipient import Person, Transaction
 from pipeline.errors import Transient
 from pipeline.ports import Denied, ExchangeRefused, IdentifiedPerson, IdentityProof, IdentityStart, IdentityTokens
+from pipeline.stores.letters import Person, Transaction
 
 EXCHANGE_SECONDS = 10  # code, userinfo, bridge and database together
 BRIDGE_SECONDS = 5

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from gateway.portal.desk import Faces, letter_address, see_other
 from gateway.portal.session import enter
 from gateway.portal.standing import Standing, standing
-from pipeline.delivery.recipient import Letter
+from pipeline.stores.letters import Letter
 
 TOKEN_CHARACTERS_MAX = 128  # 128 bits in any encoding are far shorter
 NOBODY = UUID(int=0)

@@ -19,13 +19,13 @@ from gateway.portal.ports import PortalPorts
 from pipeline.delivery import states
 from pipeline.delivery.deadlines import INTENT_SECONDS
 from pipeline.delivery.facts import DecisionIntent
-from pipeline.delivery.recipient import Person
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Dossier, Identification
 from pipeline.evidence.draft import after, draft
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.ports import DecisionItem, DecisionReceipt, Denied, Locked
+from pipeline.stores.letters import Person
 
 ACCEPT = "accept"
 REFUSE = "refuse"

@@ -17,7 +17,7 @@ from gateway.portal.rendering import Pages
 from gateway.portal.session import Browser, browser
 from gateway.portal.standing import Standing, standing
 from pipeline.delivery.number import is_number
-from pipeline.delivery.recipient import Letter, Person
+from pipeline.stores.letters import Letter, Person
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,11 +25,11 @@ from gateway.portal.ports import PortalPorts
 from gateway.portal.standing import Standing
 from pipeline.content.envelope import KEY_BYTES, ContentInvalid, Decryptor, stream_data
 from pipeline.delivery.facts import Handover
-from pipeline.delivery.recipient import Person, StoredDocument
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
 from pipeline.errors import Invariant, Transient
 from pipeline.evidence.draft import draft
 from pipeline.ports import Denied, Objects, Released, ReleaseItem
+from pipeline.stores.letters import Person, StoredDocument
 
 BRIDGE_SECONDS = 10
 RECORD_SECONDS = 10

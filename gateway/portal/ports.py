@@ -3,10 +3,10 @@
 from typing import Protocol
 from uuid import UUID
 
-from gateway.portal.store import PortalStore
 from pipeline.config import Config
 from pipeline.ports import IdentityProvider, Keys, Objects, RecipientBridge
 from pipeline.stores.consents import ConsentStore
+from pipeline.stores.portal import PortalStore
 
 
 class Ids(Protocol):

@@ -21,8 +21,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.portal.ports import PortalPorts
-from gateway.portal.store import SESSION_LETTERS_MAX, SESSION_SECONDS
-from pipeline.delivery.recipient import Session
+from pipeline.stores.letters import Session
+from pipeline.stores.portal import SESSION_LETTERS_MAX, SESSION_SECONDS
 
 COOKIE = "__Host-session"
 IDENTIFIER_BYTES = 32

@@ -7,7 +7,7 @@ content is released only then. An intent that lives means that the bridge is bei
 from enum import Enum
 
 from pipeline.delivery import states
-from pipeline.delivery.recipient import Letter
+from pipeline.stores.letters import Letter
 
 
 class Standing(Enum):

@@ -10,7 +10,7 @@ Elsewhere: how `ingest` holds batches back while the stages after it are full (p
 import time
 
 from gateway.problems import Problem
-from pipeline.bulk import BatchStore
+from pipeline.stores.batches import BatchStore
 
 WAITING_MAX = 2000  # messages: some seconds of work
 REMEMBERED_SECONDS = 1.0

@@ -25,7 +25,9 @@ from gateway.sender.inline import CONTENTS_MAX, has_inline, taken_out
 from gateway.sender.oauth import OAuth
 from gateway.sender.packs import packing
 from gateway.sender.ports import PackWriter, SenderPorts
-from pipeline.bulk import (
+from pipeline.errors import Transient
+from pipeline.intake.lines import LINE_BYTES_MAX, Line, LineBroken, LineReader, line_reader
+from pipeline.stores.batches import (
     BATCH_LINES_MAX,
     OPEN,
     Batch,
@@ -37,8 +39,6 @@ from pipeline.bulk import (
     PartConflict,
     TooManyLines,
 )
-from pipeline.errors import Transient
-from pipeline.intake.lines import LINE_BYTES_MAX, Line, LineBroken, LineReader, line_reader
 
 PART_BYTES_MAX = 64 * 1024 * 1024
 PART_MAX = 100_000

@@ -3,7 +3,7 @@
 Owns     paging through lines of any number, a page in memory at a time; NDJSON or CSV, as Accept or format says
 Rules    results come in the order of the lines; whatever ends the stream early ends it before its last chunk, so that
          a cut answer is never taken for a whole one
-Elsewhere: judging (pipeline/delivery/batches.py), the shape of a result (batch_view.py)
+Elsewhere: judging (pipeline/intake/batches.py), the shape of a result (batch_view.py)
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -20,10 +20,10 @@ from gateway.sender.batches import find_batch, not_open
 from gateway.sender.deliveries import READ_SCOPE, WRITE_SCOPE
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from pipeline.bulk import BEGINNING, CANCELLED, OPEN, Batch, Cursor, ResultSeen, StoredLine, WaitingLine
-from pipeline.delivery import batches
 from pipeline.evidence.dossier import Reason
 from pipeline.evidence.reading import NotOurForm, read
+from pipeline.intake import batches
+from pipeline.stores.batches import BEGINNING, CANCELLED, OPEN, Batch, Cursor, ResultSeen, StoredLine, WaitingLine
 
 PAGE_LINES = 1000
 STATUSES = ("accepted", "rejected", "unprocessed")

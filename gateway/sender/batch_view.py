@@ -14,8 +14,8 @@ from typing import Any
 from gateway.problem_codes import PROBLEMS
 from gateway.problems import Language, words
 from gateway.sender.presentation import time_text
-from pipeline.bulk import OPEN, RUNNING, Batch, Progress, ResultSeen
 from pipeline.evidence.dossier import Reason
+from pipeline.stores.batches import OPEN, RUNNING, Batch, Progress, ResultSeen
 
 CSV_COLUMNS = (
     "line",

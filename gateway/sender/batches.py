@@ -22,11 +22,11 @@ from gateway.sender.deliveries import READ_SCOPE, WRITE_SCOPE
 from gateway.sender.json_body import declared_json_object
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from pipeline.bulk import BATCH_DAYS, CANCELLED, OPEN, Batch, Closing, Mismatch, NewBatch, NotOpen
 from pipeline.intake.columns import COLUMN_CHARACTERS_MAX, COLUMNS_MAX, ColumnsInvalid, read_paths
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, digest, identifier, text_mistake
 from pipeline.intake.submission import read_submission
+from pipeline.stores.batches import BATCH_DAYS, CANCELLED, OPEN, Batch, Closing, Mismatch, NewBatch, NotOpen
 
 NAME_CHARACTERS_MAX = 200
 FORMATS = ("ndjson", "csv")

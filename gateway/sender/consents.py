@@ -23,8 +23,8 @@ from gateway.sender.ports import SenderPorts
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, digest, instant, nfc, text_mistake
 from pipeline.intake.submission import NAME_CHARACTERS_MAX, read_email
-from pipeline.senders import Consent
 from pipeline.stores.consents import METHOD as ASKED_BY_US
+from pipeline.stores.senders import Consent
 
 WRITE_SCOPE = "consents:write"
 METHOD = re.compile(r"[a-z0-9_]{1,40}", re.ASCII)

@@ -20,7 +20,7 @@ from pipeline.delivery.number import is_number
 from pipeline.evidence.dossier import Reason
 from pipeline.evidence.reading import NotOurForm, read
 from pipeline.intake.reading import identifier
-from pipeline.senders import Delivery
+from pipeline.stores.senders import Delivery
 
 WRITE_SCOPE, READ_SCOPE = "deliveries:write", "deliveries:read"
 WITH_REASON = frozenset({"A.2", "C.2"})

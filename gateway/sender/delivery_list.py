@@ -2,7 +2,7 @@
 
 Owns     what a query may say, and the text of a cursor: a place, base64; opaque to whoever gets it
 Rules    every mistake is named; a cursor of one order is refused in the other
-Elsewhere: the orders and their places (pipeline/delivery/lists.py)
+Elsewhere: the orders and their places (pipeline/stores/lists.py)
 """
 
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -13,11 +13,11 @@ from typing import TypeVar
 
 from gateway.limits import LIST_DEFAULT, LIST_MAX
 from gateway.problems import problem_of
-from pipeline.delivery.lists import EPOCH, Filter, Place
 from pipeline.delivery.states import STATES
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import identifier, instant
 from pipeline.intake.submission import CLIENT_REF
+from pipeline.stores.lists import EPOCH, Filter, Place
 
 CURSOR_CHARACTERS_MAX = 120
 MICROSECOND = timedelta(microseconds=1)

@@ -21,9 +21,9 @@ from gateway.sender.ports import SenderPorts
 from gateway.sender.presentation import time_text
 from gateway.sender.stored import Stored, stored_answer
 from pipeline.exports.export import KINDS, PACKAGE
-from pipeline.exports.store import ExportOrder, ExportSeen
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, identifier, instant
+from pipeline.stores.exports import ExportOrder, ExportSeen
 
 SCOPE = "evidence:read"
 ZIP_TYPE = "application/zip"

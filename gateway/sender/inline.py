@@ -17,7 +17,7 @@ from gateway.sender.ports import PackWriter
 from pipeline.content.types import MAGIC, TEXT
 from pipeline.intake.reading import file_name_mistake
 from pipeline.intake.submission import INLINE_BYTES_MAX
-from pipeline.senders import Upload
+from pipeline.stores.senders import Upload
 
 FIELD = "inline_base64"
 NAMELESS = "content"

@@ -27,7 +27,7 @@ from starlette.responses import JSONResponse, Response
 from gateway.limits import FORM_BYTES_MAX, read_body
 from gateway.problems import Problem
 from gateway.sender.ports import SenderPorts
-from pipeline.senders import TOKEN_SECONDS, Client
+from pipeline.stores.senders import TOKEN_SECONDS, Client
 
 TOKEN_RANDOM_BYTES = 32
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523 2.2

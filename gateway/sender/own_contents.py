@@ -23,7 +23,7 @@ from gateway.sender.ports import SenderPorts
 from pipeline.content.types import ALLOWED
 from pipeline.intake.mistakes import Mistake
 from pipeline.ports import PublishedKey
-from pipeline.senders import UPLOAD_DAYS, Document, StoredSegment, Submission, Upload
+from pipeline.stores.senders import UPLOAD_DAYS, Document, StoredSegment, Submission, Upload
 
 ONLY_SEGMENT = 1
 Contents = tuple[tuple[Upload, StoredSegment], ...]

@@ -20,10 +20,10 @@ from gateway.sender.docs_page import docs_page
 from gateway.sender.oauth import OAuth
 from gateway.sender.openapi import description
 from gateway.sender.ports import SenderPorts
-from pipeline.bulk import BATCH_LINES_MAX
 from pipeline.errors import Transient
 from pipeline.intake.lines import LINE_BYTES_MAX
 from pipeline.intake.submission import DOCUMENTS_MAX, INLINE_BYTES_MAX
+from pipeline.stores.batches import BATCH_LINES_MAX
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "openapi.yaml"
 LIMITS = {

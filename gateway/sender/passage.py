@@ -26,7 +26,7 @@ from pipeline.content.envelope import (
 from pipeline.content.names import NAME_RANDOM_BYTES, object_name
 from pipeline.formats.context import intake_info
 from pipeline.ports import PublishedKey
-from pipeline.senders import StoredSegment
+from pipeline.stores.senders import StoredSegment
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,14 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from pipeline.bulk import BatchStore
 from pipeline.config import Config
-from pipeline.exports.store import ExportStore
 from pipeline.feed.ports import EventStore
 from pipeline.ports import Keys, Objects
 from pipeline.process.recorder import Recorder
-from pipeline.senders import PackRows, SandboxClock, SenderStore
+from pipeline.stores.batches import BatchStore
 from pipeline.stores.consents import ConsentStore
+from pipeline.stores.exports import ExportStore
+from pipeline.stores.senders import PackRows, SandboxClock, SenderStore
 
 
 class Clock(Protocol):

@@ -14,8 +14,8 @@ from gateway.edge import MODE_NAMES
 from gateway.versions import NEWEST
 from pipeline.config import Config
 from pipeline.evidence.dossier import Reason
-from pipeline.senders import Account, Consent, Delivery, EventSeen, SnapshotSeen, Upload
 from pipeline.stores.consents import RequestSeen
+from pipeline.stores.senders import Account, Consent, Delivery, EventSeen, SnapshotSeen, Upload
 
 DECIDING = ("C.3", "C.4")
 

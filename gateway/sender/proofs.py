@@ -20,7 +20,7 @@ from gateway.sender.ports import SenderPorts
 from gateway.sender.stored import Stored, stored_answer
 from pipeline.evidence.xades import assemble
 from pipeline.intake.reading import identifier
-from pipeline.senders import Delivery, SnapshotSeen
+from pipeline.stores.senders import Delivery, SnapshotSeen
 
 SCOPE = "evidence:read"
 PACKAGE_TYPE = "application/vnd.etsi.asic-e+zip"  # ETSI EN 319 162-1, 4.3.3.1

@@ -19,7 +19,7 @@ from gateway.sender.ports import SenderPorts
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.period import AHEAD_MAX, period
 from pipeline.intake.reading import Fields
-from pipeline.senders import SandboxClock
+from pipeline.stores.senders import SandboxClock
 
 WHAT = f"a period such as P16D or PT90M, at most {AHEAD_MAX.days} days"
 

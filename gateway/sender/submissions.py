@@ -34,7 +34,7 @@ from gateway.sender.places import Places
 from gateway.sender.ports import SenderPorts
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.submission import DOCUMENTS_MAX, judge, read_submission
-from pipeline.senders import (
+from pipeline.stores.senders import (
     Accepted,
     ClientRefTaken,
     Delivery,

@@ -29,7 +29,7 @@ from pipeline.content.parts import PARTS_MAX, part_bytes_of, part_length, parts_
 from pipeline.content.types import ALLOWED
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, digest, file_name_mistake, identifier
-from pipeline.senders import UPLOAD_DAYS, PartialUpload, Upload
+from pipeline.stores.senders import UPLOAD_DAYS, PartialUpload, Upload
 
 SCOPE = "deliveries:write"
 Place = Callable[[], AbstractContextManager[None]]

@@ -19,7 +19,7 @@ from gateway.sender.passage import Expected, store
 from gateway.sender.places import Places
 from gateway.sender.ports import SenderPorts
 from gateway.sender.upload_parts import UploadParts
-from pipeline.senders import UPLOAD_DAYS, Upload
+from pipeline.stores.senders import UPLOAD_DAYS, Upload
 
 SCOPE = "deliveries:write"
 ONLY_SEGMENT = 1

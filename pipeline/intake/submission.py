@@ -4,7 +4,7 @@ Owns     the fields of a letter (POST /v1/deliveries, a line of a batch), the di
          letter, and the judgement over the uploads and the consent that it names
 Rules    everything a request alone can tell is told at once, before anything is stored; the digest is over what the
          letter says, not over upload identifiers: a file uploaded again is the same letter
-Elsewhere: storing (pipeline/senders.py), what only the content can tell (`encrypt`)
+Elsewhere: storing (pipeline/stores/senders.py), what only the content can tell (`encrypt`)
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from uuid import UUID
 from pipeline.intake.addresses import AddressInvalid, parse_address
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, day, digest, file_name_mistake, identifier
-from pipeline.senders import Consent, Document, Recipient, Submission, Upload
+from pipeline.stores.senders import Consent, Document, Recipient, Submission, Upload
 
 CLIENT_REF = re.compile(r"[A-Za-z0-9._:/-]{1,64}", re.ASCII)  # no @: an address would end up in logs and lists
 SIREN = re.compile(r"[0-9]{9}", re.ASCII)  # nine digits, INSEE

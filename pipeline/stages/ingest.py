@@ -15,16 +15,16 @@ from datetime import timedelta
 from uuid import UUID
 
 from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
-from pipeline.bulk import RUNNING, BatchTx, Draw, DrawFacts, DrawRecord, Settlement
-from pipeline.delivery import batches
-from pipeline.delivery.batches import Plan
 from pipeline.delivery.routes import BULK, CHECKED, DRAFT, DRAW, SETTLE, SUBMITTED, Emission
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Reason
 from pipeline.evidence.draft import draft
+from pipeline.intake import batches
+from pipeline.intake.batches import Plan
 from pipeline.ports import Facts, Message, Randomness, Submission
-from pipeline.senders import Order
-from pipeline.senders import Submission as Request
+from pipeline.stores.batches import RUNNING, BatchTx, Draw, DrawFacts, DrawRecord, Settlement
+from pipeline.stores.senders import Order
+from pipeline.stores.senders import Submission as Request
 
 CONSENT_REASONS = {
     "withdrawn": Reason("consent_withdrawn", "The recipient's consent was withdrawn before the deposit."),

@@ -16,7 +16,7 @@ WHERE s.delivery = d.id AND s.event IN ('A.1', 'A.2') AND n.delivery = d.id AND 
 ALTER TABLE qerds.delivery ENABLE TRIGGER USER;
 
 -- The places in a list: (at, id) within a state. A list over several states merges their beginnings
--- (pipeline/delivery/lists.py), so one index serves it with and without a state.
+-- (pipeline/stores/lists.py), so one index serves it with and without a state.
 DROP INDEX qerds.delivery_by_sender;
 CREATE INDEX delivery_by_deposit ON qerds.delivery (sender, state, coalesce(settled_at, submitted_at), id);
 CREATE INDEX delivery_by_batch_deposit ON qerds.delivery (batch, state, coalesce(settled_at, submitted_at), id)

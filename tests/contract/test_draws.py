@@ -4,8 +4,17 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pipeline.bulk import BEGINNING, CANCELLED, PROCESSING, SUBMITTED, Cursor, DrawRecord, KnownDelivery, Result
 from pipeline.config import Database
+from pipeline.stores.batches import (
+    BEGINNING,
+    CANCELLED,
+    PROCESSING,
+    SUBMITTED,
+    Cursor,
+    DrawRecord,
+    KnownDelivery,
+    Result,
+)
 from tests.contract.draws_worlds import REF, SENDER, UPLOAD, MemoryWorld, PostgresWorld, World, body, order
 from tests.servers import PostgresServer
 

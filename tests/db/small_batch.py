@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 
 from pipeline.adapters.postgres.batch_store import PostgresBatchStore
 from pipeline.adapters.postgres.database import Database
-from pipeline.bulk import Batch, Closing, NewBatch, NewPart
 from pipeline.config import Database as DatabaseConfig
+from pipeline.stores.batches import Batch, Closing, NewBatch, NewPart
 from tests.drawing import ingest_process
 
 FOR_EVER = datetime(2200, 1, 1, tzinfo=UTC)

@@ -11,9 +11,9 @@ import pytest
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.queries import queries
-from pipeline.bulk import References
 from pipeline.config import Database as DatabaseConfig
 from pipeline.stages import ingest
+from pipeline.stores.batches import References
 from tests.db import small_batch
 from tests.db.test_one_hop import dsn
 from tests.drawing import Ingest, ingest_process

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.adapters.postgres.batch_store import PostgresBatchStore
 from pipeline.adapters.postgres.queries import queries
-from pipeline.bulk import BEGINNING, Cursor, WaitingLine
+from pipeline.stores.batches import BEGINNING, Cursor, WaitingLine
 from tests.db.test_batches import World, world
 from tests.drawing import ingest_process
 

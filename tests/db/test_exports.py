@@ -19,8 +19,8 @@ from pipeline.config import Database as DatabaseConfig
 from pipeline.connect import dsn_of
 from pipeline.evidence.batch_proof import ProvenLine, open_batch_proof
 from pipeline.evidence.verification import Verdict, verify
-from pipeline.exports.store import ExportOrder
 from pipeline.operate.ledger import check_ledger
+from pipeline.stores.exports import ExportOrder
 from tests.db import small_ledger
 from tests.servers import short_directory
 from tests.waiting import until

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from pipeline.bulk import SUBMITTED, StoredLine
 from pipeline.content.envelope import CONTENT_FORMAT, Encryptor, associated_data, seal_key
 from pipeline.content.names import object_name
 from pipeline.evidence.dossier import SenderParty
 from pipeline.formats.context import intake_info
 from pipeline.ports import PublishedKey, Segment
-from pipeline.senders import Consent, Upload
+from pipeline.stores.batches import SUBMITTED, StoredLine
+from pipeline.stores.senders import Consent, Upload
 from tests.memory.batches import BatchRow
 from tests.memory.database import MemoryDatabase
 

@@ -1,4 +1,4 @@
-"""Bulk submission in memory: pipeline.bulk.DrawFacts and the writes of a draw, for the simulation.
+"""Bulk submission in memory: pipeline.stores.batches.DrawFacts and the writes of a draw, for the simulation.
 
 Owns     batches with their lines and results, what lines may refer to, which client_ref is whose
 Rules    the same promises as adapters/postgres/draws.py (tests/contract/test_draws.py runs over both): a transaction
@@ -13,7 +13,11 @@ from uuid import UUID
 
 import anyio.lowlevel
 
-from pipeline.bulk import (
+from pipeline.delivery.states import REJECTED, SUBMITTED
+from pipeline.errors import Invariant
+from pipeline.evidence.dossier import Dossier, Issuer, Part, RecipientParty, SenderParty
+from pipeline.ports import Segment
+from pipeline.stores.batches import (
     BEGINNING,
     PROCESSING,
     RUNNING,
@@ -26,11 +30,7 @@ from pipeline.bulk import (
     Settlement,
     StoredLine,
 )
-from pipeline.delivery.states import REJECTED, SUBMITTED
-from pipeline.errors import Invariant
-from pipeline.evidence.dossier import Dossier, Issuer, Part, RecipientParty, SenderParty
-from pipeline.ports import Segment
-from pipeline.senders import Consent, Order, Upload
+from pipeline.stores.senders import Consent, Order, Upload
 from tests.memory.tables import Submission, Tables
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Bulk:
 
 
 class MemoryDraws:
-    """pipeline.bulk.DrawFacts; committed rows only."""
+    """pipeline.stores.batches.DrawFacts; committed rows only."""
 
     def __init__(self, database: "MemoryDatabase", pause: "Pause" = anyio.lowlevel.checkpoint) -> None:
         self._database = database

@@ -17,7 +17,6 @@ from uuid import UUID
 import anyio
 import anyio.lowlevel
 
-from pipeline.bulk import Cursor, DrawRecord, KnownDelivery
 from pipeline.delivery.deadlines import INTENT_SECONDS
 from pipeline.delivery.facts import AcceptanceWindow, DecisionIntent
 from pipeline.delivery.routes import INTERACTIVE, LEGAL_KINDS, RECEIVER, Emission
@@ -26,7 +25,8 @@ from pipeline.errors import LeaseLost, QerdsError, Transient
 from pipeline.evidence.draft import Head
 from pipeline.evidence.facts import EvidenceToken
 from pipeline.ports import Advanced, Locked, Message
-from pipeline.senders import Order
+from pipeline.stores.batches import Cursor, DrawRecord, KnownDelivery
+from pipeline.stores.senders import Order
 from tests.memory.batches import BatchWrites, Bulk
 from tests.memory.tables import Submission, Tables
 
@@ -239,7 +239,7 @@ class MemoryTx:
         await self.statement()
         self._dead += [DeadLetter(self._stage, why, m) for m, why in dead]
 
-    # -------------------------------------------------------------- of `ingest` (pipeline.bulk.BatchTx)
+    # -------------------------------------------------------------- of `ingest` (pipeline.stores.batches.BatchTx)
     async def lock_batches(self, batches: Sequence[UUID]) -> Mapping[UUID, tuple[str, Cursor]]:
         """State and cursor, under the row locks."""
         await self.statement()

@@ -18,9 +18,9 @@ from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.queries import queries
 from pipeline.adapters.postgres.sender_store import PostgresSenderStore
 from pipeline.config import Database, Provider
-from pipeline.delivery.lists import LOOKED_AT_MAX, Filter, Place, starts
 from pipeline.delivery.states import STATES
 from pipeline.exports.ports import ExportStanding
+from pipeline.stores.lists import LOOKED_AT_MAX, Filter, Place, starts
 from tests.db.events_world import dsn
 from tests.scale.explain import Cost, cost_of
 from tests.servers import PostgresServer

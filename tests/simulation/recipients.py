@@ -18,13 +18,13 @@ from gateway.portal import decision
 from gateway.portal.decision import ACCEPT, REFUSE, Outcome
 from gateway.portal.download import record_handover
 from pipeline.delivery.facts import AcceptanceWindow, ContentWrap, DecisionIntent, Handover
-from pipeline.delivery.recipient import Document, Person, StoredDocument, Wrap
 from pipeline.delivery.states import ACCEPTED, FINAL, NOTIFIED
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Dossier
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import person_sha256
 from pipeline.ports import Denied, ReleaseItem
+from pipeline.stores.letters import Document, Person, StoredDocument, Wrap
 from tests.fakes.bridge import FakeBridge
 from tests.memory.database import MemoryDatabase, MemoryTx
 from tests.memory.facts import MemoryFacts
@@ -40,7 +40,7 @@ AGAIN = frozenset({Outcome.NOT_RECORDED, Outcome.IN_PROGRESS})
 
 
 class PortalTx:
-    """gateway.portal.store.PortalTx over a MemoryTx."""
+    """pipeline.stores.portal.PortalTx over a MemoryTx."""
 
     def __init__(self, tx: MemoryTx) -> None:
         self._tx = tx
@@ -61,7 +61,7 @@ class PortalTx:
 
 
 class Portal:
-    """The two methods of gateway.portal.store.PortalStore that decisions use."""
+    """The two methods of pipeline.stores.portal.PortalStore that decisions use."""
 
     def __init__(self, database: MemoryDatabase, facts: MemoryFacts, owner: Victim) -> None:
         self._database, self._facts, self._owner = database, facts, owner

@@ -8,10 +8,10 @@ from uuid import UUID, uuid4
 import pytest
 
 from pipeline.actors.contract import Done
-from pipeline.bulk import CANCELLED, Cursor
 from pipeline.delivery.routes import BULK, CHECKED, DRAW, SETTLE, Emission
 from pipeline.ports import Message
 from pipeline.stages import ingest
+from pipeline.stores.batches import CANCELLED, Cursor
 from tests.fakes import batches
 from tests.memory.batches import BatchRow
 from tests.stages.line import PROOF, Line

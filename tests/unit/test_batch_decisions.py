@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.sender.batch_view import eta_seconds
-from pipeline.bulk import OPEN, PROCESSING, Batch, Cursor, Draw, Progress, StoredLine
-from pipeline.delivery import batches
 from pipeline.delivery.number import is_number
+from pipeline.intake import batches
+from pipeline.stores.batches import OPEN, PROCESSING, Batch, Cursor, Draw, Progress, StoredLine
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 

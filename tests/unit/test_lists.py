@@ -6,7 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from pipeline.delivery.lists import (
+from pipeline.delivery.states import STATES
+from pipeline.stores.lists import (
     EPOCH,
     FIRST_ID,
     LAST_ID,
@@ -21,7 +22,6 @@ from pipeline.delivery.lists import (
     place_of,
     starts,
 )
-from pipeline.delivery.states import STATES
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BATCH = UUID(int=77)

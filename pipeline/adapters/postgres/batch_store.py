@@ -1,4 +1,4 @@
-"""pipeline.bulk.BatchStore over PostgreSQL, as the role qerds_gateway.
+"""pipeline.stores.batches.BatchStore over PostgreSQL, as the role qerds_gateway.
 
 Owns     the mapping from rows to the dataclasses of the port; the transactions that add a part, submit, cancel
 Rules    lines are copied in short transactions of their own, so that a slow client pins no snapshot; they count when
@@ -17,7 +17,9 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.draws import AFTER_INGEST, ALL_LANES, read_references
 from pipeline.adapters.postgres.packs import add_pack
 from pipeline.adapters.postgres.tx import PostgresTx
-from pipeline.bulk import (
+from pipeline.delivery.routes import BULK, DRAW, Emission
+from pipeline.errors import Transient
+from pipeline.stores.batches import (
     BATCH_LINES_MAX,
     CANCELLED,
     OPEN,
@@ -38,9 +40,7 @@ from pipeline.bulk import (
     TooManyLines,
     WaitingLine,
 )
-from pipeline.delivery.routes import BULK, DRAW, Emission
-from pipeline.errors import Transient
-from pipeline.senders import PackRows
+from pipeline.stores.senders import PackRows
 
 INTERACTIVE_LANES = (0, 1)
 INGEST = ("ingest",)

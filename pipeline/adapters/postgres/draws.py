@@ -1,7 +1,8 @@
-"""pipeline.bulk.DrawFacts over a stage's work link, and what a draw writes inside its transaction.
+"""pipeline.stores.batches.DrawFacts over a stage's work link, and what a draw writes inside its transaction.
 
-Owns     the mapping between rows and the dataclasses of pipeline/bulk.py; one statement per table for a whole turn
-Elsewhere: what becomes of a line (pipeline/delivery/batches.py), the transaction itself (tx.py)
+Owns     the mapping between rows and the dataclasses of pipeline/stores/batches.py; one statement per table for a
+         whole turn
+Elsewhere: what becomes of a line (pipeline/intake/batches.py), the transaction itself (tx.py)
 """
 
 import json
@@ -12,9 +13,9 @@ from uuid import UUID
 
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.orders import columns_of
-from pipeline.bulk import Cursor, Draw, DrawRecord, KnownDelivery, References, Settlement, StoredLine
 from pipeline.errors import Invariant
-from pipeline.senders import Consent, Order, Upload
+from pipeline.stores.batches import Cursor, Draw, DrawRecord, KnownDelivery, References, Settlement, StoredLine
+from pipeline.stores.senders import Consent, Order, Upload
 
 AFTER_INGEST = ("encrypt", "seal", "timestamp", "notify")
 ALL_LANES = (0, 1, 2, 3)

@@ -11,10 +11,10 @@ from uuid import UUID
 
 from pipeline.adapters.postgres.link import Link
 from pipeline.config import Provider
-from pipeline.delivery.lists import EPOCH
 from pipeline.delivery.states import STATES, SUBMITTED
 from pipeline.evidence.batch_proof import DEPOSITED, REJECTED, BatchHead, Evidenced, ProvenLine
 from pipeline.exports.ports import BatchStanding, ExportRow, ExportStanding, StoredPackage
+from pipeline.stores.lists import EPOCH
 
 BEFORE_ALL = UUID(int=0)
 FIRST_PLACE = (0, 0)

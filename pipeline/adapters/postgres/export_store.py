@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.delivery.routes import BATCH_PROOF, BULK, EXPORT, Emission
-from pipeline.exports.store import BatchProofSeen, ExportOrder, ExportPart, ExportSeen, StoredBatchProof
+from pipeline.stores.exports import BatchProofSeen, ExportOrder, ExportPart, ExportSeen, StoredBatchProof
 
 
 class PostgresExportStore:

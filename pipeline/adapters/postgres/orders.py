@@ -6,7 +6,7 @@ Owns     the order of the columns, that of the parameters of add_delivery and ad
 import json
 from typing import Any
 
-from pipeline.senders import Order
+from pipeline.stores.senders import Order
 
 
 def columns_of(order: Order) -> tuple[Any, ...]:

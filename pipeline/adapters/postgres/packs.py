@@ -2,7 +2,7 @@
 
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.content.envelope import PACKED_FORMAT
-from pipeline.senders import PackRows
+from pipeline.stores.senders import PackRows
 
 
 async def add_pack(tx: PostgresTx, rows: PackRows) -> None:

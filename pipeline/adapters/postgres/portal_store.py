@@ -1,7 +1,7 @@
-"""The portal's questions to PostgreSQL, as the role of the gateway. Implements gateway/portal/store.py's port.
+"""The portal's questions to PostgreSQL, as the role of the gateway. Implements pipeline/stores/portal.py's port.
 
 Rules    what acceptance discloses is guarded in the WHERE of each query (sql/portal.sql), not here
-Elsewhere: transactions and connections (database.py), the rows' types (pipeline/delivery/recipient.py)
+Elsewhere: transactions and connections (database.py), the rows' types (pipeline/stores/letters.py)
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,7 +16,11 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.config import Provider
-from pipeline.delivery.recipient import (
+from pipeline.delivery.routes import Emission
+from pipeline.errors import Invariant
+from pipeline.evidence.dossier import Dossier
+from pipeline.ports import Keys, Locked, StampedEvidence
+from pipeline.stores.letters import (
     Document,
     EvidenceLine,
     Letter,
@@ -28,10 +32,6 @@ from pipeline.delivery.recipient import (
     Transaction,
     Wrap,
 )
-from pipeline.delivery.routes import Emission
-from pipeline.errors import Invariant
-from pipeline.evidence.dossier import Dossier
-from pipeline.ports import Keys, Locked, StampedEvidence
 
 
 class PostgresPortalTx:

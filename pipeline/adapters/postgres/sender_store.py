@@ -1,4 +1,4 @@
-"""pipeline.senders.SenderStore over PostgreSQL, as the role qerds_gateway.
+"""pipeline.stores.senders.SenderStore over PostgreSQL, as the role qerds_gateway.
 
 Owns     the mapping from rows to the dataclasses of the port, and the one transaction of a submission
 Elsewhere: what is valid, what is shown; the queries are in sql/sender.sql
@@ -17,11 +17,11 @@ import asyncpg
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.orders import columns_of
 from pipeline.adapters.postgres.tx import PostgresTx
-from pipeline.delivery.lists import LOOKED_AT_MAX, Filter, Place, beginning, looked_at, page_of, starts
 from pipeline.delivery.routes import INTERACTIVE, PRESERVE, SUBMITTED, Emission
 from pipeline.errors import Transient
 from pipeline.ports import StampedEvidence
-from pipeline.senders import (
+from pipeline.stores.lists import LOOKED_AT_MAX, Filter, Place, beginning, looked_at, page_of, starts
+from pipeline.stores.senders import (
     IDEMPOTENCY_HOURS,
     TOKEN_SECONDS,
     Accepted,

@@ -15,13 +15,13 @@ import asyncpg
 
 from pipeline.adapters.postgres import draws
 from pipeline.adapters.postgres.link import Link
-from pipeline.bulk import Cursor, DrawRecord, KnownDelivery
 from pipeline.delivery.routes import INTERACTIVE, LEGAL_KINDS, RECEIVER, Emission
 from pipeline.delivery.states import Stamped, advance
 from pipeline.errors import Invariant
 from pipeline.evidence.draft import Head
 from pipeline.ports import Advanced, Locked, Message
-from pipeline.senders import Order
+from pipeline.stores.batches import Cursor, DrawRecord, KnownDelivery
+from pipeline.stores.senders import Order
 
 
 class PostgresTx:
@@ -119,7 +119,7 @@ class PostgresTx:
         if dead:
             await self._link.fetch("bury", self._stage, [why for _, why in dead], *_history([m for m, _ in dead]))
 
-    # -------------------------------------------------------------- of `ingest` (pipeline.bulk.BatchTx)
+    # -------------------------------------------------------------- of `ingest` (pipeline.stores.batches.BatchTx)
     async def lock_batches(self, batches: Sequence[UUID]) -> Mapping[UUID, tuple[str, Cursor]]:
         """State and cursor, under the row locks."""
         return await draws.lock_batches(self._link, batches)

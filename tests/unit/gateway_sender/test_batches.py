@@ -16,8 +16,8 @@ import pytest
 
 from gateway.sender import backlog, batch_items
 from pipeline.adapters.postgres.database import Database
-from pipeline.bulk import NewPart
 from pipeline.errors import Transient
+from pipeline.stores.batches import NewPart
 from tests.db.test_one_hop import dsn
 from tests.drawing import ingest_process
 from tests.unit.gateway_sender.conftest import PDF, World, content_digest, letter, problem, upload

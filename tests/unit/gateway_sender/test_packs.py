@@ -22,7 +22,7 @@ from pipeline.content.envelope import (
 )
 from pipeline.errors import Transient
 from pipeline.formats.context import pack_info, packed_key_data
-from pipeline.senders import PackRows, StoredSegment
+from pipeline.stores.senders import PackRows, StoredSegment
 from tests.fakes.objects import MemoryObjects
 from tests.unit.gateway_sender.conftest import World
 

@@ -7,8 +7,8 @@ import pytest
 
 from gateway.portal.download import plain_content
 from pipeline.content.envelope import CONTENT_FORMAT, PACKED_FORMAT, Encryptor, stream_data
-from pipeline.delivery.recipient import Document, StoredDocument, StoredSegment, Wrap
 from pipeline.errors import Invariant
+from pipeline.stores.letters import Document, StoredDocument, StoredSegment, Wrap
 from tests.fakes.objects import MemoryObjects
 
 pytestmark = pytest.mark.anyio

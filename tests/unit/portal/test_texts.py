@@ -14,7 +14,7 @@ from gateway.portal.language import LANGUAGES, LOCALES, negotiated, translations
 from gateway.portal.rendering import TEMPLATES, masked
 from gateway.portal.session import uuid8
 from gateway.portal.standing import Standing, standing
-from pipeline.delivery.recipient import Letter
+from pipeline.stores.letters import Letter
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 LETTER = Letter(

@@ -1,5 +1,5 @@
 -- The recipient's side: sessions of browsers, letters as their recipient may see them, and what acceptance discloses.
--- A session lives 15 minutes idle and one hour in all, by the real clock (gateway/portal/store.py has the same numbers).
+-- A session lives 15 minutes idle and one hour in all, by the real clock (pipeline/stores/portal.py has the same numbers).
 
 -- name: portal_open_session
 -- A browser followed a claim link. A hundred that have run out go with it, so that the table never needs a cleaner.

@@ -12,8 +12,8 @@ from datetime import date, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from pipeline.delivery.lists import Filter, Place
 from pipeline.ports import StampedEvidence
+from pipeline.stores.lists import Filter, Place
 
 TOKEN_SECONDS = 600  # interfaces.md: an access token lives ten minutes
 UPLOAD_DAYS = 7  # an unused upload
@@ -351,7 +351,7 @@ class SenderStore(Protocol):
     async def deliveries(
         self, sender: UUID, which: Filter, after: Place | None, limit: int
     ) -> tuple[Sequence[Delivery], Place | None]:
-        """A page in the list's order, at most `limit`, and where the next one goes on (pipeline/delivery/lists.py)."""
+        """A page in the list's order, at most `limit`, and where the next one goes on (pipeline/stores/lists.py)."""
 
     async def evidence(self, delivery: UUID, evidence: UUID) -> StampedEvidence | None:
         """A proof inside the stamped prefix."""

@@ -3,7 +3,7 @@
 Owns     the ports: of `ingest`, which draws (DrawFacts, BatchTx), and of the gateway, which takes in (BatchStore)
 Rules    every question of the gateway names the sender: another one's batch is not there
          a line counts once its part is there; the cursor of a batch moves only with what became of its lines
-Elsewhere: what is decided (pipeline/delivery/batches.py), what a line must say (pipeline/intake)
+Elsewhere: what is decided (pipeline/intake/batches.py), what a line must say (pipeline/intake)
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from pipeline.ports import Tx
-from pipeline.senders import Consent, Order, PackRows, Upload
+from pipeline.stores.senders import Consent, Order, PackRows, Upload
 
 BATCH_LINES_MAX = 1_000_000
 BATCH_DAYS = 7  # an unsubmitted batch

@@ -1,6 +1,6 @@
 """What the portal asks of the database.
 
-Owns     the port; its rows are in pipeline/delivery/recipient.py, where the adapter may import them too
+Owns     the port; its rows are in pipeline/stores/letters.py, where the adapter may import them too
 Rules    a session lives 15 minutes idle and one hour in all (real clock; sql/portal.sql has the same numbers); the
          claim digest is the SHA-256 of the token's text as it stands in the link
 Elsewhere: what a page shows (standing.py), what may be decided (decision.py)
@@ -10,9 +10,9 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 from uuid import UUID
 
-from pipeline.delivery.recipient import Letter, OpenedLetter, Person, Session, StoredDocument, Transaction, Wrap
 from pipeline.evidence.dossier import Dossier
 from pipeline.ports import StampedEvidence, Tx
+from pipeline.stores.letters import Letter, OpenedLetter, Person, Session, StoredDocument, Transaction, Wrap
 
 SESSION_SECONDS = 60 * 60  # no longer than the bridge's ticket lives; idle 15 minutes: OWASP ASVS 5, session timeouts
 SESSION_LETTERS_MAX = 20  # links of mails opened in one browser

@@ -4,7 +4,7 @@ Owns     defaults under a line, judging a line, which lines become deliveries an
          results, when a batch goes on and how it ends
 Rules    a line is judged as POST /v1/deliveries judges a body, with the same codes. A client_ref is looked up before
          uploads are judged, so that a late repetition is not told that its upload has expired
-Elsewhere: reading and writing (pipeline/bulk.py), what a letter must say (pipeline/intake)
+Elsewhere: reading and writing (pipeline/stores/batches.py), what a letter must say (pipeline/intake)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from pipeline.bulk import (
+from pipeline.delivery.number import DIGITS, with_check_digit
+from pipeline.intake.mistakes import Mistake, Unreadable, summary
+from pipeline.intake.reading import REFUSED_IN_TEXT, read_json
+from pipeline.intake.submission import CLIENT_REF, judge, read_submission
+from pipeline.stores.batches import (
     COMPLETED,
     COMPLETED_WITH_ERRORS,
     RUNNING,
@@ -24,11 +28,7 @@ from pipeline.bulk import (
     Result,
     StoredLine,
 )
-from pipeline.delivery.number import DIGITS, with_check_digit
-from pipeline.intake.mistakes import Mistake, Unreadable, summary
-from pipeline.intake.reading import REFUSED_IN_TEXT, read_json
-from pipeline.intake.submission import CLIENT_REF, judge, read_submission
-from pipeline.senders import Order, Submission
+from pipeline.stores.senders import Order, Submission
 
 IDENTITY_BYTES = 18  # ten for the id, eight for the number
 CONFLICT = Mistake("client_ref_conflict", "/client_ref", "another letter has this reference")
