@@ -4,7 +4,7 @@ Owns     the fields of a request, and what a sender sees of it
 Rules    idempotent by its ref: the same POST again is the same request (200), another one under the ref a conflict. A
          yes makes the consent of that ref, as PUT would; so a ref names a consent or a request, never two
          nobody is flooded: one open request of a sender and address, and a few in a month
-Elsewhere: the mail (pipeline/consents), the page that the consumer answers on (gateway/portal/consent.py)
+Elsewhere: the mail (pipeline/notices), the page that the consumer answers on (gateway/portal/consent.py)
 """
 
 import re

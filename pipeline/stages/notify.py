@@ -1,7 +1,7 @@
 """Tell the recipient that something waits: prepare the notice, then send exactly those bytes.
 
 Receives  prepare: a deposited delivery            send: a prepared notice (delivery, ordinal)
-          ask_consent, mail_consent: a question to a consumer (pipeline/consents)
+          ask_consent, mail_consent: a question to a consumer (pipeline/notices)
 Outside   prepare: random bytes only; send: one mail at the relay, may be sent twice (same bytes, same Message-ID)
 Commits   prepare: Notice       send: NoticeResult, with AcceptanceWindow and draft C.1, or draft C.2
 Emits     prepare: send         send: draft -> seal, and the window's end as a timer for expire; prepare, on a new date
