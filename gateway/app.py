@@ -12,10 +12,9 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from gateway import health, trust
+from gateway import faces, health, trust
 from gateway.edge import MACHINE_PATHS, Edge
-from gateway.portal import mount as portal
-from gateway.portal.ports import PortalPorts
+from gateway.pages.ports import PortalPorts
 from gateway.problems import Problem
 from gateway.sender import routes as sender
 from gateway.sender.ports import SenderPorts
@@ -33,7 +32,7 @@ def application(ports: Ports, draining: Callable[[], bool]) -> Edge:
         *health.routes(ports, draining),
         *sender.routes(ports),
         *trust.routes(ports.keys),
-        *portal.routes(ports),
+        *faces.routes(ports),
     ]
     return behind_edge(table, ports)
 

@@ -30,7 +30,7 @@ from starlette.applications import Starlette
 from deploy.local.identity_provider import keys as provider_keys
 from deploy.local.identity_provider.server import Provider
 from deploy.local.identity_provider.tokens import Issuer
-from gateway.portal import routes
+from gateway.faces import routes
 from hsm_bridge.config import IdentitySettings
 from pipeline.adapters.identity_http import HttpIdentityProvider
 from pipeline.adapters.ids import SystemRandomness
@@ -69,7 +69,7 @@ LETTER_DAYS = 15
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What gateway.portal.routes takes."""
+    """What gateway.faces.routes takes."""
 
     config: Config
     portal: PostgresPortalStore

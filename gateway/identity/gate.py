@@ -17,9 +17,9 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from gateway.portal.desk import Desk, Faces, letter_address, see_other
-from gateway.portal.language import LANGUAGES, negotiated
-from gateway.portal.session import (
+from gateway.pages.desk import Desk, Faces, letter_address, see_other
+from gateway.pages.language import LANGUAGES, negotiated
+from gateway.pages.session import (
     Browser,
     FormRefused,
     browser,
@@ -29,7 +29,7 @@ from gateway.portal.session import (
     remember,
     submitted,
 )
-from gateway.portal.standing import Standing
+from gateway.pages.standing import Standing
 from pipeline.config import AssuranceLevel
 from pipeline.delivery.facts import Identification
 from pipeline.errors import Transient

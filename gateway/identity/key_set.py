@@ -6,7 +6,7 @@ The bridge owns the key and published the document; this only serves it.
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.portal.ports import PortalPorts
+from gateway.pages.ports import PortalPorts
 
 DOCUMENT = "identity_jwks"
 

@@ -1,5 +1,1 @@
-"""The recipient's pages. `routes(ports)` is all that the application needs."""
-
-from gateway.portal.mount import routes
-
-__all__ = ["routes"]
+"""The recipient's pages: the letter, deciding, taking the contents and proofs home, answering a consent request."""

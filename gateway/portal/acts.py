@@ -9,11 +9,11 @@ Elsewhere: the decision itself (decision.py), the pages (letter.py)
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.pages.desk import see_other
+from gateway.pages.session import FormRefused, submitted
 from gateway.portal import decision
 from gateway.portal.decision import Outcome
-from gateway.portal.desk import see_other
 from gateway.portal.letter import LetterPages, act_of
-from gateway.portal.session import FormRefused, submitted
 
 UNDERSTOOD = "yes"  # the value of the confirmation's box
 FORM_CHARACTERS = 32

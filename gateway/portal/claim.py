@@ -11,9 +11,9 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.portal.desk import Faces, letter_address, see_other
-from gateway.portal.session import enter
-from gateway.portal.standing import Standing, standing
+from gateway.pages.desk import Faces, letter_address, see_other
+from gateway.pages.session import enter
+from gateway.pages.standing import Standing, standing
 from pipeline.stores.letters import Letter
 
 TOKEN_CHARACTERS_MAX = 128  # 128 bits in any encoding are far shorter

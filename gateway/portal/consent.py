@@ -18,11 +18,11 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from gateway.pages.desk import Faces, see_other
+from gateway.pages.language import Language, known, negotiated
+from gateway.pages.session import Browser, FormRefused, browser, enter, submitted
 from gateway.portal.acts import UNDERSTOOD
 from gateway.portal.claim import NOBODY, TOKEN_CHARACTERS_MAX
-from gateway.portal.desk import Faces, see_other
-from gateway.portal.language import Language, known, negotiated
-from gateway.portal.session import Browser, FormRefused, browser, enter, submitted
 from pipeline.notices.consent_wording import Asking, digest, paragraphs, whole
 from pipeline.stores.consents import GIVEN, REFUSED, RequestSeen, Standing
 

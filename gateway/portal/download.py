@@ -18,11 +18,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from gateway.pages.desk import Desk, Faces, see_other
+from gateway.pages.headers import DOWNLOAD_POLICY
+from gateway.pages.ports import PortalPorts
+from gateway.pages.standing import Standing
 from gateway.portal.decision import identification
-from gateway.portal.desk import Desk, Faces, see_other
-from gateway.portal.headers import DOWNLOAD_POLICY
-from gateway.portal.ports import PortalPorts
-from gateway.portal.standing import Standing
 from pipeline.content.envelope import KEY_BYTES, ContentInvalid, Decryptor, stream_data
 from pipeline.delivery.facts import Handover
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission

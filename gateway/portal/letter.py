@@ -8,8 +8,8 @@ Elsewhere: acts (acts.py), identity pages (gateway/identity), documents (downloa
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from gateway.portal.desk import Desk, Faces, see_other
-from gateway.portal.standing import Standing
+from gateway.pages.desk import Desk, Faces, see_other
+from gateway.pages.standing import Standing
 
 FORM_NONCE_BYTES = 16
 WAIT_SECONDS = 3  # between two looks while something is being sealed: C.3 and D.1 take about a second

@@ -8,9 +8,9 @@ Elsewhere: the package (gateway/sender), checking it (gateway/verify)
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.portal.desk import Faces, see_other
-from gateway.portal.headers import DOWNLOAD_POLICY
-from gateway.portal.standing import Standing
+from gateway.pages.desk import Faces, see_other
+from gateway.pages.headers import DOWNLOAD_POLICY
+from gateway.pages.standing import Standing
 from pipeline.evidence.xades import assemble
 
 

@@ -17,10 +17,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.portal.desk import Faces, see_other
-from gateway.portal.language import Language, known, negotiated
-from gateway.portal.ports import PortalPorts
-from gateway.portal.rendering import Pages
+from gateway.pages.desk import Faces, see_other
+from gateway.pages.language import Language, known, negotiated
+from gateway.pages.ports import PortalPorts
+from gateway.pages.rendering import Pages
 from pipeline.evidence.verification import ContentDigests, Report, content_digests, verify
 
 UPLOAD_BYTES_MAX = 32 * 1024 * 1024

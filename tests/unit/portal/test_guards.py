@@ -7,7 +7,7 @@ from urllib.parse import urljoin
 import anyio
 import pytest
 
-from gateway.portal.headers import POLICY
+from gateway.pages.headers import POLICY
 from pipeline.errors import Invariant
 from tests.portal_world import CANARY, CONTENTS, ISSUER, PUBLIC_URL, STRANGER, Browser, Letter, World, hidden
 from tests.words import reserved_words_in

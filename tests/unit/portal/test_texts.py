@@ -9,11 +9,11 @@ import pytest
 from babel.messages.pofile import read_po
 from jinja2.ext import babel_extract
 
+from gateway.pages.language import LANGUAGES, LOCALES, negotiated, translations
+from gateway.pages.rendering import TEMPLATES, masked
+from gateway.pages.session import uuid8
+from gateway.pages.standing import Standing, standing
 from gateway.portal.download import attachment
-from gateway.portal.language import LANGUAGES, LOCALES, negotiated, translations
-from gateway.portal.rendering import TEMPLATES, masked
-from gateway.portal.session import uuid8
-from gateway.portal.standing import Standing, standing
 from pipeline.stores.letters import Letter
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)

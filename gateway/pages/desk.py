@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from gateway.portal.language import Language, known, negotiated
-from gateway.portal.ports import PortalPorts
-from gateway.portal.rendering import Pages
-from gateway.portal.session import Browser, browser
-from gateway.portal.standing import Standing, standing
+from gateway.pages.language import Language, known, negotiated
+from gateway.pages.ports import PortalPorts
+from gateway.pages.rendering import Pages
+from gateway.pages.session import Browser, browser
+from gateway.pages.standing import Standing, standing
 from pipeline.delivery.number import is_number
 from pipeline.stores.letters import Letter, Person
 

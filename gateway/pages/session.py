@@ -20,7 +20,7 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.portal.ports import PortalPorts
+from gateway.pages.ports import PortalPorts
 from pipeline.stores.letters import Session
 from pipeline.stores.portal import SESSION_LETTERS_MAX, SESSION_SECONDS
 

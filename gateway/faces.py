@@ -14,18 +14,18 @@ from starlette.staticfiles import StaticFiles
 
 from gateway.identity.gate import Gate
 from gateway.identity.key_set import KeySet
+from gateway.pages.headers import SecurityHeaders
+from gateway.pages.ports import PortalPorts
+from gateway.pages.rendering import Pages
 from gateway.portal.acts import Acts
 from gateway.portal.claim import ClaimLink
 from gateway.portal.consent import ConsentPages
 from gateway.portal.download import Downloads
-from gateway.portal.headers import SecurityHeaders
 from gateway.portal.letter import LetterPages
-from gateway.portal.ports import PortalPorts
 from gateway.portal.proofs import ProofFiles
-from gateway.portal.rendering import Pages
 from gateway.verify.page import VerifyPages
 
-STATIC = Path(__file__).parent.parent / "static"
+STATIC = Path(__file__).parent / "static"
 LETTER = "/{language}/letter/{number}"
 
 

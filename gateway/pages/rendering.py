@@ -1,7 +1,7 @@
 """Templates to pages: one environment per language, and how dates, sizes and numbers read.
 
 Rules    everything is escaped; an undefined name is an error, not an empty place; what a page may show is decided by
-         the row types it is given (store.py), not by the template
+         the row types it is given (pipeline/stores/portal.py), not by the template
 Elsewhere: headers (headers.py), which page (letter.py)
 """
 
@@ -16,7 +16,7 @@ from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
-from gateway.portal.language import LANGUAGES, Language, translations
+from gateway.pages.language import LANGUAGES, Language, translations
 from pipeline.config import Config
 from pipeline.delivery.number import spoken
 
