@@ -5,7 +5,7 @@ Rules    the database knows only digests; the form token follows from the identi
          and nothing secret is stored. SameSite is Lax: after the identity provider only Lax cookies come back
          A form counts only with Sec-Fetch-Site: same-origin (or, from a browser that does not send it, our own Origin)
          and the token of its session
-Elsewhere: the rows (store.py), how long they live (sql/portal.sql)
+Elsewhere: the rows (pipeline/stores/portal.py), how long they live (sql/portal.sql)
 Source   OWASP ASVS 5 chapters 3.3 and 3.5; draft-ietf-httpbis-rfc6265bis (cookie prefixes); W3C Fetch Metadata
 """
 
