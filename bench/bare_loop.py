@@ -22,9 +22,10 @@ import asyncpg
 
 from bench.processes import cpu_seconds
 from hsm_bridge import config as bridge_config
-from hsm_bridge import keyring, wire
+from hsm_bridge import wire
 from hsm_bridge.operations import Moment, Operations
-from hsm_bridge.token import Token
+from hsm_bridge.token import keyring
+from hsm_bridge.token.device import Token
 from pipeline.adapters.mail import RelayMailer
 from pipeline.config import Config, load_from_environment
 from pipeline.content.envelope import KEY_BYTES, NONCE_PREFIX_BYTES, SALT_BYTES, Encryptor, associated_data

@@ -15,7 +15,7 @@ import sys
 import anyio
 import anyio.to_thread
 
-from hsm_bridge import config, health, keyring, selftest
+from hsm_bridge import config, health, selftest
 from hsm_bridge.audit import Audit, AuditBroken
 from hsm_bridge.clock import LegalClock, SystemLegalClock
 from hsm_bridge.metrics import Metrics
@@ -23,7 +23,8 @@ from hsm_bridge.operations import Operations
 from hsm_bridge.publication import Publication, PublicationAway
 from hsm_bridge.server import Server
 from hsm_bridge.service import Service
-from hsm_bridge.token import KeyMissing, Token, TokenAway, TokenStopped
+from hsm_bridge.token import keyring
+from hsm_bridge.token.device import KeyMissing, Token, TokenAway, TokenStopped
 
 HEALTH_PORT_ENVIRONMENT = "QERDS_HEALTH_PORT"
 PUBLISH_RETRY_SECONDS = 2

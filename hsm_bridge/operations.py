@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hsm_bridge import hpke, tickets, wire
 from hsm_bridge.authority import Authority
-from hsm_bridge.certificates import der_signature
 from hsm_bridge.config import BridgeConfig
-from hsm_bridge.keyring import BridgeKey, Keyring
-from hsm_bridge.token import KeyMissing, PointInvalid, TagMismatch, Token, TokenAway
+from hsm_bridge.token.certificates import der_signature
+from hsm_bridge.token.device import KeyMissing, PointInvalid, TagMismatch, Token, TokenAway
+from hsm_bridge.token.keyring import BridgeKey, Keyring
 from pipeline.formats import context, evidence_head, tst, xades
 
 DEK_BYTES = 32

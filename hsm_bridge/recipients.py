@@ -14,7 +14,7 @@ from uuid import UUID
 
 from hsm_bridge import identity, person_match, tickets, wire
 from hsm_bridge.operations import Done, Moment, Operations, Refused, parse_context
-from hsm_bridge.token import KeyMissing, PointInvalid
+from hsm_bridge.token.device import KeyMissing, PointInvalid
 from pipeline.formats.context import WrapContext, person_sha256
 
 SESSION_BYTES = 32  # SHA-256

@@ -20,7 +20,7 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hsm_bridge import certificates, clock, keyring, policy, selftest, webhooks, wire
+from hsm_bridge import clock, policy, selftest, webhooks, wire
 from hsm_bridge.audit import Audit
 from hsm_bridge.clock import ClockAway, LegalClock
 from hsm_bridge.contents import Contents
@@ -28,7 +28,8 @@ from hsm_bridge.metrics import Metrics
 from hsm_bridge.operations import Done, Moment, Operations, Refused
 from hsm_bridge.policy import Caller
 from hsm_bridge.recipients import Recipients
-from hsm_bridge.token import KeyMissing, TokenAway
+from hsm_bridge.token import certificates, keyring
+from hsm_bridge.token.device import KeyMissing, TokenAway
 
 QUEUED_ITEMS_MAX = 2048  # per caller kind: about a third of a second of work
 SLICE_ITEMS = 32  # best batch for the token is 32 to 128; about 4 ms

@@ -96,7 +96,7 @@ class BridgeHome:
     def ceremony(self) -> str:
         """Runs the key ceremony; what it printed."""
         done = subprocess.run(
-            [sys.executable, "-m", "hsm_bridge.ceremony", "--config", str(self.config_path)],
+            [sys.executable, "-m", "hsm_bridge.token.ceremony", "--config", str(self.config_path)],
             check=True,
             capture_output=True,
             text=True,

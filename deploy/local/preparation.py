@@ -77,7 +77,7 @@ def prepare_database_and_keys(prepared: Prepared) -> None:
     identity_keys.prepare(prepared.config)
     steps = [
         start_step("pipeline.adapters.postgres.migrate", prepared.environment),
-        start_step("hsm_bridge.ceremony", prepared.environment, "--config", str(prepared.layout.config)),
+        start_step("hsm_bridge.token.ceremony", prepared.environment, "--config", str(prepared.layout.config)),
     ]
     for step in steps:
         step.finish()

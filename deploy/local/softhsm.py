@@ -3,7 +3,7 @@
 Owns     finding the SoftHSM module, its configuration file, and initialising one token
 Rules    `python -m deploy.local.softhsm` does the initialising in a process of its own, because a PKCS#11 module keeps
          state in whoever loaded it; PINs come by files, never by argv, which every OS user can read
-Elsewhere: keys (hsm_bridge/ceremony.py). The PKCS#11 binding has no call that initialises a token, hence ctypes
+Elsewhere: keys (hsm_bridge/token/ceremony.py). The PKCS#11 binding has no call that initialises a token, hence ctypes
 """
 
 import ctypes

@@ -24,15 +24,16 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hsm_bridge import certificates, config, policy, tickets, webhooks, wire
+from hsm_bridge import config, policy, tickets, webhooks, wire
 from hsm_bridge.client import BridgeAway, BridgeClient
 from hsm_bridge.contents import Contents
-from hsm_bridge.keyring import BridgeKey, Keyring
 from hsm_bridge.operations import Moment, Operations
 from hsm_bridge.policy import Caller
 from hsm_bridge.recipients import Recipients
 from hsm_bridge.service import Operation, perform_item
-from hsm_bridge.token import KeyMissing, KeyUse, PointInvalid, TagMismatch, Token
+from hsm_bridge.token import certificates
+from hsm_bridge.token.device import KeyMissing, KeyUse, PointInvalid, TagMismatch, Token
+from hsm_bridge.token.keyring import BridgeKey, Keyring
 from pipeline.adapters.bridge import Bridge
 from pipeline.formats.context import person_sha256
 from pipeline.ports import PublishedKey

@@ -21,7 +21,7 @@ VIOLATIONS = {
     "events": ("pipeline/feed/attempts.py", "import pipeline.adapters.objects"),
     "gateway": ("gateway/edge.py", "import pipeline.adapters.objects"),
     "bridge": ("hsm_bridge/server.py", "import pipeline.config"),
-    "bridge-doors": ("pipeline/adapters/objects.py", "import hsm_bridge.token"),
+    "bridge-doors": ("pipeline/adapters/objects.py", "import hsm_bridge.token.device"),
     "door-asyncpg": ("gateway/edge.py", "import asyncpg"),
     "door-pkcs11": ("hsm_bridge/operations.py", "import pkcs11"),
     "door-mail": ("pipeline/stages/notify.py", "import aiosmtplib"),

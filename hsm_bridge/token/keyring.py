@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hsm_bridge.config import BridgeConfig
-from hsm_bridge.token import KeyMissing, KeyUse, Token, TokenStopped
+from hsm_bridge.token.device import KeyMissing, KeyUse, Token, TokenStopped
 
 MONTHLY_KEY_DAYS = 400  # a new one comes every month; the long end keeps a forgotten rotation from stopping the service
 YEARLY_KEY_DAYS = 731  # of webhooks, likewise: receivers keep the keys of two years

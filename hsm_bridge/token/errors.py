@@ -1,4 +1,4 @@
-"""What a token may answer instead of doing it. Users take these names from hsm_bridge/token.py, their door."""
+"""What a token may answer instead of doing it. Users take these names from hsm_bridge/token/device.py, their door."""
 
 
 class TokenAway(Exception):

@@ -1,4 +1,5 @@
-"""The key ceremony: makes in the token what is missing, and certifies it.   python -m hsm_bridge.ceremony --config FILE
+"""The key ceremony: makes in the token what is missing, and certifies it.   python -m hsm_bridge.token.ceremony
+--config FILE
 
 Owns     which keys an installation has, their certificates, the first revocation list, the files that others trust
 Rules    may be run again at any time: what exists stays, what this month or year asks for and is missing is made.
@@ -16,9 +17,10 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hsm_bridge import certificates, clock, config, keyring
-from hsm_bridge.certificates import TokenSigningKey
-from hsm_bridge.token import KeyMissing, KeyUse, Token, TokenAway, TokenStopped
+from hsm_bridge import clock, config
+from hsm_bridge.token import certificates, keyring
+from hsm_bridge.token.certificates import TokenSigningKey
+from hsm_bridge.token.device import KeyMissing, KeyUse, Token, TokenAway, TokenStopped
 
 SERIAL_BYTES = 16  # RFC 5280 section 4.1.2.2 allows 20
 
@@ -100,7 +102,7 @@ class Ceremony:
 def main(arguments: Sequence[str]) -> int:
     """Runs the ceremony and prints what it made; 3 when the token or the configuration is not ready."""
     parser = argparse.ArgumentParser(
-        prog="python -m hsm_bridge.ceremony", description="Make the keys that are missing."
+        prog="python -m hsm_bridge.token.ceremony", description="Make the keys that are missing."
     )
     parser.add_argument("--config", type=Path, required=True, help="the configuration file")
     settings = parser.parse_args(arguments)

@@ -21,7 +21,7 @@ from pkcs11.mechanisms import KDF, GCMParams
 from pkcs11.util.ec import encode_named_curve_parameters
 
 from hsm_bridge.config import TokenSettings, read_secret
-from hsm_bridge.token_errors import KeyMissing, PointInvalid, TagMismatch, TokenAway, TokenStopped
+from hsm_bridge.token.errors import KeyMissing, PointInvalid, TagMismatch, TokenAway, TokenStopped
 
 __all__ = ["KeyMissing", "PointInvalid", "TagMismatch", "TokenAway", "TokenStopped"]  # handed on to users of this door
 GENERAL_ERRORS_MAX = 3  # in a row; then the module is taken for stuck and started again

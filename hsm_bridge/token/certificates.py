@@ -17,7 +17,7 @@ from cryptography.utils import Buffer
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hsm_bridge.config import Mode, Provider
-from hsm_bridge.token import Token
+from hsm_bridge.token.device import Token
 
 CA_DAYS = 3652  # ten years
 SEAL_DAYS = 1095  # three years
