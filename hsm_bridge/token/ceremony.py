@@ -1,4 +1,4 @@
-"""The key ceremony: makes in the token what is missing, and certifies it.   python -m hsm_bridge.token.ceremony
+"""The key ceremony: makes in the token what is missing, and certifies it.
 --config FILE
 
 Owns     which keys an installation has, their certificates, the first revocation list, the files that others trust

@@ -4,7 +4,7 @@ Owns     the information of an upload's and of a pack's key (HPKE info), the bin
          contexts of wraps (associated data), the canonical digest of an identified person
 Rules    one encoding per value: a version byte, then msgpack of nested arrays in a fixed order; parsing re-encodes and
          compares, so that two byte strings never mean the same context
-Elsewhere: keys, encryption, matching of names (hsm_bridge/person_match.py)
+Elsewhere: keys, encryption, matching of names (hsm_bridge/identity/matching.py)
 """
 
 import hashlib

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jwe, jws
 from joserfc.jwk import ECKey, RSAKey
 
-from hsm_bridge import identity
 from hsm_bridge.config import IdentitySettings
+from hsm_bridge.identity import tokens as identity
 from tests.bridge_process import CLIENT_ID, ISSUER, provider_key
 from tests.fakes.identity import ENCRYPTION, ProviderTokens
 

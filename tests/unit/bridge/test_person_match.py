@@ -4,7 +4,7 @@ from datetime import date
 
 import pytest
 
-from hsm_bridge.person_match import Match, Person, compare, plain
+from hsm_bridge.identity.matching import Match, Person, compare, plain
 from pipeline.formats.context import AddresseeRecord
 
 BORN = date(1980, 5, 17)

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from hsm_bridge.config import IdentitySettings, Level
-from hsm_bridge.person_match import Person
+from hsm_bridge.identity.matching import Person
 
 TOKEN_CHARACTERS_MAX = 32 * 1024
 JWKS_BYTES_MAX = 64 * 1024
