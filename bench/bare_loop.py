@@ -23,7 +23,7 @@ import asyncpg
 from bench.processes import cpu_seconds
 from hsm_bridge import config as bridge_config
 from hsm_bridge import wire
-from hsm_bridge.operations import Moment, Operations
+from hsm_bridge.operations.evidence import Moment, Operations
 from hsm_bridge.token import keyring
 from hsm_bridge.token.device import Token
 from pipeline.adapters.mail import RelayMailer

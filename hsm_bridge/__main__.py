@@ -19,7 +19,7 @@ from hsm_bridge import config, health, selftest
 from hsm_bridge.audit import Audit, AuditBroken
 from hsm_bridge.clock import LegalClock, SystemLegalClock
 from hsm_bridge.metrics import Metrics
-from hsm_bridge.operations import Operations
+from hsm_bridge.operations.evidence import Operations
 from hsm_bridge.publication import Publication, PublicationAway
 from hsm_bridge.server import Server
 from hsm_bridge.service import Service

@@ -15,8 +15,9 @@ from pathlib import Path
 import anyio
 from anyio.abc import SocketAttribute, SocketListener, SocketStream
 
-from hsm_bridge import policy, wire
-from hsm_bridge.policy import Caller
+from hsm_bridge import wire
+from hsm_bridge.operations import policy
+from hsm_bridge.operations.policy import Caller
 from hsm_bridge.service import Peer, Service
 
 CONNECTIONS_MAX = 64  # per caller kind

@@ -20,14 +20,15 @@ import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hsm_bridge import clock, policy, selftest, webhooks, wire
+from hsm_bridge import clock, selftest, wire
 from hsm_bridge.audit import Audit
 from hsm_bridge.clock import ClockAway, LegalClock
-from hsm_bridge.contents import Contents
 from hsm_bridge.metrics import Metrics
-from hsm_bridge.operations import Done, Moment, Operations, Refused
-from hsm_bridge.policy import Caller
-from hsm_bridge.recipients import Recipients
+from hsm_bridge.operations import policy, webhooks
+from hsm_bridge.operations.contents import Contents
+from hsm_bridge.operations.evidence import Done, Moment, Operations, Refused
+from hsm_bridge.operations.policy import Caller
+from hsm_bridge.operations.recipients import Recipients
 from hsm_bridge.token import certificates, keyring
 from hsm_bridge.token.device import KeyMissing, TokenAway
 

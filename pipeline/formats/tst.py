@@ -3,7 +3,7 @@
 Owns     the ASN.1 of requests, TSTInfo, the CMS around it (RFC 5652, RFC 5816) and answers; what makes a token valid
 Rules    pure: time, serial numbers and signatures come from the caller; a token is accepted only if rebuilding it from
          its parsed values gives the same bytes, so that no second encoding of a token can pass
-Elsewhere: keys and clocks (hsm_bridge/authority.py), revocation lists (the offline verifier)
+Elsewhere: keys and clocks (hsm_bridge/operations/authority.py), revocation lists (the offline verifier)
 Source   RFC 3161, RFC 5652, RFC 5816, ETSI EN 319 422; profile: SHA-256 and ECDSA P-256 in the signature
 """
 

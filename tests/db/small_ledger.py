@@ -22,7 +22,7 @@ import asyncpg
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hsm_bridge import tickets
+from hsm_bridge.operations import tickets
 from pipeline.__main__ import STAGES
 from pipeline.actors import loop
 from pipeline.actors.contract import Stage

@@ -24,12 +24,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hsm_bridge import config, policy, tickets, webhooks, wire
+from hsm_bridge import config, wire
 from hsm_bridge.client import BridgeAway, BridgeClient
-from hsm_bridge.contents import Contents
-from hsm_bridge.operations import Moment, Operations
-from hsm_bridge.policy import Caller
-from hsm_bridge.recipients import Recipients
+from hsm_bridge.operations import policy, tickets, webhooks
+from hsm_bridge.operations.contents import Contents
+from hsm_bridge.operations.evidence import Moment, Operations
+from hsm_bridge.operations.policy import Caller
+from hsm_bridge.operations.recipients import Recipients
 from hsm_bridge.service import Operation, perform_item
 from hsm_bridge.token import certificates
 from hsm_bridge.token.device import KeyMissing, KeyUse, PointInvalid, TagMismatch, Token

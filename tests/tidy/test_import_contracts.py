@@ -23,7 +23,7 @@ VIOLATIONS = {
     "bridge": ("hsm_bridge/server.py", "import pipeline.config"),
     "bridge-doors": ("pipeline/adapters/objects.py", "import hsm_bridge.token.device"),
     "door-asyncpg": ("gateway/edge.py", "import asyncpg"),
-    "door-pkcs11": ("hsm_bridge/operations.py", "import pkcs11"),
+    "door-pkcs11": ("hsm_bridge/operations/evidence.py", "import pkcs11"),
     "door-mail": ("pipeline/stages/notify.py", "import aiosmtplib"),
     "door-http": ("gateway/edge.py", "import httpx"),
 }

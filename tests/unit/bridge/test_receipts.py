@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from hsm_bridge import tickets
+from hsm_bridge.operations import tickets
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Identification
 from pipeline.formats.context import person_sha256

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
 
-from hsm_bridge.authority import Authority
+from hsm_bridge.operations.authority import Authority
 from pipeline.formats import tst
 from tests.fakes import pki
 

@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from hsm_bridge import hpke, tickets, wire
-from hsm_bridge.authority import Authority
+from hsm_bridge import wire
 from hsm_bridge.config import BridgeConfig
+from hsm_bridge.operations import hpke, tickets
+from hsm_bridge.operations.authority import Authority
 from hsm_bridge.token.certificates import der_signature
 from hsm_bridge.token.device import KeyMissing, PointInvalid, TagMismatch, Token, TokenAway
 from hsm_bridge.token.keyring import BridgeKey, Keyring

@@ -10,7 +10,7 @@ Elsewhere: the form of a wrap (operations), the only operation that gives a lett
 from dataclasses import dataclass
 
 from hsm_bridge import wire
-from hsm_bridge.operations import DEK_BYTES, DEKS_MAX, Done, Moment, Operations, Refused, parse_context
+from hsm_bridge.operations.evidence import DEK_BYTES, DEKS_MAX, Done, Moment, Operations, Refused, parse_context
 from pipeline.formats.context import ContentContext, ContextInvalid, parse_content_context
 
 

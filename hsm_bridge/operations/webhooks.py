@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from hsm_bridge import wire
-from hsm_bridge.operations import Done, Moment, Operations, Refused
+from hsm_bridge.operations.evidence import Done, Moment, Operations, Refused
 from hsm_bridge.token.device import KeyMissing, TokenAway
 
 BODY_BYTES_MAX = 20_000  # Standard Webhooks

@@ -12,10 +12,11 @@ from datetime import timedelta
 from typing import cast
 from uuid import UUID
 
-from hsm_bridge import tickets, wire
+from hsm_bridge import wire
 from hsm_bridge.identity import matching as person_match
 from hsm_bridge.identity import tokens as identity
-from hsm_bridge.operations import Done, Moment, Operations, Refused, parse_context
+from hsm_bridge.operations import tickets
+from hsm_bridge.operations.evidence import Done, Moment, Operations, Refused, parse_context
 from hsm_bridge.token.device import KeyMissing, PointInvalid
 from pipeline.formats.context import WrapContext, person_sha256
 

@@ -1,0 +1,1 @@
+"""What the bridge does for its callers, each operation in one place."""
