@@ -18,7 +18,7 @@ from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.delivery.routes import BULK, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
-from pipeline.ports import Message
+from pipeline.ports.mailbox import Message
 from pipeline.process.recorder import Recorder
 
 PINNED_RATE = 2000  # messages a second

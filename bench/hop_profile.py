@@ -20,7 +20,7 @@ from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.errors import LeaseLost
-from pipeline.ports import Message
+from pipeline.ports.mailbox import Message
 from pipeline.process.recorder import Recorder
 
 STEPS = {"BEGIN": "BEGIN", "remove": "fence", "emit": "emit", "COMMIT": "COMMIT, with its flush"}

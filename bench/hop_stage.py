@@ -18,7 +18,7 @@ from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.delivery.routes import BULK, CHECKED, DRAFT, PRESERVE, SEALED, SEND, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
-from pipeline.ports import Message, Tx
+from pipeline.ports.mailbox import Message, Tx
 from pipeline.process.recorder import Recorder
 
 CHAIN = {

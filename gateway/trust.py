@@ -11,7 +11,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from gateway.problems import Problem
-from pipeline.ports import Keys
+from pipeline.ports.bridge import Keys
 
 RETRY_SECONDS = 5
 

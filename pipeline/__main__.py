@@ -27,7 +27,7 @@ from pipeline.delivery.routes import AFTER, RECEIVER
 from pipeline.errors import Invariant
 from pipeline.feed import sequencer
 from pipeline.measures import measurer
-from pipeline.ports import Objects
+from pipeline.ports.outside import Objects
 from pipeline.process import health
 from pipeline.process.readiness import notify as tell_supervisor
 from pipeline.process.recorder import Recorder

@@ -43,7 +43,7 @@ from pipeline.adapters.webhook_http import HttpCourier
 from pipeline.config import Config
 from pipeline.errors import LeaseLost, Transient
 from pipeline.notices.notice import Letterhead
-from pipeline.ports import Mailbox
+from pipeline.ports.mailbox import Mailbox
 from pipeline.process.recorder import Recorder
 
 STAGES = queries.STAGES

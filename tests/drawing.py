@@ -16,7 +16,7 @@ from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.config import Database
 from pipeline.errors import LeaseLost
-from pipeline.ports import Message
+from pipeline.ports.mailbox import Message
 from pipeline.process.recorder import Recorder
 from pipeline.stages import ingest
 

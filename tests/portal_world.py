@@ -50,7 +50,7 @@ from pipeline.evidence.facts import EvidenceSeal, EvidenceToken
 from pipeline.evidence.time_stamp import checked_time_stamp
 from pipeline.formats.context import AddresseeRecord, ContentContext, WrapContext, content_context, wrap_context
 from pipeline.formats.xades import imprint_sha256
-from pipeline.ports import Denied, DeriveWrapItem, SealItem, StampItem, WrapContentItem, WrappedContent
+from pipeline.ports.bridge import Denied, DeriveWrapItem, SealItem, StampItem, WrapContentItem, WrappedContent
 from tests.fakes.bridge import FakeBridge
 from tests.fakes.objects import MemoryObjects
 

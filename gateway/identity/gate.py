@@ -33,7 +33,8 @@ from gateway.pages.standing import Standing
 from pipeline.config import AssuranceLevel
 from pipeline.delivery.facts import Identification
 from pipeline.errors import Transient
-from pipeline.ports import Denied, ExchangeRefused, IdentifiedPerson, IdentityProof, IdentityStart, IdentityTokens
+from pipeline.ports.bridge import Denied, IdentifiedPerson, IdentityProof, IdentityStart
+from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 from pipeline.stores.letters import Person, Transaction
 
 EXCHANGE_SECONDS = 10  # code, userinfo, bridge and database together

@@ -4,7 +4,8 @@ from typing import Protocol
 from uuid import UUID
 
 from pipeline.config import Config
-from pipeline.ports import IdentityProvider, Keys, Objects, RecipientBridge
+from pipeline.ports.bridge import Keys, RecipientBridge
+from pipeline.ports.outside import IdentityProvider, Objects
 from pipeline.stores.consents import ConsentStore
 from pipeline.stores.portal import PortalStore
 

@@ -24,7 +24,8 @@ from pipeline.errors import Transient
 from pipeline.evidence.dossier import Dossier, Identification
 from pipeline.evidence.draft import after, draft
 from pipeline.evidence.facts import EvidenceDraft
-from pipeline.ports import DecisionItem, DecisionReceipt, Denied, Locked
+from pipeline.ports.bridge import DecisionItem, DecisionReceipt, Denied
+from pipeline.ports.mailbox import Locked
 from pipeline.stores.letters import Person
 
 ACCEPT = "accept"

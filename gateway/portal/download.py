@@ -28,7 +28,8 @@ from pipeline.delivery.facts import Handover
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
 from pipeline.errors import Invariant, Transient
 from pipeline.evidence.draft import draft
-from pipeline.ports import Denied, Objects, Released, ReleaseItem
+from pipeline.ports.bridge import Denied, Released, ReleaseItem
+from pipeline.ports.outside import Objects
 from pipeline.stores.letters import Person, StoredDocument
 
 BRIDGE_SECONDS = 10

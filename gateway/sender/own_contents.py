@@ -22,7 +22,7 @@ from gateway.sender.passage import Expected, store
 from gateway.sender.ports import SenderPorts
 from pipeline.content.types import ALLOWED
 from pipeline.intake.mistakes import Mistake
-from pipeline.ports import PublishedKey
+from pipeline.ports.bridge import PublishedKey
 from pipeline.stores.senders import UPLOAD_DAYS, Document, StoredSegment, Submission, Upload
 
 ONLY_SEGMENT = 1

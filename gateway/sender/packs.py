@@ -37,7 +37,7 @@ from pipeline.content.envelope import (
 from pipeline.content.names import NAME_RANDOM_BYTES, object_name
 from pipeline.errors import Transient
 from pipeline.formats.context import pack_info, packed_key_data
-from pipeline.ports import PublishedKey
+from pipeline.ports.bridge import PublishedKey
 from pipeline.stores.senders import PackRows, StoredPack, StoredSegment, Upload
 
 PACKED_DAYS = 30  # a batch may be open for seven days and be drawn for some more: its contents must outlive both

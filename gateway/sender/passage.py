@@ -25,7 +25,7 @@ from pipeline.content.envelope import (
 )
 from pipeline.content.names import NAME_RANDOM_BYTES, object_name
 from pipeline.formats.context import intake_info
-from pipeline.ports import PublishedKey
+from pipeline.ports.bridge import PublishedKey
 from pipeline.stores.senders import StoredSegment
 
 

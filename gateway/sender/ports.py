@@ -6,7 +6,8 @@ from uuid import UUID
 
 from pipeline.config import Config
 from pipeline.feed.ports import EventStore
-from pipeline.ports import Keys, Objects
+from pipeline.ports.bridge import Keys
+from pipeline.ports.outside import Objects
 from pipeline.process.recorder import Recorder
 from pipeline.stores.batches import BatchStore
 from pipeline.stores.consents import ConsentStore

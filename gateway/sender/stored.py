@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 
 from gateway.problems import Problem
 from pipeline.errors import ObjectMissing
-from pipeline.ports import Objects
+from pipeline.ports.outside import Objects
 
 RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 

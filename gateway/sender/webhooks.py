@@ -29,7 +29,7 @@ from pipeline.feed.ports import AttemptSeen, NewWebhook, WebhookChange, WebhookS
 from pipeline.feed.signature import KEY_PREFIX, SECRET_BYTES, secret_text
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, identifier
-from pipeline.ports import PublishedKey
+from pipeline.ports.bridge import PublishedKey
 
 SCOPE = "webhooks:write"
 SIGNATURES = ("v1a", "v1")

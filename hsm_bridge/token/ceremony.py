@@ -1,5 +1,6 @@
 """The key ceremony: makes in the token what is missing, and certifies it.
---config FILE
+
+`python -m hsm_bridge.token.ceremony --config FILE`
 
 Owns     which keys an installation has, their certificates, the first revocation list, the files that others trust
 Rules    may be run again at any time: what exists stays, what this month or year asks for and is missing is made.

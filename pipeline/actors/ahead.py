@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import anyio
 
-from pipeline.ports import Message
+from pipeline.ports.mailbox import Message
 
 
 class Ahead:

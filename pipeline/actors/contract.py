@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.delivery.routes import Emission
-from pipeline.ports import Message
+from pipeline.ports.mailbox import Message
 
 ATTEMPTS_MAX = 500  # with the cap of backoff.py about 16 hours of an outage before a person is asked
 RESCUES_MAX = 5  # of which at least three alone: the fault is the message's, not its neighbours'

@@ -17,7 +17,8 @@ from pipeline.actors.ahead import Ahead
 from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage
 from pipeline.delivery.routes import BULK, RECEIVER
 from pipeline.errors import Invariant, LeaseLost, Transient
-from pipeline.ports import Mailbox, Message, Randomness
+from pipeline.ports.mailbox import Mailbox, Message
+from pipeline.ports.outside import Randomness
 from pipeline.process.backoff import retry_seconds
 from pipeline.process.recorder import MESSAGES, Recorder, safe_text
 

@@ -13,7 +13,7 @@ from typing import TypeVar
 from hsm_bridge import client, wire
 from pipeline.errors import Invariant, Transient
 from pipeline.feed.ports import WebhookItem
-from pipeline.ports import (
+from pipeline.ports.bridge import (
     DecisionItem,
     DecisionReceipt,
     Denied,

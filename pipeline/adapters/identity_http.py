@@ -14,7 +14,7 @@ import httpx
 
 from pipeline.config import Identity, read_secret
 from pipeline.errors import Transient
-from pipeline.ports import ExchangeRefused, IdentityTokens
+from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 
 CALL_SECONDS = 4.0  # two calls have to fit into the 10 s of a callback
 CONNECT_SECONDS = 2.0

@@ -16,7 +16,7 @@ import anyio
 
 from pipeline.config import Mail
 from pipeline.errors import Transient
-from pipeline.ports import MailRefused, Relayed
+from pipeline.ports.outside import MailRefused, Relayed
 
 SEND_SECONDS = 20.0  # connect, TLS, MAIL, RCPT, DATA and the answer
 IDLE_SECONDS_MAX = 20.0  # relays close idle connections after some minutes, strict ones after half a one

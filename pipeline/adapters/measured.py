@@ -15,7 +15,8 @@ from typing import Protocol
 import anyio
 
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
-from pipeline.ports import Denied, ListedObject, Mailer, MailRefused, Objects, Relayed, StampBridge, StampItem
+from pipeline.ports.bridge import Denied, StampBridge, StampItem
+from pipeline.ports.outside import ListedObject, Mailer, MailRefused, Objects, Relayed
 from pipeline.process.recorder import Recorder
 
 

@@ -20,7 +20,7 @@ import anyio.to_thread
 
 from pipeline.content.names import NAME_PATTERN, check_object_name
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
-from pipeline.ports import ListedObject
+from pipeline.ports.outside import ListedObject
 
 CALL_SECONDS = 10.0  # a healthy disk answers in milliseconds, a busy one in a second or two
 PUBLISH_SECONDS = 30.0  # fsync of 100 MB behind other writers

@@ -22,7 +22,7 @@ from obstore.store import S3Store
 from pipeline.config import S3, ConfigInvalid
 from pipeline.content.names import NAME_PATTERN, check_object_name
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
-from pipeline.ports import ListedObject
+from pipeline.ports.outside import ListedObject
 
 CALL_SECONDS = 10.0  # a healthy store answers in tenths of a second
 TRANSFER_SECONDS = 30.0  # of a part, behind other transfers

@@ -21,7 +21,9 @@ from pipeline.content.types import TypeCheck, TypeMismatch
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Part
 from pipeline.formats.context import intake_info, pack_info, packed_key_data
-from pipeline.ports import Denied, EncryptBridge, IntakeItem, Objects, Segment
+from pipeline.ports.bridge import Denied, EncryptBridge, IntakeItem
+from pipeline.ports.outside import Objects
+from pipeline.ports.rows import Segment
 
 INTAKE_INVALID = "intake_invalid"  # the bridge's only no that is about the sealed key itself
 

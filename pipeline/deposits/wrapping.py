@@ -21,14 +21,8 @@ from pipeline.formats.context import (
     content_context,
     wrap_context,
 )
-from pipeline.ports import (
-    Content,
-    Denied,
-    DeriveWrapItem,
-    EncryptBridge,
-    WrapContentItem,
-    WrappedContent,
-)
+from pipeline.ports.bridge import Denied, DeriveWrapItem, EncryptBridge, WrapContentItem, WrappedContent
+from pipeline.ports.rows import Content
 
 OPEN_DAYS = 90  # from an upload on, letters may be made of it: it is used within days, and no outage lasts a season
 

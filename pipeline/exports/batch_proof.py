@@ -18,7 +18,8 @@ from pipeline.evidence.xades import SealInvalid
 from pipeline.exports.digested import digested
 from pipeline.exports.facts import BatchProof
 from pipeline.exports.ports import ExportPorts
-from pipeline.ports import Denied, Message, PackageItem, StampItem
+from pipeline.ports.bridge import Denied, PackageItem, StampItem
+from pipeline.ports.mailbox import Message
 
 WAIT_SECONDS = 5.0  # until a batch that is not settled is looked at again; nobody asks before it is completed
 

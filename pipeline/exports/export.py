@@ -25,7 +25,7 @@ from pipeline.exports.digested import digested
 from pipeline.exports.facts import ExportStep
 from pipeline.exports.ports import ExportPorts, ExportRow, ExportStanding, StoredPackage
 from pipeline.formats.evidence_head import time_text
-from pipeline.ports import Message
+from pipeline.ports.mailbox import Message
 
 PACKAGE, EVIDENCE = "package", "evidence"
 KINDS = (PACKAGE, EVIDENCE)

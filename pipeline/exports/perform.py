@@ -11,7 +11,7 @@ from pipeline.delivery.routes import BATCH_PROOF, EXPORT, Emission
 from pipeline.exports import batch_proof, export
 from pipeline.exports.facts import BatchProof, ExportStep
 from pipeline.exports.ports import ExportPorts
-from pipeline.ports import Message, Tx
+from pipeline.ports.mailbox import Message, Tx
 
 KINDS = frozenset({BATCH_PROOF, EXPORT})
 WORK = {BATCH_PROOF: batch_proof.prove, EXPORT: export.step}

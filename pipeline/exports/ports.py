@@ -12,7 +12,9 @@ from typing import Protocol
 from uuid import UUID
 
 from pipeline.evidence.batch_proof import BatchHead, ProvenLine
-from pipeline.ports import ArchiveBridge, Facts, Keys, Objects, Randomness
+from pipeline.ports.bridge import ArchiveBridge, Keys
+from pipeline.ports.outside import Objects, Randomness
+from pipeline.ports.rows import Facts
 
 
 @dataclass(frozen=True, slots=True)

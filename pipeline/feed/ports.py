@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pipeline.feed.attempts import Answer, Job, Webhook
 from pipeline.feed.payload import Event
-from pipeline.ports import Denied, PublishedKey, SealAnswer
+from pipeline.ports.bridge import Denied, PublishedKey, SealAnswer
 
 
 # ------------------------------------------------------------------ the sequencer

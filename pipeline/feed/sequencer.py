@@ -11,7 +11,7 @@ import anyio
 
 from pipeline.errors import Transient
 from pipeline.feed.ports import EventLog
-from pipeline.ports import Randomness
+from pipeline.ports.outside import Randomness
 from pipeline.process.backoff import retry_seconds
 from pipeline.process.recorder import Recorder
 

@@ -10,7 +10,7 @@ from typing import Protocol
 from uuid import UUID
 
 from pipeline.notices.notice import Letterhead
-from pipeline.ports import Mailer, Randomness
+from pipeline.ports.outside import Mailer, Randomness
 
 
 @dataclass(frozen=True, slots=True)

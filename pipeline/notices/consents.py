@@ -16,7 +16,8 @@ from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
 from pipeline.notices.consent_mail import compose
 from pipeline.notices.consent_ports import ConsentPorts, Question
 from pipeline.notices.relaying import Post, relay
-from pipeline.ports import MailRefused, Message, Relayed, Tx
+from pipeline.ports.mailbox import Message, Tx
+from pipeline.ports.outside import MailRefused, Relayed
 
 KINDS = frozenset({ASK_CONSENT, MAIL_CONSENT})
 RELAY_CHARACTERS_MAX = 200  # of what a relay says that are kept

@@ -11,7 +11,8 @@ import anyio
 
 from pipeline.actors.contract import Retry
 from pipeline.errors import Transient
-from pipeline.ports import Mailer, MailRefused, Message, Relayed
+from pipeline.ports.mailbox import Message
+from pipeline.ports.outside import Mailer, MailRefused, Relayed
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from uuid import UUID
 import anyio
 
 from pipeline.errors import Transient
-from pipeline.ports import Objects
+from pipeline.ports.outside import Objects
 from pipeline.process.recorder import Recorder
 
 REST_SECONDS = 3600.0

@@ -22,20 +22,10 @@ from pipeline.evidence.package import PackageToSign, Snapshot, finish, package_i
 from pipeline.evidence.xades import SealInvalid, assemble
 from pipeline.exports import perform as bulk
 from pipeline.exports.ports import ExportFacts
-from pipeline.ports import (
-    ArchiveBridge,
-    Denied,
-    Facts,
-    Keys,
-    Message,
-    Objects,
-    PackageItem,
-    Proofs,
-    Randomness,
-    SealAnswer,
-    StampItem,
-    Tx,
-)
+from pipeline.ports.bridge import ArchiveBridge, Denied, Keys, PackageItem, SealAnswer, StampItem
+from pipeline.ports.mailbox import Message, Tx
+from pipeline.ports.outside import Objects, Randomness
+from pipeline.ports.rows import Facts, Proofs
 
 BATCH_MAX = 50  # packages of some 60 KiB, held at once
 PERFORM_SECONDS = 300.0  # the proof of a million lines is written in one go; a minute on two quiet cores

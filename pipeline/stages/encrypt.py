@@ -22,7 +22,10 @@ from pipeline.deposits.wrapping import derive_wraps, wrap_contents
 from pipeline.evidence.dossier import Dossier, Reason
 from pipeline.evidence.draft import draft
 from pipeline.formats.context import Level
-from pipeline.ports import Content, Denied, EncryptBridge, Facts, Message, Objects, Tx
+from pipeline.ports.bridge import Denied, EncryptBridge
+from pipeline.ports.mailbox import Message, Tx
+from pipeline.ports.outside import Objects
+from pipeline.ports.rows import Content, Facts
 
 PERFORM_SECONDS = 300.0  # two gigabytes of documents on a slow disk
 BATCH_MAX = 100  # deliveries; their contents are read one after the other

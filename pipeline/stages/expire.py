@@ -19,7 +19,8 @@ from pipeline.delivery.states import ACCEPTED, NOTIFIED
 from pipeline.evidence.dossier import Dossier, Reason
 from pipeline.evidence.draft import draft
 from pipeline.evidence.facts import EvidenceDraft
-from pipeline.ports import Facts, Locked, Message, Tx
+from pipeline.ports.mailbox import Locked, Message, Tx
+from pipeline.ports.rows import Facts
 
 DECISIONS = frozenset({"C.2", "C.3", "C.4", "C.5"})  # after any of these a window is nobody's business any more
 HANDOVERS = frozenset({"E.1", "E.2"})

@@ -21,7 +21,9 @@ from pipeline.evidence.dossier import Reason
 from pipeline.evidence.draft import draft
 from pipeline.intake import batches
 from pipeline.intake.batches import Plan
-from pipeline.ports import Facts, Message, Randomness, Submission
+from pipeline.ports.mailbox import Message
+from pipeline.ports.outside import Randomness
+from pipeline.ports.rows import Facts, Submission
 from pipeline.stores.batches import RUNNING, BatchTx, Draw, DrawFacts, DrawRecord, Settlement
 from pipeline.stores.senders import Order
 from pipeline.stores.senders import Submission as Request

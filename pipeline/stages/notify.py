@@ -27,18 +27,9 @@ from pipeline.notices import consents
 from pipeline.notices.consent_ports import ConsentFacts
 from pipeline.notices.notice import TEXT_VERSION, Addressing, Letterhead, compose
 from pipeline.notices.relaying import Post, relay
-from pipeline.ports import (
-    Announcement,
-    Facts,
-    Locked,
-    Mailer,
-    MailRefused,
-    Message,
-    Randomness,
-    Relayed,
-    StoredNotice,
-    Tx,
-)
+from pipeline.ports.mailbox import Locked, Message, Tx
+from pipeline.ports.outside import Mailer, MailRefused, Randomness, Relayed
+from pipeline.ports.rows import Announcement, Facts, StoredNotice
 
 RELAY_CHARACTERS_MAX = 200  # of what a relay says that go into an evidence
 SENDING_SECONDS = 90.0  # no mail begins later in a batch: what is begun (20 s a mail) must end before the batch does

@@ -15,7 +15,9 @@ from pipeline.delivery.routes import DRAFT, SEALED, Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.facts import EvidenceSeal
 from pipeline.evidence.xades import SealInvalid, check_fresh_seal
-from pipeline.ports import Denied, Facts, Message, SealAnswer, SealBridge, SealItem, StoredDraft, Tx
+from pipeline.ports.bridge import Denied, SealAnswer, SealBridge, SealItem
+from pipeline.ports.mailbox import Message, Tx
+from pipeline.ports.rows import Facts, StoredDraft
 
 EVENT_IN_FUTURE = "event_in_future"  # a clock that is wrong today; the bytes are right
 

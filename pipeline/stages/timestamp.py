@@ -21,7 +21,9 @@ from pipeline.evidence.facts import EvidenceToken
 from pipeline.evidence.time_stamp import checked_time_stamp
 from pipeline.formats.tst import TokenInvalid
 from pipeline.formats.xades import imprint_sha256
-from pipeline.ports import Advanced, Denied, Facts, Keys, Message, StampBridge, StampItem, StoredSeal, Tx
+from pipeline.ports.bridge import Denied, Keys, StampBridge, StampItem
+from pipeline.ports.mailbox import Advanced, Message, Tx
+from pipeline.ports.rows import Facts, StoredSeal
 
 
 @dataclass(frozen=True, slots=True)

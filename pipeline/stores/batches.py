@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
-from pipeline.ports import Tx
+from pipeline.ports.mailbox import Tx
 from pipeline.stores.senders import Consent, Order, PackRows, Upload
 
 BATCH_LINES_MAX = 1_000_000

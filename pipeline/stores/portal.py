@@ -11,7 +11,8 @@ from typing import Protocol
 from uuid import UUID
 
 from pipeline.evidence.dossier import Dossier
-from pipeline.ports import StampedEvidence, Tx
+from pipeline.ports.mailbox import Tx
+from pipeline.ports.rows import StampedEvidence
 from pipeline.stores.letters import Letter, OpenedLetter, Person, Session, StoredDocument, Transaction, Wrap
 
 SESSION_SECONDS = 60 * 60  # no longer than the bridge's ticket lives; idle 15 minutes: OWASP ASVS 5, session timeouts

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from pipeline.ports import StampedEvidence
+from pipeline.ports.rows import StampedEvidence
 from pipeline.stores.lists import Filter, Place
 
 TOKEN_SECONDS = 600  # interfaces.md: an access token lives ten minutes

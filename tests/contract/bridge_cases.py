@@ -25,7 +25,7 @@ from pipeline.formats.context import (
     content_context,
     wrap_context,
 )
-from pipeline.ports import (
+from pipeline.ports.bridge import (
     DecisionItem,
     DecisionReceipt,
     DeriveWrapItem,

@@ -21,7 +21,9 @@ from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.config import Database as DatabaseConfig
 from pipeline.config import Provider
-from pipeline.ports import Facts, Keys, PublishedKey, Tx
+from pipeline.ports.bridge import Keys, PublishedKey
+from pipeline.ports.mailbox import Tx
+from pipeline.ports.rows import Facts
 from tests.fakes.bridge import FakeBridge
 from tests.memory.database import MemoryClock, MemoryDatabase
 from tests.memory.facts import MemoryFacts, MemoryKeys

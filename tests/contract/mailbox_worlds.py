@@ -22,7 +22,7 @@ from pipeline.config import Database as DatabaseConfig
 from pipeline.errors import LeaseLost
 from pipeline.evidence.dossier import Dossier, Issuer, RecipientParty, SenderParty
 from pipeline.evidence.facts import EvidenceSeal
-from pipeline.ports import Mailbox, Tx
+from pipeline.ports.mailbox import Mailbox, Tx
 from pipeline.process.recorder import Recorder
 from tests.memory.database import MemoryClock, MemoryDatabase
 from tests.memory.mailbox import MemoryMailbox

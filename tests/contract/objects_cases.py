@@ -10,7 +10,7 @@ import anyio.lowlevel
 import pytest
 
 from pipeline.errors import ObjectExists, ObjectMissing
-from pipeline.ports import Objects
+from pipeline.ports.outside import Objects
 
 NAME = "00112233445566778899aabbccddeeff"
 OTHER = "ff112233445566778899aabbccddeeff"

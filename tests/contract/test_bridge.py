@@ -27,7 +27,7 @@ from pipeline.feed.ports import WebhookItem
 from pipeline.formats import tst
 from pipeline.formats.context import content_context, parse_content_context
 from pipeline.formats.xades import imprint_sha256, package_signed_info, package_signed_properties
-from pipeline.ports import (
+from pipeline.ports.bridge import (
     DecisionItem,
     Denied,
     DeriveWrapItem,

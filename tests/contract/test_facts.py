@@ -17,7 +17,7 @@ from pipeline.evidence.draft import draft
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
 from pipeline.evidence.time_stamp import checked_time_stamp
 from pipeline.formats.xades import imprint_sha256
-from pipeline.ports import Denied, SealItem, StampItem
+from pipeline.ports.bridge import Denied, SealItem, StampItem
 from tests.contract.facts_worlds import BEGAN, CRL, PROVIDER, MemoryWorld, PostgresWorld, World, known
 from tests.memory.tables import Submission
 from tests.simulation import letters

@@ -13,7 +13,7 @@ from pipeline.delivery.facts import AcceptanceWindow, ContentWrap, DecisionInten
 from pipeline.delivery.routes import CHECKED, DRAFT, EXPIRE, PREPARE, PRESERVE, SEALED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
-from pipeline.ports import Mailbox, Message
+from pipeline.ports.mailbox import Mailbox, Message
 from tests.contract.mailbox_worlds import REFUSED, MemoryWorld, PostgresWorld, World
 
 pytestmark = pytest.mark.anyio

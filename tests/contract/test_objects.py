@@ -15,7 +15,7 @@ import pytest
 from pipeline.adapters.measured import MeasuredObjects
 from pipeline.adapters.objects import LocalObjects
 from pipeline.errors import ObjectExists, Transient
-from pipeline.ports import Objects
+from pipeline.ports.outside import Objects
 from pipeline.process.recorder import Recorder
 from tests.contract.objects_cases import NAME, ObjectsContract, chunks, content
 from tests.fakes.objects import MemoryObjects

@@ -48,7 +48,8 @@ from pipeline.evidence.draft import Head, after, draft
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import person_sha256
 from pipeline.operate import clock, senders
-from pipeline.ports import DecisionItem, DecisionReceipt, Relayed
+from pipeline.ports.bridge import DecisionItem, DecisionReceipt
+from pipeline.ports.outside import Relayed
 from pipeline.process.recorder import Recorder
 from tests.db import small_batch
 from tests.fakes.bridge import FakeBridge

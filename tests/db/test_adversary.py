@@ -14,7 +14,7 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.config import Database as DatabaseConfig
 from pipeline.delivery.routes import SUBMITTED
 from pipeline.errors import Invariant, Transient
-from pipeline.ports import Message
+from pipeline.ports.mailbox import Message
 from pipeline.process.recorder import Recorder
 from tests.db.test_one_hop import dsn, hand_on, mailbox, running, send, stage_of, waiting
 from tests.servers import PostgresServer

@@ -16,7 +16,7 @@ from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.config import Database as DatabaseConfig
 from pipeline.delivery.routes import CHECKED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost, Transient
-from pipeline.ports import Message, Tx
+from pipeline.ports.mailbox import Message, Tx
 from pipeline.process.recorder import Recorder
 from tests.servers import PostgresServer
 

@@ -11,7 +11,8 @@ from pipeline.content.envelope import CONTENT_FORMAT, Encryptor, associated_data
 from pipeline.content.names import object_name
 from pipeline.evidence.dossier import SenderParty
 from pipeline.formats.context import intake_info
-from pipeline.ports import PublishedKey, Segment
+from pipeline.ports.bridge import PublishedKey
+from pipeline.ports.rows import Segment
 from pipeline.stores.batches import SUBMITTED, StoredLine
 from pipeline.stores.senders import Consent, Upload
 from tests.memory.batches import BatchRow

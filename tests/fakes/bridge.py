@@ -37,7 +37,7 @@ from hsm_bridge.token.device import KeyMissing, KeyUse, PointInvalid, TagMismatc
 from hsm_bridge.token.keyring import BridgeKey, Keyring
 from pipeline.adapters.bridge import Bridge
 from pipeline.formats.context import person_sha256
-from pipeline.ports import PublishedKey
+from pipeline.ports.bridge import PublishedKey
 
 NO_FILE = Path("/nonexistent")
 POLICY = "2.25.329800735698586629295641978511506172918"

@@ -11,7 +11,7 @@ from email import message_from_bytes
 import anyio.lowlevel
 
 from pipeline.errors import Transient
-from pipeline.ports import MailRefused, Relayed
+from pipeline.ports.outside import MailRefused, Relayed
 
 ACCEPT = "accept"
 REFUSE = "refuse"

@@ -10,7 +10,7 @@ import anyio.lowlevel
 
 from pipeline.content.names import check_object_name
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
-from pipeline.ports import ListedObject
+from pipeline.ports.outside import ListedObject
 
 READ_BYTES = 1024 * 1024
 

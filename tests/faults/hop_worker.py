@@ -28,7 +28,7 @@ from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.config import Database
 from pipeline.delivery.routes import CHECKED, DRAFT, SEALED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
-from pipeline.ports import Message, Tx
+from pipeline.ports.mailbox import Message, Tx
 from pipeline.process.recorder import Recorder
 from tests.waiting import instant
 

@@ -16,7 +16,7 @@ import anyio.lowlevel
 from pipeline.delivery.states import REJECTED, SUBMITTED
 from pipeline.errors import Invariant
 from pipeline.evidence.dossier import Dossier, Issuer, Part, RecipientParty, SenderParty
-from pipeline.ports import Segment
+from pipeline.ports.rows import Segment
 from pipeline.stores.batches import (
     BEGINNING,
     PROCESSING,

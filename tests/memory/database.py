@@ -24,7 +24,7 @@ from pipeline.delivery.states import Stamped, advance
 from pipeline.errors import LeaseLost, QerdsError, Transient
 from pipeline.evidence.draft import Head
 from pipeline.evidence.facts import EvidenceToken
-from pipeline.ports import Advanced, Locked, Message
+from pipeline.ports.mailbox import Advanced, Locked, Message
 from pipeline.stores.batches import Cursor, DrawRecord, KnownDelivery
 from pipeline.stores.senders import Order
 from tests.memory.batches import BatchWrites, Bulk

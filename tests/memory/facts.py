@@ -1,6 +1,6 @@
 """Bulk reads and published keys in memory: ports.Facts and ports.Keys for the simulation.
 
-Owns     the mapping from the rows of tables.py to the dataclasses of ports.py, as adapters/postgres/facts.py
+Owns     the mapping from the rows of tables.py to the dataclasses of ports/rows.py, as adapters/postgres/facts.py
 Rules    committed rows only; every method passes `pause` before and after, so that what was read may be old by then
 Elsewhere: writing (database.py)
 """
@@ -18,11 +18,11 @@ from pipeline.delivery.facts import Notice, Snapshot, UploadWrap
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Deposit, Dossier, Issuer, Part
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
-from pipeline.ports import (
+from pipeline.ports.bridge import PublishedKey
+from pipeline.ports.rows import (
     Announcement,
     Content,
     Proofs,
-    PublishedKey,
     StampedEvidence,
     StoredDraft,
     StoredNotice,

@@ -17,7 +17,8 @@ import anyio.lowlevel
 
 from pipeline.delivery.routes import interactive_cap
 from pipeline.errors import LeaseLost, Transient
-from pipeline.ports import Message, Randomness
+from pipeline.ports.mailbox import Message
+from pipeline.ports.outside import Randomness
 from tests.memory.database import MemoryDatabase, MemoryTx, Pause, Timer, in_transaction
 
 BEATS_PER_LEASE = 5

@@ -29,7 +29,7 @@ from pipeline.evidence.dossier import Dossier
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
 from pipeline.exports.facts import BatchProof, ExportStep
 from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
-from pipeline.ports import Segment
+from pipeline.ports.rows import Segment
 
 Key = tuple[Hashable, ...]
 T = TypeVar("T")

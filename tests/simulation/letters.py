@@ -11,7 +11,8 @@ from pipeline.content.names import object_name
 from pipeline.delivery.number import DIGITS, with_check_digit
 from pipeline.evidence.dossier import Dossier, Issuer, Part, RecipientParty, SenderParty
 from pipeline.formats.context import intake_info
-from pipeline.ports import PublishedKey, Segment
+from pipeline.ports.bridge import PublishedKey
+from pipeline.ports.rows import Segment
 from tests.memory.tables import Submission
 
 CONTENT = b"Dear Sir or Madam, this is the letter."

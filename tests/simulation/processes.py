@@ -17,7 +17,7 @@ import anyio.lowlevel
 from pipeline.actors import loop
 from pipeline.actors.contract import Stage
 from pipeline.errors import Transient
-from pipeline.ports import Message
+from pipeline.ports.mailbox import Message
 from pipeline.process.recorder import Recorder
 from tests.fakes.objects import MemoryObjects
 from tests.memory.database import MemoryDatabase, MemoryTx

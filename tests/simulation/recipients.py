@@ -23,7 +23,7 @@ from pipeline.errors import Transient
 from pipeline.evidence.dossier import Dossier
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import person_sha256
-from pipeline.ports import Denied, ReleaseItem
+from pipeline.ports.bridge import Denied, ReleaseItem
 from pipeline.stores.letters import Document, Person, StoredDocument, Wrap
 from tests.fakes.bridge import FakeBridge
 from tests.memory.database import MemoryDatabase, MemoryTx

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import anyio
 import pytest
 
-from pipeline.ports import Message
+from pipeline.ports.mailbox import Message
 from tests.memory.database import MemoryTx
 from tests.simulation.ledger import check_ledger
 from tests.simulation.processes import DangerousMailbox, MailboxMaker

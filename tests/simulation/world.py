@@ -18,7 +18,8 @@ from pipeline.delivery.facts import AcceptanceWindow
 from pipeline.delivery.routes import BULK, DRAW, SUBMITTED, Emission
 from pipeline.errors import Transient
 from pipeline.notices.notice import Letterhead
-from pipeline.ports import Message, PublishedKey
+from pipeline.ports.bridge import PublishedKey
+from pipeline.ports.mailbox import Message
 from pipeline.process.recorder import Recorder
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp
 from tests.fakes import batches, mail

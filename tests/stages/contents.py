@@ -22,18 +22,17 @@ from pipeline.content.envelope import (
 from pipeline.content.names import object_name
 from pipeline.evidence.dossier import Part
 from pipeline.formats.context import intake_info, pack_info, packed_key_data
-from pipeline.ports import (
+from pipeline.ports.bridge import (
     Denied,
     DeriveWrapItem,
     EncryptBridge,
     IntakeItem,
-    Objects,
-    PackKey,
     PublishedKey,
-    Segment,
     WrapAnswer,
     WrapContentItem,
 )
+from pipeline.ports.outside import Objects
+from pipeline.ports.rows import PackKey, Segment
 from tests.memory.tables import Submission
 from tests.stages.line import Line
 

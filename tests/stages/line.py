@@ -24,7 +24,10 @@ from pipeline.evidence.draft import after, draft
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import intake_info, person_sha256
 from pipeline.notices.notice import Letterhead
-from pipeline.ports import DecisionItem, DecisionReceipt, MailRefused, Message, Relayed, Segment
+from pipeline.ports.bridge import DecisionItem, DecisionReceipt
+from pipeline.ports.mailbox import Message
+from pipeline.ports.outside import MailRefused, Relayed
+from pipeline.ports.rows import Segment
 from pipeline.process.recorder import Recorder
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp
 from tests.fakes.bridge import FakeBridge

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.delivery.routes import PRESERVE, Emission
 from pipeline.errors import Invariant
-from pipeline.ports import ArchiveBridge, Denied, PackageItem, SealAnswer, StampItem
+from pipeline.ports.bridge import ArchiveBridge, Denied, PackageItem, SealAnswer, StampItem
 from tests.stages.line import PROOF, Line
 
 pytestmark = pytest.mark.anyio

@@ -13,7 +13,7 @@ from pipeline.deposits.read_back import read_back
 from pipeline.deposits.wrapping import OPEN_DAYS
 from pipeline.evidence.reading import read
 from pipeline.formats.context import parse_content_context, parse_wrap_context
-from pipeline.ports import DecisionItem, DecisionReceipt, Released, ReleaseItem
+from pipeline.ports.bridge import DecisionItem, DecisionReceipt, Released, ReleaseItem
 from pipeline.stages import encrypt
 from tests.stages.contents import in_a_pack, in_parts, letter, watched
 from tests.stages.line import Line

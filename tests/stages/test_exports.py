@@ -18,7 +18,7 @@ from pipeline.exports import export
 from pipeline.exports.export import STEP_ROWS
 from pipeline.exports.facts import BatchProof, ExportStep
 from pipeline.exports.ports import BatchStanding, ExportRow, ExportStanding, StoredPackage
-from pipeline.ports import ArchiveBridge, Denied, PackageItem, SealAnswer, StampItem
+from pipeline.ports.bridge import ArchiveBridge, Denied, PackageItem, SealAnswer, StampItem
 from tests.stages.line import BEGAN, PROOF, Line
 
 pytestmark = pytest.mark.anyio

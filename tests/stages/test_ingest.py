@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.delivery.routes import SUBMITTED, Emission
 from pipeline.errors import Transient
-from pipeline.ports import Submission
+from pipeline.ports.rows import Submission
 from tests.stages.line import Line
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.actors.contract import Done
 from pipeline.delivery.routes import BULK, CHECKED, DRAW, SETTLE, Emission
-from pipeline.ports import Message
+from pipeline.ports.mailbox import Message
 from pipeline.stages import ingest
 from pipeline.stores.batches import CANCELLED, Cursor
 from tests.fakes import batches

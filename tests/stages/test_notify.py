@@ -11,7 +11,7 @@ from pipeline.delivery.facts import AcceptanceWindow
 from pipeline.delivery.routes import ASK_CONSENT, MAIL_CONSENT, PREPARE, SEND, Emission
 from pipeline.errors import Transient
 from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
-from pipeline.ports import MailRefused
+from pipeline.ports.outside import MailRefused
 from tests.stages.line import PROOF, Line
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,8 @@ import pytest
 from trio.testing import MockClock
 
 from pipeline.delivery.facts import NoticeResult
-from pipeline.ports import Denied, DeriveWrapItem, IntakeItem, Relayed, WrapAnswer, WrapContentItem
+from pipeline.ports.bridge import Denied, DeriveWrapItem, IntakeItem, WrapAnswer, WrapContentItem
+from pipeline.ports.outside import Relayed
 from pipeline.stages import encrypt
 from tests.fakes.objects import MemoryObjects
 from tests.stages.line import PROOF, Line

@@ -10,7 +10,7 @@ from pipeline.delivery.routes import DRAFT, Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.draft import draft
 from pipeline.evidence.facts import EvidenceSeal
-from pipeline.ports import Denied, SealAnswer, SealBridge, SealItem
+from pipeline.ports.bridge import Denied, SealAnswer, SealBridge, SealItem
 from tests.stages.line import Line, identification
 
 pytestmark = pytest.mark.anyio

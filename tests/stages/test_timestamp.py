@@ -10,7 +10,7 @@ from pipeline.delivery.deadlines import access_ends_at
 from pipeline.delivery.routes import SEALED, Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.facts import EvidenceToken
-from pipeline.ports import Denied, StampItem
+from pipeline.ports.bridge import Denied, StampItem
 from tests.fakes.pki import Provider, time_stamp
 from tests.stages.line import Line
 

@@ -13,7 +13,8 @@ from pipeline.feed.attempts import Answer, Webhook
 from pipeline.feed.facts import WebhookAttempt, WebhookProgress, WebhookRetry
 from pipeline.feed.payload import Event
 from pipeline.feed.ports import Flight, Post, WebhookItem
-from pipeline.ports import Denied, Message, SealAnswer
+from pipeline.ports.bridge import Denied, SealAnswer
+from pipeline.ports.mailbox import Message
 from pipeline.stages import webhook
 
 pytestmark = pytest.mark.anyio

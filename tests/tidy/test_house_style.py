@@ -13,7 +13,6 @@ MODULE_LINES_MAX = 400
 STAGE_LINES_MAX = 200
 SUPERVISOR_LINES_MAX = 300
 MIGRATION_RUNNER_LINES_MAX = 120
-PORTS_LINES_MAX = 600  # signatures and their promises, nothing to follow
 FUNCTION_LINES_MAX = 60
 BANNED_NAMES = re.compile(r"(^|_)(utils?|helpers?|manager|common|misc)($|_)", re.IGNORECASE)
 BROAD_EXCEPT_ALLOWED = {"pipeline/actors/loop.py", "gateway/edge.py"}  # the two that record whatever escapes
@@ -41,7 +40,6 @@ def lines_max(path: Path) -> int:
     special = {
         "deploy/local/supervisor.py": SUPERVISOR_LINES_MAX,
         "pipeline/adapters/postgres/migrate.py": MIGRATION_RUNNER_LINES_MAX,
-        "pipeline/ports.py": PORTS_LINES_MAX,
     }
     return special.get(name, MODULE_LINES_MAX)
 

@@ -14,7 +14,7 @@ from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outc
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.delivery.routes import BULK, CHECKED, INTERACTIVE, SUBMITTED, Emission
 from pipeline.errors import Invariant, LeaseLost, Transient
-from pipeline.ports import Message, Tx
+from pipeline.ports.mailbox import Message, Tx
 from pipeline.process.recorder import Recorder
 from tests.memory.database import MemoryClock, MemoryDatabase, MemoryTx
 from tests.memory.mailbox import MemoryMailbox

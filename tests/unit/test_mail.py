@@ -11,7 +11,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from pipeline.adapters.mail import RelayMailer
 from pipeline.config import Mail
 from pipeline.errors import Transient
-from pipeline.ports import MailRefused, Relayed
+from pipeline.ports.outside import MailRefused, Relayed
 
 pytestmark = pytest.mark.anyio
 LINE_BYTES_MAX = 1000  # RFC 5321 section 4.5.3.1.6

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.adapters.measured import MeasuredAuthority, MeasuredMailer, MeasuredObjects
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
-from pipeline.ports import Denied, MailRefused, Relayed, StampItem
+from pipeline.ports.bridge import Denied, StampItem
+from pipeline.ports.outside import MailRefused, Relayed
 from pipeline.process.recorder import Recorder
 from tests.fakes.objects import MemoryObjects
 

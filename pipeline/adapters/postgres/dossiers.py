@@ -10,7 +10,7 @@ from uuid import UUID
 from pipeline.config import Provider
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Deposit, Dossier, Issuer, Part, RecipientParty, SenderParty
-from pipeline.ports import PublishedKey
+from pipeline.ports.bridge import PublishedKey
 
 Fetch = Callable[..., Awaitable[Sequence[Mapping[str, Any]]]]
 

@@ -1,6 +1,6 @@
 """ports.Facts over a stage's work link: committed rows in bulk, one or two statements a batch.
 
-Owns     the mapping from rows to the dataclasses of ports.py
+Owns     the mapping from rows to the dataclasses of ports/rows.py
 Elsewhere: what a stage makes of them. Nothing here is locked: what may have changed is checked again in commit
 """
 
@@ -16,7 +16,7 @@ from pipeline.adapters.postgres.link import Link
 from pipeline.config import Provider
 from pipeline.delivery.facts import UploadWrap
 from pipeline.evidence.dossier import Dossier
-from pipeline.ports import (
+from pipeline.ports.rows import (
     Announcement,
     Content,
     PackKey,

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from pipeline.adapters.postgres.dossiers import Fetch
 from pipeline.errors import Invariant, Transient
-from pipeline.ports import PublishedKey
+from pipeline.ports.bridge import PublishedKey
 
 
 class PostgresKeys:

@@ -21,7 +21,8 @@ from pipeline.adapters.postgres.ringer import Ringer
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.delivery.routes import interactive_cap
 from pipeline.errors import LeaseLost
-from pipeline.ports import Message, Randomness
+from pipeline.ports.mailbox import Message
+from pipeline.ports.outside import Randomness
 from pipeline.process.recorder import Recorder
 
 LEASE_SECONDS = 15.0  # without a heartbeat for so long a process is taken for dead

@@ -19,7 +19,9 @@ from pipeline.config import Provider
 from pipeline.delivery.routes import Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.dossier import Dossier
-from pipeline.ports import Keys, Locked, StampedEvidence
+from pipeline.ports.bridge import Keys
+from pipeline.ports.mailbox import Locked
+from pipeline.ports.rows import StampedEvidence
 from pipeline.stores.letters import (
     Document,
     EvidenceLine,

@@ -19,7 +19,7 @@ from pipeline.adapters.postgres.orders import columns_of
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.delivery.routes import INTERACTIVE, PRESERVE, SUBMITTED, Emission
 from pipeline.errors import Transient
-from pipeline.ports import StampedEvidence
+from pipeline.ports.rows import StampedEvidence
 from pipeline.stores.lists import LOOKED_AT_MAX, Filter, Place, beginning, looked_at, page_of, starts
 from pipeline.stores.senders import (
     IDEMPOTENCY_HOURS,

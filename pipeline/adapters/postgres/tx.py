@@ -19,7 +19,7 @@ from pipeline.delivery.routes import INTERACTIVE, LEGAL_KINDS, RECEIVER, Emissio
 from pipeline.delivery.states import Stamped, advance
 from pipeline.errors import Invariant
 from pipeline.evidence.draft import Head
-from pipeline.ports import Advanced, Locked, Message
+from pipeline.ports.mailbox import Advanced, Locked, Message
 from pipeline.stores.batches import Cursor, DrawRecord, KnownDelivery
 from pipeline.stores.senders import Order
 

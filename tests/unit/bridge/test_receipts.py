@@ -11,7 +11,7 @@ from hsm_bridge.operations import tickets
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Identification
 from pipeline.formats.context import person_sha256
-from pipeline.ports import DecisionItem, DecisionReceipt, Denied, SealAnswer, SealItem
+from pipeline.ports.bridge import DecisionItem, DecisionReceipt, Denied, SealAnswer, SealItem
 from tests.contract.bridge_cases import DELIVERY, SESSION, BridgeCase
 from tests.fakes.bridge import FakeBridge
 

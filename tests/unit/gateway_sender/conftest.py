@@ -33,7 +33,7 @@ from pipeline.connect import database_of
 from pipeline.content.envelope import SUITE, Decryptor, associated_data
 from pipeline.errors import Transient
 from pipeline.formats.context import intake_info
-from pipeline.ports import PublishedKey
+from pipeline.ports.bridge import PublishedKey
 from pipeline.process.recorder import Recorder
 from tests.servers import PostgresServer
 

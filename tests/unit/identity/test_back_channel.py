@@ -11,7 +11,7 @@ from deploy.local.identity_provider import keys
 from pipeline.adapters.identity_http import ANSWER_BYTES_MAX, HttpIdentityProvider
 from pipeline.config import Identity, parse
 from pipeline.errors import Transient
-from pipeline.ports import ExchangeRefused, IdentityTokens
+from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 from tests.portal_world import config_table
 
 pytestmark = pytest.mark.anyio

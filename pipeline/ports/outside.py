@@ -1,0 +1,94 @@
+"""What else a process may ask of the outside: objects, the relay, the identity provider, randomness.
+
+Adapters implement them, one file per outside thing. Every method says what is durable when it returns, whether it may
+be called twice and which errors it raises.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityTokens:
+    """What the identity provider gave for one code, still encrypted to the bridge's identity key."""
+
+    id_token: str
+    userinfo: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeRefused:
+    """The identity provider refuses the code: unknown, late, used. code: its error code."""
+
+    code: str
+
+
+class IdentityProvider(Protocol):
+    """The identity provider's back channel."""
+
+    async def exchange(self, code: str, redirect_uri: str) -> IdentityTokens | ExchangeRefused:
+        """Redeem a code and fetch the userinfo. A code is good once, so never called twice. Raises Transient."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """An object as a listing tells of it; age by the store's own clock, since it became visible."""
+
+    name: str
+    bytes: int
+    age_seconds: float
+
+
+class Objects(Protocol):
+    """Immutable objects under random names. Errors: Transient."""
+
+    async def put(self, name: str, chunks: AsyncIterator[bytes]) -> int:
+        """Store; durable on return, nothing visible before. The length in bytes. A name is used once."""
+
+    def read(self, name: str, offset: int = 0, length: int | None = None) -> AsyncGenerator[bytes, None]:
+        """The bytes, in chunks. Whoever stops before the end closes it (contextlib.aclosing)."""
+
+    async def size(self, name: str) -> int | None:
+        """Length in bytes, None when there is no such object."""
+
+    async def delete(self, name: str) -> None:
+        """Gone on return; no error when it was gone already."""
+
+    def list(self, older_seconds: float) -> AsyncGenerator[ListedObject, None]:
+        """Every object that is at least so old, in no order, whole objects only; one that comes or goes meanwhile may
+        be told or not. Memory does not grow with the store. Whoever stops before the end closes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """The relay took the mail; its word for it."""
+
+    code: int
+    text: str
+    tls: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MailRefused:
+    """The relay refuses for ever (5xx)."""
+
+    code: int
+    text: str
+
+
+class Mailer(Protocol):
+    """The relay. A mail may arrive twice when its answer was lost: same bytes, same Message-ID."""
+
+    at_once: int  # how many sends may be under way
+
+    async def send(self, recipient: str, mail: bytes) -> Relayed | MailRefused:
+        """Hand one mail to the relay. Raises Transient on 4xx, without the TLS required, on any trouble."""
+
+
+class Randomness(Protocol):
+    """Random bytes; seeded in a simulation."""
+
+    def random_bytes(self, count: int) -> bytes: ...
+    def unit(self) -> float:
+        """A number in [0, 1), for jitter."""
