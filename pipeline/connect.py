@@ -20,21 +20,21 @@ from pipeline.adapters.measured import MeasuredAuthority, MeasuredMailer, Measur
 from pipeline.adapters.objects import LocalObjects
 from pipeline.adapters.objects_s3 import S3Objects
 from pipeline.adapters.postgres import queries
-from pipeline.adapters.postgres.batch_store import PostgresBatchStore
-from pipeline.adapters.postgres.consent_store import PostgresConsentFacts, PostgresConsentStore
+from pipeline.adapters.postgres.batches import PostgresBatchStore
+from pipeline.adapters.postgres.consents import PostgresConsentFacts, PostgresConsentStore
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.draws import PostgresDraws
-from pipeline.adapters.postgres.event_store import PostgresEventStore
 from pipeline.adapters.postgres.export_facts import PostgresExportFacts
-from pipeline.adapters.postgres.export_store import PostgresExportStore
+from pipeline.adapters.postgres.exports import PostgresExportStore
 from pipeline.adapters.postgres.facts import PostgresFacts
+from pipeline.adapters.postgres.feed import PostgresEventStore
+from pipeline.adapters.postgres.garbage import PostgresRemains
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import GUARD_SECONDS, Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
-from pipeline.adapters.postgres.portal_store import PostgresPortalStore
-from pipeline.adapters.postgres.remains import PostgresRemains
+from pipeline.adapters.postgres.portal import PostgresPortalStore
 from pipeline.adapters.postgres.sandbox import PostgresSandboxClock
-from pipeline.adapters.postgres.sender_store import PostgresSenderStore
+from pipeline.adapters.postgres.senders import PostgresSenderStore
 from pipeline.adapters.postgres.sequencer import PostgresEventLog
 from pipeline.adapters.postgres.watch import PostgresWatch
 from pipeline.adapters.postgres.webhook_facts import PostgresWebhookFacts

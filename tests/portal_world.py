@@ -34,12 +34,12 @@ from gateway.faces import routes
 from hsm_bridge.config import IdentitySettings
 from pipeline.adapters.identity_http import HttpIdentityProvider
 from pipeline.adapters.ids import SystemRandomness
-from pipeline.adapters.postgres.consent_store import PostgresConsentStore
+from pipeline.adapters.postgres.consents import PostgresConsentStore
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Dsn
-from pipeline.adapters.postgres.portal_store import PostgresPortalStore
+from pipeline.adapters.postgres.portal import PostgresPortalStore
 from pipeline.config import Config, parse
 from pipeline.config import Database as DatabaseSettings
 from pipeline.content.envelope import CONTENT_FORMAT, Encryptor, associated_data

@@ -36,7 +36,7 @@ class Watch(Protocol):
         """Whether this session has the lock. Asked only while it does not."""
 
     async def ask(self, name: str, *arguments: Any) -> Sequence[Row]:
-        """One named statement of sql/ops.sql."""
+        """One named statement of sql/measures.sql."""
 
     async def stop(self) -> None:
         """The lock goes with the session."""

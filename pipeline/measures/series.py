@@ -3,7 +3,7 @@
 Owns     the literal table of measures
 Rules    a label is a stage, a lane, a state, a duty or a table: never a delivery, a sender or an address. What has
          nothing to tell has no series, but for what an alert must see at 0
-Elsewhere: asking (service.py), the statements (adapters/postgres/sql/ops.sql)
+Elsewhere: asking (measurer.py), the statements (adapters/postgres/sql/measures.sql)
 """
 
 from collections.abc import Callable, Mapping, Sequence

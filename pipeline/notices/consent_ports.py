@@ -1,4 +1,4 @@
-"""What `notify` reads about consent requests; adapters/postgres/consent_store.py implements it.
+"""What `notify` reads about consent requests; adapters/postgres/consents.py implements it.
 
 Rules    committed rows, as often as one likes. Raises Transient when the database is away
 """

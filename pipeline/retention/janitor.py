@@ -7,7 +7,7 @@ Rules    rows first, objects after: a crash between leaves objects without a row
          when more objects are without a row than with one, none is removed: then the store belongs to another database,
          or the database was restored from before, and a person has to look
 Crash    anywhere: the next round begins anew
-Elsewhere: which rows those are (adapters/postgres/sql/remains.sql); letters, their contents and proofs: they stay
+Elsewhere: which rows those are (adapters/postgres/sql/garbage.sql); letters, their contents and proofs: they stay
 """
 
 from collections.abc import Sequence

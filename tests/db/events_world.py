@@ -8,7 +8,7 @@ import anyio
 import asyncpg
 
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.event_store import PostgresEventStore
+from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.sequencer import PostgresEventLog
 from pipeline.config import Database as DatabaseConfig

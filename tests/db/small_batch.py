@@ -5,7 +5,7 @@ import json
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from pipeline.adapters.postgres.batch_store import PostgresBatchStore
+from pipeline.adapters.postgres.batches import PostgresBatchStore
 from pipeline.adapters.postgres.database import Database
 from pipeline.config import Database as DatabaseConfig
 from pipeline.stores.batches import Batch, Closing, NewBatch, NewPart

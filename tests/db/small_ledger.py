@@ -27,7 +27,7 @@ from pipeline.__main__ import STAGES
 from pipeline.actors import loop
 from pipeline.actors.contract import Stage
 from pipeline.adapters.ids import SystemRandomness
-from pipeline.adapters.postgres.consent_store import PostgresConsentFacts
+from pipeline.adapters.postgres.consents import PostgresConsentFacts
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
 from pipeline.adapters.postgres.export_facts import PostgresExportFacts

@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from pipeline.adapters.postgres.batch_store import PostgresBatchStore
+from pipeline.adapters.postgres.batches import PostgresBatchStore
 from pipeline.adapters.postgres.queries import queries
 from pipeline.stores.batches import BEGINNING, Cursor, WaitingLine
 from tests.db.test_batches import World, world

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.event_store import PostgresEventStore
+from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.config import Database as DatabaseConfig
 from pipeline.errors import Transient
 from pipeline.feed.ports import EventQuestion

@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.export_facts import PostgresExportFacts
-from pipeline.adapters.postgres.export_store import PostgresExportStore
+from pipeline.adapters.postgres.exports import PostgresExportStore
 from pipeline.adapters.postgres.link import Link
 from pipeline.config import Database as DatabaseConfig
 from pipeline.connect import dsn_of

@@ -10,9 +10,9 @@ import asyncpg
 import pytest
 
 from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.garbage import PostgresRemains
 from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.queries import queries
-from pipeline.adapters.postgres.remains import PostgresRemains
 from pipeline.config import Database as DatabaseConfig
 from pipeline.errors import Transient
 from pipeline.process.recorder import Recorder

@@ -16,7 +16,7 @@ from pipeline.actors import loop
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.event_store import PostgresEventStore
+from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.adapters.postgres.webhook_facts import PostgresWebhookFacts

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.event_store import PostgresEventStore
+from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.config import Database as DatabaseConfig
 from pipeline.feed import sequencer as service
 from pipeline.feed.ports import EventQuestion

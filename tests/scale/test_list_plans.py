@@ -16,7 +16,7 @@ from pipeline.adapters.postgres.database import Database as Connections
 from pipeline.adapters.postgres.export_facts import SETTLED, PostgresExportFacts
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.queries import queries
-from pipeline.adapters.postgres.sender_store import PostgresSenderStore
+from pipeline.adapters.postgres.senders import PostgresSenderStore
 from pipeline.config import Database, Provider
 from pipeline.delivery.states import STATES
 from pipeline.exports.ports import ExportStanding

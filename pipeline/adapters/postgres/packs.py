@@ -1,4 +1,4 @@
-"""The rows of a pack, inside a transaction of whoever names its contents. The queries are in sql/sender.sql."""
+"""The rows of a pack, inside a transaction of whoever names its contents. The queries are in sql/senders.sql."""
 
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.content.envelope import PACKED_FORMAT

@@ -22,12 +22,12 @@ from gateway.sender.ports import CheckedObjects
 from pipeline import config as configuration
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.objects import LocalObjects
-from pipeline.adapters.postgres.batch_store import PostgresBatchStore
-from pipeline.adapters.postgres.consent_store import PostgresConsentStore
-from pipeline.adapters.postgres.event_store import PostgresEventStore
-from pipeline.adapters.postgres.export_store import PostgresExportStore
+from pipeline.adapters.postgres.batches import PostgresBatchStore
+from pipeline.adapters.postgres.consents import PostgresConsentStore
+from pipeline.adapters.postgres.exports import PostgresExportStore
+from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.adapters.postgres.sandbox import PostgresSandboxClock
-from pipeline.adapters.postgres.sender_store import PostgresSenderStore
+from pipeline.adapters.postgres.senders import PostgresSenderStore
 from pipeline.config import Config
 from pipeline.connect import database_of
 from pipeline.content.envelope import SUITE, Decryptor, associated_data

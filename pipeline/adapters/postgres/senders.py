@@ -1,7 +1,7 @@
 """pipeline.stores.senders.SenderStore over PostgreSQL, as the role qerds_gateway.
 
 Owns     the mapping from rows to the dataclasses of the port, and the one transaction of a submission
-Elsewhere: what is valid, what is shown; the queries are in sql/sender.sql
+Elsewhere: what is valid, what is shown; the queries are in sql/senders.sql
 """
 
 import json

@@ -4,7 +4,7 @@ Owns     the mapping from rows to the dataclasses of the port; the transactions 
 Rules    lines are copied in short transactions of their own, so that a slow client pins no snapshot; they count when
          their part is there, and only then
 Crash    between the lines and their part: a `batch_intake` row says so, and the hourly round drops them
-Elsewhere: what is valid, what is shown; drawing (draws.py); the queries are in sql/batch.sql
+Elsewhere: what is valid, what is shown; drawing (draws.py); the queries are in sql/batches.sql
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""pipeline.retention.janitor.Remains over PostgreSQL, as the role qerds_archive. The queries are in sql/remains.sql."""
+"""pipeline.retention.janitor.Remains over PostgreSQL, as the role qerds_archive. The queries are in sql/garbage.sql."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,7 @@
 """events.ports.EventStore over PostgreSQL, as the role qerds_gateway.
 
 Owns     the mapping from rows to the dataclasses of the port
-Elsewhere: what is valid, what is shown; the queries are in sql/events.sql and sql/webhooks.sql
+Elsewhere: what is valid, what is shown; the queries are in sql/feed.sql and sql/webhooks.sql
 """
 
 from collections.abc import Mapping, Sequence
