@@ -20,7 +20,7 @@ import httpx
 
 from bench.processes import cpu_seconds
 from bench.server import scratch
-from bench.written import WAL_AND_FLUSHES, Written
+from bench.wal import WAL_AND_FLUSHES, Written
 from deploy.local import record
 from deploy.local.children import child_environment, die_with_parent
 from deploy.local.layout import CHECKOUT, Layout

@@ -17,7 +17,7 @@ from pipeline.config import Config, load_from_environment
 from pipeline.connect import (
     Adapters,
     connect,
-    connect_remains,
+    connect_garbage,
     connect_sequencer,
     connect_watch,
     recorder_of,
@@ -114,8 +114,8 @@ async def _drain_on_signal(draining: anyio.Event) -> None:
 async def _keep_clean(config: Config, objects: Objects, recorder: Recorder) -> None:
     """`archive` is the one that removes: it has the only right to."""
     await recorder.ready.wait()
-    async with connect_remains(config) as remains:
-        await keep_clean(remains, objects, recorder)
+    async with connect_garbage(config) as garbage:
+        await keep_clean(garbage, objects, recorder)
 
 
 async def _tell_when_ready(recorder: Recorder) -> None:

@@ -28,7 +28,7 @@ from pipeline.adapters.postgres.export_facts import PostgresExportFacts
 from pipeline.adapters.postgres.exports import PostgresExportStore
 from pipeline.adapters.postgres.facts import PostgresFacts
 from pipeline.adapters.postgres.feed import PostgresEventStore
-from pipeline.adapters.postgres.garbage import PostgresRemains
+from pipeline.adapters.postgres.garbage import PostgresGarbage
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import GUARD_SECONDS, Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
@@ -140,11 +140,11 @@ def connect_sequencer(config: Config) -> tuple[PostgresEventLog, SystemRandomnes
 
 
 @asynccontextmanager
-async def connect_remains(config: Config) -> AsyncIterator[PostgresRemains]:
+async def connect_garbage(config: Config) -> AsyncIterator[PostgresGarbage]:
     """What the janitor of an `archive` process needs, on a connection of its own."""
     database = Database(dsn_of(config, "qerds_archive"), connections_max=1)
     try:
-        yield PostgresRemains(database)
+        yield PostgresGarbage(database)
     finally:
         await database.close()
 

@@ -1,1 +1,1 @@
-"""The runtime of the actors: contract, loop and what it takes before it is needed."""
+"""The runtime of the actors: contract, loop and prefetch."""

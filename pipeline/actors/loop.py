@@ -13,8 +13,8 @@ from typing import Any
 
 import anyio
 
-from pipeline.actors.ahead import Ahead
 from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage
+from pipeline.actors.prefetch import Prefetch
 from pipeline.delivery.routes import BULK, RECEIVER
 from pipeline.errors import Invariant, LeaseLost, Transient
 from pipeline.ports.mailbox import Mailbox, Message
@@ -52,7 +52,7 @@ class Pace:
         """Whether the next take looks for people's messages only; when it finds none, bulk is next."""
         return self._is_mixed(now) and not self._were_people_alone
 
-    def ahead(self, now: float, batch: Sequence[Message]) -> int:
+    def prefetch(self, now: float, batch: Sequence[Message]) -> int:
         """How many to take while this batch commits: after a full one there are more; not where a person would wait."""
         return self._batch_max if len(batch) == self._batch_max and not self._is_mixed(now) else 0
 
@@ -82,9 +82,9 @@ async def run(
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(mailbox.heartbeat)  # refused: LeaseLost, new epoch
                 tasks.start_soon(_wake_when_draining, mailbox, draining)
-                ahead = Ahead(partial(mailbox.take, beside_commit=True))
-                tasks.start_soon(ahead.run)
-                await _pull(stage, mailbox, ahead, ports, draining, randomness, recorder)
+                prefetch = Prefetch(partial(mailbox.take, beside_commit=True))
+                tasks.start_soon(prefetch.run)
+                await _pull(stage, mailbox, prefetch, ports, draining, randomness, recorder)
                 tasks.cancel_scope.cancel()
         except* (LeaseLost, Transient, TimeoutError):
             recorder.count("epochs_lost")
@@ -108,7 +108,7 @@ async def _pause(seconds: float, draining: anyio.Event) -> None:
 async def _pull(
     stage: Stage,
     mailbox: Mailbox,
-    ahead: Ahead,
+    prefetch: Prefetch,
     ports: Any,
     draining: anyio.Event,
     randomness: Randomness,
@@ -118,23 +118,23 @@ async def _pull(
     pace = Pace(stage.batch_max)
     while not draining.is_set():
         await mailbox.sweep()  # rescues, fires due timers
-        batch = await _take(mailbox, ahead, pace)
+        batch = await _take(mailbox, prefetch, pace)
         if not batch:
             await mailbox.doorbell(POLL_SECONDS)
             continue
         recorder.count("taken", by=len(batch))
         recorder.observe("batch", len(batch), MESSAGES)
-        more = pace.ahead(anyio.current_time(), batch)
-        ask = partial(ahead.ask, more) if more else None
+        more = pace.prefetch(anyio.current_time(), batch)
+        ask = partial(prefetch.ask, more) if more else None
         is_away = await turn(stage, mailbox, ports, batch, randomness.unit, recorder, ask)
         away = away + 1 if is_away else 0
         if away:
             await _pause(min(retry_seconds(away, randomness.unit()), PAUSE_SECONDS_MAX), draining)
-    await _give_back(mailbox, await ahead.collect())
+    await _give_back(mailbox, await prefetch.collect())
 
 
-async def _take(mailbox: Mailbox, ahead: Ahead, pace: Pace) -> Sequence[Message]:
-    batch = await ahead.collect()
+async def _take(mailbox: Mailbox, prefetch: Prefetch, pace: Pace) -> Sequence[Message]:
+    batch = await prefetch.collect()
     now = anyio.current_time()
     limit = pace.limit(now)
     people_alone = not batch and pace.are_people_alone(now)

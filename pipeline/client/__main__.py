@@ -16,7 +16,7 @@ from pipeline.client.answers import Refused, TimedOut, Unreachable
 from pipeline.client.api import QerdsClient
 from pipeline.client.credentials import Credentials, CredentialsMissing, find_credentials
 from pipeline.client.options import shared_options
-from pipeline.client.speaking import EXIT_MISSING, EXIT_NO, EXIT_STOPPED, EXIT_UNREACHABLE, Speaker
+from pipeline.client.terminal import EXIT_MISSING, EXIT_NO, EXIT_STOPPED, EXIT_UNREACHABLE, Speaker
 
 VERBS = {"send": send, "get": get, "batch": batch, "events": events, "webhook": webhook, "export": export}
 RUN: dict[str, Callable[[QerdsClient, argparse.Namespace, Credentials, Speaker], Awaitable[int]]] = {

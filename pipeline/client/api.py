@@ -1,6 +1,6 @@
 """QerdsClient: the sender API over HTTP, typed.
 
-Owns     single letters and consents; the rest of the API is in uploads.py, batches.py, feed.py, takeaway.py
+Owns     single letters and consents; the rest of the API is in uploads.py, batches.py, feed.py, downloads.py
          and sandbox.py
 Rules    only what may be repeated is repeated: reads, uploads, consents, and a submission under one Idempotency-Key
          an answer is checked before it is believed: digests of uploads and packages
@@ -18,9 +18,9 @@ import anyio
 
 from pipeline.client.answers import Delivery, Evidence, TimedOut
 from pipeline.client.batches import Batches
+from pipeline.client.downloads import Downloads
 from pipeline.client.feed import Feed
 from pipeline.client.sandbox import Sandbox
-from pipeline.client.takeaway import Takeaway
 from pipeline.client.uploads import Uploads
 from pipeline.client.wire import json_of
 
@@ -29,7 +29,7 @@ POLL_MAX_SECONDS = 2.0
 PAGE_LETTERS = 200
 
 
-class QerdsClient(Uploads, Batches, Feed, Takeaway, Sandbox):
+class QerdsClient(Uploads, Batches, Feed, Downloads, Sandbox):
     """One sender's client. Use as an async context manager."""
 
     async def me(self) -> Mapping[str, Any]:

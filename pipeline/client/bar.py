@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from pipeline.client.speaking import Speaker
+from pipeline.client.terminal import Speaker
 from pipeline.client.wire import Wire
 
 

@@ -24,7 +24,7 @@ from pipeline.client.get import write_file
 from pipeline.client.options import shared_options
 from pipeline.client.push import PART_ROWS_MAX, Push, look_through
 from pipeline.client.push_state import PushState, Source
-from pipeline.client.speaking import EXIT_MISSING, EXIT_NO, EXIT_STOPPED, EXIT_USAGE, EXIT_YES, Speaker
+from pipeline.client.terminal import EXIT_MISSING, EXIT_NO, EXIT_STOPPED, EXIT_USAGE, EXIT_YES, Speaker
 from pipeline.client.uploads import file_sha256
 
 PATIENCE_SECONDS = 120.0  # with a service that restarts or holds back

@@ -6,7 +6,7 @@ from typing import Any
 
 from pipeline.client.api import QerdsClient
 from pipeline.client.credentials import Credentials
-from pipeline.client.speaking import EXIT_YES, Speaker
+from pipeline.client.terminal import EXIT_YES, Speaker
 
 PATIENCE_SECONDS = 600.0  # --follow outlives a restart of the service
 

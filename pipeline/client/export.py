@@ -15,7 +15,7 @@ import anyio
 from pipeline.client.answers import TimedOut
 from pipeline.client.api import QerdsClient
 from pipeline.client.credentials import Credentials
-from pipeline.client.speaking import EXIT_USAGE, EXIT_YES, Speaker
+from pipeline.client.terminal import EXIT_USAGE, EXIT_YES, Speaker
 from pipeline.client.uploads import file_sha256
 
 KINDS = ("package", "evidence")

@@ -8,7 +8,7 @@ import anyio
 
 from pipeline.client.api import QerdsClient
 from pipeline.client.credentials import Credentials
-from pipeline.client.speaking import EXIT_NO, EXIT_YES, Speaker
+from pipeline.client.terminal import EXIT_NO, EXIT_YES, Speaker
 
 WAIT_SECONDS = 60.0
 NAME = re.compile(r"[0-9A-Za-z.-]{1,64}")

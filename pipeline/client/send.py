@@ -10,7 +10,7 @@ from typing import Any
 from pipeline.client.answers import Delivery
 from pipeline.client.api import QerdsClient
 from pipeline.client.credentials import Credentials
-from pipeline.client.speaking import EXIT_NO, EXIT_USAGE, EXIT_YES, Speaker
+from pipeline.client.terminal import EXIT_NO, EXIT_USAGE, EXIT_YES, Speaker
 
 WAIT_SECONDS = 120.0
 # Which states mean that a letter has come at least as far. What ended elsewhere never will.

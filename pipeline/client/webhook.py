@@ -8,7 +8,7 @@ from pipeline.client import webhook_listen
 from pipeline.client.api import QerdsClient
 from pipeline.client.credentials import Credentials
 from pipeline.client.options import shared_options
-from pipeline.client.speaking import EXIT_YES, Speaker
+from pipeline.client.terminal import EXIT_YES, Speaker
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -21,7 +21,7 @@ import httpx
 
 from pipeline.client.api import QerdsClient
 from pipeline.client.events import PATIENCE_SECONDS, shown
-from pipeline.client.speaking import EXIT_UNREACHABLE, Speaker
+from pipeline.client.terminal import EXIT_UNREACHABLE, Speaker
 
 SECRET_BYTES = 24
 FORWARD_SECONDS = 30.0

@@ -3,7 +3,7 @@
 Owns     tokens (got when needed, renewed before they run out), retries, what an answer that says no becomes
 Rules    only what may be repeated is repeated: every caller sends requests that say the same thing twice
          "not now" (429, 503 and the like) is waited out as the service asks (Retry-After), for as long as `patience`
-Elsewhere: what is asked (uploads.py, api.py, batches.py, feed.py, takeaway.py)
+Elsewhere: what is asked (uploads.py, api.py, batches.py, feed.py, downloads.py)
 """
 
 import time

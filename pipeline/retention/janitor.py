@@ -55,7 +55,7 @@ class Dropped:
     last: Place
 
 
-class Remains(Protocol):
+class Garbage(Protocol):
     """The rows of what may go. Every method is durable on return, may be called twice and raises Transient."""
 
     async def drop_uploads(self, after: Place, older_seconds: float, limit: int) -> Dropped:
@@ -80,12 +80,12 @@ class Round:
     reached: Place = BEGINNING
 
 
-async def keep_clean(remains: Remains, objects: Objects, recorder: Recorder) -> None:
+async def keep_clean(garbage: Garbage, objects: Objects, recorder: Recorder) -> None:
     """For ever: a round, then a rest. Trouble ends the round and is told; the next one begins anew."""
     reached = BEGINNING
     for number in count():
         try:
-            done = await clean(remains, objects, listing=number % LISTING_ROUNDS == 0, after=reached)
+            done = await clean(garbage, objects, listing=number % LISTING_ROUNDS == 0, after=reached)
         except (Transient, TimeoutError) as error:
             recorder.error("cleaning", error)
         else:
@@ -97,7 +97,7 @@ async def keep_clean(remains: Remains, objects: Objects, recorder: Recorder) -> 
 
 
 async def clean(
-    remains: Remains,
+    garbage: Garbage,
     objects: Objects,
     *,
     listing: bool,
@@ -108,24 +108,24 @@ async def clean(
     """One round. Steps: 1 uploads, 2 packs, 3 with `listing` objects that nobody names."""
     uploads = removed = 0
     for _ in range(batches_max):  # 1
-        page = await remains.drop_uploads(after, GRACE_SECONDS, batch_max)
+        page = await garbage.drop_uploads(after, GRACE_SECONDS, batch_max)
         uploads += page.uploads
         removed += await _delete(objects, page.objects)
         after = page.last
         if page.examined < batch_max:
             break
-    packs = await remains.drop_packs(GRACE_SECONDS, batch_max)  # 2
+    packs = await garbage.drop_packs(GRACE_SECONDS, batch_max)  # 2
     removed += await _delete(objects, packs)
     done = Round(uploads, len(packs), removed, reached=after)
     if not listing:
         return done
-    strays, named = await _strays(remains, objects)  # 3
+    strays, named = await _strays(garbage, objects)  # 3
     if len(strays) > max(STRAYS_FEW, named):
         return replace(done, refused=len(strays))
     return replace(done, strays=await _delete(objects, strays))
 
 
-async def _strays(remains: Remains, objects: Objects) -> tuple[list[str], int]:
+async def _strays(garbage: Garbage, objects: Objects) -> tuple[list[str], int]:
     """Objects that nobody names, at most STRAYS_MAX, and how many somebody names."""
     strays: list[str] = []
     named = 0
@@ -134,10 +134,10 @@ async def _strays(remains: Remains, objects: Objects) -> tuple[list[str], int]:
         async for found in listing:
             names.append(found.name)
             if len(names) >= BATCH_MAX:
-                unnamed = await remains.unnamed(names)
+                unnamed = await garbage.unnamed(names)
                 strays = [*strays, *sorted(unnamed)][:STRAYS_MAX]
                 named, names = named + len(names) - len(unnamed), []
-    unnamed = await remains.unnamed(names) if names else frozenset()
+    unnamed = await garbage.unnamed(names) if names else frozenset()
     return [*strays, *sorted(unnamed)][:STRAYS_MAX], named + len(names) - len(unnamed)
 
 

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.garbage import PostgresRemains
+from pipeline.adapters.postgres.garbage import PostgresGarbage
 from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.queries import queries
 from pipeline.config import Database as DatabaseConfig
@@ -33,7 +33,7 @@ class Store:
     server: PostgresServer
     config: DatabaseConfig
     objects: MemoryObjects
-    remains: PostgresRemains
+    garbage: PostgresGarbage
 
     def psql(self, sql: str) -> str:
         return self.server.psql(sql, self.config.name)
@@ -82,7 +82,7 @@ class Store:
 
     async def clean(self, *, listing: bool = False) -> Round:
         """From the beginning; what was removed, without how far it went."""
-        done = await clean(self.remains, self.objects, listing=listing)
+        done = await clean(self.garbage, self.objects, listing=listing)
         return replace(done, reached=janitor.BEGINNING)
 
 
@@ -91,7 +91,7 @@ async def store(postgres: PostgresServer, database: DatabaseConfig) -> AsyncIter
     role = "qerds_archive"
     dsn = Dsn(database.socket_dir, database.port, database.name, role, lambda: database.password(role))
     connections = Database(dsn, connections_max=1)
-    made = Store(postgres, database, MemoryObjects(), PostgresRemains(connections))
+    made = Store(postgres, database, MemoryObjects(), PostgresGarbage(connections))
     made.psql(
         "INSERT INTO qerds.published_key (key_id, use, spki, not_before, until) VALUES "
         "('intake-1', 'intake', '', now(), now());"
@@ -190,12 +190,12 @@ async def test_two_janitors_at_once_remove_each_thing_once(store: Store) -> None
     other = Database(Dsn(c.socket_dir, c.port, c.name, role, lambda: c.password(role)), connections_max=1)
     rounds: list[Round] = []
 
-    async def one(remains: PostgresRemains) -> None:
-        rounds.append(await clean(remains, store.objects, listing=False))
+    async def one(garbage: PostgresGarbage) -> None:
+        rounds.append(await clean(garbage, store.objects, listing=False))
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(one, store.remains)
-        tasks.start_soon(one, PostgresRemains(other))
+        tasks.start_soon(one, store.garbage)
+        tasks.start_soon(one, PostgresGarbage(other))
     await other.close()
     assert sum(done.uploads for done in rounds) == 5
     assert store.objects.objects == {}
@@ -208,11 +208,11 @@ async def test_a_backlog_goes_in_batches(store: Store) -> None:
         store.upload(over_hours=hours, used=hours % 2 == 0)
     after, uploads = janitor.BEGINNING, []
     for _ in range(3):
-        done = await clean(store.remains, store.objects, listing=False, after=after, batch_max=2, batches_max=2)
+        done = await clean(store.garbage, store.objects, listing=False, after=after, batch_max=2, batches_max=2)
         after = done.reached
         uploads.append(done.uploads)
     assert uploads == [2, 1, 0]
-    page = await store.remains.drop_uploads(after, 0.0, 10)
+    page = await store.garbage.drop_uploads(after, 0.0, 10)
     assert (page.examined, page.last) == (0, after)
 
 
@@ -258,7 +258,7 @@ async def test_the_rounds_go_on_after_trouble(store: Store) -> None:
     store.upload(over_hours=25)
     store.objects.down = True
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(janitor.keep_clean, store.remains, store.objects, Recorder("archive", log.append))
+        tasks.start_soon(janitor.keep_clean, store.garbage, store.objects, Recorder("archive", log.append))
         while not log:
             await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()

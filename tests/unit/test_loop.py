@@ -366,10 +366,10 @@ async def test_nothing_is_taken_ahead_while_people_and_bulk_come_in_together() -
     [bulk, person] = [replace(await one_message(), lane=lane) for lane in (2, 0)]
     pace = loop.Pace(1)
     pace.saw(10.0, [bulk], people_alone=False)
-    assert pace.ahead(10.0, [bulk]) == 1
+    assert pace.prefetch(10.0, [bulk]) == 1
     pace.saw(10.1, [person], people_alone=False)
-    assert pace.ahead(10.1, [person]) == 0
-    assert pace.ahead(10.1 + loop.MIXED_SECONDS, [person]) == 1
+    assert pace.prefetch(10.1, [person]) == 0
+    assert pace.prefetch(10.1 + loop.MIXED_SECONDS, [person]) == 1
 
 
 async def test_a_drain_gives_back_what_was_taken_ahead() -> None:

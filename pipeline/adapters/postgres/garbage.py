@@ -1,4 +1,4 @@
-"""pipeline.retention.janitor.Remains over PostgreSQL, as the role qerds_archive. The queries are in sql/garbage.sql."""
+"""pipeline.retention.janitor.Garbage over PostgreSQL, as the role qerds_archive. The queries are in sql/garbage.sql."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from pipeline.errors import Transient
 from pipeline.retention.janitor import Dropped, Place
 
 
-class PostgresRemains:
+class PostgresGarbage:
     """On a connection of its own: a round never waits for the stage, and the stage never for a round."""
 
     def __init__(self, database: Database) -> None:

@@ -12,7 +12,7 @@ from bench.processes import cpu_seconds, family, memory_bytes
 from bench.scenarios import SCENARIOS
 from bench.smtp_sink import Sink
 from bench.targets import TARGETS
-from bench.written import Written, parsed
+from bench.wal import Written, parsed
 from pipeline.adapters.mail import RelayMailer
 from pipeline.config import Mail
 

@@ -13,7 +13,7 @@ import anyio
 from pipeline.ports.mailbox import Message
 
 
-class Ahead:
+class Prefetch:
     """`take(limit)` runs while the COMMIT of the batch before waits for its flush."""
 
     def __init__(self, take: Callable[[int], Awaitable[Sequence[Message]]]) -> None:
