@@ -14,7 +14,7 @@ from gateway.problems import Problem
 JSON_BYTES_MAX = 256 * 1024  # twenty documents, ten metadata entries and every name at its limit are some 60 kB
 LETTER_BYTES_MAX = 2 * 1024 * 1024  # the same and twenty contents of 64 KiB in base64, which are 1.7 MB
 FORM_BYTES_MAX = 16 * 1024  # a client assertion is some 1 kB
-PACKAGE_BYTES_MAX = 32 * 1024 * 1024  # what the verifier takes (pipeline/evidence/container.py)
+PACKAGE_BYTES_MAX = 32 * 1024 * 1024  # what the verifier takes (pipeline/evidence/package/container.py)
 LIST_MAX = 1000
 LIST_DEFAULT = 100
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from gateway.pages.desk import Faces, see_other
 from gateway.pages.headers import DOWNLOAD_POLICY
 from gateway.pages.standing import Standing
-from pipeline.evidence.xades import assemble
+from pipeline.evidence.form.xades import assemble
 
 
 class ProofFiles(Faces):

@@ -21,7 +21,7 @@ from gateway.sender.deliveries import READ_SCOPE, WRITE_SCOPE
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from pipeline.evidence.dossier import Reason
-from pipeline.evidence.reading import NotOurForm, read
+from pipeline.evidence.form.reading import NotOurForm, read
 from pipeline.intake import batches
 from pipeline.stores.batches import BEGINNING, CANCELLED, OPEN, Batch, Cursor, ResultSeen, StoredLine, WaitingLine
 

@@ -18,7 +18,7 @@ from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from pipeline.delivery.number import is_number
 from pipeline.evidence.dossier import Reason
-from pipeline.evidence.reading import NotOurForm, read
+from pipeline.evidence.form.reading import NotOurForm, read
 from pipeline.intake.reading import identifier
 from pipeline.stores.senders import Delivery
 

@@ -18,7 +18,7 @@ from gateway.sender.deliveries import find
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from gateway.sender.stored import Stored, stored_answer
-from pipeline.evidence.xades import assemble
+from pipeline.evidence.form.xades import assemble
 from pipeline.intake.reading import identifier
 from pipeline.stores.senders import Delivery, SnapshotSeen
 

@@ -26,7 +26,7 @@ from pipeline.evidence.dossier import (
 )
 from pipeline.evidence.events import EVENTS, Event
 from pipeline.evidence.facts import EvidenceDraft
-from pipeline.evidence.xml import ValueRefused, one_line, render
+from pipeline.evidence.form.xml import ValueRefused, one_line, render
 from pipeline.formats.evidence_head import MODES, ORDINAL_MAX, evidence_id
 
 

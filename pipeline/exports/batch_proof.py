@@ -12,9 +12,9 @@ from typing import cast
 from pipeline.actors.contract import Bury, Done, Outcome, Retry
 from pipeline.content.names import NAME_RANDOM_BYTES, object_name
 from pipeline.errors import Invariant, Transient
-from pipeline.evidence.batch_proof import LINES_PER_ENTRY, BatchHead, BatchProofWriter, ProvenLine
-from pipeline.evidence.package import PackageToSign, package_imprint_sha256
-from pipeline.evidence.xades import SealInvalid
+from pipeline.evidence.form.xades import SealInvalid
+from pipeline.evidence.package.batch_proof import LINES_PER_ENTRY, BatchHead, BatchProofWriter, ProvenLine
+from pipeline.evidence.package.snapshot import PackageToSign, package_imprint_sha256
 from pipeline.exports.digested import digested
 from pipeline.exports.facts import BatchProof
 from pipeline.exports.ports import ExportPorts

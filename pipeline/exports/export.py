@@ -19,8 +19,8 @@ from pipeline.actors.contract import Bury, Done, Outcome, Retry
 from pipeline.content.names import NAME_RANDOM_BYTES, object_name
 from pipeline.delivery.routes import BULK, EXPORT, PRESERVE, Emission
 from pipeline.errors import Transient
-from pipeline.evidence.container import Packer
-from pipeline.evidence.xades import assemble
+from pipeline.evidence.form.xades import assemble
+from pipeline.evidence.package.container import Packer
 from pipeline.exports.digested import digested
 from pipeline.exports.facts import ExportStep
 from pipeline.exports.ports import ExportPorts, ExportRow, ExportStanding, StoredPackage

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from pipeline.evidence.batch_proof import BatchHead, ProvenLine
+from pipeline.evidence.package.batch_proof import BatchHead, ProvenLine
 from pipeline.ports.bridge import ArchiveBridge, Keys
 from pipeline.ports.outside import Objects, Randomness
 from pipeline.ports.rows import Facts

@@ -3,7 +3,7 @@
 Owns the vocabulary (namespaces, events, times) and the strict reading of the head. The bridge decides by the head
 whether a seal is allowed, so nothing in the bytes may be understood otherwise by a later reader: canonical subset
 only, known top-level elements only, each at its place, no second `Id`, no signature. The full template and its
-reading are in `pipeline.evidence.xml`; this file reads the head alone and writes nothing.
+reading are in `pipeline.evidence.form.xml`; this file reads the head alone and writes nothing.
 """
 
 from __future__ import annotations

@@ -17,8 +17,8 @@ from typing import Any
 from pipeline.delivery.number import is_number
 from pipeline.delivery.states import SUBMITTED, Stamped, advance
 from pipeline.evidence.certificates import CertificateRefused, check_issued
+from pipeline.evidence.form.xades import SealInvalid, check_seal_of
 from pipeline.evidence.time_stamp import checked_time_stamp
-from pipeline.evidence.xades import SealInvalid, check_seal_of
 from pipeline.formats.evidence_head import EvidenceHead, HeadError, evidence_id, parse_evidence_head
 from pipeline.formats.tst import TokenInvalid
 

@@ -18,8 +18,8 @@ from pipeline.content.names import NAME_RANDOM_BYTES, object_name
 from pipeline.delivery import facts
 from pipeline.delivery.routes import PRESERVE, Emission
 from pipeline.errors import Invariant, Transient
-from pipeline.evidence.package import PackageToSign, Snapshot, finish, package_imprint_sha256, package_to_sign
-from pipeline.evidence.xades import SealInvalid, assemble
+from pipeline.evidence.form.xades import SealInvalid, assemble
+from pipeline.evidence.package.snapshot import PackageToSign, Snapshot, finish, package_imprint_sha256, package_to_sign
 from pipeline.exports import perform as bulk
 from pipeline.exports.ports import ExportFacts
 from pipeline.ports.bridge import ArchiveBridge, Denied, Keys, PackageItem, SealAnswer, StampItem

@@ -14,7 +14,7 @@ from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
 from pipeline.delivery.routes import DRAFT, SEALED, Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.facts import EvidenceSeal
-from pipeline.evidence.xades import SealInvalid, check_fresh_seal
+from pipeline.evidence.form.xades import SealInvalid, check_fresh_seal
 from pipeline.ports.bridge import Denied, SealAnswer, SealBridge, SealItem
 from pipeline.ports.mailbox import Message, Tx
 from pipeline.ports.rows import Facts, StoredDraft

@@ -19,9 +19,9 @@ import pytest
 from lxml import etree
 
 from deploy.local.layout import CHECKOUT
-from pipeline.evidence import xades
 from pipeline.evidence.certificates import load_anchors
-from pipeline.evidence.package import open_package
+from pipeline.evidence.form import xades
+from pipeline.evidence.package.snapshot import open_package
 from pipeline.evidence.verification.protocol import verify
 from pipeline.evidence.verification.report import Verdict
 from pipeline.formats.xades import imprint_sha256

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from pipeline.evidence import xades
-from pipeline.evidence.package import open_package
+from pipeline.evidence.form import xades
+from pipeline.evidence.package.snapshot import open_package
 from pipeline.formats.xades import imprint_sha256
 from tests.fakes import letters
 from tests.fakes.pki import Provider, revocation_list

@@ -22,7 +22,7 @@ from hsm_bridge import config, wire
 from hsm_bridge.client import BridgeClient
 from pipeline.config import Database
 from pipeline.errors import Invariant
-from pipeline.evidence import xades as seals
+from pipeline.evidence.form import xades as seals
 from pipeline.feed.ports import WebhookItem
 from pipeline.formats import tst
 from pipeline.formats.context import content_context, parse_content_context

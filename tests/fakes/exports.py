@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
-from pipeline.evidence.batch_proof import ProvenLine
+from pipeline.evidence.package.batch_proof import ProvenLine
 from pipeline.exports.ports import BatchStanding, ExportRow, ExportStanding
 
 

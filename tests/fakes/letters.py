@@ -19,8 +19,8 @@ from pipeline.evidence.dossier import (
     SenderParty,
 )
 from pipeline.evidence.facts import EvidenceDraft
-from pipeline.evidence.package import Snapshot
-from pipeline.evidence.xades import take_apart
+from pipeline.evidence.form.xades import take_apart
+from pipeline.evidence.package.snapshot import Snapshot
 from tests.fakes.pki import Provider
 
 DELIVERY = UUID("01890a5d-ac96-774b-bcce-b302099a8057")

@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from pipeline.evidence import package, xades
 from pipeline.evidence.facts import EvidenceDraft
+from pipeline.evidence.form import xades
+from pipeline.evidence.package import snapshot as package
 from pipeline.formats import tst
 from pipeline.formats.xades import imprint_sha256
 

@@ -11,7 +11,7 @@ import pytest
 from pipeline.delivery.facts import ContentWrap, UploadWrap
 from pipeline.deposits.read_back import read_back
 from pipeline.deposits.wrapping import OPEN_DAYS
-from pipeline.evidence.reading import read
+from pipeline.evidence.form.reading import read
 from pipeline.formats.context import parse_content_context, parse_wrap_context
 from pipeline.ports.bridge import DecisionItem, DecisionReceipt, Released, ReleaseItem
 from pipeline.stages import encrypt

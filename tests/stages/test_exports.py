@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.delivery.facts import Snapshot
 from pipeline.delivery.routes import BATCH_PROOF, BULK, EXPORT, Emission
-from pipeline.evidence.batch_proof import DEPOSITED, LINES_PER_ENTRY, REJECTED, BatchHead, Evidenced, ProvenLine
+from pipeline.evidence.package.batch_proof import DEPOSITED, LINES_PER_ENTRY, REJECTED, BatchHead, Evidenced, ProvenLine
 from pipeline.evidence.verification import Verdict, verify
 from pipeline.exports import export
 from pipeline.exports.export import STEP_ROWS

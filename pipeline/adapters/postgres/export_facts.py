@@ -12,7 +12,7 @@ from uuid import UUID
 from pipeline.adapters.postgres.link import Link
 from pipeline.config import Provider
 from pipeline.delivery.states import STATES, SUBMITTED
-from pipeline.evidence.batch_proof import DEPOSITED, REJECTED, BatchHead, Evidenced, ProvenLine
+from pipeline.evidence.package.batch_proof import DEPOSITED, REJECTED, BatchHead, Evidenced, ProvenLine
 from pipeline.exports.ports import BatchStanding, ExportRow, ExportStanding, StoredPackage
 from pipeline.stores.lists import EPOCH
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pipeline.evidence.batch_proof import OpenedBatchProof, open_batch_proof
-from pipeline.evidence.container import ContainerRefused
-from pipeline.evidence.package import PackageRefused
+from pipeline.evidence.form.xades import SealInvalid
+from pipeline.evidence.package.batch_proof import OpenedBatchProof, open_batch_proof
+from pipeline.evidence.package.container import ContainerRefused
+from pipeline.evidence.package.snapshot import PackageRefused
 from pipeline.evidence.verification.report import BatchFacts, CheckFailed
-from pipeline.evidence.xades import SealInvalid
 
 
 def opened_batch_proof(data: bytes) -> OpenedBatchProof:

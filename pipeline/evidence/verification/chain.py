@@ -13,7 +13,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from pipeline.evidence.content import EvidenceContent
-from pipeline.evidence.package import Snapshot
+from pipeline.evidence.package.snapshot import Snapshot
 from pipeline.evidence.time_stamp import TimeStamp
 from pipeline.evidence.verification.checks import ReadEvidence
 from pipeline.evidence.verification.report import CheckFailed

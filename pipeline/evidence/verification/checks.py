@@ -19,21 +19,21 @@ from pipeline.evidence.certificates import (
     check_seal_certificate,
     load_crl,
 )
-from pipeline.evidence.container import ContainerRefused
 from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import Part
 from pipeline.evidence.events import EVENTS
-from pipeline.evidence.package import (
+from pipeline.evidence.form.reading import NotOurForm, read
+from pipeline.evidence.form.xades import SealInvalid, SealParts, check_signature, take_apart, verified_seal
+from pipeline.evidence.package.container import ContainerRefused
+from pipeline.evidence.package.snapshot import (
     OpenedPackage,
     PackageRefused,
     PackageToSign,
     open_package,
     package_signed_info,
 )
-from pipeline.evidence.reading import NotOurForm, read
 from pipeline.evidence.time_stamp import RESOLUTION, TimeStamp, checked_time_stamp
 from pipeline.evidence.verification.report import CheckFailed, ContentDigests
-from pipeline.evidence.xades import SealInvalid, SealParts, check_signature, take_apart, verified_seal
 from pipeline.formats.tst import TokenInvalid
 
 

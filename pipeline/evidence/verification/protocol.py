@@ -33,9 +33,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from pipeline.evidence.batch_proof import is_batch_proof
 from pipeline.evidence.events import EVENTS
-from pipeline.evidence.package import MIMETYPE, SIGNATURES
+from pipeline.evidence.package.batch_proof import is_batch_proof
+from pipeline.evidence.package.snapshot import MIMETYPE, SIGNATURES
 from pipeline.evidence.time_stamp import TimeStamp
 from pipeline.evidence.verification import batch, chain, checks
 from pipeline.evidence.verification.checks import ReadEvidence, Signer

@@ -9,9 +9,9 @@ from __future__ import annotations
 import html
 import json
 
+from pipeline.evidence.form.xml import one_line
 from pipeline.evidence.verification.report import BatchFacts, Facts, Outcome, Report, Step
 from pipeline.evidence.verification.words import EVENTS, LABELS, MARKS, SENTENCES, STANDING, VERDICTS
-from pipeline.evidence.xml import one_line
 from pipeline.formats.evidence_head import time_text
 
 

@@ -13,7 +13,8 @@ from uuid import UUID
 
 import pytest
 
-from pipeline.evidence.batch_proof import (
+from pipeline.evidence.form.xades import SealInvalid
+from pipeline.evidence.package.batch_proof import (
     DEPOSITED,
     LINES_PER_ENTRY,
     REJECTED,
@@ -23,12 +24,11 @@ from pipeline.evidence.batch_proof import (
     ProvenLine,
     open_batch_proof,
 )
-from pipeline.evidence.container import CONTAINER_BYTES_MAX, ContainerRefused, pack, unpack
-from pipeline.evidence.package import PackageRefused, package_signed_info
+from pipeline.evidence.package.container import CONTAINER_BYTES_MAX, ContainerRefused, pack, unpack
+from pipeline.evidence.package.snapshot import PackageRefused, package_signed_info
 from pipeline.evidence.verification import Verdict, content_digests, verify
 from pipeline.evidence.verification.__main__ import main
 from pipeline.evidence.verification.report import BatchFacts
-from pipeline.evidence.xades import SealInvalid
 from pipeline.formats.xades import imprint_sha256
 from tests.fakes.pki import Provider, time_stamp
 from tests.unit.evidence.conftest import Letter

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from pipeline.evidence.container import pack, unpack
-from pipeline.evidence.package import SIGNATURES
+from pipeline.evidence.package.container import pack, unpack
+from pipeline.evidence.package.snapshot import SIGNATURES
 from pipeline.evidence.verification import Verdict, verify
 from tests.unit.evidence.conftest import Letter
 

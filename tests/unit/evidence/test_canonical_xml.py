@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from pipeline.evidence.xml import ValueRefused, one_line, text_value
+from pipeline.evidence.form.xml import ValueRefused, one_line, text_value
 from pipeline.formats.canonical_xml import (
     DEPTH_MAX,
     DOCUMENT_BYTES_MAX,

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.evidence import draft as drafting
 from pipeline.evidence.draft import DraftRefused, Head, after, draft
-from pipeline.evidence.reading import read
-from pipeline.evidence.xml import ValueRefused
+from pipeline.evidence.form.reading import read
+from pipeline.evidence.form.xml import ValueRefused
 from tests.fakes import letters
 from tests.unit.evidence.conftest import Letter
 

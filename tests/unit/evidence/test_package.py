@@ -10,15 +10,15 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.evidence.container import ContainerRefused, pack, unpack
-from pipeline.evidence.package import (
+from pipeline.evidence.form.xades import SealInvalid
+from pipeline.evidence.package.container import ContainerRefused, pack, unpack
+from pipeline.evidence.package.snapshot import (
     PackageRefused,
     finish,
     open_package,
     package_signed_info,
     package_to_sign,
 )
-from pipeline.evidence.xades import SealInvalid
 from tests.fakes import letters
 from tests.unit.evidence.conftest import Letter
 

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from pipeline.evidence import xades
+from pipeline.evidence.form import xades
+from pipeline.evidence.form.xades import SealInvalid
 from pipeline.evidence.time_stamp import checked_time_stamp
-from pipeline.evidence.xades import SealInvalid
 from pipeline.formats.tst import TokenInvalid
 from pipeline.formats.xades import imprint_sha256, package_signed_info, signature_value_element
 from tests.fakes.pki import leaf, time_stamp

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from pipeline.evidence import reading, xml
 from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import Deposit, Identification, Issuer, Part, Reason, RecipientParty, SenderParty
 from pipeline.evidence.events import EVENTS
-from pipeline.evidence.xades import signed_parts
+from pipeline.evidence.form import reading, xml
+from pipeline.evidence.form.xades import signed_parts
 from pipeline.formats import evidence_head, xades
 from pipeline.formats.evidence_head import HeadError, evidence_id, parse_evidence_head
 from tests.unit.evidence.conftest import Letter

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.evidence import draft as drafting
-from pipeline.evidence import xades
-from pipeline.evidence.container import pack, unpack
-from pipeline.evidence.package import SIGNATURES, finish, package_signed_info, package_to_sign
+from pipeline.evidence.form import xades
+from pipeline.evidence.package.container import pack, unpack
+from pipeline.evidence.package.snapshot import SIGNATURES, finish, package_signed_info, package_to_sign
 from pipeline.evidence.verification import Verdict, content_digests, verify
 from pipeline.evidence.verification.report import Facts
 from pipeline.formats.xades import imprint_sha256

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.delivery.number import with_check_digit
 from pipeline.evidence.facts import EvidenceDraft
-from pipeline.evidence.xades import take_apart
+from pipeline.evidence.form.xades import take_apart
 from tests.fakes.letters import CONTENT, DELIVERY, PACKED_AT, life, snapshot
 from tests.fakes.pki import Provider
 from tests.unit.gateway_sender.conftest import World, problem

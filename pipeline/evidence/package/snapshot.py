@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from pipeline.evidence.container import pack, unpack
-from pipeline.evidence.xades import SealInvalid, SealParts, check_signature, read_signature
+from pipeline.evidence.form.xades import SealInvalid, SealParts, check_signature, read_signature
+from pipeline.evidence.package.container import pack, unpack
 from pipeline.formats import xades
 from pipeline.formats.evidence_head import EVENT_CODES, EVENT_URI
 

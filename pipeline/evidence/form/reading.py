@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TypeVar
 
-from pipeline.evidence import xml
 from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import Deposit, Identification, Issuer, Part, Reason, RecipientParty, SenderParty
-from pipeline.evidence.xml import ValueRefused
+from pipeline.evidence.form import xml
+from pipeline.evidence.form.xml import ValueRefused
 from pipeline.formats import xades
 from pipeline.formats.canonical_xml import Attributes, Cursor, Element, XmlRefused, parse
 from pipeline.formats.evidence_head import (

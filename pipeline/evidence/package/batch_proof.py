@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from pipeline.evidence.container import Packer, entries_of
-from pipeline.evidence.package import (
+from pipeline.evidence.form.xades import SealInvalid, SealParts, check_signature
+from pipeline.evidence.package.container import Packer, entries_of
+from pipeline.evidence.package.snapshot import (
     MANIFEST,
     MIMETYPE,
     MODE_WORDS,
@@ -31,7 +32,6 @@ from pipeline.evidence.package import (
     signatures,
     signing_time_of,
 )
-from pipeline.evidence.xades import SealInvalid, SealParts, check_signature
 from pipeline.formats.evidence_head import time_text
 
 FORMAT = "qerds-batch-proof-1"

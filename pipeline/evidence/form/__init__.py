@@ -1,0 +1,1 @@
+"""The form of one evidence: its XML, how it is read back, and its seal."""
