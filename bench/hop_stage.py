@@ -76,7 +76,7 @@ def stage(name: str, batch_max: int, drain: Drain | None = None) -> Stage:
         return [Done(m, None) for m in batch]
 
     async def commit(_tx: Tx, done: Sequence[Done]) -> list[Emission]:
-        return [Emission(emits, d.message.delivery) for d in done]
+        return [Emission(emits, d.message.subject) for d in done]
 
     return Stage(name, frozenset({receives}), perform, commit, batch_max)
 

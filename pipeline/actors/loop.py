@@ -303,4 +303,4 @@ def _tell_dead(recorder: Recorder, stage: str, dead: Sequence[tuple[Message, str
     """After the commit: nobody waits for what died any more, so a line says which it was. Its reason is in the row."""
     recorder.count("outcome", "bury", by=len(dead))
     for m, _ in dead:
-        recorder.note("buried", stage=stage, kind=m.kind, delivery=m.delivery, evidence=m.evidence)
+        recorder.note("buried", stage=stage, kind=m.kind, subject=m.subject, evidence=m.evidence)

@@ -15,16 +15,16 @@ DRAFT = "draft"
 SEALED = "sealed"
 PREPARE = "prepare"
 SEND = "send"
-ASK_CONSENT = "ask_consent"  # its delivery column names a consent request, as that of the next
+ASK_CONSENT = "ask_consent"  # its subject is a consent request, as that of the next
 MAIL_CONSENT = "mail_consent"
 EXPIRE = "expire"
 ACCESS_END = "access_end"
 PRESERVE = "preserve"
-DRAW = "draw"  # its delivery column names a batch, as that of the next
+DRAW = "draw"  # its subject is a batch, as that of the next
 SETTLE = "settle"
-BATCH_PROOF = "batch_proof"  # its delivery column names a batch
-EXPORT = "export"  # its delivery column names an export
-PUSH = "push"  # its delivery column names a webhook, as that of the next
+BATCH_PROOF = "batch_proof"  # its subject is a batch
+EXPORT = "export"  # its subject is an export
+PUSH = "push"  # its subject is a webhook, as that of the next
 PING = "ping"
 
 RECEIVER: dict[str, str] = {
@@ -82,12 +82,13 @@ BULK_EVENTS = frozenset({"C.5", "E.2"})
 class Emission:
     """A message to be added to an outbox inside a commit.
 
-    kind: decides the receiving stage. at: makes it a timer (legal time for LEGAL_KINDS, else real time, both UTC).
+    kind: decides the receiving stage, and what the subject is: a delivery, unless said above. at: makes it a timer
+    (legal time for LEGAL_KINDS, else real time, both UTC).
     lane: None inherits the priority of the message that caused it, with the alone bit cleared; so does traceparent.
     """
 
     kind: str
-    delivery: UUID
+    subject: UUID
     evidence: UUID | None = None
     ordinal: int = 0
     at: datetime | None = None

@@ -34,7 +34,7 @@ class _SealDenied(Exception):
 
 async def prove(message: Message, ports: ExportPorts) -> Outcome:
     """The proof of the batch that the message names."""
-    standing = await ports.exports.batch_standing(message.delivery)
+    standing = await ports.exports.batch_standing(message.subject)
     if standing is None:
         return Bury(message, "no such batch")
     if standing.is_proven:
@@ -49,7 +49,7 @@ async def prove(message: Message, ports: ExportPorts) -> Outcome:
         return _wait(message)
     except _SealDenied as denied:
         return Bury(message, f"package seal denied: {denied}")
-    fact = BatchProof(message.delivery, name, stored_bytes, sha256.digest(), writer.line_count)
+    fact = BatchProof(message.subject, name, stored_bytes, sha256.digest(), writer.line_count)
     return Done(message, fact)
 
 

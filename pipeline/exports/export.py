@@ -45,7 +45,7 @@ class PackagesWanted:
 
 async def step(message: Message, ports: ExportPorts) -> Outcome:
     """The next step of the export that the message names."""
-    standing = await ports.exports.export_standing(message.delivery)
+    standing = await ports.exports.export_standing(message.subject)
     if standing is None:
         return Bury(message, "no such export")
     if standing.is_done:
@@ -60,7 +60,7 @@ async def step(message: Message, ports: ExportPorts) -> Outcome:
             return Retry(message, f"{len(missing)} packages are being made")
         if (missing or old) and not is_second:
             wanted = tuple(row.delivery for row in [*missing, *old] if row.delivery is not None)
-            return Done(message, PackagesWanted(message.delivery, wanted))
+            return Done(message, PackagesWanted(message.subject, wanted))
     return Done(message, await _fact(standing, rows, chosen, ports))
 
 

@@ -25,11 +25,11 @@ RELAY_CHARACTERS_MAX = 200  # of what a relay says that are kept
 
 async def perform(batch: Sequence[Message], ports: ConsentPorts, until: float) -> list[Outcome]:
     """No mail begins after `until`."""
-    questions = await ports.consents.questions([m.delivery for m in batch])
+    questions = await ports.consents.questions([m.subject for m in batch])
     outcomes: list[Outcome] = []
     due: dict[int, tuple[Message, Question, bytes]] = {}
     for m in batch:
-        asked = questions.get(m.delivery)
+        asked = questions.get(m.subject)
         if asked is None:
             outcomes.append(Bury(m, "no such consent request"))
         elif m.kind == ASK_CONSENT:

@@ -18,12 +18,12 @@ from pipeline.evidence.draft import Head
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An address in a mailbox: which delivery, which evidence, and the history of getting it done."""
+    """An address in a mailbox: what it is about, which evidence, and the history of getting it done."""
 
     id: int
     lane: int
     kind: str
-    delivery: UUID
+    subject: UUID
     evidence: UUID | None
     ordinal: int
     attempts: int

@@ -53,14 +53,14 @@ async def preserve(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
     """Pack what is new, have it sealed and stamped, store it."""
     if not batch:
         return []
-    proofs = await ports.facts.proofs([m.delivery for m in batch])
+    proofs = await ports.facts.proofs([m.subject for m in batch])
     outcomes: list[Outcome] = []
     due: list[tuple[Message, Proofs]] = []
     for m in batch:
-        known = proofs.get(m.delivery)
+        known = proofs.get(m.subject)
         if known is None:
             outcomes.append(Bury(m, "no such delivery"))
-        elif known.stamped_through <= known.snapshot_through or any(p.delivery == m.delivery for _, p in due):
+        elif known.stamped_through <= known.snapshot_through or any(p.delivery == m.subject for _, p in due):
             outcomes.append(Done(m, None))  # preserved already, or by a neighbour in this batch
         else:
             due.append((m, known))

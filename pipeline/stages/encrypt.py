@@ -63,15 +63,15 @@ class Refusal:
 
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
     """Read what nobody has read, wrap it, derive the wrap of every letter whose contents hold."""
-    contents = await ports.facts.contents([m.delivery for m in batch])
+    contents = await ports.facts.contents([m.subject for m in batch])
     uploads = unread(contents.values())
     verdicts = await read_back(uploads, ports.bridge, ports.objects, READING_SECONDS)
     sound = {u: (uploads[u], v) for u, v in verdicts.items() if isinstance(v, Sound)}
     made = await wrap_contents(sound, ports.bridge)
-    outcomes: list[Outcome] = [Bury(m, "no such delivery") for m in batch if m.delivery not in contents]
+    outcomes: list[Outcome] = [Bury(m, "no such delivery") for m in batch if m.subject not in contents]
     letters: list[tuple[Message, Content, dict[UUID, UploadWrap]]] = []
     for m in batch:
-        if (content := contents.get(m.delivery)) is None:
+        if (content := contents.get(m.subject)) is None:
             continue
         if outcome := judge(m, content, verdicts, made):
             outcomes.append(outcome)
@@ -143,11 +143,11 @@ def completed(content: Content, new: Mapping[UUID, UploadWrap]) -> Content:
 
 async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
     """Wraps and drafts together. A crash before it repeats the reading; after it, the deposit's evidence will exist."""
-    heads = await tx.lock([d.message.delivery for d in done])
+    heads = await tx.lock([d.message.subject for d in done])
     contents: dict[UUID, UploadWrap] = {}
     wraps, drafts = [], []
     for d in done:
-        locked = heads[d.message.delivery]
+        locked = heads[d.message.subject]
         if locked.drafted:
             continue  # judged before: a dead letter that was put back
         if isinstance(d.fact, Deposit) and locked.consent_stands:

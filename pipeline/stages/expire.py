@@ -36,17 +36,17 @@ class Ports:
 
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
     """Read what the evidence will say."""
-    dossiers = await ports.facts.dossiers([m.delivery for m in batch])
-    return [Done(m, dossiers[m.delivery]) if m.delivery in dossiers else Bury(m, "no such delivery") for m in batch]
+    dossiers = await ports.facts.dossiers([m.subject for m in batch])
+    return [Done(m, dossiers[m.subject]) if m.subject in dossiers else Bury(m, "no such delivery") for m in batch]
 
 
 async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
     """One row lock decides between acceptance and expiry: whoever drafts first under it has decided."""
-    heads = await tx.lock([d.message.delivery for d in done])
+    heads = await tx.lock([d.message.subject for d in done])
     emissions = []
     for d in done:
         close = close_window if d.message.kind == EXPIRE else close_access
-        emissions += await close(tx, heads[d.message.delivery], d.fact)
+        emissions += await close(tx, heads[d.message.subject], d.fact)
     return emissions
 
 

@@ -77,8 +77,8 @@ async def commit(tx: BatchTx, done: Sequence[Done]) -> list[Emission]:
 # ------------------------------------------------------------------ submitted
 async def check(messages: Sequence[Message], ports: Ports) -> list[Outcome]:
     """Read the submissions and judge them."""
-    submissions = await ports.facts.submissions([m.delivery for m in messages])
-    return [judge(m, submissions.get(m.delivery)) for m in messages]
+    submissions = await ports.facts.submissions([m.subject for m in messages])
+    return [judge(m, submissions.get(m.subject)) for m in messages]
 
 
 def judge(message: Message, submission: Submission | None) -> Outcome:
@@ -90,10 +90,10 @@ def judge(message: Message, submission: Submission | None) -> Outcome:
 
 async def _reject(done: Sequence[Done], tx: BatchTx) -> list[Emission]:
     refused = [d for d in done if d.fact.refusal is not None]
-    emissions = [Emission(CHECKED, d.message.delivery) for d in done if d.fact.refusal is None]
-    heads = await tx.lock([d.message.delivery for d in refused]) if refused else {}
+    emissions = [Emission(CHECKED, d.message.subject) for d in done if d.fact.refusal is None]
+    heads = await tx.lock([d.message.subject for d in refused]) if refused else {}
     for d in refused:
-        locked = heads[d.message.delivery]
+        locked = heads[d.message.subject]
         if locked.drafted:
             continue  # judged before: a dead letter that was put back
         rejection = draft(locked.head, "A.2", d.fact.submission.dossier, reason=d.fact.refusal)
@@ -108,10 +108,10 @@ async def draw(messages: Sequence[Message], ports: Ports) -> list[Outcome]:
     if await ports.draws.backlog(BACKLOG_MAX) >= BACKLOG_MAX:
         return [Retry(m, "the next stages are full", BACKLOG_SECONDS, counted=False) for m in messages]
     lines_max = min(DRAW_LINES_MAX, max(1, TURN_LINES_MAX // len(messages)))
-    found = await ports.draws.draws([m.delivery for m in messages], lines_max)
+    found = await ports.draws.draws([m.subject for m in messages], lines_max)
     outcomes: list[Outcome] = []
     for m in messages:
-        drawn = found.get(m.delivery)
+        drawn = found.get(m.subject)
         if drawn is None or batches.lines_are_missing(drawn):
             outcomes.append(Bury(m, "no such batch" if drawn is None else "lines of this batch are missing"))
         elif drawn.is_paused:
@@ -156,8 +156,8 @@ async def _store(plans: dict[UUID, Plan], tx: BatchTx) -> list[Emission]:
 # ------------------------------------------------------------------ settle
 async def settle(messages: Sequence[Message], ports: Ports) -> list[Outcome]:
     """Where each batch stands."""
-    found = await ports.draws.settlements([m.delivery for m in messages])
-    return [Done(m, found[m.delivery]) if m.delivery in found else Bury(m, "no such batch") for m in messages]
+    found = await ports.draws.settlements([m.subject for m in messages])
+    return [Done(m, found[m.subject]) if m.subject in found else Bury(m, "no such batch") for m in messages]
 
 
 async def _close(settlements: Sequence[Settlement], tx: BatchTx) -> list[Emission]:

@@ -59,8 +59,8 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
     """Prepare those that have no notice yet, send those that have; the questions to consumers last."""
     until = anyio.current_time() + SENDING_SECONDS
     new, known = [m for m in batch if m.kind == PREPARE], [m for m in batch if m.kind == SEND]
-    announcements = await ports.facts.announcements([m.delivery for m in new]) if new else {}
-    prepared = [prepare(m, announcements.get(m.delivery), ports) for m in new]
+    announcements = await ports.facts.announcements([m.subject for m in new]) if new else {}
+    prepared = [prepare(m, announcements.get(m.subject), ports) for m in new]
     sent = await _send(known, ports, until) if known else []
     asked = [m for m in batch if m.kind in consents.KINDS]
     return [*prepared, *sent, *(await consents.perform(asked, ports, until) if asked else [])]
@@ -83,12 +83,12 @@ def prepare(message: Message, announcement: Announcement | None, ports: Ports) -
 
 
 async def _send(batch: Sequence[Message], ports: Ports, until: float) -> list[Outcome]:
-    notices = await ports.facts.notices([(m.delivery, m.ordinal) for m in batch])
+    notices = await ports.facts.notices([(m.subject, m.ordinal) for m in batch])
     now = await ports.facts.legal_now()  # holds for the whole batch: it ends within the quiet seconds before midnight
     outcomes: list[Outcome] = []
     due: list[tuple[Message, StoredNotice]] = []
     for m in batch:
-        notice = notices.get((m.delivery, m.ordinal))
+        notice = notices.get((m.subject, m.ordinal))
         if notice is None:
             outcomes.append(Bury(m, "no such notice"))
         elif early := judge_before(m, notice, now):
@@ -120,8 +120,8 @@ async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
     """A crash between the relay's answer and this commit sends the same mail again; the last notice rules."""
     asked = [d for d in done if d.message.kind in consents.KINDS]
     notices = [d for d in done if d.message.kind not in consents.KINDS]
-    heads = await tx.lock([d.message.delivery for d in notices])
-    settled = [settle(heads[d.message.delivery], d.fact) for d in notices]
+    heads = await tx.lock([d.message.subject for d in notices])
+    settled = [settle(heads[d.message.subject], d.fact) for d in notices]
     await tx.add([fact for facts, _ in settled for fact in facts])
     return [emission for _, emissions in settled for emission in emissions] + await consents.commit(tx, asked)
 

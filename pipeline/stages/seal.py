@@ -60,7 +60,7 @@ def judge(message: Message, draft: StoredDraft, answer: SealAnswer | Denied) -> 
 async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
     """A crash before it costs a second seal over the same bytes; the first committed one wins."""
     await tx.add([d.fact for d in done])
-    return [Emission(SEALED, d.message.delivery, d.message.evidence) for d in done]
+    return [Emission(SEALED, d.message.subject, d.message.evidence) for d in done]
 
 
 STAGE = Stage("seal", receives=frozenset({DRAFT}), perform=perform, commit=commit)

@@ -60,7 +60,7 @@ def judge(message: Message, seal: StoredSeal, answer: bytes | Denied, anchor: by
 
 async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
     """Tokens, states and what follows. A crash before it costs a second token; the first committed one wins."""
-    deliveries = [d.message.delivery for d in done]
+    deliveries = [d.message.subject for d in done]
     await tx.lock(deliveries)  # before the tokens: lock order, and nobody else can stamp the same delivery meanwhile
     await tx.add([d.fact for d in done])
     return [e for advanced in await tx.advance(deliveries) for s in advanced.reached for e in follow(advanced, s)]

@@ -1,7 +1,7 @@
 """Tell a sender's endpoint what happened, as it asked for.
 
 Receives  push: a webhook with something to send      ping: a webhook that its sender wants to see tried
-          (the address of a message is the webhook's id, in the place of a delivery's)
+          (the subject of a message is the webhook's id)
 Outside   signatures of the bridge; requests to the endpoint, at least once each: an answer that is lost is asked again
 Commits   the webhook's cursor and circuit, what is set aside, a line of the delivery log for each request
 Emits     push to itself, while there is more
@@ -60,18 +60,18 @@ class Result:
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
     """Start a flight for each webhook that has none, wait a moment, take what is over."""
     outcomes: dict[int, Outcome] = {}
-    new = [m for m in batch if ports.courier.flight(m.delivery) is None]
-    webhooks = await ports.webhooks.webhooks([m.delivery for m in new]) if new else {}
-    known = [k for m in new if (k := _known(m, webhooks.get(m.delivery), ports, outcomes)) is not None]
+    new = [m for m in batch if ports.courier.flight(m.subject) is None]
+    webhooks = await ports.webhooks.webhooks([m.subject for m in new]) if new else {}
+    known = [k for m in new if (k := _known(m, webhooks.get(m.subject), ports, outcomes)) is not None]
     await _start(known, ports, outcomes)
-    flights = {m.delivery: flight for m in batch if (flight := ports.courier.flight(m.delivery)) is not None}
+    flights = {m.subject: flight for m in batch if (flight := ports.courier.flight(m.subject)) is not None}
     await ports.courier.settle([webhook for webhook, flight in flights.items() if flight.is_moving], SETTLE_SECONDS)
     for flight in flights.values():
         flight.look()
     for m in batch:
         if m.id not in outcomes:
-            outcomes[m.id] = outcome_of(m, ports.courier.flight(m.delivery))
-    done = [o.message.delivery for o in outcomes.values() if isinstance(o, Done)]
+            outcomes[m.id] = outcome_of(m, ports.courier.flight(m.subject))
+    done = [o.message.subject for o in outcomes.values() if isinstance(o, Done)]
     over = [webhook for webhook in dict.fromkeys(done) if ports.courier.flight(webhook) is not None]
     for webhook in over:
         ports.courier.land(webhook)
@@ -96,18 +96,18 @@ def _known(message: Message, webhook: Webhook | None, ports: Ports, outcomes: di
 
 async def _start(known: Sequence[Known], ports: Ports, outcomes: dict[int, Outcome]) -> None:
     """Sign and send what no other process is sending."""
-    claimed = await ports.webhooks.claim([k.message.delivery for k in known]) if known else frozenset()
-    mine = [k for k in known if k.message.delivery in claimed]
+    claimed = await ports.webhooks.claim([k.message.subject for k in known]) if known else frozenset()
+    mine = [k for k in known if k.message.subject in claimed]
     posts = await _signed(mine, ports)
     for k in mine:
         flight = Flight(k.message.kind, k.webhook, k.job)
         ready = posts.get(k.message.id)
         if ready is None:
             outcomes[k.message.id] = Retry(k.message, "the bridge does not sign")
-        elif ports.courier.flight(k.message.delivery) is None and not ports.courier.start(flight, ready):
+        elif ports.courier.flight(k.message.subject) is None and not ports.courier.start(flight, ready):
             outcomes[k.message.id] = Retry(k.message, "no room", LOOK_SECONDS, counted=False)
-    flying = {k.message.delivery for k in mine if ports.courier.flight(k.message.delivery) is not None}
-    await ports.webhooks.release([k.message.delivery for k in mine if k.message.delivery not in flying])
+    flying = {k.message.subject for k in mine if ports.courier.flight(k.message.subject) is not None}
+    await ports.webhooks.release([k.message.subject for k in mine if k.message.subject not in flying])
 
 
 async def _signed(known: Sequence[Known], ports: Ports) -> Mapping[int, list[Post]]:
@@ -144,7 +144,7 @@ def outcome_of(message: Message, flight: Flight | None) -> Outcome:
         return Retry(message, "no answer yet", 0.0 if is_moving else LOOK_SECONDS, counted=False)
     if message.kind == PING:
         tried = Tried(flight.job.events[0], 1, flight.answers[0], None)
-        return Done(message, Result((attempt_of(message.delivery, tried),)))
+        return Done(message, Result((attempt_of(message.subject, tried),)))
     progress = after(flight.webhook, flight.job, flight.answers)
     return Done(message, Result(tuple(facts_of(flight.webhook, progress)), progress.has_more))
 
@@ -154,7 +154,7 @@ async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
     told: list[tuple[Message, Result]] = [(d.message, d.fact) for d in done]
     facts = [fact for _, result in told for fact in result.facts]
     await tx.add(sorted(facts, key=lambda fact: not isinstance(fact, WebhookProgress)))  # that row is locked first
-    return [Emission(PUSH, message.delivery) for message, result in told if result.has_more]
+    return [Emission(PUSH, message.subject) for message, result in told if result.has_more]
 
 
 STAGE = Stage("webhook", receives=frozenset({PUSH, PING}), perform=perform, commit=commit, perform_seconds=20.0)

@@ -95,7 +95,7 @@ async def test_two_processes_never_take_the_same_message(world: World) -> None:
     await send(world, 4)
     one, two = await started(world, "ingest"), await started(world, "ingest")
     first, second = await one.take(2), await two.take(10)
-    assert len({m.delivery for m in [*first, *second]}) == 4
+    assert len({m.subject for m in [*first, *second]}) == 4
     assert await removed(two, first) == frozenset()  # nor removes what the other holds
     await one.stop()
     await two.stop()
@@ -110,7 +110,7 @@ async def test_rows_of_a_stale_epoch_are_rescued_and_its_late_removal_is_fenced(
     await alive.start()
     await alive.sweep()
     again = await alive.take(10)
-    assert sorted(m.delivery for m in again) == sorted(m.delivery for m in batch)
+    assert sorted(m.subject for m in again) == sorted(m.subject for m in batch)
     assert {(m.rescues, m.lane, m.attempts) for m in again} == {(1, 0, 0)}
     assert not {m.id for m in again} & {m.id for m in batch}
     assert await removed(dead, batch) == frozenset()
@@ -174,7 +174,7 @@ async def test_a_new_epoch_gives_up_the_rows_of_the_one_before(world: World) -> 
     await box.start()
     assert await removed(box, batch) == frozenset()
     await box.sweep()
-    assert [m.delivery for m in await box.take(1)] == [batch[0].delivery]
+    assert [m.subject for m in await box.take(1)] == [batch[0].subject]
     await box.stop()
 
 
@@ -184,7 +184,7 @@ async def test_interactive_comes_before_bulk_in_order_of_arrival(world: World) -
     bulk = await send(world, 3, lane=2)
     interactive = await send(world, 3, lane=0)
     box = await started(world, "ingest")
-    assert [m.delivery for m in await box.take(6)] == [*interactive, *bulk]
+    assert [m.subject for m in await box.take(6)] == [*interactive, *bulk]
     await box.stop()
 
 
@@ -193,8 +193,8 @@ async def test_a_stream_of_interactive_messages_does_not_hold_bulk_back(world: W
     bulk = await send(world, 4, lane=2)
     interactive = await send(world, 40, lane=0)
     box = await started(world, "ingest")
-    assert [m.delivery for m in await box.take(8)] == [*interactive[:4], *bulk]
-    assert [m.delivery for m in await box.take(1)] == [interactive[4]]
+    assert [m.subject for m in await box.take(8)] == [*interactive[:4], *bulk]
+    assert [m.subject for m in await box.take(1)] == [interactive[4]]
     await box.stop()
 
 
@@ -203,10 +203,10 @@ async def test_people_may_be_taken_alone(world: World) -> None:
     bulk = await send(world, 4, lane=2)
     interactive = await send(world, 5, lane=0)
     box = await started(world, "ingest")
-    assert [m.delivery for m in await box.take(4, interactive_only=True)] == interactive[:4]
-    assert [m.delivery for m in await box.take(4, interactive_only=True)] == interactive[4:]
+    assert [m.subject for m in await box.take(4, interactive_only=True)] == interactive[:4]
+    assert [m.subject for m in await box.take(4, interactive_only=True)] == interactive[4:]
     assert list(await box.take(4, interactive_only=True)) == []
-    assert [m.delivery for m in await box.take(4)] == bulk
+    assert [m.subject for m in await box.take(4)] == bulk
     await box.stop()
 
 
@@ -220,7 +220,7 @@ async def test_a_take_may_run_beside_a_transaction(world: World) -> None:
         with anyio.fail_after(5):
             second = await box.take(10, beside_commit=True)
         assert world.running("ingest") == 4
-    assert [m.delivery for m in second] == deliveries[2:]
+    assert [m.subject for m in second] == deliveries[2:]
     assert await removed(box, second) == {m.id for m in second}
     assert (world.waiting("ingest"), world.running("ingest")) == (0, 0)
     await box.stop()
@@ -247,9 +247,9 @@ async def test_suspects_are_taken_singly_and_not_forgotten(world: World) -> None
     await send(world, 20, lane=0)
     box = await started(world, "ingest")
     taken = [await box.take(1) for _ in range(10)]
-    assert [m.delivery for batch in taken for m in batch if m.lane == 1] == [suspect]
+    assert [m.subject for batch in taken for m in batch if m.lane == 1] == [suspect]
     assert len(await box.take(50)) == 11
-    assert [m.delivery for m in await box.take(50)] == [other]
+    assert [m.subject for m in await box.take(50)] == [other]
     await box.stop()
 
 
@@ -266,7 +266,7 @@ async def test_emissions_inherit_the_trace_of_their_cause(world: World) -> None:
         )
     await box.stop()
     encrypt = await started(world, "encrypt")
-    found = {m.delivery: m.traceparent for m in await encrypt.take(10)}
+    found = {m.subject: m.traceparent for m in await encrypt.take(10)}
     assert (found.pop(one), found.pop(other)) == (f"00-{one.hex}-1111111111111111-01", "given")
     assert list(found.values()) == [None]
     await encrypt.stop()
@@ -284,8 +284,8 @@ async def test_emissions_inherit_the_lane_of_their_cause(world: World) -> None:
     await box.stop()
     after = await started(world, "encrypt")
     taken = await after.take(10)
-    assert sorted(m.lane for m in taken if m.delivery == one) == [0, 2]
-    assert [m.lane for m in taken if m.delivery != one] == [0]
+    assert sorted(m.lane for m in taken if m.subject == one) == [0, 2]
+    assert [m.lane for m in taken if m.subject != one] == [0]
     assert {(m.attempts, m.rescues, m.evidence, m.ordinal) for m in taken} == {(0, 0, None, 0)}
     await after.stop()
 
@@ -300,7 +300,7 @@ async def test_a_postponed_message_comes_back_with_its_history(world: World) -> 
         await tx.remove(batch)
         await tx.postpone([(replace(batch[0], attempts=4, rescues=1), 0.0), (replace(batch[1], attempts=7), 600.0)])
     [now] = await box.take(10)
-    assert (now.delivery, now.attempts, now.rescues) == (batch[0].delivery, 4, 1)
+    assert (now.subject, now.attempts, now.rescues) == (batch[0].subject, 4, 1)
     assert now.enqueued_at == batch[0].enqueued_at
     await box.sweep()
     assert (list(await box.take(10)), world.timers()) == ([], 1)
@@ -308,7 +308,7 @@ async def test_a_postponed_message_comes_back_with_its_history(world: World) -> 
     fresh = await started(world, "ingest")
     await fresh.sweep()
     [later] = await fresh.take(10)
-    assert (later.delivery, later.attempts, world.timers()) == (batch[1].delivery, 7, 0)
+    assert (later.subject, later.attempts, world.timers()) == (batch[1].subject, 7, 0)
     await box.stop()
     await fresh.stop()
 
@@ -338,7 +338,7 @@ async def test_a_legal_timer_follows_the_clock_of_the_law(world: World) -> None:
     world.jump(timedelta(days=16))
     fresh = await started(world, "expire")
     await fresh.sweep()
-    assert [(m.delivery, m.kind, m.lane) for m in await fresh.take(1)] == [(delivery, EXPIRE, 2)]
+    assert [(m.subject, m.kind, m.lane) for m in await fresh.take(1)] == [(delivery, EXPIRE, 2)]
     await box.stop()
     await fresh.stop()
 
@@ -396,7 +396,7 @@ async def test_a_cancelled_transaction_leaves_nothing(world: World) -> None:
     with anyio.CancelScope() as scope:
         async with box.transaction(batch) as tx:
             await tx.remove(batch)
-            await tx.emit([Emission(CHECKED, batch[0].delivery)])
+            await tx.emit([Emission(CHECKED, batch[0].subject)])
             scope.cancel()
             await anyio.lowlevel.checkpoint()
     assert (world.waiting("encrypt"), world.running("ingest")) == (0, 1)
@@ -583,5 +583,5 @@ async def test_a_stage_reaches_the_mailboxes_of_its_emissions(world: World, send
             world, {SEALED: "timestamp", PREPARE: "notify", PRESERVE: "archive", DRAFT: "seal"}[kind]
         )
         [m] = await receiver.take(5)
-        assert (m.kind, m.delivery, m.evidence, m.ordinal, m.lane) == (kind, delivery, evidence, 3, 2)
+        assert (m.kind, m.subject, m.evidence, m.ordinal, m.lane) == (kind, delivery, evidence, 3, 2)
         await receiver.stop()

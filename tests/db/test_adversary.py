@@ -31,7 +31,7 @@ async def test_a_dead_letter_whose_reason_cannot_be_stored_is_buried_all_the_sam
     postgres.psql(f"UPDATE outbox.ingest SET rescues = {RESCUES_MAX - 1}, lane = 1", database.name)
 
     def perform(message: Message) -> Outcome:
-        if message.delivery == fatal:
+        if message.subject == fatal:
             raise ValueError(UNWRITABLE)
         return Bury(message, UNWRITABLE)
 
@@ -55,9 +55,9 @@ async def test_nothing_is_buried_in_silence(postgres: PostgresServer, database: 
     )
 
     def perform(message: Message) -> Outcome:
-        if message.delivery == deliveries[1]:
+        if message.subject == deliveries[1]:
             raise Transient("away")
-        if message.delivery == deliveries[2]:
+        if message.subject == deliveries[2]:
             raise ValueError("unexpected")
         return Bury(message, "never")
 
@@ -97,7 +97,7 @@ async def test_a_message_that_breaks_an_invariant_stops_its_process_five_times_a
     deliveries = await send(database, 12)
 
     def perform(message: Message) -> Outcome:
-        if message.delivery == deliveries[5]:
+        if message.subject == deliveries[5]:
             raise Invariant("something that must hold does not")
         return Done(message, None)
 

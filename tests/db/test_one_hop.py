@@ -44,7 +44,7 @@ async def send(config: DatabaseConfig, count: int, lane: int = 0) -> list[UUID]:
 
 
 async def hand_on(tx: Tx, done: Sequence[Done]) -> list[Emission]:
-    return [Emission(CHECKED, d.message.delivery) for d in done]
+    return [Emission(CHECKED, d.message.subject) for d in done]
 
 
 def stage_of(perform: Callable[[Message], Outcome]) -> Stage:
@@ -108,7 +108,7 @@ async def test_rows_of_a_dead_process_are_rescued_and_its_late_ack_changes_nothi
     await alive.start()
     await alive.sweep()
     again = await alive.take(10)
-    assert sorted(m.delivery for m in again) == sorted(m.delivery for m in batch)
+    assert sorted(m.subject for m in again) == sorted(m.subject for m in batch)
     assert {m.rescues for m in again} == {1}
     async with dead.transaction(batch) as tx:
         assert await tx.remove(batch) == frozenset()
@@ -137,7 +137,7 @@ async def test_a_poison_message_is_found_singly_and_its_batch_mates_go_on(
     poison = deliveries[7]
 
     def perform(message: Message) -> Outcome:
-        if message.delivery == poison:
+        if message.subject == poison:
             raise ValueError("poison")
         return Done(message, None)
 

@@ -57,13 +57,13 @@ def hop(name: str) -> Stage:
         return [Retry(m, "once", RETRY_SECONDS) if is_retried(m) else Done(m, None) for m in batch]
 
     async def commit(_tx: Tx, done: Sequence[Done]) -> list[Emission]:
-        return [Emission(emits, d.message.delivery) for d in done]
+        return [Emission(emits, d.message.subject) for d in done]
 
     return Stage(name, frozenset({receives}), perform, commit, BATCH_MAX)
 
 
 def is_retried(message: Message) -> bool:
-    return message.attempts == 0 and message.delivery.int % RETRIED_ONE_IN == 0
+    return message.attempts == 0 and message.subject.int % RETRIED_ONE_IN == 0
 
 
 def live(job: Job, name: str) -> None:

@@ -151,8 +151,8 @@ class MemoryTx:
         self._database = database
         self._stage = stage
         self._epoch = epoch
-        self._lanes = {m.delivery: m.lane & ~1 for m in batch}
-        self._traces = {m.delivery: m.traceparent for m in batch}
+        self._lanes = {m.subject: m.lane & ~1 for m in batch}
+        self._traces = {m.subject: m.traceparent for m in batch}
         self._pause = pause
         self._lost = lost
         self._session = database.sessions_ended
@@ -204,9 +204,9 @@ class MemoryTx:
         await self.statement()
         now = self._database.clock.now()
         for e in emissions:
-            lane = self._lanes.get(e.delivery, INTERACTIVE) if e.lane is None else e.lane
-            trace = e.traceparent or self._traces.get(e.delivery)
-            message = Message(0, lane, e.kind, e.delivery, e.evidence, e.ordinal, 0, 0, now, trace)
+            lane = self._lanes.get(e.subject, INTERACTIVE) if e.lane is None else e.lane
+            trace = e.traceparent or self._traces.get(e.subject)
+            message = Message(0, lane, e.kind, e.subject, e.evidence, e.ordinal, 0, 0, now, trace)
             stage = RECEIVER[e.kind]
             if e.at is None:
                 self._emitted.append((stage, message))

@@ -76,8 +76,8 @@ def check_messages(world: World) -> Iterator[str]:
             if times > 1 + sum(r.outcome == "superseded" for r in outcomes):
                 yield f"{delivery} was announced {times} times"
     for dead in world.database.dead:
-        yield f"dead letter at {dead.stage}: {dead.why} ({dead.message.kind} of {dead.message.delivery})"
-    same = Counter((t.message.kind, t.message.delivery) for t in world.database.timers)
+        yield f"dead letter at {dead.stage}: {dead.why} ({dead.message.kind} of {dead.message.subject})"
+    same = Counter((t.message.kind, t.message.subject) for t in world.database.timers)
     for (kind, delivery), times in same.items():
         if times > 1:
             yield f"{delivery} has {times} timers for {kind}"
@@ -108,7 +108,7 @@ def check_place(world: World, letter: Letter, state: str) -> Iterator[str]:
         if state not in ENDS[letter.fate]:
             yield f"ended as {state}"
         return
-    waits = [t.message.kind for t in world.database.timers if t.message.delivery == letter.delivery]
+    waits = [t.message.kind for t in world.database.timers if t.message.subject == letter.delivery]
     needed = {states.NOTIFIED: "expire", states.ACCEPTED: "access_end"}.get(state)
     if needed is None or waits.count(needed) != 1:
         yield f"{state} and waits for {waits}"

@@ -82,7 +82,7 @@ class WatchedDatabase(MemoryDatabase):
 
     def enqueue(self, stage: str, message: Message) -> None:
         if message.id == 0:
-            self.births[message.kind, message.delivery, message.evidence, message.ordinal] += 1
+            self.births[message.kind, message.subject, message.evidence, message.ordinal] += 1
         super().enqueue(stage, message)
 
 
@@ -181,7 +181,7 @@ class World:
             async with self.database.transaction() as tx:
                 await tx.emit([emission])
         except Transient:
-            return self.database.births[emission.kind, emission.delivery, None, 0] > 0
+            return self.database.births[emission.kind, emission.subject, None, 0] > 0
         return True
 
     async def _submit(self, letter: Letter) -> bool:

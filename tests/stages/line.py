@@ -156,7 +156,7 @@ class Line:
 
     async def again(self, m: Message) -> None:
         """The same address once more."""
-        await self.emit(Emission(m.kind, m.delivery, m.evidence, m.ordinal, lane=m.lane))
+        await self.emit(Emission(m.kind, m.subject, m.evidence, m.ordinal, lane=m.lane))
 
     async def turn(self, name: str) -> Sequence[Message]:
         """A fresh process of one stage takes one batch and ends in good order."""

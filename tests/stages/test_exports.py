@@ -216,7 +216,7 @@ async def test_a_step_is_bounded_and_the_next_follows() -> None:
     [first] = steps(line)
     assert (first.is_last, first.cursor, first.object) == (False, str(STEP_ROWS), None)
     [following] = line.waiting("archive")
-    assert (following.kind, following.delivery, following.lane) == (EXPORT, ORDER, BULK)
+    assert (following.kind, following.subject, following.lane) == (EXPORT, ORDER, BULK)
     standing = replace(line.exports.exports[ORDER][0], steps=1, cursor=first.cursor)
     line.exports.exports[ORDER] = (standing, line.exports.exports[ORDER][1])
     await line.turn("archive")

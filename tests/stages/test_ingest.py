@@ -21,7 +21,7 @@ async def test_a_submission_in_order_goes_on_to_encrypt(consent: str) -> None:
     delivery = await line.submit(consent=consent)
     await line.turn("ingest")
     assert line.events(delivery) == []
-    assert [(m.kind, m.delivery) for m in line.waiting("encrypt")] == [("checked", delivery)]
+    assert [(m.kind, m.subject) for m in line.waiting("encrypt")] == [("checked", delivery)]
 
 
 @pytest.mark.parametrize("consent", ["withdrawn", "unknown"])
@@ -44,7 +44,7 @@ async def test_a_message_put_back_by_an_operator_rejects_once() -> None:
     await line.again(message)
     await line.turn("ingest")
     assert len(line.waiting("seal")) == 1
-    assert line.events(message.delivery) == ["A.2"]
+    assert line.events(message.subject) == ["A.2"]
     assert not line.errors
 
 
@@ -70,5 +70,5 @@ async def test_a_database_that_is_away_costs_an_attempt_and_nothing_else() -> No
     line.ports["ingest"] = replace(line.ports["ingest"], facts=Away())
     await line.turn("ingest")
     [timer] = line.database.timers
-    assert (timer.message.delivery, timer.message.attempts, line.dead()) == (delivery, 1, [])
+    assert (timer.message.subject, timer.message.attempts, line.dead()) == (delivery, 1, [])
     assert line.waiting("encrypt") == []

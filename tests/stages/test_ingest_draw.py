@@ -136,7 +136,7 @@ async def test_nothing_is_drawn_while_the_next_stages_are_full() -> None:
     await line.turn("ingest")
     assert sender.told(batch) == []
     [timer] = line.database.timers
-    assert (timer.message.delivery, timer.message.attempts) == (batch, 0)
+    assert (timer.message.subject, timer.message.attempts) == (batch, 0)
     line.database.waiting["seal"].clear()
     line.database.timers = [replace(timer, due_at=line.clock.now())]
     await line.run("ingest")

@@ -27,7 +27,7 @@ async def test_a_notice_is_stored_before_it_is_sent() -> None:
     line = Line()
     await deposited(line)
     [message] = await line.turn("notify")
-    [notice] = line.notices(message.delivery)
+    [notice] = line.notices(message.subject)
     assert (notice.ordinal, line.relay.mails) == (1, [])
     await line.turn("notify")
     assert line.relay.mails == [notice.mail]
@@ -39,15 +39,15 @@ async def test_the_relay_s_answer_opens_the_window() -> None:
     await deposited(line)
     await line.run("notify")
     [message] = line.waiting("seal")
-    window = line.database.tables.find(AcceptanceWindow, message.delivery)
+    window = line.database.tables.find(AcceptanceWindow, message.subject)
     assert window is not None
     assert window.expires_at == datetime(2026, 3, 18, tzinfo=PARIS)
-    assert line.events(message.delivery) == ["A.1", "C.1"]
-    assert line.results(message.delivery) == [(1, "relayed")]
+    assert line.events(message.subject) == ["A.1", "C.1"]
+    assert line.results(message.subject) == [(1, "relayed")]
     [timer] = [t for t in line.database.timers if t.is_legal]
     assert timer.due_at == window.expires_at + timedelta(seconds=120)
     for said in (b"2026-03-17", b"250 2.0.0 queued", b"jeanne@example.net"):
-        assert said in line.last(message.delivery).canonical
+        assert said in line.last(message.subject).canonical
 
 
 async def test_a_retry_on_the_same_date_sends_the_same_bytes() -> None:

@@ -95,7 +95,7 @@ async def test_an_event_that_the_authority_s_clock_has_not_reached_delays_no_oth
     line.later(seconds=-30)
     await line.turn("timestamp")
     assert (line.state(early), line.state(late)) == ("deposited", "submitted")
-    assert [t.message.delivery for t in line.database.timers] == [late]
+    assert [t.message.subject for t in line.database.timers] == [late]
 
 
 async def test_an_answer_of_the_relay_in_another_charset_can_be_stored() -> None:

@@ -48,7 +48,7 @@ async def test_a_stamped_deposit_makes_the_state_and_the_next_message() -> None:
     line = Line()
     await sealed(line)
     [message] = await line.turn("timestamp")
-    assert line.state(message.delivery) == "deposited"
+    assert line.state(message.subject) == "deposited"
     assert [m.kind for m in line.waiting("notify")] == ["prepare"]
 
 
@@ -93,7 +93,7 @@ async def test_an_authority_that_cannot_stamp_now_is_asked_again(trouble: str) -
         line.ports["timestamp"] = replace(line.ports["timestamp"], authority=Authority(line, trouble))
     [message] = await line.turn("timestamp")
     [timer] = line.database.timers
-    assert (timer.message.attempts, line.state(message.delivery)) == (1, "submitted")
+    assert (timer.message.attempts, line.state(message.subject)) == (1, "submitted")
 
 
 @pytest.mark.parametrize("fault", ["another provider's", "older than the event", "over something else"])

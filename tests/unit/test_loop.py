@@ -59,7 +59,7 @@ class Bench:
         await loop.run(stage(perform), self.box, None, self.draining, SystemRandomness(), self.recorder)
 
     def handed_on(self) -> list[UUID]:
-        return [m.delivery for m in self.database.waiting["encrypt"].values()]
+        return [m.subject for m in self.database.waiting["encrypt"].values()]
 
     def back(self) -> list[Message]:
         """What is to be tried again, now or later."""
@@ -74,7 +74,7 @@ def stage(perform: Perform) -> Stage:
         return perform(batch)
 
     async def commit(_tx: Tx, done: Sequence[Done]) -> list[Emission]:
-        return [Emission(CHECKED, d.message.delivery) for d in done]
+        return [Emission(CHECKED, d.message.subject) for d in done]
 
     return Stage("ingest", frozenset({SUBMITTED}), performed, commit)
 
@@ -101,9 +101,9 @@ async def test_each_message_has_its_own_outcome() -> None:
         second: lambda m: Retry(m, "not yet"),
         third: lambda m: Bury(m, "never"),
     }
-    await bench.turn(each(lambda m: verdicts[m.delivery](m)))
+    await bench.turn(each(lambda m: verdicts[m.subject](m)))
     assert bench.handed_on() == [first]
-    assert [(m.delivery, m.attempts) for m in bench.back()] == [(second, 1)]
+    assert [(m.subject, m.attempts) for m in bench.back()] == [(second, 1)]
     assert bench.dead() == ["never"]
     assert not bench.database.running["ingest"]
 
@@ -132,7 +132,7 @@ async def test_an_outage_costs_everyone_one_attempt() -> None:
     bench = Bench()
     deliveries = await bench.send(3)
     await bench.turn(away)
-    assert sorted((m.delivery, m.attempts) for m in bench.back()) == sorted((d, 1) for d in deliveries)
+    assert sorted((m.subject, m.attempts) for m in bench.back()) == sorted((d, 1) for d in deliveries)
     assert (bench.dead(), bench.handed_on()) == ([], [])
 
 
@@ -143,7 +143,7 @@ async def test_an_unknown_kind_waits_uncounted(perform: Perform) -> None:
     known, _ = await bench.send(2)
     bench.bend(kind="from_the_future")
     rows = bench.database.waiting["ingest"]
-    rows.update({i: replace(m, kind=SUBMITTED) for i, m in rows.items() if m.delivery == known})
+    rows.update({i: replace(m, kind=SUBMITTED) for i, m in rows.items() if m.subject == known})
     await bench.turn(perform)
     assert [m.attempts for m in bench.back() if m.kind == "from_the_future"] == [0]
 
@@ -198,7 +198,7 @@ async def test_what_was_rescued_meanwhile_is_dropped_silently() -> None:
 
     def rescued_while_performing(batch: Sequence[Message]) -> Sequence[Outcome]:
         running = bench.database.running["ingest"]
-        [place] = [place for place, m in running.items() if m.delivery == first]
+        [place] = [place for place, m in running.items() if m.subject == first]
         del running[place]
         return [Done(m, None) for m in batch]
 
@@ -245,7 +245,7 @@ async def test_a_process_survives_its_database(faults: list[BaseException]) -> N
             while not (taken := await receiver.take(10)):
                 await receiver.doorbell(60)
         bench.draining.set()
-    assert [m.delivery for m in taken] == [delivery]
+    assert [m.subject for m in taken] == [delivery]
     assert (bench.dead(), box.faults) == ([], [])
 
 
@@ -275,7 +275,7 @@ async def test_a_drain_finishes_the_batch_and_leaves_in_good_order() -> None:
     one_by_one = replace(stage(drain), batch_max=1)
     await loop.run(one_by_one, bench.box, None, bench.draining, SystemRandomness(), bench.recorder)
     assert bench.handed_on() == [first]
-    assert [m.delivery for m in bench.back()] == [second]
+    assert [m.subject for m in bench.back()] == [second]
     assert [life.seen_at for life in bench.database.lives.values()] == [float("-inf")]
 
 
@@ -312,7 +312,7 @@ async def test_people_do_not_hold_bulk_back_and_do_not_wait_for_its_batch() -> N
     taken: list[list[UUID]] = []
 
     async def perform(batch: Sequence[Message], _ports: object) -> list[Outcome]:
-        taken.append([m.delivery for m in batch])
+        taken.append([m.subject for m in batch])
         if len(taken) == 1:
             people.extend(await bench.send())
         if len(taken) == 4:
@@ -350,7 +350,7 @@ async def test_after_a_full_batch_the_next_is_taken_while_it_commits(count: int,
     deliveries = await bench.send(count, lane=BULK)
 
     def perform(batch: Sequence[Message]) -> Sequence[Outcome]:
-        if batch[-1].delivery == deliveries[-1]:
+        if batch[-1].subject == deliveries[-1]:
             bench.draining.set()
         return [Done(m, None) for m in batch]
 
@@ -384,7 +384,7 @@ async def test_a_drain_gives_back_what_was_taken_ahead() -> None:
     by_two = replace(stage(drain), batch_max=2)
     await loop.run(by_two, bench.box, None, bench.draining, SystemRandomness(), bench.recorder)
     assert bench.handed_on() == deliveries[:2]
-    assert sorted(m.delivery for m in bench.back()) == sorted(deliveries[2:])
+    assert sorted(m.subject for m in bench.back()) == sorted(deliveries[2:])
     assert {(m.rescues, m.attempts, m.lane) for m in bench.back()} == {(0, 0, BULK)}
     assert not bench.database.running["ingest"]
 
@@ -397,7 +397,7 @@ async def test_suspects_come_in_between_while_every_batch_is_taken_ahead() -> No
     seen: list[UUID] = []
 
     def perform(batch: Sequence[Message]) -> Sequence[Outcome]:
-        seen.extend(m.delivery for m in batch)
+        seen.extend(m.subject for m in batch)
         if len(seen) >= 12:
             bench.draining.set()
         return [Done(m, None) for m in batch]

@@ -31,8 +31,8 @@ class PostgresTx:
         self._link = link
         self._stage = stage
         self._epoch = epoch
-        self._lanes = {m.delivery: m.lane & ~1 for m in batch}
-        self._traces = {m.delivery: m.traceparent for m in batch}
+        self._lanes = {m.subject: m.lane & ~1 for m in batch}
+        self._traces = {m.subject: m.traceparent for m in batch}
         self._locked: dict[UUID, Locked] = {}
         self.rung: set[str] = set()  # stages that have something new once this is committed
 
@@ -142,12 +142,12 @@ class PostgresTx:
 
     def _columns(self, emissions: Sequence[Emission]) -> list[list[Any]]:
         return [
-            [self._lanes.get(e.delivery, INTERACTIVE) if e.lane is None else e.lane for e in emissions],
+            [self._lanes.get(e.subject, INTERACTIVE) if e.lane is None else e.lane for e in emissions],
             [e.kind for e in emissions],
-            [e.delivery for e in emissions],
+            [e.subject for e in emissions],
             [e.evidence for e in emissions],
             [e.ordinal for e in emissions],
-            [e.traceparent or self._traces.get(e.delivery) for e in emissions],
+            [e.traceparent or self._traces.get(e.subject) for e in emissions],
         ]
 
 
@@ -179,7 +179,7 @@ def _history(messages: Sequence[Message]) -> list[list[Any]]:
     return [
         [m.lane for m in messages],
         [m.kind for m in messages],
-        [m.delivery for m in messages],
+        [m.subject for m in messages],
         [m.evidence for m in messages],
         [m.ordinal for m in messages],
         [m.attempts for m in messages],

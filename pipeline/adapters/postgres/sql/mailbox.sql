@@ -45,7 +45,7 @@ INSERT INTO outbox."@stage_running" AS n
     (epoch, id, lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
 SELECT $5::bigint, g.id, g.lane, g.kind, g.delivery, g.evidence, g.ordinal, g.attempts, g.rescues, g.enqueued_at, g.traceparent
 FROM quick, got g
-RETURNING n.id, n.lane, n.kind, n.delivery, n.evidence, n.ordinal, n.attempts, n.rescues, n.enqueued_at, n.traceparent;
+RETURNING n.id, n.lane, n.kind, n.delivery AS subject, n.evidence, n.ordinal, n.attempts, n.rescues, n.enqueued_at, n.traceparent;
 
 -- name: remove
 -- Inside: the fence. What does not come back was rescued; the epoch is a parameter, never a join (docs/mailbox.md).
