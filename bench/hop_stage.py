@@ -12,7 +12,7 @@ import anyio
 
 from bench.server import Server
 from pipeline.actors import loop
-from pipeline.actors.contract import Done, Outcome, Stage
+from pipeline.actors.contract import Done, Outcome, Stage, Work
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
@@ -66,19 +66,19 @@ class Drain:
         return (self._before_last - self._done_at_first) / (self._last_at - self._first_at)
 
 
-def stage(name: str, batch_max: int, drain: Drain | None = None) -> Stage:
+def stage(name: str, batch_max: int, drain: Drain | None = None) -> Stage[object, None, Tx]:
     """The no-op stage of this mailbox."""
     receives, emits = CHAIN[name]
 
-    async def perform(batch: Sequence[Message], _ports: object) -> list[Outcome]:
+    async def perform(batch: Sequence[Message], _ports: object) -> list[Outcome[None]]:
         if drain is not None:
             drain.saw(len(batch))
         return [Done(m, None) for m in batch]
 
-    async def commit(_tx: Tx, done: Sequence[Done]) -> list[Emission]:
+    async def commit(_tx: Tx, done: Sequence[Done[None]]) -> list[Emission]:
         return [Emission(emits, d.message.subject) for d in done]
 
-    return Stage(name, frozenset({receives}), perform, commit, batch_max)
+    return Stage(name, Work(frozenset({receives}), perform, commit), batch_max)
 
 
 class OneConnection(PostgresMailbox):

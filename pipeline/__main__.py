@@ -6,8 +6,9 @@ The only importer of stages, by a literal tuple. Exit status: 0 drained, 2 wrong
 import os
 import signal
 import sys
-from dataclasses import fields
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import anyio
 
@@ -16,6 +17,8 @@ from pipeline.actors.contract import Stage
 from pipeline.config import Config, load_from_environment
 from pipeline.connect import (
     Adapters,
+    Settings,
+    Transaction,
     connect,
     connect_garbage,
     connect_sequencer,
@@ -34,42 +37,67 @@ from pipeline.process.recorder import Recorder
 from pipeline.retention.janitor import keep_clean
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp, webhook
 
-STAGES: tuple[tuple[Stage, type[Any]], ...] = (
-    (ingest.STAGE, ingest.Ports),
-    (encrypt.STAGE, encrypt.Ports),
-    (seal.STAGE, seal.Ports),
-    (timestamp.STAGE, timestamp.Ports),
-    (notify.STAGE, notify.Ports),
-    (expire.STAGE, expire.Ports),
-    (archive.STAGE, archive.Ports),
-    (webhook.STAGE, webhook.Ports),
+Ports = TypeVar("Ports")
+Fact = TypeVar("Fact")
+
+
+class Runnable(Protocol):
+    """A stage, whatever its ports are."""
+
+    @property
+    def name(self) -> str: ...
+    async def run(self, adapters: Adapters, settings: Settings, draining: anyio.Event, recorder: Recorder) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Actor(Generic[Ports, Fact]):
+    """A stage, and how its ports are made of what connect offers."""
+
+    stage: Stage[Ports, Fact, Transaction]
+    ports: Callable[[Adapters, Settings], Ports]
+
+    @property
+    def name(self) -> str:
+        """The stage's."""
+        return self.stage.name
+
+    async def run(self, adapters: Adapters, settings: Settings, draining: anyio.Event, recorder: Recorder) -> None:
+        """Until `draining`."""
+        ports = self.ports(adapters, settings)
+        await loop.run(self.stage, adapters.mailbox, ports, draining, adapters.randomness, recorder)
+
+
+STAGES: tuple[Runnable, ...] = (
+    Actor(
+        ingest.STAGE,
+        lambda a, s: ingest.Ports(a.facts, a.draws, a.randomness, s.mode, s.config_version),
+    ),
+    Actor(encrypt.STAGE, lambda a, s: encrypt.Ports(a.facts, a.bridge, a.objects, s.minimum_level)),
+    Actor(seal.STAGE, lambda a, s: seal.Ports(a.facts, a.bridge)),
+    Actor(timestamp.STAGE, lambda a, s: timestamp.Ports(a.facts, a.authority, a.keys)),
+    Actor(notify.STAGE, lambda a, s: notify.Ports(a.facts, a.mailer, a.randomness, s.letterhead, a.consents)),
+    Actor(expire.STAGE, lambda a, s: expire.Ports(a.facts)),
+    Actor(archive.STAGE, lambda a, s: archive.Ports(a.facts, a.bridge, a.objects, a.keys, a.randomness, a.exports)),
+    Actor(webhook.STAGE, lambda a, s: webhook.Ports(a.webhooks, a.bridge, a.courier, a.clock, a.ids)),
 )
 SEQUENCER, MEASURER = "events", "ops"
 HEALTH_PORT = "QERDS_HEALTH_PORT"
 EXIT_INVARIANT = 70  # EX_SOFTWARE
 
 
-def ports_for(kind: type[Any], adapters: Adapters, config: Config) -> Any:
-    """A stage's Ports: each field by its name, from the adapters or the settings."""
-    given = settings_of(config)
-    return kind(**{f.name: given[f.name] if f.name in given else getattr(adapters, f.name) for f in fields(kind)})
-
-
-async def main(stage: Stage, kind: type[Any]) -> None:
+async def main(actor: Runnable) -> None:
     """One stage until SIGTERM or SIGINT: the turn under way is finished, then it stops."""
     config = load_from_environment()
-    recorder = recorder_of(config, stage.name)
+    recorder = recorder_of(config, actor.name)
     draining = anyio.Event()
-    async with connect(config, stage.name, recorder) as adapters, anyio.create_task_group() as tasks:
+    async with connect(config, actor.name, recorder) as adapters, anyio.create_task_group() as tasks:
         tasks.start_soon(_drain_on_signal, draining)
         if port := os.environ.get(HEALTH_PORT):
-            tasks.start_soon(health.serve, int(port), stage.name, recorder)
+            tasks.start_soon(health.serve, int(port), actor.name, recorder)
         tasks.start_soon(_tell_when_ready, recorder)
-        if stage is archive.STAGE:
+        if actor.name == archive.STAGE.name:
             tasks.start_soon(_keep_clean, config, adapters.objects, recorder)
-        await loop.run(
-            stage, adapters.mailbox, ports_for(kind, adapters, config), draining, adapters.randomness, recorder
-        )
+        await actor.run(adapters, settings_of(config), draining, recorder)
         tasks.cancel_scope.cancel()
 
 
@@ -123,12 +151,12 @@ async def _tell_when_ready(recorder: Recorder) -> None:
     tell_supervisor("READY=1")
 
 
-def _live(stage: Stage, kind: type[Any]) -> int:
+def _live(actor: Runnable) -> int:
     status = 0
     try:
-        anyio.run(main, stage, kind, backend_options={"use_uvloop": True})
+        anyio.run(main, actor, backend_options={"use_uvloop": True})
     except* Invariant as broken:
-        Recorder(stage.name).error("stopped", broken)
+        Recorder(actor.name).error("stopped", broken)
         status = EXIT_INVARIANT
     return status
 
@@ -142,13 +170,13 @@ def graph() -> str:
 
 def run(arguments: list[str]) -> int:
     """The exit status."""
-    by_name = {stage.name: (stage, kind) for stage, kind in STAGES}
+    by_name = {actor.name: actor for actor in STAGES}
     match arguments:
         case ["graph"]:
             print(graph())
             return 0
         case [name] if name in by_name:
-            return _live(*by_name[name])
+            return _live(by_name[name])
         case [name] if name == SEQUENCER:
             anyio.run(sequence, backend_options={"use_uvloop": True})
             return 0

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.adapters.bridge import Bridge
 from pipeline.adapters.clock import SystemClock
@@ -36,14 +35,14 @@ from pipeline.adapters.postgres.portal import PostgresPortalStore
 from pipeline.adapters.postgres.sandbox import PostgresSandboxClock
 from pipeline.adapters.postgres.senders import PostgresSenderStore
 from pipeline.adapters.postgres.sequencer import PostgresEventLog
+from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.adapters.postgres.watch import PostgresWatch
 from pipeline.adapters.postgres.webhook_facts import PostgresWebhookFacts
 from pipeline.adapters.volumes import LocalVolumes
 from pipeline.adapters.webhook_http import HttpCourier
-from pipeline.config import Config
+from pipeline.config import AssuranceLevel, Config, Mode
 from pipeline.errors import LeaseLost, Transient
 from pipeline.notices.notice import Letterhead
-from pipeline.ports.mailbox import Mailbox
 from pipeline.process.recorder import Recorder
 
 STAGES = queries.STAGES
@@ -52,13 +51,14 @@ GATEWAY = "gateway"
 STORING = frozenset({"encrypt", "archive"})  # the stages that have the object store among their ports
 OWN_AUTHORITY = "bridge"  # time-stamps are those of our own key
 ObjectStore = LocalObjects | S3Objects
+Transaction = PostgresTx  # what the commit of a stage runs in
 
 
 @dataclass(frozen=True, slots=True)
 class Adapters:
-    """Everything a stage may be given; each stage's Ports takes what it needs by name."""
+    """Everything a stage may be given; its row in pipeline/__main__.py takes what it needs."""
 
-    mailbox: Mailbox
+    mailbox: PostgresMailbox
     facts: PostgresFacts
     draws: PostgresDraws
     consents: PostgresConsentFacts
@@ -242,12 +242,17 @@ def recorder_of(config: Config, process: str) -> Recorder:
     return recorder
 
 
-def settings_of(config: Config) -> dict[str, Any]:
-    """What stages print or demand, by the field names of their Ports."""
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What stages print or demand."""
+
+    minimum_level: AssuranceLevel
+    letterhead: Letterhead
+    mode: Mode
+    config_version: str
+
+
+def settings_of(config: Config) -> Settings:
+    """From the one configuration."""
     head = Letterhead(config.provider.name, config.mode, config.mail.from_address, config.gateway.public_url)
-    return {
-        "minimum_level": config.identity.minimum_level,
-        "letterhead": head,
-        "mode": config.mode,
-        "config_version": config.config_version,
-    }
+    return Settings(config.identity.minimum_level, head, config.mode, config.config_version)

@@ -1,4 +1,4 @@
-"""What a stage is and what it may say: Message, Outcome, Stage.
+"""What a stage is and what it may say: Message, Outcome, Stage; Tx and Emission are named here for it.
 
     perform(batch, ports) -> [Outcome]        outside any transaction; may run twice; sends only stored bytes
     commit(tx, done)      -> [Emission]       inside the one transaction that takes the batch out; awaits tx only
@@ -8,21 +8,29 @@ Owns the vocabulary only. What happens with an outcome is decided in loop.py and
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Generic, TypeVar, cast
 
 from pipeline.delivery.routes import Emission
-from pipeline.ports.mailbox import Message
+from pipeline.ports.mailbox import Message, Tx
+
+__all__ = ["Bury", "Done", "Emission", "Message", "Outcome", "Retry", "Stage", "Tx", "Work", "beside"]
 
 ATTEMPTS_MAX = 500  # with the cap of backoff.py about 16 hours of an outage before a person is asked
 RESCUES_MAX = 5  # of which at least three alone: the fault is the message's, not its neighbours'
 
+Ports = TypeVar("Ports", contravariant=True)  # what perform asks of the outside
+Fact = TypeVar("Fact")  # what perform finds, and what commit writes of it
+Told = TypeVar("Told", covariant=True)
+Other = TypeVar("Other")
+Within = TypeVar("Within", bound=Tx, contravariant=True)  # the transaction that commit needs: Tx, or more than it
+
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Done(Generic[Told]):
     """The outside work is done; `fact` is what commit will write. A refusal is a Done whose fact is a rejection."""
 
     message: Message
-    fact: Any
+    fact: Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +51,44 @@ class Bury:
     why: str
 
 
-Outcome = Done | Retry | Bury
+Outcome = Done[Told] | Retry | Bury
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class Work(Generic[Ports, Fact, Within]):
+    """What is done with some kinds of message. The facts that perform finds are the facts that commit takes."""
+
+    receives: frozenset[str]
+    perform: Callable[[Sequence[Message], Ports], Awaitable[Sequence[Outcome[Fact]]]]
+    commit: Callable[[Within, Sequence[Done[Fact]]], Awaitable[Sequence[Emission]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage(Generic[Ports, Fact, Within]):
     """One actor: its name is its mailbox, its process and its database role."""
 
     name: str
-    receives: frozenset[str]
-    perform: Callable[[Sequence[Message], Any], Awaitable[Sequence[Outcome]]]
-    commit: Callable[[Any, Sequence[Done]], Awaitable[Sequence[Emission]]]  # a Tx, or what one stage adds to it
+    work: Work[Ports, Fact, Within]
     batch_max: int = 100  # messages; more gained little and cost latency (bench/)
     perform_seconds: float = 10.0  # deadline of one perform
+
+
+def beside(one: Work[Ports, Fact, Within], other: Work[Ports, Other, Within]) -> Work[Ports, Fact | Other, Within]:
+    """Two works behind one mailbox: each message goes to the work that receives its kind, `one` first."""
+
+    async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Fact | Other]]:
+        outcomes: list[Outcome[Fact | Other]] = []
+        if first := [m for m in batch if m.kind in one.receives]:
+            outcomes += await one.perform(first, ports)
+        if second := [m for m in batch if m.kind in other.receives]:
+            outcomes += await other.perform(second, ports)
+        return outcomes
+
+    async def commit(tx: Within, done: Sequence[Done[Fact | Other]]) -> list[Emission]:
+        # By kind again: a Done of a kind that `one` receives was made by `one`, and holds one of its facts.
+        first = [cast("Done[Fact]", d) for d in done if d.message.kind in one.receives]
+        second = [cast("Done[Other]", d) for d in done if d.message.kind in other.receives]
+        emissions = list(await one.commit(tx, first)) if first else []
+        return emissions + list(await other.commit(tx, second)) if second else emissions
+
+    return Work(one.receives | other.receives, perform, commit)

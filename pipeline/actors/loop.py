@@ -9,7 +9,7 @@ Elsewhere: how rows are stored (ports.Mailbox), when to try again (backoff.py), 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
 import anyio
 
@@ -17,7 +17,7 @@ from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outc
 from pipeline.actors.prefetch import Prefetch
 from pipeline.delivery.routes import BULK, RECEIVER
 from pipeline.errors import Invariant, LeaseLost, Transient
-from pipeline.ports.mailbox import Mailbox, Message
+from pipeline.ports.mailbox import Mailbox, MailboxTx, Message
 from pipeline.ports.outside import Randomness
 from pipeline.process.backoff import retry_seconds
 from pipeline.process.recorder import MESSAGES, Recorder, safe_text
@@ -28,6 +28,10 @@ MIXED_SECONDS = 2.0  # how long a lane counts as coming in
 PAUSE_SECONDS_MAX = 5.0  # between batches while the outside is away; more would delay the recovery
 UNKNOWN_KIND_SECONDS = 60.0  # a newer build writes kinds this one does not know; it is being rolled out
 WHY_LENGTH_MAX = 500  # characters of a reason, as outbox.dead allows
+
+Ports = TypeVar("Ports")
+Fact = TypeVar("Fact")
+Transaction = TypeVar("Transaction", bound=MailboxTx)
 
 
 class Pace:
@@ -69,7 +73,12 @@ class Pace:
 
 
 async def run(
-    stage: Stage, mailbox: Mailbox, ports: Any, draining: anyio.Event, randomness: Randomness, recorder: Recorder
+    stage: Stage[Ports, Fact, Transaction],
+    mailbox: Mailbox[Transaction],
+    ports: Ports,
+    draining: anyio.Event,
+    randomness: Randomness,
+    recorder: Recorder,
 ) -> None:
     """Live one epoch after another until `draining`. Raises Invariant only; everything else is survived."""
     lost = 0
@@ -95,7 +104,7 @@ async def run(
     await mailbox.stop()
 
 
-async def _wake_when_draining(mailbox: Mailbox, draining: anyio.Event) -> None:
+async def _wake_when_draining(mailbox: Mailbox[MailboxTx], draining: anyio.Event) -> None:
     await draining.wait()
     mailbox.wake()
 
@@ -106,10 +115,10 @@ async def _pause(seconds: float, draining: anyio.Event) -> None:
 
 
 async def _pull(
-    stage: Stage,
-    mailbox: Mailbox,
+    stage: Stage[Ports, Fact, Transaction],
+    mailbox: Mailbox[Transaction],
     prefetch: Prefetch,
-    ports: Any,
+    ports: Ports,
     draining: anyio.Event,
     randomness: Randomness,
     recorder: Recorder,
@@ -133,7 +142,7 @@ async def _pull(
     await _give_back(mailbox, await prefetch.collect())
 
 
-async def _take(mailbox: Mailbox, prefetch: Prefetch, pace: Pace) -> Sequence[Message]:
+async def _take(mailbox: Mailbox[MailboxTx], prefetch: Prefetch, pace: Pace) -> Sequence[Message]:
     batch = await prefetch.collect()
     now = anyio.current_time()
     limit = pace.limit(now)
@@ -147,7 +156,7 @@ async def _take(mailbox: Mailbox, prefetch: Prefetch, pace: Pace) -> Sequence[Me
     return batch
 
 
-async def _give_back(mailbox: Mailbox, batch: Sequence[Message]) -> None:
+async def _give_back(mailbox: Mailbox[MailboxTx], batch: Sequence[Message]) -> None:
     """What was taken ahead of a drain waits again, its history as it was: nobody died over it.
 
     A crash here leaves the rows in running: rescue puts them back, at the price of a rescue.
@@ -159,9 +168,9 @@ async def _give_back(mailbox: Mailbox, batch: Sequence[Message]) -> None:
 
 
 async def turn(
-    stage: Stage,
-    mailbox: Mailbox,
-    ports: Any,
+    stage: Stage[Ports, Fact, Transaction],
+    mailbox: Mailbox[Transaction],
+    ports: Ports,
     batch: Sequence[Message],
     unit: Callable[[], float],
     recorder: Recorder,
@@ -172,17 +181,17 @@ async def turn(
     A crash before COMMIT leaves the rows in running, and rescue puts them back; after it, the next take finds the
     emissions, with or without a ring. Rows taken meanwhile are running too.
     """
-    ready, early = _sort(stage, batch)
+    ready, early = _sort(stage.work.receives, batch)
     began = anyio.current_time()
     try:
         with anyio.fail_after(stage.perform_seconds):
-            outcomes = list(await stage.perform(ready, ports)) if ready else []  # 1 outside, may happen twice
+            outcomes = list(await stage.work.perform(ready, ports)) if ready else []  # 1 outside, may happen twice
         performed = anyio.current_time()
         async with mailbox.transaction(batch) as tx:
             mine = await tx.remove(batch)  # 2 fence: what a rescue took is gone
             recorder.count("stale", by=len(batch) - len(mine))
             done, retries, dead = _split(ready, [*early, *outcomes], mine)
-            emissions = list(await stage.commit(tx, done)) if done else []  # 3 facts
+            emissions = list(await stage.work.commit(tx, done)) if done else []  # 3 facts
             await tx.emit(emissions)  # 4 next mailboxes and timers
             await tx.postpone([(_charged(r), _delay(r, unit)) for r in retries])
             await tx.bury(dead)
@@ -210,12 +219,12 @@ async def turn(
         return False
 
 
-def _sort(stage: Stage, batch: Sequence[Message]) -> tuple[list[Message], list[Retry | Bury]]:
+def _sort(receives: frozenset[str], batch: Sequence[Message]) -> tuple[list[Message], list[Retry | Bury]]:
     """The messages to perform, and the outcomes that are clear without performing."""
     ready: list[Message] = []
     early: list[Retry | Bury] = []
     for m in batch:
-        if m.kind not in stage.receives:
+        if m.kind not in receives:
             early.append(Retry(m, f"unknown kind {m.kind}", UNKNOWN_KIND_SECONDS, counted=False))
         elif m.rescues >= RESCUES_MAX:
             early.append(Bury(m, f"its process died {m.rescues} times over it"))
@@ -225,8 +234,8 @@ def _sort(stage: Stage, batch: Sequence[Message]) -> tuple[list[Message], list[R
 
 
 def _split(
-    ready: Sequence[Message], outcomes: Sequence[Outcome], mine: frozenset[int]
-) -> tuple[list[Done], list[Retry], list[tuple[Message, str]]]:
+    ready: Sequence[Message], outcomes: Sequence[Outcome[Fact]], mine: frozenset[int]
+) -> tuple[list[Done[Fact]], list[Retry], list[tuple[Message, str]]]:
     """Sort the outcomes of messages still ours; spent retries are dead. Every message has exactly one outcome."""
     told = [o.message.id for o in outcomes]
     if len(set(told)) != len(told) or not {m.id for m in ready} <= set(told):
@@ -254,7 +263,7 @@ def _delay(retry: Retry, unit: Callable[[], float]) -> float:
 
 
 async def _put_back(
-    mailbox: Mailbox, later: Sequence[tuple[Message, float]], batch: Sequence[Message]
+    mailbox: Mailbox[MailboxTx], later: Sequence[tuple[Message, float]], batch: Sequence[Message]
 ) -> list[tuple[Message, str]]:
     """Own transaction, so that a handler that fails cannot roll back the count of its own attempts. What died of it.
 
@@ -270,7 +279,7 @@ async def _put_back(
 
 
 async def _isolate(
-    mailbox: Mailbox, batch: Sequence[Message], error: Exception, unit: Callable[[], float]
+    mailbox: Mailbox[MailboxTx], batch: Sequence[Message], error: Exception, unit: Callable[[], float]
 ) -> list[tuple[Message, str]]:
     """After an exception nobody expected: several go back to be taken one at a time; a single one is the guilty one.
 
@@ -294,7 +303,7 @@ def _storable(why: str) -> str:
     return why.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")[:WHY_LENGTH_MAX]
 
 
-def _record(recorder: Recorder, done: list[Done], retries: list[Retry]) -> None:
+def _record(recorder: Recorder, done: Sequence[Done[object]], retries: list[Retry]) -> None:
     recorder.count("outcome", "done", by=len(done))
     recorder.count("outcome", "retry", by=len(retries))
 

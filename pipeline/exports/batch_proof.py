@@ -32,7 +32,7 @@ class _SealDenied(Exception):
     """The bridge will never seal this."""
 
 
-async def prove(message: Message, ports: ExportPorts) -> Outcome:
+async def prove(message: Message, ports: ExportPorts) -> Outcome[BatchProof | None]:
     """The proof of the batch that the message names."""
     standing = await ports.exports.batch_standing(message.subject)
     if standing is None:

@@ -43,7 +43,7 @@ class PackagesWanted:
     deliveries: tuple[UUID, ...]
 
 
-async def step(message: Message, ports: ExportPorts) -> Outcome:
+async def step(message: Message, ports: ExportPorts) -> Outcome[ExportStep | PackagesWanted | None]:
     """The next step of the export that the message names."""
     standing = await ports.exports.export_standing(message.subject)
     if standing is None:

@@ -6,27 +6,28 @@ Elsewhere: the packages of single deliveries (pipeline/stages/archive.py)
 
 from collections.abc import Sequence
 
-from pipeline.actors.contract import Done, Outcome, Retry
-from pipeline.delivery.routes import BATCH_PROOF, EXPORT, Emission
+from pipeline.actors.contract import Done, Emission, Message, Outcome, Retry, Tx, Work
+from pipeline.delivery.routes import BATCH_PROOF, EXPORT
 from pipeline.exports import batch_proof, export
+from pipeline.exports.export import PackagesWanted
 from pipeline.exports.facts import BatchProof, ExportStep
 from pipeline.exports.ports import ExportPorts
-from pipeline.ports.mailbox import Message, Tx
 
-KINDS = frozenset({BATCH_PROOF, EXPORT})
-WORK = {BATCH_PROOF: batch_proof.prove, EXPORT: export.step}
+Fact = BatchProof | ExportStep | PackagesWanted | None
 
 
-async def perform(messages: Sequence[Message], ports: ExportPorts) -> list[Outcome]:
+async def perform(messages: Sequence[Message], ports: ExportPorts) -> list[Outcome[Fact]]:
     """The first of them; the others go back to the mailbox, behind what came in meanwhile."""
-    outcomes: list[Outcome] = [Retry(m, "one at a time", 0.0, counted=False) for m in messages[1:]]
-    if messages:
-        outcomes.append(await WORK[messages[0].kind](messages[0], ports))
-    return outcomes
+    first, *others = messages
+    act = batch_proof.prove if first.kind == BATCH_PROOF else export.step
+    return [await act(first, ports), *(Retry(m, "one at a time", 0.0, counted=False) for m in others)]
 
 
-async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+async def commit(tx: Tx, done: Sequence[Done[Fact]]) -> list[Emission]:
     """The proof or the step, and what it sets going."""
     facts = [d.fact for d in done if isinstance(d.fact, BatchProof | ExportStep)]
     await tx.add(facts)
     return [emission for d in done for emission in export.follows(d.fact)]
+
+
+WORK = Work(frozenset({BATCH_PROOF, EXPORT}), perform, commit)

@@ -9,24 +9,24 @@ Elsewhere:  notices (pipeline/stages/notify.py), what the consumer answers (gate
 
 from collections.abc import Sequence
 
-from pipeline.actors.contract import Bury, Done, Outcome, Retry
-from pipeline.delivery.routes import ASK_CONSENT, MAIL_CONSENT, Emission
+from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Tx, Work
+from pipeline.delivery.routes import ASK_CONSENT, MAIL_CONSENT
 from pipeline.evidence.draft import one_line
 from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
 from pipeline.notices.consent_mail import compose
 from pipeline.notices.consent_ports import ConsentPorts, Question
 from pipeline.notices.relaying import Post, relay
-from pipeline.ports.mailbox import Message, Tx
 from pipeline.ports.outside import MailRefused, Relayed
 
-KINDS = frozenset({ASK_CONSENT, MAIL_CONSENT})
 RELAY_CHARACTERS_MAX = 200  # of what a relay says that are kept
 
+Fact = ConsentMail | ConsentMailResult | None  # None: there is nothing to be done any more
 
-async def perform(batch: Sequence[Message], ports: ConsentPorts, until: float) -> list[Outcome]:
-    """No mail begins after `until`."""
+
+async def perform(batch: Sequence[Message], ports: ConsentPorts) -> list[Outcome[Fact]]:
+    """Prepare the mails that are not stored yet, send those that are."""
     questions = await ports.consents.questions([m.subject for m in batch])
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome[Fact]] = []
     due: dict[int, tuple[Message, Question, bytes]] = {}
     for m in batch:
         asked = questions.get(m.subject)
@@ -43,11 +43,11 @@ async def perform(batch: Sequence[Message], ports: ConsentPorts, until: float) -
             outcomes.append(Done(m, ConsentMailResult(asked.request, "late", 0, "the request had expired")))
         else:
             due[m.id] = (m, asked, asked.mail)
-    answers = await relay([Post(m, asked.email, mail) for m, asked, mail in due.values()], ports.mailer, until)
+    answers = await relay([Post(m, asked.email, mail) for m, asked, mail in due.values()], ports.mailer)
     return outcomes + [_outcome(m, asked, answers[m.id]) for m, asked, _ in due.values()]
 
 
-def _outcome(message: Message, asked: Question, answer: Relayed | MailRefused | Retry) -> Outcome:
+def _outcome(message: Message, asked: Question, answer: Relayed | MailRefused | Retry) -> Outcome[ConsentMailResult]:
     if isinstance(answer, Retry):
         return answer
     outcome = "relayed" if isinstance(answer, Relayed) else "refused"
@@ -56,8 +56,11 @@ def _outcome(message: Message, asked: Question, answer: Relayed | MailRefused | 
     )
 
 
-async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+async def commit(tx: Tx, done: Sequence[Done[Fact]]) -> list[Emission]:
     """The mail and the order to send it, or what the relay said."""
     facts = [d.fact for d in done if d.fact is not None]
     await tx.add(facts)
     return [Emission(MAIL_CONSENT, f.request) for f in facts if isinstance(f, ConsentMail)]
+
+
+WORK = Work(frozenset({ASK_CONSENT, MAIL_CONSENT}), perform, commit)

@@ -1,7 +1,8 @@
-"""Many mails at the relay, some at a time, until an instant. What `notify` sends with.
+"""Many mails at the relay, some at a time, as long as a perform lasts. What `notify` sends with.
 
-Rules    what is begun is waited for; what has not begun in time goes back to the mailbox and costs no attempt
-Elsewhere: what is sent and what the answers mean (stages/notify.py, consents/perform.py), the wire (adapters/mail.py)
+Rules    no mail begins in the last LAST_MAIL_SECONDS before the deadline of the perform: what is begun is waited for,
+         what is not goes back to the mailbox and costs no attempt
+Elsewhere: what is sent and what the answers mean (stages/notify.py, consents.py), the wire (adapters/mail.py)
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from pipeline.errors import Transient
 from pipeline.ports.mailbox import Message
 from pipeline.ports.outside import Mailer, MailRefused, Relayed
 
+LAST_MAIL_SECONDS = 30.0  # what is begun, 20 s a mail, must end before the batch does
+
 
 @dataclass(frozen=True, slots=True)
 class Post:
@@ -24,8 +27,9 @@ class Post:
     mail: bytes
 
 
-async def relay(posts: Sequence[Post], mailer: Mailer, until: float) -> Mapping[int, Relayed | MailRefused | Retry]:
-    """What became of each, by the id of its message. until: an instant of the event loop's clock."""
+async def relay(posts: Sequence[Post], mailer: Mailer) -> Mapping[int, Relayed | MailRefused | Retry]:
+    """What became of each, by the id of its message."""
+    until = anyio.current_effective_deadline() - LAST_MAIL_SECONDS
     limit = anyio.CapacityLimiter(mailer.at_once)
     answers: dict[int, Relayed | MailRefused | Retry] = {}
 

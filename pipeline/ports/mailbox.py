@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from pipeline.delivery.routes import Emission
@@ -86,7 +86,10 @@ class MailboxTx(Tx, Protocol):
         """Make dead letters of removed messages."""
 
 
-class Mailbox(Protocol):
+Transaction = TypeVar("Transaction", bound=MailboxTx, covariant=True)
+
+
+class Mailbox(Protocol[Transaction]):
     """The rows waiting for one stage, taken under an epoch. Every method raises LeaseLost when the epoch is over."""
 
     async def start(self) -> None:
@@ -104,7 +107,7 @@ class Mailbox(Protocol):
     async def sweep(self) -> None:
         """When it is time: rescue the rows of dead epochs, fire due timers. Any process may, as often as it likes."""
 
-    def transaction(self, batch: Sequence[Message]) -> AbstractAsyncContextManager[MailboxTx]:
+    def transaction(self, batch: Sequence[Message]) -> AbstractAsyncContextManager[Transaction]:
         """One transaction: durable when the block is left, rolled back by any exception in it."""
 
     async def doorbell(self, seconds: float) -> None:

@@ -13,17 +13,16 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from pipeline.actors.contract import Bury, Done, Outcome, Stage
+from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Stage, Tx, Work, beside
 from pipeline.content.names import NAME_RANDOM_BYTES, object_name
 from pipeline.delivery import facts
-from pipeline.delivery.routes import PRESERVE, Emission
+from pipeline.delivery.routes import PRESERVE
 from pipeline.errors import Invariant, Transient
 from pipeline.evidence.form.xades import SealInvalid, assemble
 from pipeline.evidence.package.snapshot import PackageToSign, Snapshot, finish, package_imprint_sha256, package_to_sign
-from pipeline.exports import perform as bulk
+from pipeline.exports import perform as exports
 from pipeline.exports.ports import ExportFacts
 from pipeline.ports.bridge import ArchiveBridge, Denied, Keys, PackageItem, SealAnswer, StampItem
-from pipeline.ports.mailbox import Message, Tx
 from pipeline.ports.outside import Objects, Randomness
 from pipeline.ports.rows import Facts, Proofs
 
@@ -43,18 +42,10 @@ class Ports:
     exports: ExportFacts
 
 
-async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
-    """The packages first: somebody may wait for one; then one piece of the work in bulk."""
-    outcomes = await preserve([m for m in batch if m.kind == PRESERVE], ports)
-    return [*outcomes, *await bulk.perform([m for m in batch if m.kind in bulk.KINDS], ports)]
-
-
-async def preserve(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
-    """Pack what is new, have it sealed and stamped, store it."""
-    if not batch:
-        return []
+async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[facts.Snapshot | None]]:
+    """Pack what is new, have it sealed and stamped, store it. None: nothing is new."""
     proofs = await ports.facts.proofs([m.subject for m in batch])
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome[facts.Snapshot | None]] = []
     due: list[tuple[Message, Proofs]] = []
     for m in batch:
         known = proofs.get(m.subject)
@@ -90,7 +81,7 @@ def snapshot_of(proofs: Proofs, authority: bytes, revocations: bytes | None) -> 
 
 async def _store(
     message: Message, proofs: Proofs, package: PackageToSign, seal: SealAnswer | Denied, ports: Ports
-) -> Outcome:
+) -> Outcome[facts.Snapshot | None]:
     if isinstance(seal, Denied):
         return Bury(message, f"package seal denied: {seal.code}")
     certificate = cast(bytes, (await ports.keys.by_id(seal.key_id)).certificate)
@@ -119,18 +110,12 @@ async def _once(container: bytes) -> AsyncIterator[bytes]:
     yield container
 
 
-async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+async def commit(tx: Tx, done: Sequence[Done[facts.Snapshot | None]]) -> list[Emission]:
     """A crash before it leaves an object that no row names; another process writing the same number first is an
     exception here, and the message is judged again, alone."""
-    await tx.add([d.fact for d in done if isinstance(d.fact, facts.Snapshot)])
-    return await bulk.commit(tx, done)
+    await tx.add([d.fact for d in done if d.fact is not None])
+    return []
 
 
-STAGE = Stage(
-    "archive",
-    receives=frozenset({PRESERVE}) | bulk.KINDS,
-    perform=perform,
-    commit=commit,
-    batch_max=BATCH_MAX,
-    perform_seconds=PERFORM_SECONDS,
-)
+WORK = beside(Work(frozenset({PRESERVE}), perform, commit), exports.WORK)  # packages first: somebody may wait for one
+STAGE = Stage("archive", WORK, batch_max=BATCH_MAX, perform_seconds=PERFORM_SECONDS)

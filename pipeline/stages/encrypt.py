@@ -14,16 +14,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
+from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
 from pipeline.delivery.facts import ContentWrap, UploadWrap
-from pipeline.delivery.routes import CHECKED, DRAFT, Emission
+from pipeline.delivery.routes import CHECKED, DRAFT
 from pipeline.deposits.read_back import KeyLost, NotNow, Sound, Unsound, Upload, Verdict, read_back
 from pipeline.deposits.wrapping import derive_wraps, wrap_contents
 from pipeline.evidence.dossier import Dossier, Reason
 from pipeline.evidence.draft import draft
 from pipeline.formats.context import Level
 from pipeline.ports.bridge import Denied, EncryptBridge
-from pipeline.ports.mailbox import Message, Tx
 from pipeline.ports.outside import Objects
 from pipeline.ports.rows import Content, Facts
 
@@ -61,14 +60,16 @@ class Refusal:
     reason: Reason
 
 
-async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
+async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Deposit | Refusal]]:
     """Read what nobody has read, wrap it, derive the wrap of every letter whose contents hold."""
     contents = await ports.facts.contents([m.subject for m in batch])
     uploads = unread(contents.values())
     verdicts = await read_back(uploads, ports.bridge, ports.objects, READING_SECONDS)
     sound = {u: (uploads[u], v) for u, v in verdicts.items() if isinstance(v, Sound)}
     made = await wrap_contents(sound, ports.bridge)
-    outcomes: list[Outcome] = [Bury(m, "no such delivery") for m in batch if m.subject not in contents]
+    outcomes: list[Outcome[Deposit | Refusal]] = [
+        Bury(m, "no such delivery") for m in batch if m.subject not in contents
+    ]
     letters: list[tuple[Message, Content, dict[UUID, UploadWrap]]] = []
     for m in batch:
         if (content := contents.get(m.subject)) is None:
@@ -105,7 +106,7 @@ def judge(
     content: Content,
     verdicts: Mapping[UUID, Verdict],
     made: Mapping[UUID, UploadWrap | Denied],
-) -> Outcome | None:
+) -> Outcome[Refusal] | None:
     """None when every document is, byte for byte, what the sender declared. A fault of ours rejects no letter."""
     if content.consent in WITHHELD:
         return Done(message, Refusal(content.dossier, WITHDRAWN))
@@ -141,7 +142,7 @@ def completed(content: Content, new: Mapping[UUID, UploadWrap]) -> Content:
     return replace(content, dossier=replace(content.dossier, parts=parts), wraps=wraps)
 
 
-async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+async def commit(tx: Tx, done: Sequence[Done[Deposit | Refusal]]) -> list[Emission]:
     """Wraps and drafts together. A crash before it repeats the reading; after it, the deposit's evidence will exist."""
     heads = await tx.lock([d.message.subject for d in done])
     contents: dict[UUID, UploadWrap] = {}
@@ -164,9 +165,7 @@ async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
 
 STAGE = Stage(
     "encrypt",
-    receives=frozenset({CHECKED}),
-    perform=perform,
-    commit=commit,
+    Work(frozenset({CHECKED}), perform, commit),
     batch_max=BATCH_MAX,
     perform_seconds=PERFORM_SECONDS,
 )

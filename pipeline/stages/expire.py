@@ -12,14 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from pipeline.actors.contract import Bury, Done, Outcome, Stage
+from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Stage, Tx, Work
 from pipeline.delivery.deadlines import EXPIRY_GRACE_SECONDS, PARIS
-from pipeline.delivery.routes import ACCESS_END, BULK, DRAFT, EXPIRE, Emission
+from pipeline.delivery.routes import ACCESS_END, BULK, DRAFT, EXPIRE
 from pipeline.delivery.states import ACCEPTED, NOTIFIED
 from pipeline.evidence.dossier import Dossier, Reason
 from pipeline.evidence.draft import draft
 from pipeline.evidence.facts import EvidenceDraft
-from pipeline.ports.mailbox import Locked, Message, Tx
+from pipeline.ports.mailbox import Locked
 from pipeline.ports.rows import Facts
 
 DECISIONS = frozenset({"C.2", "C.3", "C.4", "C.5"})  # after any of these a window is nobody's business any more
@@ -34,13 +34,13 @@ class Ports:
     facts: Facts
 
 
-async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
+async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Dossier]]:
     """Read what the evidence will say."""
     dossiers = await ports.facts.dossiers([m.subject for m in batch])
     return [Done(m, dossiers[m.subject]) if m.subject in dossiers else Bury(m, "no such delivery") for m in batch]
 
 
-async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+async def commit(tx: Tx, done: Sequence[Done[Dossier]]) -> list[Emission]:
     """One row lock decides between acceptance and expiry: whoever drafts first under it has decided."""
     heads = await tx.lock([d.message.subject for d in done])
     emissions = []
@@ -78,4 +78,4 @@ async def _add(tx: Tx, drafted: EvidenceDraft) -> list[Emission]:
     return [Emission(DRAFT, drafted.delivery, drafted.evidence, lane=BULK)]
 
 
-STAGE = Stage("expire", receives=frozenset({EXPIRE, ACCESS_END}), perform=perform, commit=commit)
+STAGE = Stage("expire", Work(frozenset({EXPIRE, ACCESS_END}), perform, commit))

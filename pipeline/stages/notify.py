@@ -14,12 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import anyio
-
-from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
+from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work, beside
 from pipeline.delivery.deadlines import EXPIRY_GRACE_SECONDS, expires_at, last_day, paris_date, too_late_to_send
 from pipeline.delivery.facts import AcceptanceWindow, Notice, NoticeResult
-from pipeline.delivery.routes import BULK, DRAFT, EXPIRE, PREPARE, SEND, Emission
+from pipeline.delivery.routes import BULK, DRAFT, EXPIRE, PREPARE, SEND
 from pipeline.delivery.states import DEPOSITED
 from pipeline.evidence.dossier import Reason
 from pipeline.evidence.draft import draft, one_line
@@ -27,12 +25,11 @@ from pipeline.notices import consents
 from pipeline.notices.consent_ports import ConsentFacts
 from pipeline.notices.notice import TEXT_VERSION, Addressing, Letterhead, compose
 from pipeline.notices.relaying import Post, relay
-from pipeline.ports.mailbox import Locked, Message, Tx
+from pipeline.ports.mailbox import Locked
 from pipeline.ports.outside import Mailer, MailRefused, Randomness, Relayed
 from pipeline.ports.rows import Announcement, Facts, StoredNotice
 
 RELAY_CHARACTERS_MAX = 200  # of what a relay says that go into an evidence
-SENDING_SECONDS = 90.0  # no mail begins later in a batch: what is begun (20 s a mail) must end before the batch does
 PERFORM_SECONDS = 120.0  # no longer than the quiet seconds before midnight
 
 
@@ -55,18 +52,15 @@ class Sent:
     answer: Relayed | MailRefused | None
 
 
-async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
-    """Prepare those that have no notice yet, send those that have; the questions to consumers last."""
-    until = anyio.current_time() + SENDING_SECONDS
+async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Notice | Sent]]:
+    """Prepare those that have no notice yet, send those that have."""
     new, known = [m for m in batch if m.kind == PREPARE], [m for m in batch if m.kind == SEND]
     announcements = await ports.facts.announcements([m.subject for m in new]) if new else {}
     prepared = [prepare(m, announcements.get(m.subject), ports) for m in new]
-    sent = await _send(known, ports, until) if known else []
-    asked = [m for m in batch if m.kind in consents.KINDS]
-    return [*prepared, *sent, *(await consents.perform(asked, ports, until) if asked else [])]
+    return [*prepared, *(await _send(known, ports) if known else [])]
 
 
-def prepare(message: Message, announcement: Announcement | None, ports: Ports) -> Outcome:
+def prepare(message: Message, announcement: Announcement | None, ports: Ports) -> Outcome[Notice]:
     """Fix the date, the last day, the link and every byte of the mail."""
     if announcement is None:
         return Bury(message, "no such delivery")
@@ -82,10 +76,10 @@ def prepare(message: Message, announcement: Announcement | None, ports: Ports) -
     return Done(message, compose(ports.letterhead, to, announcement.legal_time, ports.randomness.random_bytes))
 
 
-async def _send(batch: Sequence[Message], ports: Ports, until: float) -> list[Outcome]:
+async def _send(batch: Sequence[Message], ports: Ports) -> list[Outcome[Sent]]:
     notices = await ports.facts.notices([(m.subject, m.ordinal) for m in batch])
     now = await ports.facts.legal_now()  # holds for the whole batch: it ends within the quiet seconds before midnight
-    outcomes: list[Outcome] = []
+    outcomes: list[Outcome[Sent]] = []
     due: list[tuple[Message, StoredNotice]] = []
     for m in batch:
         notice = notices.get((m.subject, m.ordinal))
@@ -95,14 +89,14 @@ async def _send(batch: Sequence[Message], ports: Ports, until: float) -> list[Ou
             outcomes.append(early)
         else:
             due.append((m, notice))
-    answers = await relay([Post(m, n.recipient_email, n.mail) for m, n in due], ports.mailer, until)
+    answers = await relay([Post(m, n.recipient_email, n.mail) for m, n in due], ports.mailer)
     for m, notice in due:
         answer = answers[m.id]
         outcomes.append(answer if isinstance(answer, Retry) else Done(m, Sent(notice, answer)))
     return outcomes
 
 
-def judge_before(message: Message, notice: StoredNotice, now: datetime) -> Outcome | None:
+def judge_before(message: Message, notice: StoredNotice, now: datetime) -> Outcome[Sent] | None:
     """What is clear without asking the relay."""
     if paris_date(now) != notice.notice_date or not notice.is_latest:
         return Done(message, Sent(notice, None))
@@ -116,14 +110,12 @@ def _quiet(message: Message, now: datetime) -> Retry | None:
     return Retry(message, "too close to midnight in Paris", (midnight - now).total_seconds(), counted=False)
 
 
-async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+async def commit(tx: Tx, done: Sequence[Done[Notice | Sent]]) -> list[Emission]:
     """A crash between the relay's answer and this commit sends the same mail again; the last notice rules."""
-    asked = [d for d in done if d.message.kind in consents.KINDS]
-    notices = [d for d in done if d.message.kind not in consents.KINDS]
-    heads = await tx.lock([d.message.subject for d in notices])
-    settled = [settle(heads[d.message.subject], d.fact) for d in notices]
+    heads = await tx.lock([d.message.subject for d in done])
+    settled = [settle(heads[d.message.subject], d.fact) for d in done]
     await tx.add([fact for facts, _ in settled for fact in facts])
-    return [emission for _, emissions in settled for emission in emissions] + await consents.commit(tx, asked)
+    return [emission for _, emissions in settled for emission in emissions]
 
 
 def settle(locked: Locked, fact: Notice | Sent) -> tuple[list[Any], list[Emission]]:
@@ -178,10 +170,5 @@ def _result(notice: StoredNotice, outcome: str, code: int, text: str, at: dateti
     return NoticeResult(notice.delivery, notice.ordinal, outcome, code, one_line(text, RELAY_CHARACTERS_MAX), at)
 
 
-STAGE = Stage(
-    "notify",
-    receives=frozenset({PREPARE, SEND}) | consents.KINDS,
-    perform=perform,
-    commit=commit,
-    perform_seconds=PERFORM_SECONDS,
-)
+WORK = beside(Work(frozenset({PREPARE, SEND}), perform, commit), consents.WORK)
+STAGE = Stage("notify", WORK, perform_seconds=PERFORM_SECONDS)

@@ -10,13 +10,12 @@ Source    ETSI EN 319 132-1; rules "Evidence and state"
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
-from pipeline.delivery.routes import DRAFT, SEALED, Emission
+from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
+from pipeline.delivery.routes import DRAFT, SEALED
 from pipeline.errors import Invariant
 from pipeline.evidence.facts import EvidenceSeal
 from pipeline.evidence.form.xades import SealInvalid, check_fresh_seal
 from pipeline.ports.bridge import Denied, SealAnswer, SealBridge, SealItem
-from pipeline.ports.mailbox import Message, Tx
 from pipeline.ports.rows import Facts, StoredDraft
 
 EVENT_IN_FUTURE = "event_in_future"  # a clock that is wrong today; the bytes are right
@@ -30,17 +29,17 @@ class Ports:
     bridge: SealBridge
 
 
-async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
+async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[EvidenceSeal]]:
     """Have the stored bytes sealed, and check each seal before anyone relies on it."""
     drafts = await ports.facts.drafts([m.evidence for m in batch if m.evidence is not None])
     known = [m for m in batch if m.evidence in drafts]
     items = [SealItem(drafts[m.evidence].canonical, drafts[m.evidence].receipt) for m in known if m.evidence]
     answers = await ports.bridge.seal_evidence(items) if items else []
-    outcomes: list[Outcome] = [Bury(m, "no such draft") for m in batch if m.evidence not in drafts]
+    outcomes: list[Outcome[EvidenceSeal]] = [Bury(m, "no such draft") for m in batch if m.evidence not in drafts]
     return outcomes + [judge(m, drafts[m.evidence], a) for m, a in zip(known, answers, strict=True) if m.evidence]
 
 
-def judge(message: Message, draft: StoredDraft, answer: SealAnswer | Denied) -> Outcome:
+def judge(message: Message, draft: StoredDraft, answer: SealAnswer | Denied) -> Outcome[EvidenceSeal]:
     """A seal that verifies, or the bridge's no."""
     if isinstance(answer, Denied) and answer.code == EVENT_IN_FUTURE:
         return Retry(message, "the bridge's clock is behind the event")
@@ -57,10 +56,10 @@ def judge(message: Message, draft: StoredDraft, answer: SealAnswer | Denied) -> 
     return Done(message, EvidenceSeal(draft.evidence, answer.signature, answer.key_id))
 
 
-async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+async def commit(tx: Tx, done: Sequence[Done[EvidenceSeal]]) -> list[Emission]:
     """A crash before it costs a second seal over the same bytes; the first committed one wins."""
     await tx.add([d.fact for d in done])
     return [Emission(SEALED, d.message.subject, d.message.evidence) for d in done]
 
 
-STAGE = Stage("seal", receives=frozenset({DRAFT}), perform=perform, commit=commit)
+STAGE = Stage("seal", Work(frozenset({DRAFT}), perform, commit))

@@ -11,9 +11,9 @@ Source    RFC 3161; EN 319 132-1 (SignatureTimeStamp over the SignatureValue ele
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
+from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
 from pipeline.delivery.deadlines import access_ends_at
-from pipeline.delivery.routes import ACCESS_END, AFTER, BULK, SEALED, Emission
+from pipeline.delivery.routes import ACCESS_END, AFTER, BULK, SEALED
 from pipeline.delivery.states import Stamped
 from pipeline.errors import Invariant
 from pipeline.evidence.certificates import CertificateRefused, check_issued
@@ -22,7 +22,7 @@ from pipeline.evidence.time_stamp import checked_time_stamp
 from pipeline.formats.tst import TokenInvalid
 from pipeline.formats.xades import imprint_sha256
 from pipeline.ports.bridge import Denied, Keys, StampBridge, StampItem
-from pipeline.ports.mailbox import Advanced, Message, Tx
+from pipeline.ports.mailbox import Advanced
 from pipeline.ports.rows import Facts, StoredSeal
 
 
@@ -35,18 +35,18 @@ class Ports:
     keys: Keys
 
 
-async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
+async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[EvidenceToken]]:
     """Have the stored seals stamped, and check each token before a state stands on it."""
     seals = await ports.facts.seals([m.evidence for m in batch if m.evidence is not None])
     known = [(m, seals[m.evidence]) for m in batch if m.evidence in seals and m.evidence is not None]
     items = [StampItem(imprint_sha256(s.signature), s.event_time) for _, s in known]
     answers = await ports.authority.time_stamp(items) if items else []
     anchor = await ports.keys.trust_anchor()
-    outcomes: list[Outcome] = [Bury(m, "no such seal") for m in batch if m.evidence not in seals]
+    outcomes: list[Outcome[EvidenceToken]] = [Bury(m, "no such seal") for m in batch if m.evidence not in seals]
     return outcomes + [judge(m, s, a, anchor) for (m, s), a in zip(known, answers, strict=True)]
 
 
-def judge(message: Message, seal: StoredSeal, answer: bytes | Denied, anchor: bytes) -> Outcome:
+def judge(message: Message, seal: StoredSeal, answer: bytes | Denied, anchor: bytes) -> Outcome[EvidenceToken]:
     """A token that verifies and is not older than its event, or a later try."""
     if isinstance(answer, Denied):
         return Retry(message, f"not stamped: {answer.code}")
@@ -58,7 +58,7 @@ def judge(message: Message, seal: StoredSeal, answer: bytes | Denied, anchor: by
     return Done(message, EvidenceToken(seal.evidence, answer, stamp.gen_time))
 
 
-async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+async def commit(tx: Tx, done: Sequence[Done[EvidenceToken]]) -> list[Emission]:
     """Tokens, states and what follows. A crash before it costs a second token; the first committed one wins."""
     deliveries = [d.message.subject for d in done]
     await tx.lock(deliveries)  # before the tokens: lock order, and nobody else can stamp the same delivery meanwhile
@@ -76,4 +76,4 @@ def follow(advanced: Advanced, stamped: Stamped) -> list[Emission]:
     ]
 
 
-STAGE = Stage("timestamp", receives=frozenset({SEALED}), perform=perform, commit=commit)
+STAGE = Stage("timestamp", Work(frozenset({SEALED}), perform, commit))

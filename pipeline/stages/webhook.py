@@ -13,15 +13,14 @@ Source    Standard Webhooks
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.actors.contract import Done, Outcome, Retry, Stage
-from pipeline.delivery.routes import PING, PUSH, Emission
+from pipeline.actors.contract import Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
+from pipeline.delivery.routes import PING, PUSH
 from pipeline.feed import signature
 from pipeline.feed.attempts import Job, Tried, Webhook, after, idle, next_job
 from pipeline.feed.facts import Fact, WebhookProgress, attempt_of, facts_of
 from pipeline.feed.payload import body_bytes, trial
 from pipeline.feed.ports import Clock, Courier, Flight, Ids, Post, WebhookBridge, WebhookFacts, WebhookItem
 from pipeline.ports.bridge import Denied, SealAnswer
-from pipeline.ports.mailbox import Message, Tx
 
 SETTLE_SECONDS = 0.25  # all that an endpoint that hangs can hold up the others, once a try
 LOOK_SECONDS = 1.0  # until a flight that does not move is looked at again; one that moves is waited for
@@ -57,9 +56,9 @@ class Result:
     has_more: bool = False
 
 
-async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
+async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Result]]:
     """Start a flight for each webhook that has none, wait a moment, take what is over."""
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, Outcome[Result]] = {}
     new = [m for m in batch if ports.courier.flight(m.subject) is None]
     webhooks = await ports.webhooks.webhooks([m.subject for m in new]) if new else {}
     known = [k for m in new if (k := _known(m, webhooks.get(m.subject), ports, outcomes)) is not None]
@@ -79,7 +78,9 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome]:
     return [outcomes[m.id] for m in batch]
 
 
-def _known(message: Message, webhook: Webhook | None, ports: Ports, outcomes: dict[int, Outcome]) -> Known | None:
+def _known(
+    message: Message, webhook: Webhook | None, ports: Ports, outcomes: dict[int, Outcome[Result]]
+) -> Known | None:
     """What there is to send; when there is nothing, that is the outcome."""
     if webhook is None:
         outcomes[message.id] = Done(message, Result())  # deleted
@@ -94,7 +95,7 @@ def _known(message: Message, webhook: Webhook | None, ports: Ports, outcomes: di
     return Known(message, webhook, job)
 
 
-async def _start(known: Sequence[Known], ports: Ports, outcomes: dict[int, Outcome]) -> None:
+async def _start(known: Sequence[Known], ports: Ports, outcomes: dict[int, Outcome[Result]]) -> None:
     """Sign and send what no other process is sending."""
     claimed = await ports.webhooks.claim([k.message.subject for k in known]) if known else frozenset()
     mine = [k for k in known if k.message.subject in claimed]
@@ -137,7 +138,7 @@ def _post(item: WebhookItem, secret: bytes | None, answer: SealAnswer | Denied |
     return Post({**FIXED_HEADERS, **signature.headers(item.id, item.timestamp, signed), **extra}, item.body)
 
 
-def outcome_of(message: Message, flight: Flight | None) -> Outcome:
+def outcome_of(message: Message, flight: Flight | None) -> Outcome[Result]:
     """What a flight has come to. A flight of the other kind, or of another process, is waited for."""
     if flight is None or flight.kind != message.kind or not flight.is_over:
         is_moving = flight is not None and flight.kind == message.kind and flight.is_moving
@@ -149,12 +150,12 @@ def outcome_of(message: Message, flight: Flight | None) -> Outcome:
     return Done(message, Result(tuple(facts_of(flight.webhook, progress)), progress.has_more))
 
 
-async def commit(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+async def commit(tx: Tx, done: Sequence[Done[Result]]) -> list[Emission]:
     """A crash before it sends the same events again, under the same ids."""
-    told: list[tuple[Message, Result]] = [(d.message, d.fact) for d in done]
+    told = [(d.message, d.fact) for d in done]
     facts = [fact for _, result in told for fact in result.facts]
     await tx.add(sorted(facts, key=lambda fact: not isinstance(fact, WebhookProgress)))  # that row is locked first
     return [Emission(PUSH, message.subject) for message, result in told if result.has_more]
 
 
-STAGE = Stage("webhook", receives=frozenset({PUSH, PING}), perform=perform, commit=commit, perform_seconds=20.0)
+STAGE = Stage("webhook", Work(frozenset({PUSH, PING}), perform, commit), perform_seconds=20.0)

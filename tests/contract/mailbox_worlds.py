@@ -22,7 +22,7 @@ from pipeline.config import Database as DatabaseConfig
 from pipeline.errors import LeaseLost
 from pipeline.evidence.dossier import Dossier, Issuer, RecipientParty, SenderParty
 from pipeline.evidence.facts import EvidenceSeal
-from pipeline.ports.mailbox import Mailbox, Tx
+from pipeline.ports.mailbox import Mailbox, MailboxTx, Tx
 from pipeline.process.recorder import Recorder
 from tests.memory.database import MemoryClock, MemoryDatabase
 from tests.memory.mailbox import MemoryMailbox
@@ -37,7 +37,7 @@ REFUSED = (Conflict, asyncpg.PostgresError)  # what a constraint says, in either
 class World(Protocol):
     """One installation with an operator's view of it."""
 
-    def mailbox(self, stage: str) -> Mailbox: ...
+    def mailbox(self, stage: str) -> Mailbox[MailboxTx]: ...
     def gateway(self) -> AbstractAsyncContextManager[Tx]: ...
     def delivery(self) -> UUID: ...
     def make_stale(self) -> None: ...
@@ -68,7 +68,7 @@ class PostgresWorld:
             " VALUES ('00000000-0000-0000-0000-000000000001', 's', 's@example.org', 'low', 'none', now())"
         )
 
-    def mailbox(self, stage: str) -> Mailbox:
+    def mailbox(self, stage: str) -> Mailbox[MailboxTx]:
         dsn = self._dsn(f"qerds_{stage}")
         recorder = Recorder(stage, self.lines.append)
         return PostgresMailbox(dsn, Link(dsn, LeaseLost), stage, "test", SystemRandomness(), recorder, LEASE_SECONDS)
@@ -140,7 +140,7 @@ class MemoryWorld:
     def memory(self) -> MemoryDatabase:
         return MemoryDatabase(MemoryClock(BEGAN), LEASE_SECONDS)
 
-    def mailbox(self, stage: str) -> Mailbox:
+    def mailbox(self, stage: str) -> Mailbox[MailboxTx]:
         return MemoryMailbox(self.memory, stage, SystemRandomness())
 
     def gateway(self) -> AbstractAsyncContextManager[Tx]:

@@ -13,7 +13,7 @@ from pipeline.delivery.facts import AcceptanceWindow, ContentWrap, DecisionInten
 from pipeline.delivery.routes import CHECKED, DRAFT, EXPIRE, PREPARE, PRESERVE, SEALED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
-from pipeline.ports.mailbox import Mailbox, Message
+from pipeline.ports.mailbox import Mailbox, MailboxTx, Message
 from tests.contract.mailbox_worlds import REFUSED, MemoryWorld, PostgresWorld, World
 
 pytestmark = pytest.mark.anyio
@@ -43,13 +43,13 @@ async def send(world: World, count: int, lane: int = 0) -> list[UUID]:
     return deliveries
 
 
-async def started(world: World, stage: str) -> Mailbox:
+async def started(world: World, stage: str) -> Mailbox[MailboxTx]:
     box = world.mailbox(stage)
     await box.start()
     return box
 
 
-async def removed(box: Mailbox, batch: Sequence[Message]) -> frozenset[int]:
+async def removed(box: Mailbox[MailboxTx], batch: Sequence[Message]) -> frozenset[int]:
     async with box.transaction(batch) as tx:
         return await tx.remove(batch)
 

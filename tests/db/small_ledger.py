@@ -11,10 +11,11 @@ import os
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import anyio
@@ -23,9 +24,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from hsm_bridge.operations import tickets
-from pipeline.__main__ import STAGES
+from pipeline.__main__ import STAGES, Actor
 from pipeline.actors import loop
-from pipeline.actors.contract import Stage
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.consents import PostgresConsentFacts
 from pipeline.adapters.postgres.database import Database
@@ -37,7 +37,7 @@ from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.config import Config, parse
 from pipeline.config import Database as DatabaseConfig
-from pipeline.connect import dsn_of, settings_of
+from pipeline.connect import Adapters, dsn_of, settings_of
 from pipeline.delivery.facts import ContentWrap, DecisionIntent, Handover, UploadWrap
 from pipeline.delivery.number import with_check_digit
 from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
@@ -282,23 +282,23 @@ class Installation:
         """Every driven stage, until none of them finds anything."""
         async with AsyncExitStack() as stack:
             actors = [
-                await stack.enter_async_context(self._actor(stage, kind))
-                for stage, kind in STAGES
-                if stage.name in DRIVEN
+                await stack.enter_async_context(self._actor(row))
+                for row in STAGES
+                if isinstance(row, Actor) and row.name in DRIVEN
             ]
             while [found for turn in actors if (found := await turn())]:
                 pass
 
     @asynccontextmanager
-    async def _actor(self, stage: Stage, kind: type[Any]) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
+    async def _actor(self, row: Actor[Any, Any]) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
         """One stage's process for a while: `turn` sweeps, takes and handles one batch."""
+        stage = row.stage
         dsn = dsn_of(self.config, f"qerds_{stage.name}")
         link, recorder, randomness = Link(dsn, LeaseLost), Recorder(stage.name, print), SystemRandomness()
         box = PostgresMailbox(dsn, link, stage.name, "test", randomness, recorder)
         keys = PostgresKeys(link.call, self.config.bridge.public_dir / "ca.pem")
         bridge = self.bridge.bridge(stage.name)
         given = {
-            **settings_of(self.config),
             "facts": PostgresFacts(link, keys, self.config.provider),
             "exports": PostgresExportFacts(link, self.config.provider),
             "consents": PostgresConsentFacts(link),
@@ -309,7 +309,7 @@ class Installation:
             "mailer": AcceptingRelay(),
             "randomness": randomness,
         }
-        ports = kind(**{f.name: given[f.name] for f in fields(kind)})
+        ports = row.ports(cast(Adapters, SimpleNamespace(**given)), settings_of(self.config))
         await box.start()
         await box.sweep()
 

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from pipeline.actors import loop
-from pipeline.actors.contract import RESCUES_MAX, Bury, Done, Outcome, Stage
+from pipeline.actors.contract import RESCUES_MAX, Bury, Done, Outcome, Stage, Work
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
 from pipeline.config import Database as DatabaseConfig
@@ -30,7 +30,7 @@ async def test_a_dead_letter_whose_reason_cannot_be_stored_is_buried_all_the_sam
     _, fatal = await send(database, 2)
     postgres.psql(f"UPDATE outbox.ingest SET rescues = {RESCUES_MAX - 1}, lane = 1", database.name)
 
-    def perform(message: Message) -> Outcome:
+    def perform(message: Message) -> Outcome[None]:
         if message.subject == fatal:
             raise ValueError(UNWRITABLE)
         return Bury(message, UNWRITABLE)
@@ -54,7 +54,7 @@ async def test_nothing_is_buried_in_silence(postgres: PostgresServer, database: 
         database.name,
     )
 
-    def perform(message: Message) -> Outcome:
+    def perform(message: Message) -> Outcome[None]:
         if message.subject == deliveries[1]:
             raise Transient("away")
         if message.subject == deliveries[2]:
@@ -79,11 +79,11 @@ async def test_a_dead_letter_does_not_quote_what_a_library_was_given(
     postgres.psql(f"UPDATE outbox.ingest SET rescues = {RESCUES_MAX - 1}, lane = 1", database.name)
     box = mailbox(database, "ingest")
 
-    async def refused(_batch: Sequence[Message], _ports: object) -> list[Outcome]:
+    async def refused(_batch: Sequence[Message], _ports: object) -> list[Outcome[None]]:
         await box._link.call("read_dossiers", ["Jeanne Martin"])
         return []
 
-    async with running(Stage("ingest", frozenset({SUBMITTED}), refused, hand_on), box):
+    async with running(Stage("ingest", Work(frozenset({SUBMITTED}), refused, hand_on)), box):
         await waiting(postgres, database, "dead", 1)
     why = postgres.psql("SELECT why FROM outbox.dead", database.name)
     assert "DataError" in why
@@ -96,7 +96,7 @@ async def test_a_message_that_breaks_an_invariant_stops_its_process_five_times_a
     """A person has to look, at a dead letter; the other messages do not wait for that."""
     deliveries = await send(database, 12)
 
-    def perform(message: Message) -> Outcome:
+    def perform(message: Message) -> Outcome[None]:
         if message.subject == deliveries[5]:
             raise Invariant("something that must hold does not")
         return Done(message, None)

@@ -12,7 +12,7 @@ import pytest
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.queries import queries
 from pipeline.config import Database as DatabaseConfig
-from pipeline.stages import ingest
+from pipeline.intake import drawing
 from pipeline.stores.batches import References
 from tests.db import small_batch
 from tests.db.test_one_hop import dsn
@@ -210,7 +210,7 @@ async def test_nothing_is_drawn_while_the_next_stages_are_full(world: World) -> 
     """The depth is counted by a function: `ingest` sees no message of another stage."""
     world.ask(
         "INSERT INTO outbox.seal (lane, kind, delivery) "
-        f"SELECT n % 4, 'draft', gen_random_uuid() FROM generate_series(1, {ingest.BACKLOG_MAX}) n"
+        f"SELECT n % 4, 'draft', gen_random_uuid() FROM generate_series(1, {drawing.BACKLOG_MAX}) n"
     )
     batch = await world.submit([world.line("r-1")])
     async with ingest_process(world.database) as process:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from pipeline.actors import loop
-from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage
+from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage, Work
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Dsn, Link
@@ -43,19 +43,21 @@ async def send(config: DatabaseConfig, count: int, lane: int = 0) -> list[UUID]:
     return deliveries
 
 
-async def hand_on(tx: Tx, done: Sequence[Done]) -> list[Emission]:
+async def hand_on(tx: Tx, done: Sequence[Done[None]]) -> list[Emission]:
     return [Emission(CHECKED, d.message.subject) for d in done]
 
 
-def stage_of(perform: Callable[[Message], Outcome]) -> Stage:
-    async def perform_all(batch: Sequence[Message], _ports: object) -> list[Outcome]:
+def stage_of(perform: Callable[[Message], Outcome[None]]) -> Stage[object, None, Tx]:
+    async def perform_all(batch: Sequence[Message], _ports: object) -> list[Outcome[None]]:
         return [perform(m) for m in batch]
 
-    return Stage("ingest", frozenset({SUBMITTED}), perform_all, hand_on)
+    return Stage("ingest", Work(frozenset({SUBMITTED}), perform_all, hand_on))
 
 
 @asynccontextmanager
-async def running(stage: Stage, box: PostgresMailbox, lines: list[str] | None = None) -> AsyncIterator[Recorder]:
+async def running(
+    stage: Stage[object, None, Tx], box: PostgresMailbox, lines: list[str] | None = None
+) -> AsyncIterator[Recorder]:
     recorder = Recorder(stage.name, (lines if lines is not None else []).append)
     draining = anyio.Event()
     async with anyio.create_task_group() as tasks:
@@ -136,7 +138,7 @@ async def test_a_poison_message_is_found_singly_and_its_batch_mates_go_on(
     deliveries = await send(database, 20)
     poison = deliveries[7]
 
-    def perform(message: Message) -> Outcome:
+    def perform(message: Message) -> Outcome[None]:
         if message.subject == poison:
             raise ValueError("poison")
         return Done(message, None)
@@ -154,7 +156,7 @@ async def test_attempts_survive_a_handler_that_fails(postgres: PostgresServer, d
     [delivery] = await send(database, 1)
     seen: list[int] = []
 
-    def perform(message: Message) -> Outcome:
+    def perform(message: Message) -> Outcome[None]:
         seen.append(message.attempts)
         if len(seen) == 1:
             raise Transient("away")

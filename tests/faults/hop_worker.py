@@ -21,7 +21,7 @@ import anyio
 
 from deploy.local.children import die_with_parent
 from pipeline.actors import loop
-from pipeline.actors.contract import Done, Outcome, Retry, Stage
+from pipeline.actors.contract import Done, Outcome, Retry, Stage, Work
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
@@ -48,18 +48,18 @@ class Job:
     lease_seconds: float
 
 
-def hop(name: str) -> Stage:
+def hop(name: str) -> Stage[object, None, Tx]:
     """A stage that hands on; some messages only at the second try, so that timers take part."""
     receives, emits = HOPS[name]
 
-    async def perform(batch: Sequence[Message], _ports: object) -> list[Outcome]:
+    async def perform(batch: Sequence[Message], _ports: object) -> list[Outcome[None]]:
         await instant(OUTSIDE_SECONDS)
         return [Retry(m, "once", RETRY_SECONDS) if is_retried(m) else Done(m, None) for m in batch]
 
-    async def commit(_tx: Tx, done: Sequence[Done]) -> list[Emission]:
+    async def commit(_tx: Tx, done: Sequence[Done[None]]) -> list[Emission]:
         return [Emission(emits, d.message.subject) for d in done]
 
-    return Stage(name, frozenset({receives}), perform, commit, BATCH_MAX)
+    return Stage(name, Work(frozenset({receives}), perform, commit), BATCH_MAX)
 
 
 def is_retried(message: Message) -> bool:

@@ -168,7 +168,7 @@ MailboxMaker = Callable[[MemoryDatabase, str, Victim], MemoryMailbox]
 class Process:
     """One process of a stage, restarted by a supervisor whenever it dies."""
 
-    stage: Stage
+    stage: Stage[Any, Any, Any]
     ports: Any
     owner: Victim
     database: MemoryDatabase

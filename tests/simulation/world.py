@@ -45,7 +45,7 @@ from tests.simulation.processes import (
 )
 from tests.simulation.recipients import Recipient, recipients
 
-STAGES: tuple[tuple[Stage, type[Any]], ...] = (
+STAGES: tuple[tuple[Stage[Any, Any, Any], type[Any]], ...] = (
     (ingest.STAGE, ingest.Ports),
     (encrypt.STAGE, encrypt.Ports),
     (seal.STAGE, seal.Ports),
@@ -272,7 +272,9 @@ class World:
     def _facts(self, owner: Victim) -> MemoryFacts:
         return MemoryFacts(self.database, self.keys, "Test Delivery", "FR", f"{POLICY}.1", owner.pause)
 
-    def _process(self, stage: Stage, kind: type[Any], number: int, make_mailbox: MailboxMaker) -> Process:
+    def _process(
+        self, stage: Stage[Any, Any, Any], kind: type[Any], number: int, make_mailbox: MailboxMaker
+    ) -> Process:
         owner = Victim(stage.name, self.faults, f"process {self.seed} {stage.name} {number}")
         ports = ports_for(
             kind,

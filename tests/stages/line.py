@@ -161,7 +161,7 @@ class Line:
     async def turn(self, name: str) -> Sequence[Message]:
         """A fresh process of one stage takes one batch and ends in good order."""
         box = MemoryMailbox(self.database, name, self.randomness)
-        stage: Stage = STAGES[name]
+        stage: Stage[Any, Any, Any] = STAGES[name]
         await box.start()
         await box.sweep()
         batch = await box.take(stage.batch_max)

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.actors.contract import Done
 from pipeline.delivery.routes import BULK, CHECKED, DRAW, SETTLE, Emission
+from pipeline.intake import drawing
 from pipeline.ports.mailbox import Message
-from pipeline.stages import ingest
 from pipeline.stores.batches import CANCELLED, Cursor
 from tests.fakes import batches
 from tests.memory.batches import BatchRow
@@ -123,14 +123,14 @@ async def test_batches_take_turns() -> None:
     first, second = await sender.submit(sender.letters(300, "a")), await sender.submit(sender.letters(300, "b"))
     third = await sender.submit(sender.letters(300, "c"))
     await line.turn("ingest")
-    assert {len(sender.told(b)) for b in (first, second, third)} == {ingest.TURN_LINES_MAX // 3}
+    assert {len(sender.told(b)) for b in (first, second, third)} == {drawing.TURN_LINES_MAX // 3}
 
 
 async def test_nothing_is_drawn_while_the_next_stages_are_full() -> None:
     """The message waits, and it costs no attempt."""
     line = Line()
     sender = Sender(line)
-    for number in range(ingest.BACKLOG_MAX):
+    for number in range(drawing.BACKLOG_MAX):
         line.database.enqueue("seal", Message(number, 2, "draft", uuid4(), uuid4(), 0, 0, 0, line.clock.now()))
     batch = await sender.submit(sender.letters(3))
     await line.turn("ingest")
@@ -150,7 +150,7 @@ async def test_two_messages_about_one_batch_draw_once() -> None:
     batch = await sender.submit(sender.letters(300))
     await line.emit(Emission(DRAW, batch, lane=BULK))
     await line.turn("ingest")
-    assert len(sender.told(batch)) == ingest.DRAW_LINES_MAX
+    assert len(sender.told(batch)) == drawing.DRAW_LINES_MAX
     assert [m.kind for m in line.waiting("ingest")] == [DRAW]
 
 
@@ -160,11 +160,11 @@ async def test_a_draw_that_comes_late_changes_nothing() -> None:
     sender = Sender(line)
     batch = await sender.submit(sender.letters(5))
     [message] = line.waiting("ingest")
-    late = [o for o in await ingest.perform([message], line.ports["ingest"]) if isinstance(o, Done)]
+    late = [o for o in await drawing.WORK.perform([message], line.ports["ingest"]) if isinstance(o, Done)]
     await line.turn("ingest")
     before = line.database.tables.deliveries()
     async with line.database.transaction() as tx:
-        assert await ingest.commit(tx, late) == []
+        assert await drawing.WORK.commit(tx, late) == []
     assert line.database.tables.deliveries() == before
     assert sender.row(batch).cursor == Cursor(1, 5)
 
@@ -175,12 +175,12 @@ async def test_a_rival_may_take_a_client_ref_between_judging_and_storing() -> No
     sender = Sender(line)
     mine = await sender.submit([sender.letter("r-1"), sender.letter("r-2"), sender.letter("r-3")])
     [message] = line.waiting("ingest")
-    late = [o for o in await ingest.perform([message], line.ports["ingest"]) if isinstance(o, Done)]
+    late = [o for o in await drawing.WORK.perform([message], line.ports["ingest"]) if isinstance(o, Done)]
     line.database.waiting["ingest"].clear()
     await sender.submit([sender.letter("r-1"), sender.letter("r-3", subject="other")])
     await line.turn("ingest")
     async with line.database.transaction() as tx:
-        await tx.emit(await ingest.commit(tx, late))
+        await tx.emit(await drawing.WORK.commit(tx, late))
     assert sender.told(mine) == ["replayed", "accepted", "client_ref_conflict"]
     assert len(line.database.tables.deliveries()) == 3
 
@@ -193,7 +193,7 @@ async def test_a_cancelled_batch_is_left_alone() -> None:
     await line.turn("ingest")
     line.database.bulk.batches[batch] = replace(sender.row(batch), state=CANCELLED)
     await line.run("ingest")
-    assert len(sender.told(batch)) == ingest.DRAW_LINES_MAX
+    assert len(sender.told(batch)) == drawing.DRAW_LINES_MAX
     assert (sender.row(batch).state, line.waiting("ingest"), line.database.timers) == (CANCELLED, [], [])
 
 

@@ -85,7 +85,7 @@ class World:
     def uuid7(self) -> UUID:
         return uuid4()
 
-    async def perform(self, *batch: Message) -> list[Outcome]:
+    async def perform(self, *batch: Message) -> list[Outcome[webhook.Result]]:
         return await webhook.perform(batch, webhook.Ports(self, self, self, self, self))
 
 

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from pipeline.actors import loop
-from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage
+from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage, Work
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.delivery.routes import BULK, CHECKED, INTERACTIVE, SUBMITTED, Emission
 from pipeline.errors import Invariant, LeaseLost, Transient
@@ -21,7 +21,7 @@ from tests.memory.mailbox import MemoryMailbox
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
-Perform = Callable[[Sequence[Message]], Sequence[Outcome]]
+Perform = Callable[[Sequence[Message]], Sequence[Outcome[None]]]
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -69,25 +69,30 @@ class Bench:
         return [d.why for d in self.database.dead]
 
 
-def stage(perform: Perform) -> Stage:
-    async def performed(batch: Sequence[Message], _ports: object) -> Sequence[Outcome]:
+def stage(perform: Perform) -> Stage[object, None, Tx]:
+    async def performed(batch: Sequence[Message], _ports: object) -> Sequence[Outcome[None]]:
         return perform(batch)
 
-    async def commit(_tx: Tx, done: Sequence[Done]) -> list[Emission]:
-        return [Emission(CHECKED, d.message.subject) for d in done]
-
-    return Stage("ingest", frozenset({SUBMITTED}), performed, commit)
+    return Stage("ingest", Work(frozenset({SUBMITTED}), performed, hand_on))
 
 
-def each(judge: Callable[[Message], Outcome]) -> Perform:
+async def hand_on(_tx: Tx, done: Sequence[Done[None]]) -> list[Emission]:
+    return [Emission(CHECKED, d.message.subject) for d in done]
+
+
+def faulty(_message: Message) -> Outcome[None]:
+    raise ZeroDivisionError("integer division or modulo by zero")
+
+
+def each(judge: Callable[[Message], Outcome[None]]) -> Perform:
     return lambda batch: [judge(m) for m in batch]
 
 
-def done(m: Message) -> Outcome:
+def done(m: Message) -> Outcome[None]:
     return Done(m, None)
 
 
-def away(_batch: Sequence[Message]) -> Sequence[Outcome]:
+def away(_batch: Sequence[Message]) -> Sequence[Outcome[None]]:
     raise Transient("away")
 
 
@@ -96,7 +101,7 @@ async def test_each_message_has_its_own_outcome() -> None:
     """Done goes on, retry comes back with one attempt more, bury is a dead letter: in one transaction."""
     bench = Bench()
     first, second, third = await bench.send(3)
-    verdicts: dict[UUID, Callable[[Message], Outcome]] = {
+    verdicts: dict[UUID, Callable[[Message], Outcome[None]]] = {
         first: done,
         second: lambda m: Retry(m, "not yet"),
         third: lambda m: Bury(m, "never"),
@@ -152,7 +157,7 @@ async def test_an_unknown_kind_waits_uncounted(perform: Perform) -> None:
 @pytest.mark.parametrize(
     "perform",
     [
-        each(lambda m: Done(m, 1 // 0)),
+        each(faulty),
         lambda batch: [Done(m, None) for m in batch[1:]],  # one is missing
         lambda batch: [Done(m, None) for m in [*batch, batch[0]]],  # one has two
     ],
@@ -171,7 +176,7 @@ async def test_the_guilty_one_is_buried_in_the_end() -> None:
     bench = Bench()
     await bench.send()
     bench.bend(rescues=RESCUES_MAX - 1, lane=1)
-    await bench.turn(each(lambda m: Done(m, 1 // 0)))
+    await bench.turn(each(faulty))
     assert bench.dead() == ["ZeroDivisionError: integer division or modulo by zero"]
     assert bench.back() == []
 
@@ -183,7 +188,7 @@ async def test_a_message_that_kills_processes_is_not_performed_again() -> None:
     bench.bend(rescues=RESCUES_MAX, lane=1)
     performed: list[Message] = []
 
-    def killer(batch: Sequence[Message]) -> Sequence[Outcome]:
+    def killer(batch: Sequence[Message]) -> Sequence[Outcome[None]]:
         performed.extend(batch)
         return [Done(m, None) for m in batch]
 
@@ -196,7 +201,7 @@ async def test_what_was_rescued_meanwhile_is_dropped_silently() -> None:
     bench = Bench()
     first, second = await bench.send(2)
 
-    def rescued_while_performing(batch: Sequence[Message]) -> Sequence[Outcome]:
+    def rescued_while_performing(batch: Sequence[Message]) -> Sequence[Outcome[None]]:
         running = bench.database.running["ingest"]
         [place] = [place for place, m in running.items() if m.subject == first]
         del running[place]
@@ -254,7 +259,7 @@ async def test_an_invariant_ends_the_process() -> None:
     bench = Bench()
     await bench.send()
 
-    def broken(_batch: Sequence[Message]) -> Sequence[Outcome]:
+    def broken(_batch: Sequence[Message]) -> Sequence[Outcome[None]]:
         raise Invariant("a seal does not verify")
 
     with pytest.raises(ExceptionGroup) as caught:
@@ -268,7 +273,7 @@ async def test_a_drain_finishes_the_batch_and_leaves_in_good_order() -> None:
     bench = Bench()
     first, second = await bench.send(2)
 
-    def drain(batch: Sequence[Message]) -> Sequence[Outcome]:
+    def drain(batch: Sequence[Message]) -> Sequence[Outcome[None]]:
         bench.draining.set()
         return [Done(m, None) for m in batch]
 
@@ -311,7 +316,7 @@ async def test_people_do_not_hold_bulk_back_and_do_not_wait_for_its_batch() -> N
     people, bulk = await bench.send(3), await bench.send(40, lane=BULK)
     taken: list[list[UUID]] = []
 
-    async def perform(batch: Sequence[Message], _ports: object) -> list[Outcome]:
+    async def perform(batch: Sequence[Message], _ports: object) -> list[Outcome[None]]:
         taken.append([m.subject for m in batch])
         if len(taken) == 1:
             people.extend(await bench.send())
@@ -319,7 +324,7 @@ async def test_people_do_not_hold_bulk_back_and_do_not_wait_for_its_batch() -> N
             bench.draining.set()
         return [Done(m, None) for m in batch]
 
-    mixed = replace(stage(lambda batch: [Done(m, None) for m in batch]), perform=perform, batch_max=6)
+    mixed = replace(stage(lambda batch: []), work=Work(frozenset({SUBMITTED}), perform, hand_on), batch_max=6)
     await loop.run(mixed, bench.box, None, bench.draining, SystemRandomness(), bench.recorder)
     assert taken == [[*people[:3], *bulk[:3]], people[3:], bulk[3:9], bulk[9:15]]
 
@@ -349,7 +354,7 @@ async def test_after_a_full_batch_the_next_is_taken_while_it_commits(count: int,
     box = Asked(bench.database)
     deliveries = await bench.send(count, lane=BULK)
 
-    def perform(batch: Sequence[Message]) -> Sequence[Outcome]:
+    def perform(batch: Sequence[Message]) -> Sequence[Outcome[None]]:
         if batch[-1].subject == deliveries[-1]:
             bench.draining.set()
         return [Done(m, None) for m in batch]
@@ -377,7 +382,7 @@ async def test_a_drain_gives_back_what_was_taken_ahead() -> None:
     bench = Bench()
     deliveries = await bench.send(5, lane=BULK)
 
-    def drain(batch: Sequence[Message]) -> Sequence[Outcome]:
+    def drain(batch: Sequence[Message]) -> Sequence[Outcome[None]]:
         bench.draining.set()
         return [Done(m, None) for m in batch]
 
@@ -396,7 +401,7 @@ async def test_suspects_come_in_between_while_every_batch_is_taken_ahead() -> No
     await bench.send(30, lane=BULK)
     seen: list[UUID] = []
 
-    def perform(batch: Sequence[Message]) -> Sequence[Outcome]:
+    def perform(batch: Sequence[Message]) -> Sequence[Outcome[None]]:
         seen.extend(m.subject for m in batch)
         if len(seen) >= 12:
             bench.draining.set()

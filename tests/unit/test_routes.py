@@ -21,7 +21,7 @@ STAGES = {m.STAGE.name: m.STAGE for m in (ingest, encrypt, seal, timestamp, noti
 def test_every_kind_is_received_by_the_stage_that_understands_it() -> None:
     """No message is sent to a stage that would put it back as unknown, and no stage waits for what nobody sends."""
     for name, stage in STAGES.items():
-        assert stage.receives == {kind for kind, receiver in RECEIVER.items() if receiver == name}
+        assert stage.work.receives == {kind for kind, receiver in RECEIVER.items() if receiver == name}
     assert set(RECEIVER.values()) == set(STAGES)
 
 
