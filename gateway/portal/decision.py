@@ -1,7 +1,7 @@
 """Accept or refuse: the recipient's decision, in two transactions with the bridge between them.
 
 Owns     the guard (may this letter be decided now?), the intent, the drafts of C.3 and D.1, or of C.4
-Rules    transaction 1 fixes the time of the decision (rules "Decision against expiry"): a decision taken in time is not
+Rules    transaction 1 fixes the time of the decision (docs/portal.md, "Deciding"): a decision taken in time is not
          lost to a slow bridge; transaction 2 drafts only while its intent lives, and C.5 is drafted only when none does
 Crash    after transaction 1: the intent dies within 60 s, nothing was decided, the person may try again.
          After transaction 2: the drafts are in the outbox of `seal`; the person sees "recorded"

@@ -31,7 +31,7 @@ from pipeline.stores.senders import TOKEN_SECONDS, Client
 
 TOKEN_RANDOM_BYTES = 32
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"  # RFC 7523 2.2
-ASSERTION_SECONDS_MAX = 300  # interfaces.md: exp at most five minutes ahead
+ASSERTION_SECONDS_MAX = 300  # how far ahead of now exp may be
 ASSERTION_SKEW_SECONDS = 60  # a sender's clock may be ahead of ours by this much
 ASSERTION_ALGORITHMS = ["ES256", "ES384", "PS256", "RS256"]
 JTI_CHARACTERS_MAX = 128

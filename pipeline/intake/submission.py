@@ -27,7 +27,7 @@ METADATA_MAX = 10
 METADATA_KEY_CHARACTERS_MAX = 40
 METADATA_VALUE_CHARACTERS_MAX = 200
 KINDS = ("consumer", "professional")
-INLINE_BYTES_MAX = 64 * 1024  # interfaces.md, of the content itself; a longer one is worth an upload of its own
+INLINE_BYTES_MAX = 64 * 1024  # of the content itself; a longer one is worth an upload of its own (docs/client.md)
 INLINE_REFUSED = "must be base64 of 1 byte to 64 KiB, without an upload_id; else upload the file"
 LANGUAGES = ("fr", "en")
 

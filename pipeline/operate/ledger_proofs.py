@@ -23,7 +23,7 @@ from pipeline.formats.evidence_head import EvidenceHead, HeadError, evidence_id,
 from pipeline.formats.tst import TokenInvalid
 
 Row = Mapping[str, Any]
-RESOLUTION = timedelta(milliseconds=1)  # rules "Time": gen_time + its resolution must be later than EventTime
+RESOLUTION = timedelta(milliseconds=1)  # docs/invariants.md: gen_time + its resolution must be later than EventTime
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Receives  preserve: a delivery whose stamped prefix grew, or whose package someb
 Outside   package seal and token at the bridge, one object written; repeatable, each try under a new name
 Commits   Snapshot, BatchProof, ExportStep   Emits  preserve and export, of an export that is not at its end
 Fails     Retry: bridge, store or database away. Bury: bridge denies the package. Invariant: its seal does not verify
-Source    EN 319 162-1 (ASiC-E); rules "Evidence and state": snapshots are supersets, chained by digest
+Source    EN 319 162-1 (ASiC-E); docs/invariants.md, "State is derived": snapshots are supersets, chained by digest
 """
 
 import hashlib

@@ -7,7 +7,7 @@ Commits   UploadWrap of what was read now, ContentWrap and draft A.1; or draft A
 Emits     draft -> seal
 Fails     Retry: bridge, store or database away; an object that cannot be read; no time left in this batch
           Bury: the bridge refuses a key or a wrap for a reason that is not the content's
-Source    rules "Content": a readable deposit before a proof of deposit
+Source    docs/invariants.md, "The law is kept": a readable deposit before a proof of deposit
 """
 
 from collections.abc import Iterable, Mapping, Sequence

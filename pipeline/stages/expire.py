@@ -5,7 +5,7 @@ Receives  expire: a window whose end, and the grace for decisions under way, hav
 Outside   reads only
 Commits   draft C.5, or draft E.2                Emits  draft -> seal; or itself, later
 Fails     Retry: database away
-Source    CPCE R.53-3 III; rules "Time". Timers are never cancelled: everything is checked again under the lock
+Source    CPCE R.53-3 III; docs/adr/0004-time-rules.md: timers are never cancelled, but checked again under the lock
 """
 
 from collections.abc import Sequence

@@ -5,7 +5,7 @@ Receives  submitted: a delivery that the gateway answered 202 for
 Outside   reads only
 Commits   nothing, or draft A.2          Emits  checked -> encrypt, or draft -> seal
 Fails     Retry: database away
-Source    rules "Words and people"; CPCE L.100 I (a consumer must have consented)
+Source    CPCE L.100 I (a consumer must have consented)
 """
 
 from collections.abc import Sequence

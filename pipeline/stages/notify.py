@@ -6,7 +6,8 @@ Outside   prepare: random bytes only; send: one mail at the relay, may be sent t
 Commits   prepare: Notice       send: NoticeResult, with AcceptanceWindow and draft C.1, or draft C.2
 Emits     prepare: send         send: draft -> seal, and the window's end as a timer for expire; prepare, on a new date
 Fails     Retry: relay says 4xx, is away or lacks TLS; too close to midnight Paris
-Source    CPCE R.53-3 I; rules "Time": D is printed, nothing leaves in the last 120 s of D, a passed D is never sent
+Source    CPCE R.53-3 I; docs/adr/0004-time-rules.md: D is printed, nothing leaves in the last 120 s of D, a passed D is
+          never sent
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ Receives  draft: evidence whose canonical bytes are stored
 Outside   one bridge call per batch; repeatable, the first committed seal wins
 Commits   EvidenceSeal                Emits  sealed -> timestamp
 Fails     Retry: bridge busy, away or its clock slow. Bury: bridge denies these bytes. Invariant: seal does not verify
-Source    ETSI EN 319 132-1; rules "Evidence and state"
+Source    ETSI EN 319 132-1; docs/ARCHITECTURE.md, "Evidence"
 """
 
 from collections.abc import Sequence

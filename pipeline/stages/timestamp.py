@@ -5,7 +5,7 @@ Outside   one call to the authority per batch; repeatable, the first committed t
 Commits   EvidenceToken; state and stamped prefix of the delivery, here and nowhere else
 Emits     what pipeline/delivery/routes.py says for each event that joined the stamped prefix
 Fails     Retry: authority busy, away, or its clock behind the event. Invariant: token does not verify
-Source    RFC 3161; EN 319 132-1 (SignatureTimeStamp over the SignatureValue element); rules "Evidence and state"
+Source    RFC 3161; EN 319 132-1 (SignatureTimeStamp over the SignatureValue element); docs/ARCHITECTURE.md, "Evidence"
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a process that was taken over still cannot do: the grants of schemas/migrations/0003, read back and tried."""
+"""What a process that was taken over still cannot do: the grants of the migrations, read back and tried."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -58,7 +58,7 @@ EMITS: dict[str, frozenset[str]] = {
     "qerds_bridge": frozenset(),
 }
 
-# Which events each process may draft (rules, "Evidence and state"). `seal` and `timestamp` draft nothing.
+# Which events each process may draft (docs/invariants.md: event_is_its_roles_own). `seal`, `timestamp`: none.
 DRAFTS: dict[str, frozenset[str]] = {
     "qerds_gateway": frozenset({"C.3", "C.4", "D.1", "E.1"}),
     "qerds_ingest": frozenset({"A.2"}),

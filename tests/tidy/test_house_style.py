@@ -1,4 +1,4 @@
-"""The house rules that a program can check. The numbers are those of the style page: lengths, names, docstrings."""
+"""The house rules that a program can check: lengths, names, docstrings."""
 
 import ast
 import re
