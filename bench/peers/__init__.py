@@ -123,7 +123,7 @@ def _with_oban(tools: Path) -> Path:
 
 
 def _uv(tools: Path) -> str:
-    """Ours, which ./qerds put into the first environment it made, or the machine's."""
+    """Ours, which `./qerds` put into the first environment it made, or the machine's."""
     environments = (Path(sys.prefix), tools.parent / "venv")
     own = [uv for environment in environments if (uv := environment / "bin" / "uv").exists()]
     return str(own[0]) if own else _found("uv")

@@ -1,7 +1,7 @@
 """Where an embedded installation keeps its things, and which ports it answers on.
 
 Owns     the names below the state directory, the offsets from the base port, the choice of a free base
-Elsewhere: what is written into those files (settings.py, state.py)
+Elsewhere: what is written into those files (settings.py, record.py)
 """
 
 import socket

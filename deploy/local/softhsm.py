@@ -17,7 +17,7 @@ from pathlib import Path
 from deploy.local.children import child_environment
 
 MODULE_ENVIRONMENT = "QERDS_PKCS11_MODULE"
-UNPACKED_ENVIRONMENT = "QERDS_SOFTHSM_ROOT"  # where ./qerds unpacked the Debian packages without root
+UNPACKED_ENVIRONMENT = "QERDS_SOFTHSM_ROOT"  # where `./qerds` unpacked the Debian packages without root
 PLACES = (
     "usr/lib/softhsm/libsofthsm2.so",
     "usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",

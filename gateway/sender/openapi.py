@@ -2,7 +2,7 @@
 
 Owns     reading schemas/openapi.yaml and putting this installation's address into it
 Rules    the file is YAML in its JSON spelling (YAML 1.2 contains JSON), so that no YAML parser is needed at run time
-         tests/unit/gateway_sender/test_openapi.py keeps it equal to the routes and the problem codes
+         tests/unit/gateway_sender/test_service.py keeps it equal to the routes and the problem codes
 """
 
 import json

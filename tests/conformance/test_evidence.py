@@ -1,7 +1,7 @@
 """Our evidences and packages before validators that nobody here wrote.
 
 ETSI and XAdES schemas (lxml), xmlsec1 for the signatures, openssl for the time-stamps. QERDS_STANDARDS names the folder
-of schemas (default: ../shared/standards beside the project). A missing tool or schema is a failure, not a skip.
+of schemas. A missing tool or schema is a failure, not a skip.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Run a coroutine on trio with a virtual clock and a schedule that a seed decides: the same seed, the same run.
 
-Owns     the one use of trio's private hook for deterministic scheduling (trio tests it itself, in
-         test_scheduler_determinism.py); trio is pinned in pyproject.toml for it
+Owns     the one use of trio's private hook for deterministic scheduling (trio's own tests have it, too);
+         trio is pinned in pyproject.toml for it
 """
 
 from collections.abc import Awaitable, Callable

@@ -78,7 +78,7 @@ def test_no_registry_host_is_named() -> None:
 
 
 def test_the_script_parses() -> None:
-    """bash itself accepts ./qerds and .ci/run."""
+    """bash itself accepts `./qerds` and .ci/run."""
     for script in ("qerds", ".ci/run"):
         subprocess.run(["bash", "-n", str(ROOT / script)], check=True, timeout=10)
 

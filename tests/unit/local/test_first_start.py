@@ -1,4 +1,4 @@
-"""./qerds in a checkout that nothing was installed into: any verb may be the first one.
+"""`./qerds` in a checkout that nothing was installed into: any verb may be the first one.
 
 The programs it calls stand in for the real ones and only leave the files that those would leave, so no package is
 fetched here; the real ones run in .ci/run.
