@@ -1,0 +1,324 @@
+"""Names of things of this repository in what people read, and which of them lead nowhere.
+
+Owns       what is read of each kind of file (`sayings`), what is a name there, and what it may lead to (`dangling`)
+Names      file      `actors/loop.py`, `loop.py`, `tests/db`: a path from the top or the end of one; a bare name lies
+                     beside the speaker, or has one place only, or lies in a folder that the same text names
+           page      `docs/operate.md#alerts`, `docs/operate.md, "Alerts"`, and in a page `[text](operate.md)`
+           rule      a rule in quotes without its page leads nowhere: name the page and the heading that tell it
+           module    `pipeline.actors.loop.run`, `python -m hsm_bridge`; `gateway.port` may be an option, too
+           number    `ADR 7`, `migration 12`, `0012`
+           verb      `./qerds up`
+Rules      everything here is pure over a mapping from path to text
+           what a run writes (report.json, STATE/lock) is not judged
+           a migration that was applied never changes again, comments included: of it only numbers are judged
+Elsewhere  reading the tree, and the tests
+"""
+
+import ast
+import io
+import posixpath
+import re
+import tokenize
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from functools import cache, cached_property
+
+EVERYWHERE = frozenset({"__init__.py", "report.md"})  # one in each package; one in each folder of results of the bench
+NOT_OURS = frozenset({"pip", "venv", "pytest", "zipapp"})  # what `python -m` runs besides
+PAGES = (".md", ".yaml")
+WHOLE = ("Procfile", "qerds")  # their commands name modules, their texts verbs
+HASHED = ("pyproject.toml", ".ci/run")
+MIGRATIONS, ADRS = "schemas/migrations/", "docs/adr/"
+
+START = r"(?<![\w./:@<{$*-])"  # not within a longer path, an address, a variable
+PATH = re.compile(START + r"[\w.*-]+(?:/[\w.*-]+)+")
+SOURCE = re.compile(r"\.(?:py|sql|md|lock|yaml)$")
+BARE = re.compile(START + r"[\w*-]+(?:\.[\w-]+)*\.(?:py|sql|md|lock|yaml)\b(?![/(])")
+ANCHOR = re.compile(r"([\w./-]+\.md)#([\w-]+)")
+TITLE = re.compile(r"([\w./-]+\.md)[`)\]]*,\s+\"([^\"]+)\"")
+LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)")
+RULE = re.compile(r"\brules?,?\s+\"[^\"]+\"|\b(?:style|rules) page\b")
+DOTTED = re.compile(START + r"[a-z_]+(?:\.[A-Za-z_]\w*)+(?!\w*[/@])")
+RUN = re.compile(r"\bpython3? -m ([\w.]+)")
+NUMBERED = re.compile(
+    r"\b(?:ADRs?[ -]?|adr/)(?P<adr>\d+)\b|"
+    r"\b[Mm]igrations?[ /](?P<migration>\d+)\b|" + START + r"(?P<either>00\d\d)(?:_\w+)?\b(?!\.\w)"
+)
+VERB = re.compile(r"(?:\./|`)qerds(?:\s+--(?:no-apt|(?:state|config)\s+\S+))*\s+([a-z][a-z-]*)")
+VERB_CASE = re.compile(r"^    ([a-z][a-z |-]*)\) module=", re.MULTILINE)
+MESSAGE = re.compile(r"\./qerds |docs/")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+parsed = cache(ast.parse)  # each file is asked twice: for its words, and for the names that it binds
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One comment, docstring, message or paragraph, as it stands from this line of this file."""
+
+    path: str
+    line: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nowhere:
+    """A name that leads nowhere."""
+
+    path: str
+    line: int
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Repository:
+    """What a name may lead to; `texts` maps each path from the top to what the file holds (nothing, if unreadable)."""
+
+    texts: Mapping[str, str]
+
+    @cached_property
+    def places(self) -> frozenset[str]:
+        """Every file and every folder."""
+        folders = {path[:at] for path in self.texts for at, sign in enumerate(path) if sign == "/"}
+        return frozenset(self.texts) | folders
+
+    @cached_property
+    def tops(self) -> frozenset[str]:
+        return frozenset(path.split("/")[0] for path in self.texts if "/" in path)
+
+    @cached_property
+    def modules(self) -> dict[str, str]:
+        """The path of each module, by its dotted name."""
+        paths = [path for path in self.texts if path.endswith(".py")]
+        return {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in paths}
+
+    @cached_property
+    def packages(self) -> frozenset[str]:
+        return frozenset(name[:at] for name in self.modules for at, sign in enumerate(name) if sign == ".")
+
+    @cached_property
+    def defined(self) -> frozenset[str]:
+        """`module.name` and `module.Class.name` of all that our modules define or import."""
+        found = {f"{name}.{n}" for name, path in self.modules.items() for n in names_in(parsed(self.texts[path]))}
+        return frozenset(found)
+
+    @cached_property
+    def options(self) -> frozenset[str]:
+        """`Section.key` of the configuration: a field of a class that is named for its section."""
+        return frozenset(".".join(name.split(".")[-2:]) for name in self.defined if name.count(".") > 2)
+
+    @cached_property
+    def verbs(self) -> frozenset[str]:
+        cases = VERB_CASE.findall(self.texts.get("qerds", ""))
+        return frozenset(verb.strip() for case in cases for verb in case.split("|"))
+
+    @cached_property
+    def numbers(self) -> dict[str, frozenset[int]]:
+        """Of decisions, of migrations, and of either."""
+        adr, migration = (
+            frozenset(int(found[1]) for path in self.texts if (found := re.match(rf"{folder}(\d{{4}})", path)))
+            for folder in (ADRS, MIGRATIONS)
+        )
+        return {"adr": adr, "migration": migration, "either": adr | migration}
+
+
+# ---------------------------------------------------------------- what is said
+def sayings(path: str, text: str) -> Iterator[Said]:
+    """All that a person reads in this file; nothing of a file whose words are not ours (locks, vectors, templates)."""
+    if path.endswith(".py"):
+        yield from comments(path, text)
+        yield from docstrings(path, text)
+    elif path.endswith(".sql"):
+        lines = enumerate(text.splitlines(), start=1)
+        yield from joined(path, [(number, line.partition("--")[2]) for number, line in lines if "--" in line])
+    elif path in HASHED:
+        lines = enumerate(text.splitlines(), start=1)
+        yield from joined(path, [(number, line.partition("#")[2]) for number, line in lines if "#" in line])
+    elif path in WHOLE or path.endswith(PAGES):
+        lines = enumerate(text.splitlines(), start=1)
+        yield from joined(path, [(number, line) for number, line in lines if line.strip()])
+
+
+def joined(path: str, lines: list[tuple[int, str]]) -> Iterator[Said]:
+    """Lines that follow each other are one text: what is named in it may go over the end of a line."""
+    start, block = 0, list[str]()
+    for number, line in lines:
+        if block and number != start + len(block):
+            yield Said(path, start, "\n".join(block))
+            block = []
+        if not block:
+            start = number
+        block.append(line)
+    if block:
+        yield Said(path, start, "\n".join(block))
+
+
+def comments(path: str, text: str) -> Iterator[Said]:
+    tokens = tokenize.generate_tokens(io.StringIO(text).readline) if "#" in text else iter(())
+    yield from joined(path, [(t.start[0], t.string[1:]) for t in tokens if t.type == tokenize.COMMENT])
+
+
+def docstrings(path: str, text: str) -> Iterator[Said]:
+    """Of every module, class and function; and of product code what it tells a person to type or to read."""
+    found = [constant for node in definitions(parsed(text)) for constant in docstring(node)]
+    if MESSAGE.search(text) and not path.startswith("tests/"):
+        constants = [node for node in ast.walk(parsed(text)) if isinstance(node, ast.Constant)]
+        found += [node for node in constants if node not in found and MESSAGE.search(str(node.value))]
+    yield from (Said(path, node.lineno, str(node.value)) for node in found)
+
+
+def docstring(node: Definition) -> list[ast.Constant]:
+    first = node.body[0] if node.body else None
+    value = first.value if isinstance(first, ast.Expr) else None
+    return [value] if isinstance(value, ast.Constant) and isinstance(value.value, str) else []
+
+
+def definitions(tree: Definition) -> Iterator[Definition]:
+    """The module, and what is defined at its top, in its classes and in its functions."""
+    yield tree
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield from definitions(node)
+
+
+def names_in(tree: ast.Module | ast.ClassDef) -> Iterator[str]:
+    """The names that this module or class binds, those of its classes with the class before them."""
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            yield from (f"{node.name}.{name}" for name in names_in(node))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+# ---------------------------------------------------------------- where it leads
+def dangling(said: Said, repository: Repository) -> list[Nowhere]:
+    """Every name in this text that leads nowhere, in order."""
+    kinds = {"number": lost_numbers} if said.path.startswith(MIGRATIONS) else KINDS
+    found = [
+        Nowhere(said.path, said.line + said.text.count("\n", 0, at), kind, name)
+        for kind, lost in kinds.items()
+        for at, name in lost(said, repository)
+    ]
+    return sorted(found, key=lambda nowhere: (nowhere.line, nowhere.name))
+
+
+Search = Callable[[Said, Repository], Iterator[tuple[int, str]]]
+
+
+def lost_files(said: Said, repository: Repository) -> Iterator[tuple[int, str]]:
+    for found in PATH.finditer(said.text):
+        name = found[0].rstrip(".")
+        if is_judged(name, repository) and not path_leads(name, said.path, repository):
+            yield found.start(), name
+    for found in BARE.finditer(said.text):
+        if not bare_leads(found[0], said, repository):
+            yield found.start(), found[0]
+
+
+def is_judged(path: str, repository: Repository) -> bool:
+    """A path of ours by its beginning or by its end; others are addresses, media types, measures, what a run writes."""
+    first = path.split("/")[0]
+    return first in repository.tops or first == ".." or (SOURCE.search(path) is not None and not first.startswith("."))
+
+
+def path_leads(path: str, speaker: str, repository: Repository) -> bool:
+    """From the top, from the speaker's folder, or the end of some path. After NNNN any name will do."""
+    path = path.partition("/NNNN")[0]
+    beside = posixpath.normpath(posixpath.join(posixpath.dirname(speaker), path))
+    if "*" in path:
+        return any(fnmatch(place, path) or fnmatch(place, f"*/{path}") for place in repository.places)
+    if path in repository.places or beside in repository.places:
+        return True
+    return SOURCE.search(path) is not None and any(place.endswith(f"/{path}") for place in repository.texts)
+
+
+def bare_leads(name: str, said: Said, repository: Repository) -> bool:
+    if name in EVERYWHERE or posixpath.join(posixpath.dirname(said.path), name) in repository.texts:
+        return True
+    homes = [posixpath.dirname(path) for path in repository.texts if fnmatch(posixpath.basename(path), name)]
+    return len(homes) == 1 or ("*" in name and bool(homes)) or any(names_folder(said.text, home) for home in homes)
+
+
+def names_folder(text: str, folder: str) -> bool:
+    """By itself, or as that of a file."""
+    return re.search(rf"(?<![\w/]){re.escape(folder)}(?:/[\w.*-]+)?/?(?![\w/])", text) is not None
+
+
+def lost_pages(said: Said, repository: Repository) -> Iterator[tuple[int, str]]:
+    for found in ANCHOR.finditer(said.text):
+        if found[2] not in {slug(title) for title in titles(found[1], said.path, repository)}:
+            yield found.start(), found[0]
+    for found in TITLE.finditer(said.text):
+        if " ".join(found[2].split()) not in titles(found[1], said.path, repository):
+            yield found.start(), f'{found[1]}, "{found[2]}"'
+    for found in LINK.finditer(said.text) if said.path.endswith(".md") else ():
+        if posixpath.normpath(posixpath.join(posixpath.dirname(said.path), found[1])) not in repository.places:
+            yield found.start(), found[0]
+
+
+def titles(page: str, speaker: str, repository: Repository) -> list[str]:
+    """The headings of a page, named from the top or from the speaker's folder; none when there is no such page."""
+    beside = posixpath.normpath(posixpath.join(posixpath.dirname(speaker), page))
+    text = repository.texts.get(page) or repository.texts.get(beside) or ""
+    return [title.strip() for title in HEADING.findall(text)]
+
+
+def slug(title: str) -> str:
+    """The anchor that a page's renderer gives to a heading."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
+
+
+def lost_rules(said: Said, _repository: Repository) -> Iterator[tuple[int, str]]:
+    yield from ((found.start(), found[0]) for found in RULE.finditer(said.text))
+
+
+def lost_modules(said: Said, repository: Repository) -> Iterator[tuple[int, str]]:
+    for found in DOTTED.finditer(said.text):
+        root = found[0].split(".")[0]
+        if root in repository.packages and not module_leads(found[0], repository):
+            yield found.start(), found[0]
+    for found in RUN.finditer(said.text):
+        name = found[1].rstrip(".")
+        if name not in NOT_OURS and name not in repository.modules:
+            yield found.start(), name
+
+
+def module_leads(name: str, repository: Repository) -> bool:
+    section, _, key = name.partition(".")
+    return (
+        name in repository.modules
+        or name in repository.packages
+        or name in repository.defined
+        or f"{section.capitalize()}.{key}" in repository.options
+        or key in ("md", "sock")  # a page, which is judged as a file; a socket
+    )
+
+
+def lost_numbers(said: Said, repository: Repository) -> Iterator[tuple[int, str]]:
+    for found in NUMBERED.finditer(said.text):
+        series = found.lastgroup or ""
+        if int(found[series]) not in repository.numbers[series]:
+            yield found.start(), found[0]
+
+
+def lost_verbs(said: Said, repository: Repository) -> Iterator[tuple[int, str]]:
+    yield from ((f.start(), f"./qerds {f[1]}") for f in VERB.finditer(said.text) if f[1] not in repository.verbs)
+
+
+KINDS: dict[str, Search] = {
+    "file": lost_files,
+    "page": lost_pages,
+    "rule": lost_rules,
+    "module": lost_modules,
+    "number": lost_numbers,
+    "verb": lost_verbs,
+}
