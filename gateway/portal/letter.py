@@ -17,7 +17,7 @@ MESSAGES = frozenset({"not_recorded"})
 
 
 def act_of(request: Request) -> str:
-    """accept or refuse: the last step of the address, one of the two that mount.py names."""
+    """accept or refuse: the last step of the address, one of the two that faces.py names."""
     return request.url.path.rpartition("/")[2]
 
 

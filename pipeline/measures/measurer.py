@@ -5,7 +5,7 @@ Rules    any number of these processes may run; one is elected by a lock that it
          each second and export nothing but that they are not it, so that no number is there twice. A statement that
          takes long is asked seldom: all of them together cost at most a few hundredths of one processor
 Crash    nothing is written anywhere; the next elected one begins anew
-Elsewhere: what is measured (measures.py)
+Elsewhere: what is measured (series.py)
 """
 
 from collections.abc import Sequence

@@ -4,7 +4,7 @@ Owns     the text of the question, in French and English, versioned whole; its d
 Rules    the page shows exactly this text, and exactly this text is stored with the answer: so the digest in the
          consent is that of what the person read, whatever later versions say
 Source   CPCE L.100 I, R.53-1: a recipient who is not a professional has expressed consent to the sender beforehand
-Elsewhere: the page around it (gateway/portal/consent.py), the mail that leads to it (mail.py)
+Elsewhere: the page around it (gateway/portal/consent.py), the mail that leads to it (consent_mail.py)
 """
 
 import hashlib

@@ -1,6 +1,7 @@
 """Bulk reads and published keys in memory: ports.Facts and ports.Keys for the simulation.
 
-Owns     the mapping from the rows of tables.py to the dataclasses of pipeline/ports/rows.py, as adapters/postgres/facts.py
+Owns     the mapping from the rows of tables.py to the dataclasses of pipeline/ports/rows.py, as
+         adapters/postgres/facts.py
 Rules    committed rows only; every method passes `pause` before and after, so that what was read may be old by then
 Elsewhere: writing (database.py)
 """
