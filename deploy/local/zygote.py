@@ -21,7 +21,6 @@ from pathlib import Path
 
 from deploy.local.children import LISTEN_FD, be_orphaned_by, name_this_process
 from deploy.local.forking import HELLO, Order
-from pipeline.adapters.postgres.queries import queries
 
 ORDER_BYTES_MAX = 256 * 1024
 DESCRIPTORS_MAX = 3  # output, go-ahead, shared socket
@@ -42,7 +41,6 @@ def preload() -> None:
     """Everything that the processes import, once; none of it opens a socket or starts a thread."""
     for module in PRELOADED:
         importlib.import_module(module)
-    queries()
     for module in MODULES:
         sys.modules.pop(f"{module}.__main__", None)  # it is run anew, as the main module of a child
 
