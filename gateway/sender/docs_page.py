@@ -1,7 +1,7 @@
 """/docs: the API on one static page, without script, font or image from anywhere.
 
 Owns     turning the OpenAPI description into HTML, once at start
-Elsewhere: the description's content (schemas/openapi.yaml)
+Elsewhere: the description's content (schemas/api)
 """
 
 from base64 import b64encode

@@ -1,22 +1,71 @@
-"""The description of the API, from its one file.
+"""The description of the API, joined from one file a resource.
 
-Owns     reading schemas/openapi.yaml and putting this installation's address into it
-Rules    the file is YAML in its JSON spelling (YAML 1.2 contains JSON), so that no YAML parser is needed at run time
-         tests/unit/gateway_sender/test_service.py keeps it equal to the routes and the problem codes
+Owns     reading schemas/api, joining its files, putting this installation's address into the whole
+Rules    a path, a component and a part of the head stand in one file: the same one twice is refused, not overwritten
+         the files are JSON, so that no YAML parser is needed at run time
+         tests/unit/gateway_sender/test_openapi.py keeps the whole equal to the routes, the codes and the scopes
 """
 
-import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import Invariant
+from pipeline.intake.mistakes import Unreadable
+from pipeline.intake.reading import read_json
+
+FOLDER = Path(__file__).parents[2] / "schemas" / "api"
+HEAD = "document"  # version, address, scopes, and what several resources share
+RESOURCES = (  # in the order in which /docs shows them
+    "oauth",
+    "uploads",
+    "deliveries",
+    "batches",
+    "exports",
+    "events",
+    "webhooks",
+    "consents",
+    "verify",
+    "service",
+    "sandbox",
+)
 FILE_ADDRESS = "https://registered.example"
 SANDBOX = "/v1/sandbox/"  # described where it exists
 
 
-def description(schema: Path, public_url: str, *, is_sandbox: bool) -> dict[str, Any]:
-    """OpenAPI 3.1, with this installation's address in place of the one in the file, and with what it has."""
-    text = schema.read_text(encoding="utf-8")
-    found: dict[str, Any] = json.loads(text.replace(FILE_ADDRESS, public_url))
+def description(public_url: str, *, is_sandbox: bool) -> dict[str, Any]:
+    """OpenAPI 3.1, with this installation's address in place of the one in the files, and with what it has. Raises
+    Invariant when the files make no document."""
+    found = joined({name: _read(FOLDER / f"{name}.json", public_url) for name in (HEAD, *RESOURCES)})
     if not is_sandbox:
         found["paths"] = {path: what for path, what in found["paths"].items() if not path.startswith(SANDBOX)}
     return found
+
+
+def joined(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One document out of its parts, by the names of their files. Raises Invariant for what two of them describe."""
+    found: dict[str, Any] = {}
+    for name, part in files.items():
+        for section, table in part.items():
+            if section == "paths":
+                _add(found.setdefault(section, {}), table, name)
+            elif section == "components":
+                for kind, components in table.items():
+                    _add(found.setdefault(section, {}).setdefault(kind, {}), components, name)
+            else:
+                _add(found, {section: table}, name)
+    return found
+
+
+def _add(found: dict[str, Any], table: Mapping[str, Any], file: str) -> None:
+    if twice := sorted(found.keys() & table.keys()):
+        raise Invariant(f"{file}.json describes again what another file does: {', '.join(twice)}")
+    found.update(table)
+
+
+def _read(file: Path, public_url: str) -> Mapping[str, Any]:
+    text = file.read_text(encoding="utf-8").replace(FILE_ADDRESS, public_url)
+    try:
+        return read_json(text.encode())
+    except Unreadable as error:
+        raise Invariant(f"{file.name}: {error.detail}") from error

@@ -1,10 +1,8 @@
 """What the API says of itself: /v1/me, /v1/status, /v1/problems/{code}, /v1/openapi.json, /docs.
 
-Owns     the two files it serves (schemas/openapi.yaml as JSON, one static page), read once
+Owns     the two documents it serves (the description of the API, one static page of it), made once
 Elsewhere: health and metrics (gateway/health.py)
 """
-
-from pathlib import Path
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -25,7 +23,6 @@ from pipeline.intake.lines import LINE_BYTES_MAX
 from pipeline.intake.submission import DOCUMENTS_MAX, INLINE_BYTES_MAX
 from pipeline.stores.batches import BATCH_LINES_MAX
 
-SCHEMA = Path(__file__).parents[2] / "schemas" / "openapi.yaml"
 LIMITS = {
     "documents": DOCUMENTS_MAX,
     "batch_lines": BATCH_LINES_MAX,
@@ -46,8 +43,9 @@ class Pages:
     def __init__(self, ports: SenderPorts, oauth: OAuth) -> None:
         self._ports = ports
         self._oauth = oauth
-        self._openapi = description(SCHEMA, ports.config.gateway.public_url, is_sandbox=ports.sandbox is not None)
-        self._docs, self._docs_style = docs_page(self._openapi, ports.config.provider.name)
+        api = description(ports.config.gateway.public_url, is_sandbox=ports.sandbox is not None)
+        self._openapi = presentation.json_bytes(api)
+        self._docs, self._docs_style = docs_page(api, ports.config.provider.name)
 
     async def me(self, request: Request) -> Response:
         """GET /v1/me."""
@@ -81,15 +79,12 @@ class Pages:
 
     async def openapi(self, request: Request) -> Response:
         """GET /v1/openapi.json."""
-        return Response(self._openapi_bytes(), 200, _cached(), "application/json")
+        return Response(self._openapi, 200, _cached(), "application/json")
 
     async def docs(self, request: Request) -> Response:
         """GET /docs."""
         policy = PAGE_POLICY.format(style=self._docs_style)
         return HTMLResponse(self._docs, headers={**_cached(), "Content-Security-Policy": policy})
-
-    def _openapi_bytes(self) -> bytes:
-        return presentation.json_bytes(self._openapi)
 
 
 def _cached() -> dict[str, str]:

@@ -1,11 +1,10 @@
 """The API document drives requests by itself: whatever it allows, and whatever it forbids, gets the answer it promises.
 
-Owns     running schemathesis over every operation of schemas/openapi.yaml against a whole installation
+Owns     running schemathesis over every operation of the served document against a whole installation
 Rules    bounded in examples, seeded, and in one process: what fails is named with the request that shows it
 Elsewhere: the clock of the sandbox, which would end what the other operations live by (test_sandbox.py)
 """
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,14 +15,13 @@ import httpx
 import pytest
 import schemathesis
 
-from deploy.local.layout import CHECKOUT
+from gateway.sender.openapi import FILE_ADDRESS, description
 from pipeline.client.credentials import find_credentials
 from tests.e2e.installation import Installation, installation, named
 from tests.servers import short_directory
 
 pytestmark = pytest.mark.timeout(150)
 BASE_PORT = 19900
-SCHEMA = CHECKOUT / "schemas" / "openapi.yaml"
 EXAMPLES_MAX = 10  # per operation; the coverage phase makes some 30 more by itself
 SECONDS_MAX = 90
 CONFIG = """
@@ -62,7 +60,7 @@ def token(it: Installation) -> str:
 
 def test_the_document_is_valid_openapi() -> None:
     """By the schema of OpenAPI 3.1: client generators take it. Every operation has a name of its own."""
-    described = json.loads(SCHEMA.read_text())
+    described = description(FILE_ADDRESS, is_sandbox=True)
     schemathesis.openapi.from_dict(described).validate()
     names = [operation["operationId"] for methods in described["paths"].values() for operation in methods.values()]
     assert len(names) == len(set(names))
@@ -109,7 +107,8 @@ def test_every_operation_answers_as_described(running: Installation, tmp_path: P
     parameters = "".join(f'"path.{name}" = "{value}"\n' for name, value in known.items())
     (tmp_path / "schemathesis.toml").write_text(f"[parameters]\n{parameters}{CONFIG}")
     command = [sys.executable, "-m", "schemathesis.cli", "--config-file", str(tmp_path / "schemathesis.toml"), "run"]
-    command += [str(SCHEMA), "--url", running.gateway, "--header", f"Authorization: Bearer {token(running)}"]
+    command += [f"{running.gateway}/v1/openapi.json", "--url", running.gateway]
+    command += ["--header", f"Authorization: Bearer {token(running)}"]
     command += ["--phases", "examples,coverage,fuzzing", "--max-examples", str(EXAMPLES_MAX), "--seed", "1"]
     command += ["--generation-database", "none", "--continue-on-failure", "--warnings", "off", "--no-color"]
     told = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS_MAX, check=False)

@@ -1,10 +1,8 @@
 """Qerds-Version: asked for or not, answered always."""
 
-import json
-
 import pytest
 
-from gateway.sender.pages import SCHEMA
+from gateway.sender.openapi import FILE_ADDRESS, description
 from gateway.versions import NEWEST
 from pipeline.client.wire import API_VERSION
 from tests.unit.gateway_sender.conftest import World, problem, uploaded_letter
@@ -36,7 +34,7 @@ async def test_versions_that_are_none(world: World, asked: str) -> None:
 
 def test_the_description_is_of_the_newest() -> None:
     """The document is of it, as our client is; it allows what the table has, in every operation of the API."""
-    described = json.loads(SCHEMA.read_text())
+    described = description(FILE_ADDRESS, is_sandbox=True)
     assert API_VERSION == NEWEST
     assert described["info"]["version"] == NEWEST
     assert described["components"]["parameters"]["QerdsVersion"]["schema"]["enum"] == [NEWEST]
