@@ -87,7 +87,10 @@ def _type(about: Mapping[str, Any]) -> str:
         return " | ".join(map(str, about["enum"]))
     if about.get("type") == "array":
         return f"list of {_type(about['items'])}"
-    return str(about.get("type", "any"))
+    if "oneOf" in about:
+        return " or ".join(map(_type, about["oneOf"]))
+    kind = about.get("type", "any")
+    return kind if isinstance(kind, str) else " or ".join(kind)
 
 
 def _resolved(about: Mapping[str, Any], api: Mapping[str, Any]) -> Mapping[str, Any]:
