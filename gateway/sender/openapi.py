@@ -30,16 +30,14 @@ RESOURCES = (  # in the order in which /docs shows them
     "sandbox",
 )
 FILE_ADDRESS = "https://registered.example"
-SANDBOX = "/v1/sandbox/"  # described where it exists
+SANDBOX = "sandbox"  # described where it exists
 
 
 def description(public_url: str, *, is_sandbox: bool) -> dict[str, Any]:
     """OpenAPI 3.1, with this installation's address in place of the one in the files, and with what it has. Raises
     Invariant when the files make no document."""
-    found = joined({name: _read(FOLDER / f"{name}.json", public_url) for name in (HEAD, *RESOURCES)})
-    if not is_sandbox:
-        found["paths"] = {path: what for path, what in found["paths"].items() if not path.startswith(SANDBOX)}
-    return found
+    names = [name for name in (HEAD, *RESOURCES) if is_sandbox or name != SANDBOX]
+    return joined({name: _read(FOLDER / f"{name}.json", public_url) for name in names})
 
 
 def joined(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
