@@ -18,18 +18,18 @@ from gateway.sender import batch_view, presentation
 from gateway.sender.batch_results import STATUSES
 from gateway.sender.openapi import description
 from gateway.sender.webhooks import SIGNATURES
-from pipeline.bulk import Batch, Progress, ResultSeen
-from pipeline.consents.store import RequestSeen, Standing
-from pipeline.delivery.batches import problem
 from pipeline.delivery.states import STATES
-from pipeline.events.payload import Event, body
-from pipeline.events.types import SUBJECTS, TYPES
 from pipeline.evidence.dossier import Reason
 from pipeline.evidence.verification import Outcome, Report, Verdict, verify
 from pipeline.evidence.verification.rendering import as_dict
 from pipeline.evidence.verification.report import BatchFacts
+from pipeline.feed.payload import Event, body
+from pipeline.feed.types import SUBJECTS, TYPES
+from pipeline.intake.batches import problem
 from pipeline.intake.mistakes import Mistake
-from pipeline.senders import Consent, Delivery, EventSeen, SnapshotSeen, Upload
+from pipeline.stores.batches import Batch, Progress, ResultSeen
+from pipeline.stores.consents import RequestSeen, Standing
+from pipeline.stores.senders import Consent, Delivery, EventSeen, SnapshotSeen, Upload
 from tests.fakes import letters
 from tests.fakes.pki import Provider, authority
 from tests.unit.gateway_sender.api_shapes import Answer, Table, changed, differences
