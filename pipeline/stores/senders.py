@@ -15,7 +15,7 @@ from uuid import UUID
 from pipeline.ports.rows import StampedEvidence
 from pipeline.stores.lists import Filter, Place
 
-TOKEN_SECONDS = 600  # of an access token; schemas/openapi.yaml says so to senders
+TOKEN_SECONDS = 600  # of an access token; schemas/api/oauth.json says so to senders
 UPLOAD_DAYS = 7  # an unused upload
 IDEMPOTENCY_HOURS = 72  # an Idempotency-Key answers again
 
