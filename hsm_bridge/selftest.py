@@ -11,10 +11,9 @@ import hmac
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from hsm_bridge.operations.evidence import check_signature
-from hsm_bridge.operations.webhooks import check_edwards
 from hsm_bridge.token.device import TagMismatch, Token, TokenAway
 from hsm_bridge.token.keyring import Keyring
+from hsm_bridge.token.signatures import check_edwards, check_signature
 
 PROBE = b"qerds self-test: this is not an evidence, a token or a receipt"
 

@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from hsm_bridge.token.certificates import der_signature
+from hsm_bridge.token.signatures import der_signature
 from pipeline.formats import tst
 
 ACCURACY_SECONDS = 1

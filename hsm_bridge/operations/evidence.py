@@ -14,18 +14,15 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hsm_bridge import wire
 from hsm_bridge.config import BridgeConfig
 from hsm_bridge.operations import hpke, tickets
 from hsm_bridge.operations.authority import Authority
-from hsm_bridge.token.certificates import der_signature
 from hsm_bridge.token.device import KeyMissing, PointInvalid, TagMismatch, Token, TokenAway
 from hsm_bridge.token.keyring import BridgeKey, Keyring
+from hsm_bridge.token.signatures import check_signature
 from pipeline.formats import context, evidence_head, tst, xades
 
 DEK_BYTES = 32
@@ -239,14 +236,6 @@ class Operations:
             raise KeyMissing(f"{key.key_id} has no public half")
         check_signature(key.public, raw, signed_info, key.key_id)
         return wire.Sealed(key_id=key.key_id, signature=raw)
-
-
-def check_signature(public: ec.EllipticCurvePublicKey, raw: bytes, data: bytes, key_id: str) -> None:
-    """A wrong signature is a sick token: raises TokenAway, so that the module is started again and tested."""
-    try:
-        public.verify(der_signature(raw), data, ec.ECDSA(SHA256()))
-    except InvalidSignature as error:
-        raise TokenAway(f"a signature of {key_id} does not verify", lost=True) from error
 
 
 def parse_context(data: bytes) -> context.WrapContext:

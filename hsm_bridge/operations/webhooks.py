@@ -1,18 +1,16 @@
 """Signatures of webhooks: ed25519, by a key that signs nothing else.
 
-Owns     the message that is signed (id.timestamp.body), its limits, the check of every signature
+Owns     the message that is signed (id.timestamp.body), its limits
 Rules    only the caller kind `webhook` may (policy); the key is no seal and no time-stamp key, so nothing signed here
          can pass for an evidence; the timestamp is of now, so that no request is signed for another day
 Elsewhere: what a body says (pipeline/feed/payload.py), which key is published (service)
 Source   Standard Webhooks (v1a), RFC 8032
 """
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from hsm_bridge import wire
 from hsm_bridge.operations.evidence import Done, Moment, Operations, Refused
-from hsm_bridge.token.device import KeyMissing, TokenAway
+from hsm_bridge.token.device import KeyMissing
+from hsm_bridge.token.signatures import check_edwards
 
 BODY_BYTES_MAX = 20_000  # Standard Webhooks
 SKEW_SECONDS_MAX = 300  # what receivers allow as well
@@ -31,11 +29,3 @@ def sign(operations: Operations, item: wire.SignWebhook, moment: Moment) -> Done
     signature = operations.token.sign_edwards(key.key_id, message)
     check_edwards(key.edwards, signature, message, key.key_id)
     return Done(wire.WebhookSigned(key_id=key.key_id, signature=signature), key.key_id, str(item.id))
-
-
-def check_edwards(public: Ed25519PublicKey, signature: bytes, data: bytes, key_id: str) -> None:
-    """A wrong signature is a sick token: raises TokenAway, so that the module is started again and tested."""
-    try:
-        public.verify(signature, data)
-    except InvalidSignature as error:
-        raise TokenAway(f"a signature of {key_id} does not verify", lost=True) from error

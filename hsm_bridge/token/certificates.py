@@ -12,12 +12,13 @@ from typing import NoReturn
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.utils import Buffer
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from hsm_bridge.config import Mode, Provider
 from hsm_bridge.token.device import Token
+from hsm_bridge.token.signatures import der_signature
 
 CA_DAYS = 3652  # ten years
 SEAL_DAYS = 1095  # three years
@@ -70,11 +71,6 @@ class TokenSigningKey(ec.EllipticCurvePrivateKey):
 
     def __deepcopy__(self, memo: dict[int, object]) -> "TokenSigningKey":
         return self
-
-
-def der_signature(raw: bytes) -> bytes:
-    """r and s as ECDSA-Sig-Value."""
-    return utils.encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
 
 
 def authority_certificate(key: TokenSigningKey, provider: Provider, mode: Mode, serial: int, moment: datetime) -> bytes:

@@ -12,8 +12,8 @@ from pkcs11 import Attribute, KeyType, MechanismFlag
 from deploy.local.softhsm import SoftToken
 from hsm_bridge.config import TokenSettings
 from hsm_bridge.token import device as door
-from hsm_bridge.token.certificates import der_signature
 from hsm_bridge.token.device import KeyMissing, PointInvalid, TagMismatch, Token, TokenAway, TokenStopped
+from hsm_bridge.token.signatures import der_signature
 
 PREHASHED = ec.ECDSA(utils.Prehashed(SHA256()))
 
