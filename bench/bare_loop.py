@@ -23,7 +23,9 @@ import asyncpg
 from bench.processes import cpu_seconds
 from hsm_bridge import config as bridge_config
 from hsm_bridge import wire
-from hsm_bridge.operations.evidence import Moment, Operations
+from hsm_bridge.operations.seals import seal_evidence
+from hsm_bridge.operations.time_stamps import time_stamp
+from hsm_bridge.operations.vault import Moment, Vault
 from hsm_bridge.token import keyring
 from hsm_bridge.token.device import Token
 from pipeline.adapters.mail import RelayMailer
@@ -65,7 +67,7 @@ class Loop:
         settings = bridge_config.load_from_environment()
         self.token = Token(settings.token)
         ring = keyring.load(self.token, settings)
-        self._operations = Operations(self.token, ring, settings, b"")
+        self._vault = Vault(self.token, ring, settings, b"")
         self._mailer = RelayMailer(config.mail)
         self._letterhead = Letterhead(
             config.provider.name, config.mode, config.mail.from_address, config.gateway.public_url
@@ -127,10 +129,10 @@ class Loop:
     ) -> bytes:
         """Seal and time-stamp; the signature."""
         moment = Moment(_now(), _now())
-        sealed = self._operations.seal_evidence(wire.SealEvidence(evidence=drafted.canonical, receipt=None), moment)
-        signature: bytes = sealed.answer.signature  # type: ignore[attr-defined]
+        item = wire.SealEvidence(evidence=drafted.canonical, receipt=None)
+        signature = seal_evidence(self._vault, item, moment).answer.signature
         imprint = wire.TimeStamp(imprint=imprint_sha256(signature), event_time=drafted.event_time)
-        token: bytes = self._operations.time_stamp(imprint, moment).answer.token  # type: ignore[attr-defined]
+        token = time_stamp(self._vault, imprint, moment).answer.token
         self.rows.append((drafted.delivery, drafted.event, drafted.canonical, signature, token, wrap, mail, relay))
         return signature
 

@@ -19,7 +19,7 @@ from hsm_bridge import config, health, selftest
 from hsm_bridge.audit import Audit, AuditBroken
 from hsm_bridge.clock import LegalClock, SystemLegalClock
 from hsm_bridge.metrics import Metrics
-from hsm_bridge.operations.evidence import Operations
+from hsm_bridge.operations.vault import Vault
 from hsm_bridge.publication import Publication, PublicationAway
 from hsm_bridge.server import Server
 from hsm_bridge.service import Service
@@ -41,7 +41,7 @@ async def main() -> None:
     publication = Publication(settings.database)
     legal_clock: LegalClock = publication if settings.embedded else SystemLegalClock()
     audit = Audit.open(settings.data_dir / "audit.jsonl")
-    service = Service(Operations(token, ring, settings, crl), audit, legal_clock, Metrics(settings.config_version))
+    service = Service(Vault(token, ring, settings, crl), audit, legal_clock, Metrics(settings.config_version))
     server = Server(service, settings.socket_dir, settings.allowed_uids)
     try:
         await _serve(service, server, publication)
@@ -56,7 +56,7 @@ async def _serve(service: Service, server: Server, publication: Publication) -> 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, server, tasks.cancel_scope)
         if port := os.environ.get(HEALTH_PORT_ENVIRONMENT):
-            tasks.start_soon(health.serve, int(port), service.metrics, lambda: service.token_up)
+            tasks.start_soon(health.serve, int(port), service.metrics, lambda: service.vault.token_up)
         tasks.start_soon(service.keep_token)
         await tasks.start(_publish, service, publication, to_publish)
         tasks.start_soon(service.keep_crl, to_publish.ring)

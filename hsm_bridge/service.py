@@ -11,7 +11,6 @@ Elsewhere: sockets (server), what an operation does (operations, recipients)
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any, NamedTuple
 
 import anyio
@@ -24,11 +23,9 @@ from hsm_bridge import clock, selftest, wire
 from hsm_bridge.audit import Audit
 from hsm_bridge.clock import ClockAway, LegalClock
 from hsm_bridge.metrics import Metrics
-from hsm_bridge.operations import policy, webhooks
-from hsm_bridge.operations.contents import Contents
-from hsm_bridge.operations.evidence import Done, Moment, Operations, Refused
+from hsm_bridge.operations import descriptions, intake, policy, recipients, seals, time_stamps, webhooks, wraps
 from hsm_bridge.operations.policy import Caller
-from hsm_bridge.operations.recipients import Recipients
+from hsm_bridge.operations.vault import Done, Moment, Refused, Vault
 from hsm_bridge.token import certificates, keyring
 from hsm_bridge.token.device import KeyMissing, TokenAway
 
@@ -54,49 +51,46 @@ class Operation:
     """A row of the operation table."""
 
     item: type[Any]
-    work: Callable[[Any, Moment], Done]
+    work: Callable[[Vault, Any, Moment], Done[msgspec.Struct]]
     needs_legal_time: bool = False
     uses_key: bool = True
+
+
+TABLE: Mapping[str, Operation] = {
+    "open_intake": Operation(wire.OpenIntake, intake.open_intake),
+    "wrap_content": Operation(wire.WrapContent, wraps.wrap_content),
+    "derive_wrap": Operation(wire.DeriveWrap, wraps.derive_wrap),
+    "seal_evidence": Operation(wire.SealEvidence, seals.seal_evidence, needs_legal_time=True),
+    "seal_package": Operation(wire.SealPackage, seals.seal_package, needs_legal_time=True),
+    "time_stamp": Operation(wire.TimeStamp, time_stamps.time_stamp, needs_legal_time=True),
+    "sign_webhook": Operation(wire.SignWebhook, webhooks.sign_webhook),
+    "begin_identity": Operation(wire.BeginIdentity, recipients.begin_identity),
+    "verify_identity": Operation(wire.VerifyIdentity, recipients.verify_identity),
+    "decide": Operation(wire.Decide, recipients.decide, needs_legal_time=True),
+    "release": Operation(wire.Release, recipients.release, needs_legal_time=True),
+    "describe": Operation(wire.Describe, descriptions.describe, uses_key=False),
+    "health": Operation(wire.Health, descriptions.health, uses_key=False),
+}
 
 
 class Service:
     """The bridge without its sockets."""
 
-    def __init__(self, operations: Operations, audit: Audit, legal_clock: LegalClock, metrics: Metrics) -> None:
-        self.operations = operations
+    def __init__(self, vault: Vault, audit: Audit, legal_clock: LegalClock, metrics: Metrics) -> None:
+        self.vault = vault
         self.metrics = metrics
-        self.token_up = True
         self._audit = audit
         self._legal_clock = legal_clock
-        self._workers = anyio.CapacityLimiter(operations.config.token.sessions)
+        self._workers = anyio.CapacityLimiter(vault.config.token.sessions)
         self._queued: dict[Caller, int] = dict.fromkeys(policy.CALLERS, 0)
         self._lost = anyio.Event()
-        self._table = self._operation_table()
         self._observe()
-
-    def _operation_table(self) -> Mapping[str, Operation]:
-        own, contents, people = self.operations, Contents(self.operations), Recipients(self.operations)
-        return {
-            "open_intake": Operation(wire.OpenIntake, own.open_intake),
-            "wrap_content": Operation(wire.WrapContent, contents.wrap_content),
-            "derive_wrap": Operation(wire.DeriveWrap, contents.derive_wrap),
-            "seal_evidence": Operation(wire.SealEvidence, own.seal_evidence, needs_legal_time=True),
-            "seal_package": Operation(wire.SealPackage, own.seal_package, needs_legal_time=True),
-            "time_stamp": Operation(wire.TimeStamp, own.time_stamp, needs_legal_time=True),
-            "sign_webhook": Operation(wire.SignWebhook, partial(webhooks.sign, own)),
-            "begin_identity": Operation(wire.BeginIdentity, people.begin_identity),
-            "verify_identity": Operation(wire.VerifyIdentity, people.verify_identity),
-            "decide": Operation(wire.Decide, people.decide, needs_legal_time=True),
-            "release": Operation(wire.Release, people.release, needs_legal_time=True),
-            "describe": Operation(wire.Describe, own.describe, uses_key=False),
-            "health": Operation(wire.Health, self._health, uses_key=False),
-        }
 
     async def answer(self, caller: Caller, peer: Peer, request: wire.Request) -> wire.Response:
         """The response to one request; raises only what must end the process (TokenStopped, a full disk)."""
         started = clock.monotonic_seconds()
         response = await self._admit(caller, peer, request)
-        known = request.op if request.op in self._table else "unknown"
+        known = request.op if request.op in TABLE else "unknown"
         outcome = response.err if response.err in (wire.BUSY, wire.DENIED) else "error" if response.err else "ok"
         self.metrics.requests.labels(known, caller, outcome).inc()
         self.metrics.seconds.labels(known).observe(clock.monotonic_seconds() - started)
@@ -104,7 +98,7 @@ class Service:
 
     async def _admit(self, caller: Caller, peer: Peer, request: wire.Request) -> wire.Response:
         count = len(request.items)
-        if request.v != wire.VERSION or not 1 <= count <= wire.ITEMS_MAX or request.op not in self._table:
+        if request.v != wire.VERSION or not 1 <= count <= wire.ITEMS_MAX or request.op not in TABLE:
             return wire.Response(id=request.id, err=wire.BAD_REQUEST)
         if not 1 <= request.deadline_ms <= wire.DEADLINE_MS_MAX:
             return wire.Response(id=request.id, err=wire.BAD_REQUEST)
@@ -118,8 +112,8 @@ class Service:
         if not policy.may(caller, request.op):
             await self._record(about | {"phase": "denied"})
             return wire.Response(id=request.id, err=wire.DENIED)
-        operation = self._table[request.op]
-        if operation.uses_key and not self.token_up:
+        operation = TABLE[request.op]
+        if operation.uses_key and not self.vault.token_up:
             return wire.Response(id=request.id, err=wire.TOKEN_AWAY)
         if self._queued[caller] + count > QUEUED_ITEMS_MAX:
             return wire.Response(id=request.id, err=wire.BUSY)
@@ -138,7 +132,7 @@ class Service:
             return wire.Response(id=request.id, err=wire.CLOCK_AWAY)
         if not operation.uses_key:
             moment = Moment(clock.now(), legal)
-            results = [perform_item(operation, raw, moment)[0] for raw in request.items]
+            results = [perform_item(operation, self.vault, raw, moment)[0] for raw in request.items]
             return wire.Response(id=request.id, results=results)
         await self._record(about | {"phase": "intent"})  # 2
         done: list[tuple[wire.ItemResult, str]] = []
@@ -150,7 +144,9 @@ class Service:
             batch = request.items[len(done) : len(done) + SLICE_ITEMS]
             moment = Moment(clock.now(), legal)
             try:
-                done += await anyio.to_thread.run_sync(perform_slice, operation, batch, moment, limiter=self._workers)
+                done += await anyio.to_thread.run_sync(
+                    perform_slice, operation, self.vault, batch, moment, limiter=self._workers
+                )
             except TokenAway as away:
                 error = wire.TOKEN_AWAY
                 self._note_away(away)
@@ -165,10 +161,10 @@ class Service:
             with anyio.move_on_after(PROBE_SECONDS):
                 await self._lost.wait()
             try:
-                if self.token_up:
-                    await anyio.to_thread.run_sync(selftest.probe, self.operations.token, self.operations.keyring)
+                if self.vault.token_up:
+                    await anyio.to_thread.run_sync(selftest.probe, self.vault.token, self.vault.keyring)
                 else:
-                    self.operations.keyring = await anyio.to_thread.run_sync(self._restart)
+                    self.vault.keyring = await anyio.to_thread.run_sync(self._restart)
                     self._set_token(up=True)
             except (TokenAway, KeyMissing):
                 self._set_token(up=False)
@@ -186,39 +182,38 @@ class Service:
 
     def documents(self) -> list[tuple[str, int, bytes]]:
         """(name, version, body) of all that is published beside the keys."""
-        ring = self.operations.keyring
+        ring = self.vault.keyring
         authority = ring.authority.public_bytes(Encoding.DER)
         jwks = b'{"keys":[' + ring.identity_jwk() + b"]}"
-        crl = self.operations.crl
+        crl = self.vault.crl
         version = len(ring.of("identity"))
         return [("ca", 1, authority), ("identity_jwks", version, jwks), ("crl", crl_number(crl), crl)]
 
     def public_keys(self) -> list[wire.PublicKey]:
         """What `describe` tells and the database publishes."""
-        done = self.operations.describe(wire.Describe(), Moment(clock.now(), None)).answer
-        return done.keys if isinstance(done, wire.Description) else []
+        return descriptions.public_keys(self.vault)
 
     async def _renew_crl(self) -> bool:
-        operations = self.operations
+        vault = self.vault
         legal = await self._legal_clock.legal_now()
-        if not self.token_up or legal < crl_made_at(operations.crl) + CRL_AGE:
+        if not self.vault.token_up or legal < crl_made_at(vault.crl) + CRL_AGE:
             return False
-        number = crl_number(operations.crl) + 1
+        number = crl_number(vault.crl) + 1
         await self._record({"phase": "intent", "caller": "bridge", "op": "revocation_list", "number": number})
-        key = certificates.TokenSigningKey(operations.token, operations.keyring.authority_label)
+        key = certificates.TokenSigningKey(vault.token, vault.keyring.authority_label)
         made = await anyio.to_thread.run_sync(
-            certificates.revocation_list, operations.keyring.authority, key, number, legal, limiter=self._workers
+            certificates.revocation_list, vault.keyring.authority, key, number, legal, limiter=self._workers
         )
-        keyring.write_public(keyring.crl_path(operations.config), made)
-        operations.crl = made
+        keyring.write_public(keyring.crl_path(vault.config), made)
+        vault.crl = made
         self._observe()
         return True
 
     def _restart(self) -> keyring.Keyring:
         """In a thread: waits for the workers, so no key is used meanwhile."""
-        token = self.operations.token
+        token = self.vault.token
         token.restart()
-        ring = keyring.load(token, self.operations.config)
+        ring = keyring.load(token, self.vault.config)
         selftest.run(token, ring)
         return ring
 
@@ -228,39 +223,38 @@ class Service:
             self._lost.set()
 
     def _set_token(self, *, up: bool) -> None:
-        self.token_up = up
+        self.vault.token_up = up
         if up:
             self._lost = anyio.Event()
         self._observe()
 
-    def _health(self, item: wire.Health, moment: Moment) -> Done:
-        queued = sum(self._queued.values())
-        return Done(wire.HealthReport(token_up=self.token_up, queued_items=queued), "", "")
-
     def _queue(self, caller: Caller, count: int) -> None:
         self._queued[caller] += count
-        self.metrics.queued_items.set(sum(self._queued.values()))
+        self.vault.queued_items = sum(self._queued.values())
+        self.metrics.queued_items.set(self.vault.queued_items)
 
     def _observe(self) -> None:
-        self.metrics.token_up.set(int(self.token_up))
-        for key in self.operations.keyring.keys:  # oldest first: the newest of a use stays
+        self.metrics.token_up.set(int(self.vault.token_up))
+        for key in self.vault.keyring.keys:  # oldest first: the newest of a use stays
             if key.certificate is not None:
                 self.metrics.certificate_expiry.labels(key.public_use).set(key.not_after.timestamp())
-        self.metrics.crl_expiry.set((crl_made_at(self.operations.crl) + timedelta(certificates.CRL_DAYS)).timestamp())
+        self.metrics.crl_expiry.set((crl_made_at(self.vault.crl) + timedelta(certificates.CRL_DAYS)).timestamp())
 
     async def _record(self, entry: Mapping[str, object]) -> None:
         await self._audit.record({"at": clock.now().isoformat(timespec="milliseconds"), **entry})
 
 
-def perform_slice(operation: Operation, items: list[msgspec.Raw], moment: Moment) -> list[tuple[wire.ItemResult, str]]:
+def perform_slice(
+    operation: Operation, vault: Vault, items: list[msgspec.Raw], moment: Moment
+) -> list[tuple[wire.ItemResult, str]]:
     """In a worker thread: some items one after the other."""
-    return [perform_item(operation, raw, moment) for raw in items]
+    return [perform_item(operation, vault, raw, moment) for raw in items]
 
 
-def perform_item(operation: Operation, raw: msgspec.Raw, moment: Moment) -> tuple[wire.ItemResult, str]:
+def perform_item(operation: Operation, vault: Vault, raw: msgspec.Raw, moment: Moment) -> tuple[wire.ItemResult, str]:
     """One item's result and what the record says of it; its own errors harm no other item."""
     try:
-        done = operation.work(wire.decode(raw, operation.item), moment)
+        done = operation.work(vault, wire.decode(raw, operation.item), moment)
     except wire.FrameInvalid as error:
         return wire.ItemResult(err="item_invalid", detail=str(error)), "item_invalid"
     except KeyMissing as error:

@@ -406,7 +406,7 @@ async def _publish(owner: Any, fake: FakeBridge) -> None:
             key.not_before,
             key.until,
         )
-    document = b'{"keys":[' + fake.operations.keyring.identity_jwk() + b"]}"
+    document = b'{"keys":[' + fake.vault.keyring.identity_jwk() + b"]}"
     await owner.execute(
         "INSERT INTO qerds.published_document (name, version, body) VALUES ('identity_jwks', 1, $1), ('crl', 1, $2)",
         document,

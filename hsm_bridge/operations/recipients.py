@@ -4,11 +4,11 @@ Owns     the conditions of begin_identity, verify_identity, decide and release
 Rules    the addressee is read from the context that authenticates with the wrap, never from the caller; a ticket is
          given only on a match at the level the letter asks; keys are given only for a living ticket and the receipt of
          an acceptance by the same person
-Elsewhere: checks of tokens (identity), names (person_match), forms (tickets); each has its own file
+Elsewhere: checks of tokens and names (hsm_bridge/identity), the forms of tickets and receipts (tickets)
 """
 
-from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import cast
 from uuid import UUID
 
@@ -16,7 +16,8 @@ from hsm_bridge import wire
 from hsm_bridge.identity import matching as person_match
 from hsm_bridge.identity import tokens as identity
 from hsm_bridge.operations import tickets
-from hsm_bridge.operations.evidence import Done, Moment, Operations, Refused, parse_context
+from hsm_bridge.operations.vault import Done, Moment, Refused, Vault
+from hsm_bridge.operations.wraps import parse_context, unwrap
 from hsm_bridge.token.device import KeyMissing, PointInvalid
 from pipeline.formats.context import WrapContext, person_sha256
 
@@ -24,118 +25,119 @@ SESSION_BYTES = 32  # SHA-256
 NONCE_CHARACTERS_MAX = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Recipients:
-    """The four operations, over the same token and keys as the others."""
+def begin_identity(vault: Vault, item: wire.BeginIdentity, moment: Moment) -> Done[wire.Begun]:
+    """A nonce for one login, bound to this delivery and browser session; the bridge remembers nothing."""
+    _check_session(item.session)
+    salt = vault.token.random(tickets.NONCE_SALT_BYTES)
+    nonce = tickets.issue_nonce(vault.mac, item.delivery, item.session, salt, moment.now)
+    return Done(wire.Begun(nonce=nonce), "", str(item.delivery))
 
-    operations: Operations
 
-    def begin_identity(self, item: wire.BeginIdentity, moment: Moment) -> Done:
-        """A nonce for one login, bound to this delivery and browser session; the bridge remembers nothing."""
-        _check_session(item.session)
-        salt = self.operations.token.random(tickets.NONCE_SALT_BYTES)
-        nonce = tickets.issue_nonce(self.operations.mac, item.delivery, item.session, salt, moment.now)
-        return Done(wire.Begun(nonce=nonce), "", str(item.delivery))
+def verify_identity(vault: Vault, item: wire.VerifyIdentity, moment: Moment) -> Done[wire.Identified]:
+    """Steps: 1 the nonce is ours, 2 the wrap opens (and is dropped), 3 the tokens hold, 4 the person, 5 ticket."""
+    _check_session(item.session)
+    if len(item.nonce) > NONCE_CHARACTERS_MAX:
+        raise Refused("nonce_invalid", "not a nonce")
+    mac = vault.mac
+    try:
+        tickets.check_nonce(mac, item.nonce, item.delivery, item.session, moment.now)  # 1
+    except tickets.TicketInvalid as error:
+        raise Refused("nonce_invalid", str(error)) from error
+    addressed = _authentic_context(vault, item.wrap_key_id, item.wrapped, item.context, item.delivery)[0]  # 2
+    try:
+        found = _verifier(vault).verify(
+            item.id_token, item.userinfo, item.nonce, addressed.minimum_level, moment.now
+        )  # 3
+    except identity.IdentityRefused as error:
+        raise Refused(error.code, str(error)) from error
+    who = found.person
+    match = person_match.compare(addressed.addressee, who)  # 4
+    person = person_sha256(who.given_names, who.birth_name, who.birth_date, found.subject)
+    ticket = None
+    if match == "match":  # 5
+        expires = moment.now + timedelta(seconds=tickets.TICKET_SECONDS)
+        ticket = tickets.issue_ticket(mac, tickets.Ticket(item.delivery, person, found.level, moment.now, expires))
+    answer = wire.Identified(
+        match=match,
+        level=found.level,
+        subject=found.subject,
+        given_names=who.given_names,
+        birth_name=who.birth_name,
+        usage_name=who.usage_name,
+        birth_date=who.birth_date,
+        auth_time=found.authenticated_at,
+        person=person,
+        ticket=ticket,
+        proof=found.proof,
+    )
+    return Done(answer, item.wrap_key_id, f"{item.delivery} {match}")
 
-    def verify_identity(self, item: wire.VerifyIdentity, moment: Moment) -> Done:
-        """Steps: 1 the nonce is ours, 2 the wrap opens (and is dropped), 3 the tokens hold, 4 the person, 5 ticket."""
-        _check_session(item.session)
-        if len(item.nonce) > NONCE_CHARACTERS_MAX:
-            raise Refused("nonce_invalid", "not a nonce")
-        mac = self.operations.mac
-        try:
-            tickets.check_nonce(mac, item.nonce, item.delivery, item.session, moment.now)  # 1
-        except tickets.TicketInvalid as error:
-            raise Refused("nonce_invalid", str(error)) from error
-        addressed = self._authentic_context(item.wrap_key_id, item.wrapped, item.context, item.delivery)[0]  # 2
-        try:
-            found = self._verifier().verify(
-                item.id_token, item.userinfo, item.nonce, addressed.minimum_level, moment.now
-            )  # 3
-        except identity.IdentityRefused as error:
-            raise Refused(error.code, str(error)) from error
-        who = found.person
-        match = person_match.compare(addressed.addressee, who)  # 4
-        person = person_sha256(who.given_names, who.birth_name, who.birth_date, found.subject)
-        ticket = None
-        if match == "match":  # 5
-            expires = moment.now + timedelta(seconds=tickets.TICKET_SECONDS)
-            ticket = tickets.issue_ticket(mac, tickets.Ticket(item.delivery, person, found.level, moment.now, expires))
-        answer = wire.Identified(
-            match=match,
-            level=found.level,
-            subject=found.subject,
-            given_names=who.given_names,
-            birth_name=who.birth_name,
-            usage_name=who.usage_name,
-            birth_date=who.birth_date,
-            auth_time=found.authenticated_at,
-            person=person,
-            ticket=ticket,
-            proof=found.proof,
-        )
-        return Done(answer, item.wrap_key_id, f"{item.delivery} {match}")
 
-    def decide(self, item: wire.Decide, moment: Moment) -> Done:
-        """The receipt of a decision, at the legal time."""
-        if item.act not in ("accept", "refuse"):
-            raise Refused("item_invalid", "act is accept or refuse")
-        act = cast("tickets.Act", item.act)
-        ticket = self._ticket(item.ticket, item.delivery, moment)
-        receipt = tickets.Receipt(item.delivery, act, ticket.person, moment.legal_time)
-        sealed = tickets.issue_receipt(self.operations.mac, receipt)
-        answer = wire.Decided(receipt=sealed, act=act, person=ticket.person, at=receipt.at)
-        return Done(answer, "", f"{item.delivery} {act}")
+def decide(vault: Vault, item: wire.Decide, moment: Moment) -> Done[wire.Decided]:
+    """The receipt of a decision, at the legal time."""
+    if item.act not in ("accept", "refuse"):
+        raise Refused("item_invalid", "act is accept or refuse")
+    act = cast("tickets.Act", item.act)
+    ticket = _ticket(vault, item.ticket, item.delivery, moment)
+    receipt = tickets.Receipt(item.delivery, act, ticket.person, moment.legal_time)
+    sealed = tickets.issue_receipt(vault.mac, receipt)
+    answer = wire.Decided(receipt=sealed, act=act, person=ticket.person, at=receipt.at)
+    return Done(answer, "", f"{item.delivery} {act}")
 
-    def release(self, item: wire.Release, moment: Moment) -> Done:
-        """The only way out for keys. Steps: 1 whose letter, 2 a living ticket, 3 that person's acceptance, 4 keys."""
-        delivery = parse_context(item.context).delivery  # 1
-        ticket = self._ticket(item.ticket, delivery, moment)  # 2
-        mac = self.operations.mac
-        try:
-            accepted = tickets.open_receipt(mac, item.receipt, delivery, "accept")  # 3
-        except tickets.TicketInvalid as error:
-            raise Refused("receipt_invalid", str(error)) from error
-        if accepted.person != ticket.person:
-            raise Refused("receipt_invalid", "another person accepted this letter")
-        keys = self._authentic_context(item.wrap_key_id, item.wrapped, item.context, delivery)[1]  # 4
-        handover = tickets.Receipt(delivery, "handover", ticket.person, moment.legal_time)
-        answer = wire.Released(keys=keys, receipt=tickets.issue_receipt(mac, handover))
-        return Done(answer, item.wrap_key_id, str(delivery))
 
-    def _authentic_context(
-        self, key_id: str, wrapped: bytes, context: bytes, delivery: UUID
-    ) -> tuple[WrapContext, bytes]:
-        """The context, authenticated by the wrap that opens with it, and the keys in the wrap."""
-        addressed = parse_context(context)
-        if addressed.delivery != delivery:
-            raise Refused("context_invalid", "the context is of another delivery")
-        return addressed, self.operations.unwrap(key_id, wrapped, context)
+def release(vault: Vault, item: wire.Release, moment: Moment) -> Done[wire.Released]:
+    """The only way out for keys. Steps: 1 whose letter, 2 a living ticket, 3 that person's acceptance, 4 keys."""
+    delivery = parse_context(item.context).delivery  # 1
+    ticket = _ticket(vault, item.ticket, delivery, moment)  # 2
+    mac = vault.mac
+    try:
+        accepted = tickets.open_receipt(mac, item.receipt, delivery, "accept")  # 3
+    except tickets.TicketInvalid as error:
+        raise Refused("receipt_invalid", str(error)) from error
+    if accepted.person != ticket.person:
+        raise Refused("receipt_invalid", "another person accepted this letter")
+    keys = _authentic_context(vault, item.wrap_key_id, item.wrapped, item.context, delivery)[1]  # 4
+    handover = tickets.Receipt(delivery, "handover", ticket.person, moment.legal_time)
+    answer = wire.Released(keys=keys, receipt=tickets.issue_receipt(mac, handover))
+    return Done(answer, item.wrap_key_id, str(delivery))
 
-    def _ticket(self, ticket: bytes, delivery: UUID, moment: Moment) -> tickets.Ticket:
-        try:
-            return tickets.open_ticket(self.operations.mac, ticket, delivery, moment.now)
-        except tickets.TicketInvalid as error:
-            raise Refused("ticket_invalid", str(error)) from error
 
-    def _verifier(self) -> identity.Verifier:
-        """Reads the pinned keys each time: the operator replaces the file, nobody else can."""
-        settings = self.operations.config.identity
-        try:
-            jwks = settings.jwks_file.read_bytes()
-        except OSError as error:
-            raise Refused("keys_missing", "no keys of the identity provider are pinned") from error
-        return identity.Verifier(settings, identity.pinned_keys(jwks), self._agree)
+def _authentic_context(
+    vault: Vault, key_id: str, wrapped: bytes, context: bytes, delivery: UUID
+) -> tuple[WrapContext, bytes]:
+    """The context, authenticated by the wrap that opens with it, and the keys in the wrap."""
+    addressed = parse_context(context)
+    if addressed.delivery != delivery:
+        raise Refused("context_invalid", "the context is of another delivery")
+    return addressed, unwrap(vault, key_id, wrapped, context)
 
-    def _agree(self, key_id: str | None, point: bytes) -> bytes:
-        keyring = self.operations.keyring
-        try:
-            key = keyring.by_id(key_id, "identity") if key_id is not None else keyring.last("identity")
-            return self.operations.token.agree(key.key_id, point)
-        except KeyMissing as error:
-            raise identity.IdentityRefused("decryption_failed", "encrypted to an unknown key") from error
-        except PointInvalid as error:
-            raise identity.IdentityRefused("decryption_failed", "the ephemeral key is not on P-256") from error
+
+def _ticket(vault: Vault, ticket: bytes, delivery: UUID, moment: Moment) -> tickets.Ticket:
+    try:
+        return tickets.open_ticket(vault.mac, ticket, delivery, moment.now)
+    except tickets.TicketInvalid as error:
+        raise Refused("ticket_invalid", str(error)) from error
+
+
+def _verifier(vault: Vault) -> identity.Verifier:
+    """Reads the pinned keys each time: the operator replaces the file, nobody else can."""
+    settings = vault.config.identity
+    try:
+        jwks = settings.jwks_file.read_bytes()
+    except OSError as error:
+        raise Refused("keys_missing", "no keys of the identity provider are pinned") from error
+    return identity.Verifier(settings, identity.pinned_keys(jwks), partial(_agree, vault))
+
+
+def _agree(vault: Vault, key_id: str | None, point: bytes) -> bytes:
+    keyring = vault.keyring
+    try:
+        key = keyring.by_id(key_id, "identity") if key_id is not None else keyring.last("identity")
+        return vault.token.agree(key.key_id, point)
+    except KeyMissing as error:
+        raise identity.IdentityRefused("decryption_failed", "encrypted to an unknown key") from error
+    except PointInvalid as error:
+        raise identity.IdentityRefused("decryption_failed", "the ephemeral key is not on P-256") from error
 
 
 def _check_session(session: bytes) -> None:

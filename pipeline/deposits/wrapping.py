@@ -2,7 +2,7 @@
 
 Owns     what the contexts say: of an upload what it is and until when letters may be made of it; of a letter its
          contents and its addressee
-Elsewhere: reading (read_back.py), the conditions (hsm_bridge/operations/contents.py), what becomes of a letter
+Elsewhere: reading (read_back.py), the conditions (hsm_bridge/operations/wraps.py), what becomes of a letter
          (encrypt.py)
 """
 

@@ -265,9 +265,7 @@ class Installation:
     async def hand_over(self, delivery: UUID) -> None:
         """The whole document sent, and E.1 on a receipt as `release` makes it."""
         moment = self.bridge.moment().legal_time
-        receipt = tickets.issue_receipt(
-            self.bridge.operations.mac, tickets.Receipt(delivery, "handover", PERSON, moment)
-        )
+        receipt = tickets.issue_receipt(self.bridge.vault.mac, tickets.Receipt(delivery, "handover", PERSON, moment))
         await self.draft("gateway", delivery, [("E.1", receipt)], [Handover(delivery, 1, True, len(CONTENT), moment)])
         await self.drain()
 

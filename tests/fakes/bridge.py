@@ -10,7 +10,6 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from typing import cast
 from uuid import UUID
@@ -26,12 +25,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hsm_bridge import config, wire
 from hsm_bridge.client import BridgeAway, BridgeClient
-from hsm_bridge.operations import policy, tickets, webhooks
-from hsm_bridge.operations.contents import Contents
-from hsm_bridge.operations.evidence import Moment, Operations
+from hsm_bridge.operations import policy, tickets
 from hsm_bridge.operations.policy import Caller
-from hsm_bridge.operations.recipients import Recipients
-from hsm_bridge.service import Operation, perform_item
+from hsm_bridge.operations.vault import Moment, Vault
+from hsm_bridge.service import TABLE, perform_item
 from hsm_bridge.token import certificates
 from hsm_bridge.token.device import KeyMissing, KeyUse, PointInvalid, TagMismatch, Token
 from hsm_bridge.token.keyring import BridgeKey, Keyring
@@ -138,23 +135,7 @@ class FakeBridge:
         token = SoftwareToken(random)
         settings = _settings(identity)
         ring, crl = _keyring(token, settings, valid_from)
-        self.operations = Operations(token, ring, settings, crl)
-        contents, people = Contents(self.operations), Recipients(self.operations)
-        own = self.operations
-        self.table = {
-            "open_intake": Operation(wire.OpenIntake, own.open_intake),
-            "wrap_content": Operation(wire.WrapContent, contents.wrap_content),
-            "derive_wrap": Operation(wire.DeriveWrap, contents.derive_wrap),
-            "seal_evidence": Operation(wire.SealEvidence, own.seal_evidence),
-            "seal_package": Operation(wire.SealPackage, own.seal_package),
-            "time_stamp": Operation(wire.TimeStamp, own.time_stamp),
-            "sign_webhook": Operation(wire.SignWebhook, partial(webhooks.sign, own)),
-            "begin_identity": Operation(wire.BeginIdentity, people.begin_identity),
-            "verify_identity": Operation(wire.VerifyIdentity, people.verify_identity),
-            "decide": Operation(wire.Decide, people.decide),
-            "release": Operation(wire.Release, people.release),
-            "describe": Operation(wire.Describe, own.describe),
-        }
+        self.vault = Vault(token, ring, settings, crl)
 
     def bridge(self, caller: str) -> Bridge:
         """The ports that this caller kind has."""
@@ -166,17 +147,17 @@ class FakeBridge:
     @property
     def authority(self) -> bytes:
         """DER of the authority's certificate."""
-        return self.operations.keyring.authority.public_bytes(Encoding.DER)
+        return self.vault.keyring.authority.public_bytes(Encoding.DER)
 
     @property
     def crl(self) -> bytes:
-        return self.operations.crl
+        return self.vault.crl
 
     def published(self) -> list[PublishedKey]:
         """What the bridge would publish in the database."""
         return [
             PublishedKey(k.key_id, k.public_use, k.spki, k.certificate, k.not_before, k.not_after)
-            for k in self.operations.keyring.keys
+            for k in self.vault.keyring.keys
             if k.public_use is not None and k.spki is not None
         ]
 
@@ -185,7 +166,7 @@ class FakeBridge:
         person = person or person_sha256("Jeanne", "Martin", date(1980, 5, 17), "subject-1")
         now = self._now()
         ticket = tickets.Ticket(delivery, person, level, now, now + timedelta(seconds=tickets.TICKET_SECONDS))
-        return tickets.issue_ticket(self.operations.mac, ticket)
+        return tickets.issue_ticket(self.vault.mac, ticket)
 
     def moment(self) -> Moment:
         """Both clocks now."""
@@ -193,7 +174,7 @@ class FakeBridge:
 
     def perform(self, op: str, item: bytes) -> wire.ItemResult:
         """One item as it goes over the wire."""
-        return perform_item(self.table[op], msgspec.Raw(item), self.moment())[0]
+        return perform_item(TABLE[op], self.vault, msgspec.Raw(item), self.moment())[0]
 
     def respond(self, caller: Caller, op: str, items: list[bytes]) -> wire.Response:
         """What the server and the service do, without sockets, threads and records."""

@@ -118,8 +118,8 @@ async def test_half_characters_in_claims_are_refused(items: tuple[FakeBridge, di
     item = wire.decode(good["verify_identity"], wire.VerifyIdentity)
     assert fake.perform("verify_identity", good["verify_identity"]).err is None
     key = provider_key()
-    jwk = fake.operations.keyring.identity_jwk()
+    jwk = fake.vault.keyring.identity_jwk()
     tokens = ProviderTokens(key, jwk, item.nonce, datetime.now(UTC), userinfo_claims={"given_name": "\ud800"})
-    fake.operations.config.identity.jwks_file.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
+    fake.vault.config.identity.jwks_file.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
     bent = msgspec.structs.replace(item, id_token=tokens.id_token(), userinfo=tokens.userinfo())
     assert fake.perform("verify_identity", wire.encode(bent)).err == "claims_malformed"

@@ -56,7 +56,7 @@ async def sealed_after(fake: FakeBridge, clocks: Clocks, event: str, seconds: fl
     """The outcome of sealing an act whose EventTime is so many seconds after its receipt."""
     act: tickets.Act = {"C.3": "accept", "D.1": "accept", "C.4": "refuse", "E.1": "handover"}[event]  # type: ignore[assignment]
     receipt = tickets.issue_receipt(
-        fake.operations.mac, tickets.Receipt(DELIVERY, act, WHO.person_sha256, clocks.legal_now())
+        fake.vault.mac, tickets.Receipt(DELIVERY, act, WHO.person_sha256, clocks.legal_now())
     )
     case = BridgeCase(fake.client, clocks.legal_now, None, await fake.client("seal").describe())  # type: ignore[arg-type]
     event_time = clocks.legal_now() + timedelta(seconds=seconds)
@@ -103,12 +103,12 @@ def test_a_ticket_of_more_than_an_hour_is_not_made(fake: FakeBridge) -> None:
     """The limit is in the form itself, not in its users."""
     long = tickets.Ticket(DELIVERY, bytes(32), "high", START, START + timedelta(seconds=3601))
     with pytest.raises(tickets.TicketInvalid):
-        tickets.issue_ticket(fake.operations.mac, long)
+        tickets.issue_ticket(fake.vault.mac, long)
 
 
 def test_a_nonce_lives_ten_minutes(fake: FakeBridge) -> None:
     """An older nonce, or one from the future, begins no identification; a second one differs."""
-    mac = fake.operations.mac
+    mac = fake.vault.mac
     nonce = tickets.issue_nonce(mac, DELIVERY, SESSION, bytes(16), START)
     tickets.check_nonce(mac, nonce, DELIVERY, SESSION, START + timedelta(seconds=600))
     for wrong in (timedelta(seconds=600.001), timedelta(seconds=-6)):
@@ -119,7 +119,7 @@ def test_a_nonce_lives_ten_minutes(fake: FakeBridge) -> None:
 
 def test_no_form_stands_for_another(fake: FakeBridge) -> None:
     """A receipt shown as a ticket, a ticket as a receipt, a MAC made for one under the other's name: refused."""
-    mac = fake.operations.mac
+    mac = fake.vault.mac
     ticket = fake.ticket(DELIVERY)
     receipt = tickets.issue_receipt(mac, tickets.Receipt(DELIVERY, "accept", bytes(32), START))
     with pytest.raises(tickets.TicketInvalid, match="not ours"):

@@ -1,0 +1,95 @@
+"""Seals of the provider: of an evidence, of a package.
+
+Owns     the conditions of seal_evidence and seal_package; the composition of what is signed
+Rules    a recipient's act is sealed only against the bridge's own receipt of it: same delivery, act, person and time
+Elsewhere: reading an evidence's head and composing SignedInfo (pipeline/formats), the form of receipts (tickets)
+Source   ETSI EN 319 132-1
+"""
+
+import hashlib
+from datetime import timedelta
+
+from hsm_bridge import wire
+from hsm_bridge.operations import tickets
+from hsm_bridge.operations.vault import Done, Moment, Refused, Vault
+from hsm_bridge.token.device import KeyMissing
+from hsm_bridge.token.keyring import BridgeKey
+from hsm_bridge.token.signatures import check_signature
+from pipeline.formats import evidence_head, xades
+
+FUTURE_SECONDS_MAX = 120  # between the caller's database clock and ours; beyond, a time is a lie
+ACT_SECONDS_MAX = 120  # between a decision's receipt and the evidence's time
+HANDOVER_SECONDS_MAX = 7200  # between the release of the keys and the end of the download
+
+ACTS: dict[str, tickets.Act] = {"C.3": "accept", "D.1": "accept", "C.4": "refuse", "E.1": "handover"}
+
+
+def seal_evidence(vault: Vault, item: wire.SealEvidence, moment: Moment) -> Done[wire.Sealed]:
+    """Seals one evidence. Steps: 1 what it is, 2 certificate, 3 time, 4 for an act its receipt, 5 seal."""
+    try:
+        head = evidence_head.parse_evidence_head(item.evidence)  # 1
+    except evidence_head.HeadError as error:
+        raise Refused("evidence_invalid", str(error)) from error
+    if head.mode != vault.config.mode:
+        raise Refused("mode_mismatch", f"this installation runs in mode {vault.config.mode}")
+    key = _sealing_key(vault, head.certificate_sha256)  # 2
+    if not key.may_start(head.event_time):
+        raise Refused("certificate_not_valid", "the event is outside the certificate's validity")
+    if head.event_time > moment.legal_time + timedelta(seconds=FUTURE_SECONDS_MAX):  # 3
+        raise Refused("event_in_future", "the event has not happened yet")
+    _check_receipt(vault, head, item.receipt)  # 4
+    certificate = key.certificate or b""
+    properties = xades.signed_properties(head.dom_id, head.event_time, certificate)  # 5
+    info = xades.signed_info(head.dom_id, hashlib.sha256(item.evidence).digest(), properties)
+    return Done(_sealed(vault, key, info), key.key_id, str(head.evidence_id))
+
+
+def seal_package(vault: Vault, item: wire.SealPackage, moment: Moment) -> Done[wire.Sealed]:
+    """Seals a package over its entries' digests, with the seal key of the signing time."""
+    if item.signing_time.utcoffset() is None:
+        raise Refused("item_invalid", "signing_time has no time zone")
+    if item.signing_time > moment.legal_time + timedelta(seconds=FUTURE_SECONDS_MAX):
+        raise Refused("event_in_future", "the signing time has not come yet")
+    key = vault.keyring.newest("seal", item.signing_time)
+    certificate = key.certificate or b""
+    try:
+        properties = xades.package_signed_properties(item.entries, item.signing_time, certificate)
+        info = xades.package_signed_info(item.entries, properties)
+    except ValueError as error:
+        raise Refused("item_invalid", str(error)) from error
+    return Done(_sealed(vault, key, info), key.key_id, hashlib.sha256(info).hexdigest())
+
+
+def _sealing_key(vault: Vault, certificate_sha256: bytes) -> BridgeKey:
+    for key in vault.keyring.of("seal"):
+        if key.certificate_sha256 == certificate_sha256:
+            return key
+    raise Refused("certificate_unknown", "the evidence names a certificate that is not ours")
+
+
+def _check_receipt(vault: Vault, head: evidence_head.EvidenceHead, receipt: bytes | None) -> None:
+    """A recipient's act is sealed only against the bridge's own record: same delivery, act, person and time."""
+    act = ACTS.get(head.event)
+    if act is None:
+        if receipt is not None:
+            raise Refused("receipt_unexpected", f"{head.event} is not an act of the recipient")
+        return
+    if receipt is None:
+        raise Refused("receipt_missing", f"{head.event} is sealed only with a receipt")
+    try:
+        said = tickets.open_receipt(vault.mac, receipt, head.delivery, act)
+    except tickets.TicketInvalid as error:
+        raise Refused("receipt_invalid", str(error)) from error
+    if said.person != head.person_sha256:
+        raise Refused("receipt_invalid", "the receipt is of another person")
+    later = HANDOVER_SECONDS_MAX if act == "handover" else ACT_SECONDS_MAX
+    if not -ACT_SECONDS_MAX <= (head.event_time - said.at).total_seconds() <= later:
+        raise Refused("receipt_invalid", "the receipt is of another time")
+
+
+def _sealed(vault: Vault, key: BridgeKey, signed_info: bytes) -> wire.Sealed:
+    raw = vault.token.sign(key.key_id, hashlib.sha256(signed_info).digest())
+    if key.public is None:
+        raise KeyMissing(f"{key.key_id} has no public half")
+    check_signature(key.public, raw, signed_info, key.key_id)
+    return wire.Sealed(key_id=key.key_id, signature=raw)
