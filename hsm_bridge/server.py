@@ -16,9 +16,8 @@ import anyio
 from anyio.abc import SocketAttribute, SocketListener, SocketStream
 
 from hsm_bridge import wire
-from hsm_bridge.operations import policy
-from hsm_bridge.operations.policy import Caller
 from hsm_bridge.service import Peer, Service
+from hsm_bridge.wire import Caller
 
 CONNECTIONS_MAX = 64  # per caller kind
 UNANSWERED_MAX = 16  # requests per connection
@@ -37,14 +36,14 @@ class Server:
         self._socket_dir = socket_dir
         self._allowed_uids = allowed_uids
         self._reading: set[anyio.CancelScope] = set()
-        self._open: dict[Caller, int] = dict.fromkeys(policy.CALLERS, 0)
+        self._open: dict[Caller, int] = dict.fromkeys(wire.CALLERS, 0)
         self._stopping = False
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serves until stop(), then returns when all that was taken on is answered. Signals when it listens."""
         self._socket_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
         async with anyio.create_task_group() as tasks:
-            for caller in policy.CALLERS:
+            for caller in wire.CALLERS:
                 listener = await self._listen(caller)
                 tasks.start_soon(self._accept, caller, listener)
             task_status.started()

@@ -5,13 +5,12 @@ Owns     the order of a request (permission, room, clock, intent on disk, work i
 Rules    a worker thread for each session of the token; long batches are worked off in slices, so that a short request
          waits for a slice and not for a batch; every caller kind has room of its own, so that bulk cannot fill the
          recipients' queue
-Elsewhere: sockets (server), what an operation does (operations, recipients)
+Elsewhere: sockets (server), which operations there are, who may ask and what they do (operations/table.py)
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import anyio
 import anyio.to_thread
@@ -23,11 +22,12 @@ from hsm_bridge import clock, selftest, wire
 from hsm_bridge.audit import Audit
 from hsm_bridge.clock import ClockAway, LegalClock
 from hsm_bridge.metrics import Metrics
-from hsm_bridge.operations import descriptions, intake, policy, recipients, seals, time_stamps, webhooks, wraps
-from hsm_bridge.operations.policy import Caller
-from hsm_bridge.operations.vault import Done, Moment, Refused, Vault
+from hsm_bridge.operations import descriptions
+from hsm_bridge.operations.table import OPERATIONS, Operation
+from hsm_bridge.operations.vault import Moment, Refused, Vault
 from hsm_bridge.token import certificates, keyring
 from hsm_bridge.token.device import KeyMissing, TokenAway
+from hsm_bridge.wire import Caller
 
 QUEUED_ITEMS_MAX = 2048  # per caller kind: about a third of a second of work
 SLICE_ITEMS = 32  # best batch for the token is 32 to 128; about 4 ms
@@ -46,33 +46,6 @@ class Peer(NamedTuple):
     uid: int
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """A row of the operation table."""
-
-    item: type[Any]
-    work: Callable[[Vault, Any, Moment], Done[msgspec.Struct]]
-    needs_legal_time: bool = False
-    uses_key: bool = True
-
-
-TABLE: Mapping[str, Operation] = {
-    "open_intake": Operation(wire.OpenIntake, intake.open_intake),
-    "wrap_content": Operation(wire.WrapContent, wraps.wrap_content),
-    "derive_wrap": Operation(wire.DeriveWrap, wraps.derive_wrap),
-    "seal_evidence": Operation(wire.SealEvidence, seals.seal_evidence, needs_legal_time=True),
-    "seal_package": Operation(wire.SealPackage, seals.seal_package, needs_legal_time=True),
-    "time_stamp": Operation(wire.TimeStamp, time_stamps.time_stamp, needs_legal_time=True),
-    "sign_webhook": Operation(wire.SignWebhook, webhooks.sign_webhook),
-    "begin_identity": Operation(wire.BeginIdentity, recipients.begin_identity),
-    "verify_identity": Operation(wire.VerifyIdentity, recipients.verify_identity),
-    "decide": Operation(wire.Decide, recipients.decide, needs_legal_time=True),
-    "release": Operation(wire.Release, recipients.release, needs_legal_time=True),
-    "describe": Operation(wire.Describe, descriptions.describe, uses_key=False),
-    "health": Operation(wire.Health, descriptions.health, uses_key=False),
-}
-
-
 class Service:
     """The bridge without its sockets."""
 
@@ -82,7 +55,7 @@ class Service:
         self._audit = audit
         self._legal_clock = legal_clock
         self._workers = anyio.CapacityLimiter(vault.config.token.sessions)
-        self._queued: dict[Caller, int] = dict.fromkeys(policy.CALLERS, 0)
+        self._queued: dict[Caller, int] = dict.fromkeys(wire.CALLERS, 0)
         self._lost = anyio.Event()
         self._observe()
 
@@ -90,15 +63,15 @@ class Service:
         """The response to one request; raises only what must end the process (TokenStopped, a full disk)."""
         started = clock.monotonic_seconds()
         response = await self._admit(caller, peer, request)
-        known = request.op if request.op in TABLE else "unknown"
+        known = request.op if request.op in OPERATIONS else "unknown"
         outcome = response.err if response.err in (wire.BUSY, wire.DENIED) else "error" if response.err else "ok"
         self.metrics.requests.labels(known, caller, outcome).inc()
         self.metrics.seconds.labels(known).observe(clock.monotonic_seconds() - started)
         return response
 
     async def _admit(self, caller: Caller, peer: Peer, request: wire.Request) -> wire.Response:
-        count = len(request.items)
-        if request.v != wire.VERSION or not 1 <= count <= wire.ITEMS_MAX or request.op not in TABLE:
+        count, operation = len(request.items), OPERATIONS.get(request.op)
+        if request.v != wire.VERSION or not 1 <= count <= wire.ITEMS_MAX or operation is None:
             return wire.Response(id=request.id, err=wire.BAD_REQUEST)
         if not 1 <= request.deadline_ms <= wire.DEADLINE_MS_MAX:
             return wire.Response(id=request.id, err=wire.BAD_REQUEST)
@@ -109,11 +82,10 @@ class Service:
             "op": request.op,
             "items": count,
         }
-        if not policy.may(caller, request.op):
+        if caller not in operation.callers:
             await self._record(about | {"phase": "denied"})
             return wire.Response(id=request.id, err=wire.DENIED)
-        operation = TABLE[request.op]
-        if operation.uses_key and not self.vault.token_up:
+        if operation.keys and not self.vault.token_up:
             return wire.Response(id=request.id, err=wire.TOKEN_AWAY)
         if self._queued[caller] + count > QUEUED_ITEMS_MAX:
             return wire.Response(id=request.id, err=wire.BUSY)
@@ -130,7 +102,7 @@ class Service:
             legal = await self._legal_clock.legal_now() if operation.needs_legal_time else None  # 1
         except ClockAway:
             return wire.Response(id=request.id, err=wire.CLOCK_AWAY)
-        if not operation.uses_key:
+        if not operation.keys:
             moment = Moment(clock.now(), legal)
             results = [perform_item(operation, self.vault, raw, moment)[0] for raw in request.items]
             return wire.Response(id=request.id, results=results)

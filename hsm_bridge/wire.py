@@ -1,12 +1,14 @@
 """What goes over the bridge's sockets: frames, requests, answers and the items of every operation.
 
-Owns     the framing (u32 big-endian length, then msgpack), its limits, and one typed item and answer per operation
-Rules    a frame of another shape is refused whole; an item of another shape is refused alone; answers keep the order
-Elsewhere: who may ask (policy), what happens (operations), sockets (server, client)
+Owns     the framing (u32 big-endian length, then msgpack), its limits, the caller kinds, and for each operation the
+         item that asks for it: its class line names the answer, who may ask, and the operation
+Rules    a frame of another shape is refused whole; an item of another shape is refused alone; answers keep the order.
+         The callers on a class line are for the type checker of whoever asks: what is allowed says the bridge's table
+Elsewhere: who may ask, and what happens (operations/table.py), sockets (server, client)
 """
 
 from datetime import date, datetime
-from typing import TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
@@ -17,6 +19,9 @@ ITEMS_MAX = 512  # per request
 LENGTH_BYTES = 4
 DEADLINE_MS_MAX = 60_000
 
+Caller = Literal["gateway", "encrypt", "seal", "timestamp", "archive", "webhook", "operator"]
+CALLERS: tuple[Caller, ...] = get_args(Caller)  # one socket each
+
 BUSY, DENIED, BAD_REQUEST, TOKEN_AWAY, CLOCK_AWAY = "busy", "denied", "bad_request", "token_away", "clock_away"
 
 
@@ -24,11 +29,11 @@ class FrameInvalid(ValueError):
     """The peer does not speak this protocol; the connection ends."""
 
 
-class _Item(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of everything in a frame: immutable, no field that we do not know."""
 
 
-class Request(_Item, frozen=True):
+class Request(_Struct, frozen=True):
     """One operation over many items; deadline_ms counts from its arrival."""
 
     v: int
@@ -38,7 +43,7 @@ class Request(_Item, frozen=True):
     deadline_ms: int
 
 
-class ItemResult(_Item, frozen=True, omit_defaults=True):
+class ItemResult(_Struct, frozen=True, omit_defaults=True):
     """What became of one item: `ok`, or `err` with a stable code."""
 
     ok: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -46,7 +51,7 @@ class ItemResult(_Item, frozen=True, omit_defaults=True):
     detail: str = ""
 
 
-class Response(_Item, frozen=True, omit_defaults=True):
+class Response(_Struct, frozen=True, omit_defaults=True):
     """The answer to one request: one result per item, or `err` for the whole."""
 
     id: int
@@ -54,7 +59,43 @@ class Response(_Item, frozen=True, omit_defaults=True):
     err: str | None = None
 
 
-class OpenIntake(_Item, frozen=True):
+class Denied(_Struct, frozen=True):
+    """The bridge says no to one item, and always will: code is stable, detail is for people."""
+
+    code: str
+    detail: str = ""
+
+
+Answered = TypeVar("Answered", bound=msgspec.Struct, covariant=True)
+MayAsk = TypeVar("MayAsk", bound=Caller, contravariant=True)
+
+
+class ItemType(msgspec.StructMeta):
+    """The class of item classes: keeps the operation and the answer that a class line names."""
+
+    op: str
+    answer: type[Any]
+
+    def __new__(
+        cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, op: str = "", **options: Any
+    ) -> "ItemType":
+        item: ItemType = super().__new__(cls, name, bases, namespace, **options)
+        if op:
+            item.op, item.answer = op, get_args(namespace["__orig_bases__"][0])[0]
+        return item
+
+
+class Item(_Struct, Generic[Answered, MayAsk], metaclass=ItemType, frozen=True):
+    """What one operation is asked for once: Item[its answer, who may ask], op=its name."""
+
+
+class Opened(_Struct, frozen=True):
+    """The content key (32 bytes)."""
+
+    key: bytes
+
+
+class OpenIntake(Item[Opened, Literal["encrypt"]], frozen=True, op="open_intake"):
     """A content key sealed to an intake key (HPKE: encapsulated key, then ciphertext)."""
 
     key_id: str
@@ -62,94 +103,98 @@ class OpenIntake(_Item, frozen=True):
     sealed: bytes
 
 
-class Opened(_Item, frozen=True):
-    key: bytes
+class Wrapped(_Struct, frozen=True):
+    """A wrap of a content, which only `derive_wrap` opens again, or of a letter, which only `release` opens again."""
+
+    key_id: str
+    wrapped: bytes
 
 
-class WrapContent(_Item, frozen=True):
-    """Concatenated 32-byte keys of one content, and the content context they are bound to."""
+class WrapContent(Item[Wrapped, Literal["encrypt"]], frozen=True, op="wrap_content"):
+    """Concatenated 32-byte keys of one content, to be wrapped under what it is (formats/context.py, ContentContext)."""
 
     context: bytes
     keys: bytes
 
 
-class WrappedContent(_Item, frozen=True):
-    """A wrap that wrap_content made, with its context."""
+class WrappedContent(_Struct, frozen=True):
+    """A content's wrap, with the context that opens it."""
 
     key_id: str
     wrapped: bytes
     context: bytes
 
 
-class DeriveWrap(_Item, frozen=True):
-    """A letter's context, and the contents that it names, in its order."""
+class DeriveWrap(Item[Wrapped, Literal["encrypt"]], frozen=True, op="derive_wrap"):
+    """A letter's context, and the wraps of exactly the contents that it names, in its order."""
 
     context: bytes
-    contents: list[WrappedContent]
+    contents: tuple[WrappedContent, ...]
 
 
-class Wrapped(_Item, frozen=True):
-    key_id: str
-    wrapped: bytes
-
-
-class SealEvidence(_Item, frozen=True):
-    """Canonical evidence bytes; a receipt for a recipient's act."""
-
-    evidence: bytes
-    receipt: bytes | None
-
-
-class SealPackage(_Item, frozen=True):
-    """Package entries in order, (name, SHA-256)."""
-
-    entries: list[tuple[str, bytes]]
-    signing_time: datetime
-
-
-class Sealed(_Item, frozen=True):
-    """ECDSA P-256, r and s (64 bytes)."""
+class Sealed(_Struct, frozen=True):
+    """An ECDSA P-256 signature, r || s (64 bytes), and the key that made it."""
 
     key_id: str
     signature: bytes
 
 
-class TimeStamp(_Item, frozen=True):
-    """A SHA-256 imprint; the token must not be older than event_time."""
+class SealEvidence(Item[Sealed, Literal["seal"]], frozen=True, op="seal_evidence"):
+    """Canonical evidence bytes, and for a recipient's act the bridge's own receipt."""
+
+    evidence: bytes
+    receipt: bytes | None
+
+
+class SealPackage(Item[Sealed, Literal["archive"]], frozen=True, op="seal_package"):
+    """Package entries in order, (name, SHA-256), and the signing time."""
+
+    entries: tuple[tuple[str, bytes], ...]
+    signing_time: datetime
+
+
+class Stamped(_Struct, frozen=True):
+    """A time-stamp token, DER (ContentInfo)."""
+
+    token: bytes
+
+
+class TimeStamp(Item[Stamped, Literal["timestamp", "archive"]], frozen=True, op="time_stamp"):
+    """A SHA-256 imprint (32 bytes) and the event time that the token must not be older than."""
 
     imprint: bytes
     event_time: datetime | None
 
 
-class Stamped(_Item, frozen=True):
-    token: bytes
+class WebhookSigned(_Struct, frozen=True):
+    """An ed25519 signature (64 bytes), and the key that made it."""
+
+    key_id: str
+    signature: bytes
 
 
-class BeginIdentity(_Item, frozen=True):
-    """session: SHA-256 of the browser session's identifier."""
+class SignWebhook(Item[WebhookSigned, Literal["webhook"]], frozen=True, op="sign_webhook"):
+    """Signed is id.timestamp.body (Standard Webhooks), which the bridge composes. timestamp: seconds since 1970."""
+
+    id: UUID
+    timestamp: int
+    body: bytes
+
+
+class Begun(_Struct, frozen=True):
+    """A nonce, which only a later verify_identity of the same delivery and session may use."""
+
+    nonce: str
+
+
+class BeginIdentity(Item[Begun, Literal["gateway"]], frozen=True, op="begin_identity"):
+    """A person is about to identify for a delivery. session: SHA-256 of the browser session's identifier."""
 
     delivery: UUID
     session: bytes
 
 
-class Begun(_Item, frozen=True):
-    nonce: str
-
-
-class VerifyIdentity(_Item, frozen=True):
-    """The provider's answer, and the wrap that authenticates the addressee."""
-
-    nonce: str
-    session: bytes
-    delivery: UUID
-    id_token: str
-    userinfo: str
-    wrapped: bytes
-    wrap_key_id: str
-    context: bytes
-
-
-class Identified(_Item, frozen=True):
+class Identified(_Struct, frozen=True):
     """match: match, near or no; a ticket only for match. proof: the provider's signed tokens, decrypted."""
 
     match: str
@@ -165,23 +210,45 @@ class Identified(_Item, frozen=True):
     proof: bytes
 
 
-class Decide(_Item, frozen=True):
-    """act: accept or refuse."""
+class VerifyIdentity(Item[Identified, Literal["gateway"]], frozen=True, op="verify_identity"):
+    """What the identity provider answered, and the wrap that authenticates whom the letter is for."""
 
-    ticket: bytes
+    nonce: str
+    session: bytes
     delivery: UUID
-    act: str
+    id_token: str
+    userinfo: str
+    wrapped: bytes
+    wrap_key_id: str
+    context: bytes
 
 
-class Decided(_Item, frozen=True):
+class Decided(_Struct, frozen=True):
+    """The bridge's own record of a decision; without it no C.3, C.4 or D.1 is sealed."""
+
     receipt: bytes
     act: str
     person: bytes
     at: datetime
 
 
-class Release(_Item, frozen=True):
-    """The one unwrap: needs the ticket and the receipt of the acceptance."""
+class Decide(Item[Decided, Literal["gateway"]], frozen=True, op="decide"):
+    """A ticket's holder decides. act: accept or refuse."""
+
+    ticket: bytes
+    delivery: UUID
+    act: str
+
+
+class Released(_Struct, frozen=True):
+    """The concatenated 32-byte content keys, and the receipt that E.1 stands on."""
+
+    keys: bytes
+    receipt: bytes
+
+
+class Release(Item[Released, Literal["gateway"]], frozen=True, op="release"):
+    """A wrap, the right to open it (ticket) and the proof that it was accepted (receipt). The one unwrap."""
 
     wrapped: bytes
     wrap_key_id: str
@@ -190,33 +257,7 @@ class Release(_Item, frozen=True):
     receipt: bytes
 
 
-class Released(_Item, frozen=True):
-    """keys: concatenated; receipt: of the handover."""
-
-    keys: bytes
-    receipt: bytes
-
-
-class SignWebhook(_Item, frozen=True):
-    """What is signed is id.timestamp.body (Standard Webhooks). timestamp: seconds since 1970."""
-
-    id: UUID
-    timestamp: int
-    body: bytes
-
-
-class WebhookSigned(_Item, frozen=True):
-    """ed25519 (64 bytes)."""
-
-    key_id: str
-    signature: bytes
-
-
-class Describe(_Item, frozen=True):
-    """No field."""
-
-
-class PublicKey(_Item, frozen=True):
+class PublicKey(_Struct, frozen=True):
     """use: seal, time, intake, identity or webhook."""
 
     key_id: str
@@ -227,7 +268,7 @@ class PublicKey(_Item, frozen=True):
     not_after: datetime
 
 
-class Description(_Item, frozen=True):
+class Description(_Struct, frozen=True):
     """identity_jwk: the JSON of the key that identity tokens are encrypted to."""
 
     keys: list[PublicKey]
@@ -236,13 +277,19 @@ class Description(_Item, frozen=True):
     identity_jwk: bytes
 
 
-class Health(_Item, frozen=True):
-    """No field."""
+class Describe(Item[Description, Caller], frozen=True, op="describe"):
+    """What are your keys? No field."""
 
 
-class HealthReport(_Item, frozen=True):
+class HealthReport(_Struct, frozen=True):
+    """Whether the token works, and how many items wait for it."""
+
     token_up: bool
     queued_items: int
+
+
+class Health(Item[HealthReport, Caller], frozen=True, op="health"):
+    """How are you? No field."""
 
 
 Typed = TypeVar("Typed")

@@ -3,7 +3,7 @@
 Owns     loading with OS locking, the login, one session per worker, key templates, the meaning of token errors
 Rules    sessions are never closed in normal work (closing the one that logged in logs out all); a key is found by
          class, label and id; a key's attributes are read back before use; PIN errors end the process (a retry locks)
-Elsewhere: which key may do what for whom (operations, policy), the recovery schedule (server), certificates
+Elsewhere: which key may do what for whom (operations), the recovery schedule (service), certificates
 """
 
 import ctypes

@@ -62,9 +62,9 @@ class Bridge:
         asked = [
             wire.DeriveWrap(
                 context=i.context,
-                contents=[
+                contents=tuple(
                     wire.WrappedContent(key_id=c.key_id, wrapped=c.wrapped, context=c.context) for c in i.contents
-                ],
+                ),
             )
             for i in items
         ]
@@ -75,7 +75,7 @@ class Bridge:
         return [_seal(a) for a in await _ask(self._client.seal_evidence(asked))]
 
     async def seal_package(self, items: Sequence[PackageItem]) -> Sequence[SealAnswer | Denied]:
-        asked = [wire.SealPackage(entries=list(i.entries), signing_time=i.signing_time) for i in items]
+        asked = [wire.SealPackage(entries=i.entries, signing_time=i.signing_time) for i in items]
         return [_seal(a) for a in await _ask(self._client.seal_package(asked))]
 
     async def time_stamp(self, items: Sequence[StampItem]) -> Sequence[bytes | Denied]:

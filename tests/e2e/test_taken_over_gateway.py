@@ -89,7 +89,7 @@ async def at_the_bridge(sockets: Path, wrap: dict[str, str], delivery: str) -> d
     asked = {
         "open_intake": lambda: own.open_intake([wire.OpenIntake(key_id="x", info=b"", sealed=b"")]),
         "wrap_content": lambda: own.wrap_content([wire.WrapContent(context=b"", keys=b"")]),
-        "derive_wrap": lambda: own.derive_wrap([wire.DeriveWrap(context=b"", contents=[])]),
+        "derive_wrap": lambda: own.derive_wrap([wire.DeriveWrap(context=b"", contents=())]),
         "seal_evidence": lambda: own.seal_evidence([wire.SealEvidence(evidence=b"", receipt=None)]),
         "time_stamp": lambda: own.time_stamp([wire.TimeStamp(imprint=b"\0" * 32, event_time=None)]),
     }

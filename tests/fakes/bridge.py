@@ -25,13 +25,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hsm_bridge import config, wire
 from hsm_bridge.client import BridgeAway, BridgeClient
-from hsm_bridge.operations import policy, tickets
-from hsm_bridge.operations.policy import Caller
+from hsm_bridge.operations import tickets
+from hsm_bridge.operations.table import OPERATIONS
 from hsm_bridge.operations.vault import Moment, Vault
-from hsm_bridge.service import TABLE, perform_item
+from hsm_bridge.service import perform_item
 from hsm_bridge.token import certificates
 from hsm_bridge.token.device import KeyMissing, KeyUse, PointInvalid, TagMismatch, Token
 from hsm_bridge.token.keyring import BridgeKey, Keyring
+from hsm_bridge.wire import Caller
 from pipeline.adapters.bridge import Bridge
 from pipeline.formats.context import person_sha256
 from pipeline.ports.bridge import PublishedKey
@@ -59,6 +60,7 @@ class SoftwareToken(Token):
         self._random = random
         self._pairs: dict[str, ec.EllipticCurvePrivateKey] = {}
         self._secrets: dict[str, bytes] = {}
+        self.used: set[KeyUse] = set()  # since somebody cleared it
         for label, use in LABELS:
             if use in ("kek", "mac", "webhook"):
                 self._secrets[label] = random(32)
@@ -102,11 +104,13 @@ class SoftwareToken(Token):
         return self._pair(label).public_key()
 
     def _pair(self, label: str) -> ec.EllipticCurvePrivateKey:
+        self.used |= {use for name, use in LABELS if name == label}
         if label not in self._pairs:
             raise KeyMissing(label)
         return self._pairs[label]
 
     def _secret(self, label: str) -> bytes:
+        self.used |= {use for name, use in LABELS if name == label}
         if label not in self._secrets:
             raise KeyMissing(label)
         return self._secrets[label]
@@ -132,7 +136,7 @@ class FakeBridge:
         self.lose_answers = 0
         self._legal_now = legal_now
         self._now = now or legal_now
-        token = SoftwareToken(random)
+        token = self._token = SoftwareToken(random)
         settings = _settings(identity)
         ring, crl = _keyring(token, settings, valid_from)
         self.vault = Vault(token, ring, settings, crl)
@@ -173,14 +177,18 @@ class FakeBridge:
         return Moment(self._now(), self._legal_now())
 
     def perform(self, op: str, item: bytes) -> wire.ItemResult:
-        """One item as it goes over the wire."""
-        return perform_item(TABLE[op], self.vault, msgspec.Raw(item), self.moment())[0]
+        """One item as it goes over the wire; no other key is used than the table says."""
+        operation = OPERATIONS[op]
+        self._token.used.clear()
+        result = perform_item(operation, self.vault, msgspec.Raw(item), self.moment())[0]
+        assert self._token.used <= operation.keys, (op, self._token.used)
+        return result
 
     def respond(self, caller: Caller, op: str, items: list[bytes]) -> wire.Response:
         """What the server and the service do, without sockets, threads and records."""
         if self.away:
             raise BridgeAway(f"{op}: away")
-        if not policy.may(caller, op):
+        if caller not in OPERATIONS[op].callers:
             return wire.Response(id=0, err=wire.DENIED)
         results = [self.perform(op, item) for item in items]
         if self.lose_answers:

@@ -5,11 +5,13 @@ import random
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from hsm_bridge import config, wire
+from hsm_bridge.operations.table import OPERATIONS
 from tests.bridge_process import CLIENT_ID, ISSUER, provider_key
 from tests.contract.bridge_cases import DELIVERY, SESSION, BridgeCase
 from tests.fakes.bridge import FakeBridge
@@ -37,22 +39,20 @@ async def items(tmp_path: Path) -> tuple[FakeBridge, dict[str, bytes]]:
     accepted = await case.decided(person, "accept")
     tokens: ProviderTokens = await case.login()
     assert person.ticket is not None
-    good: dict[str, msgspec.Struct] = {
-        "wrap_content": wire.WrapContent(context=content.context, keys=bytes(64)),
-        "derive_wrap": wire.DeriveWrap(
+    good: list[wire.Item[Any, Any]] = [
+        wire.WrapContent(context=content.context, keys=bytes(64)),
+        wire.DeriveWrap(
             context=context,
-            contents=[
-                wire.WrappedContent(key_id=content.key_id, wrapped=content.wrapped, context=content.context),
-            ],
+            contents=(wire.WrappedContent(key_id=content.key_id, wrapped=content.wrapped, context=content.context),),
         ),
-        "open_intake": wire.OpenIntake(key_id="intake-202601", info=b"info", sealed=b"\x04" + bytes(112)),
-        "seal_evidence": wire.SealEvidence(evidence=case.draft("A.1").canonical, receipt=None),
-        "seal_package": wire.SealPackage(entries=[("a.xml", bytes(32))], signing_time=datetime.now(UTC)),
-        "time_stamp": wire.TimeStamp(imprint=bytes(32), event_time=datetime.now(UTC)),
-        "begin_identity": wire.BeginIdentity(delivery=DELIVERY, session=SESSION),
-        "sign_webhook": wire.SignWebhook(id=DELIVERY, timestamp=int(datetime.now(UTC).timestamp()), body=b"{}"),
-        "decide": wire.Decide(ticket=person.ticket, delivery=DELIVERY, act="accept"),
-        "verify_identity": wire.VerifyIdentity(
+        wire.OpenIntake(key_id="intake-202601", info=b"info", sealed=b"\x04" + bytes(112)),
+        wire.SealEvidence(evidence=case.draft("A.1").canonical, receipt=None),
+        wire.SealPackage(entries=(("a.xml", bytes(32)),), signing_time=datetime.now(UTC)),
+        wire.TimeStamp(imprint=bytes(32), event_time=datetime.now(UTC)),
+        wire.BeginIdentity(delivery=DELIVERY, session=SESSION),
+        wire.SignWebhook(id=DELIVERY, timestamp=int(datetime.now(UTC).timestamp()), body=b"{}"),
+        wire.Decide(ticket=person.ticket, delivery=DELIVERY, act="accept"),
+        wire.VerifyIdentity(
             nonce=tokens.nonce,
             session=SESSION,
             delivery=DELIVERY,
@@ -62,15 +62,17 @@ async def items(tmp_path: Path) -> tuple[FakeBridge, dict[str, bytes]]:
             wrap_key_id=wrap.key_id,
             context=context,
         ),
-        "release": wire.Release(
+        wire.Release(
             wrapped=wrap.wrapped,
             wrap_key_id=wrap.key_id,
             context=context,
             ticket=person.ticket,
             receipt=accepted.receipt,
         ),
-    }
-    return fake, {op: wire.encode(item) for op, item in good.items()}
+    ]
+    asked = {type(item).op: wire.encode(item) for item in good}
+    assert asked.keys() == {op for op, operation in OPERATIONS.items() if operation.keys}
+    return fake, asked
 
 
 async def test_no_altered_item_is_a_fault(items: tuple[FakeBridge, dict[str, bytes]]) -> None:
@@ -102,7 +104,7 @@ async def test_deep_and_odd_structures_are_refused(items: tuple[FakeBridge, dict
         "seal_evidence": [wire.encode(wire.SealEvidence(evidence=nested_xml, receipt=None)), b"\x91" * DEEP + b"\xc0"],
         "wrap_content": [wire.encode(wire.WrapContent(context=b"\x01" + b"\x91" * DEEP, keys=bytes(32)))],
         "derive_wrap": [
-            wire.encode(wire.DeriveWrap(context=b"\x01" + b"\x91" * DEEP, contents=[])),
+            wire.encode(wire.DeriveWrap(context=b"\x01" + b"\x91" * DEEP, contents=())),
             b"\x82\xa7context\xc4\x00\xa8contents" + b"\x91" * DEEP,
         ],
         "time_stamp": [b"\x81\xa7imprint" + b"\x91" * DEEP],
