@@ -10,7 +10,7 @@ Elsewhere: retries over time, translation into the pipeline's errors (pipeline/a
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Never, TypeVar
 
 import anyio
 import msgspec
@@ -23,7 +23,6 @@ GRACE_SECONDS = 1.0  # the bridge says busy at the deadline; this is for the way
 RECEIVE_BYTES = 64 * 1024
 REQUEST_BYTES_MAX = wire.FRAME_BYTES_MAX - 4096  # room for the head of a request
 
-Item = TypeVar("Item", bound=msgspec.Struct)
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 
 
@@ -37,14 +36,6 @@ class BridgeAway(Exception):
 
 class BridgeDenied(Exception):
     """This caller may not ask this at all, or asks in a form the bridge does not know: a fault of the installation."""
-
-
-@dataclass(frozen=True, slots=True)
-class Denied:
-    """The bridge says no to one item."""
-
-    code: str
-    detail: str
 
 
 class _Lost(Exception):
@@ -73,10 +64,8 @@ class _Connection:
 
 
 class BridgeClient:
-    """Typed operations; each takes items and gives one answer or Denied per item, in order.
-
-    Raises BridgeBusy and BridgeAway, after which the same call may be repeated, and BridgeDenied.
-    """
+    """Asks over one socket. Raises BridgeBusy and BridgeAway, after which the same call may be repeated, and
+    BridgeDenied."""
 
     def __init__(self, socket_path: Path, *, deadline_seconds: float = DEADLINE_SECONDS) -> None:
         self._path = socket_path
@@ -85,69 +74,31 @@ class BridgeClient:
         self._connecting = anyio.Lock()
         self._last_id = 0
 
-    async def open_intake(self, items: Sequence[wire.OpenIntake]) -> list[wire.Opened | Denied]:
-        return await self._ask("open_intake", items, wire.Opened)
-
-    async def wrap_content(self, items: Sequence[wire.WrapContent]) -> list[wire.Wrapped | Denied]:
-        return await self._ask("wrap_content", items, wire.Wrapped)
-
-    async def derive_wrap(self, items: Sequence[wire.DeriveWrap]) -> list[wire.Wrapped | Denied]:
-        return await self._ask("derive_wrap", items, wire.Wrapped)
-
-    async def seal_evidence(self, items: Sequence[wire.SealEvidence]) -> list[wire.Sealed | Denied]:
-        return await self._ask("seal_evidence", items, wire.Sealed)
-
-    async def seal_package(self, items: Sequence[wire.SealPackage]) -> list[wire.Sealed | Denied]:
-        return await self._ask("seal_package", items, wire.Sealed)
-
-    async def time_stamp(self, items: Sequence[wire.TimeStamp]) -> list[wire.Stamped | Denied]:
-        return await self._ask("time_stamp", items, wire.Stamped)
-
-    async def sign_webhook(self, items: Sequence[wire.SignWebhook]) -> list[wire.WebhookSigned | Denied]:
-        return await self._ask("sign_webhook", items, wire.WebhookSigned)
-
-    async def begin_identity(self, items: Sequence[wire.BeginIdentity]) -> list[wire.Begun | Denied]:
-        return await self._ask("begin_identity", items, wire.Begun)
-
-    async def verify_identity(self, items: Sequence[wire.VerifyIdentity]) -> list[wire.Identified | Denied]:
-        return await self._ask("verify_identity", items, wire.Identified)
-
-    async def decide(self, items: Sequence[wire.Decide]) -> list[wire.Decided | Denied]:
-        return await self._ask("decide", items, wire.Decided)
-
-    async def release(self, items: Sequence[wire.Release]) -> list[wire.Released | Denied]:
-        return await self._ask("release", items, wire.Released)
-
-    async def describe(self) -> wire.Description:
-        return self._only(await self._ask("describe", [wire.Describe()], wire.Description))
-
-    async def health(self) -> wire.HealthReport:
-        return self._only(await self._ask("health", [wire.Health()], wire.HealthReport))
-
     async def aclose(self) -> None:
         """Ends the connection; a later call makes a new one."""
         if self._connection is not None:
             await self._end(self._connection)
 
-    @staticmethod
-    def _only(answers: list[Answer | Denied]) -> Answer:
-        answer = answers[0]
-        if isinstance(answer, Denied):
-            raise BridgeAway(answer.code)
-        return answer
-
-    async def _ask(self, op: str, items: Sequence[Item], kind: type[Answer]) -> list[Answer | Denied]:
-        """Splits what is too much for one frame; the parts are asked one after the other."""
-        answers: list[Answer | Denied] = []
-        for part in split([wire.encode(item) for item in items]):
-            response = await self.exchange(op, part)
-            if response.err is not None:
-                raise _error(response.err, op)
-            results = response.results or []
-            if len(results) != len(part):
-                raise BridgeAway(f"{op} answered {len(results)} of {len(part)} items")
-            answers += [_read(result, kind) for result in results]
+    async def ask(self, items: Sequence[wire.Item[Answer, Never]]) -> list[Answer | wire.Denied]:
+        """One answer or Denied per item, in order; no items, no call. What is too much for one frame is split, and the
+        parts are asked one after the other. ValueError: items of more than one operation."""
+        kinds = {type(item) for item in items}
+        if len(kinds) > 1:
+            raise ValueError("one call asks one operation")
+        answers: list[Answer | wire.Denied] = []
+        for kind in kinds:
+            for part in split([wire.encode(item) for item in items]):
+                answers += await self._asked(kind, part)
         return answers
+
+    async def _asked(self, kind: wire.ItemType, items: list[bytes]) -> list[Any]:
+        response = await self.exchange(kind.op, items)
+        if response.err is not None:
+            raise _error(response.err, kind.op)
+        results = response.results or []
+        if len(results) != len(items):
+            raise BridgeAway(f"{kind.op} answered {len(results)} of {len(items)} items")
+        return [_read(result, kind.answer) for result in results]
 
     async def exchange(self, op: str, items: list[bytes]) -> wire.Response:
         """One request and its response; raises BridgeAway. The one method that a stand-in replaces."""
@@ -264,9 +215,9 @@ def _hand_on(connection: _Connection, done: _Waiter) -> None:
             return
 
 
-def _read(result: wire.ItemResult, kind: type[Answer]) -> Answer | Denied:
+def _read(result: wire.ItemResult, kind: type[Answer]) -> Answer | wire.Denied:
     if isinstance(result.ok, msgspec.UnsetType):
-        return Denied(result.err or "unknown", result.detail)
+        return wire.Denied(result.err or "unknown", result.detail)
     try:
         return wire.decode(result.ok, kind)
     except wire.FrameInvalid as error:

@@ -204,8 +204,8 @@ class Identified(_Struct, frozen=True):
     birth_name: str
     usage_name: str | None
     birth_date: date | None
-    auth_time: datetime
-    person: bytes
+    authenticated_at: datetime
+    person_sha256: bytes
     ticket: bytes | None
     proof: bytes
 
@@ -228,7 +228,7 @@ class Decided(_Struct, frozen=True):
 
     receipt: bytes
     act: str
-    person: bytes
+    person_sha256: bytes
     at: datetime
 
 

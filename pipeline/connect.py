@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.adapters.bridge import Bridge
+from pipeline.adapters.bridge import SocketBridge
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.identity_http import HttpIdentityProvider
 from pipeline.adapters.ids import SystemRandomness
@@ -64,7 +64,7 @@ class Adapters:
     consents: PostgresConsentFacts
     exports: PostgresExportFacts
     keys: PostgresKeys
-    bridge: Bridge
+    bridge: SocketBridge
     authority: MeasuredAuthority
     objects: MeasuredObjects
     mailer: MeasuredMailer
@@ -104,7 +104,7 @@ async def connect(config: Config, stage: str, recorder: Recorder) -> AsyncIterat
     dsn = dsn_of(config, f"qerds_{stage}")
     link = Link(dsn, LeaseLost)
     keys = PostgresKeys(link.call, config.bridge.public_dir / ANCHOR_FILE)
-    bridge = Bridge.at(config.bridge.socket_dir, stage)
+    bridge = SocketBridge.at(config.bridge.socket_dir, stage)
     mailer = RelayMailer(config.mail)
     clock = SystemClock()
     objects = objects_of(config, stage)
@@ -170,7 +170,7 @@ class GatewayAdapters:
     exports: PostgresExportStore
     events: PostgresEventStore
     objects: MeasuredObjects
-    bridge: Bridge
+    bridge: SocketBridge
     keys: PostgresKeys
     identity: HttpIdentityProvider
     clock: SystemClock
@@ -185,7 +185,7 @@ async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[G
     await verify_objects(objects, recorder)
     database = database_of(config, "qerds_gateway")
     keys = keys_of(config, database)
-    bridge = Bridge.at(config.bridge.socket_dir, "gateway")
+    bridge = SocketBridge.at(config.bridge.socket_dir, "gateway")
     identity = HttpIdentityProvider(config.identity)
     try:
         async with database.ringing():

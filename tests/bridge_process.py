@@ -112,7 +112,7 @@ class BridgeHome:
 
         async def ask() -> wire.Description:
             async with aclosing(self.client("operator")) as client:
-                return await client.describe()
+                return await describe(client)
 
         return anyio.run(ask)
 
@@ -139,6 +139,20 @@ class BridgeHome:
         process.kill()
         process.wait()
         raise RuntimeError(f"the bridge did not start: {log.read_text()}")
+
+
+async def describe(client: BridgeClient) -> wire.Description:
+    """What a bridge says of itself."""
+    [answer] = await client.ask([wire.Describe()])
+    assert isinstance(answer, wire.Description), answer
+    return answer
+
+
+async def health(client: BridgeClient) -> wire.HealthReport:
+    """How it fares."""
+    [answer] = await client.ask([wire.Health()])
+    assert isinstance(answer, wire.HealthReport), answer
+    return answer
 
 
 def stop(process: "subprocess.Popen[bytes]") -> int:

@@ -50,7 +50,7 @@ from pipeline.evidence.facts import EvidenceSeal, EvidenceToken
 from pipeline.evidence.time_stamp import checked_time_stamp
 from pipeline.formats.context import AddresseeRecord, ContentContext, WrapContext, content_context, wrap_context
 from pipeline.formats.xades import imprint_sha256
-from pipeline.ports.bridge import Denied, DeriveWrapItem, SealItem, StampItem, WrapContentItem, WrappedContent
+from pipeline.ports.bridge import wire
 from tests.fakes.bridge import FakeBridge
 from tests.fakes.objects import MemoryObjects
 
@@ -122,11 +122,11 @@ class World:
         for index, piece in enumerate(context.parts):
             until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
             about = content_context(ContentContext(self.ports.ids.uuid7(), *piece, until))
-            [made] = await bridge.wrap_content([WrapContentItem(about, keys[index * 32 : index * 32 + 32])])
-            assert not isinstance(made, Denied)
-            kept.append(WrappedContent(made.key_id, made.wrapped, about))
-        [wrap] = await bridge.derive_wrap([DeriveWrapItem(wrap_context(context), tuple(kept))])
-        assert not isinstance(wrap, Denied)
+            [made] = await bridge.ask([wire.WrapContent(about, keys[index * 32 : index * 32 + 32])])
+            assert not isinstance(made, wire.Denied)
+            kept.append(wire.WrappedContent(made.key_id, made.wrapped, about))
+        [wrap] = await bridge.ask([wire.DeriveWrap(wrap_context(context), tuple(kept))])
+        assert not isinstance(wrap, wire.Denied)
         await self.draft(
             "encrypt", delivery, "A.1", ContentWrap(delivery, wrap.key_id, wrap_context(context), wrap.wrapped)
         )
@@ -163,17 +163,17 @@ class World:
             "WHERE NOT EXISTS (SELECT FROM qerds.evidence_seal s WHERE s.evidence = e.evidence) ORDER BY e.sequence"
         )
         for row in rows:
-            [seal] = await self.fake.bridge("seal").seal_evidence([SealItem(row["canonical"], row["receipt"])])
-            assert not isinstance(seal, Denied), seal
+            [seal] = await self.fake.bridge("seal").ask([wire.SealEvidence(row["canonical"], row["receipt"])])
+            assert not isinstance(seal, wire.Denied), seal
             async with self.roles["seal"].transaction() as tx:
                 await tx.add([EvidenceSeal(row["evidence"], seal.signature, seal.key_id)])
-            item = StampItem(imprint_sha256(seal.signature), row["event_time"])
-            [token] = await self.fake.bridge("timestamp").time_stamp([item])
-            assert not isinstance(token, Denied), token
-            stamp = checked_time_stamp(token, seal.signature, row["event_time"])
+            item = wire.TimeStamp(imprint_sha256(seal.signature), row["event_time"])
+            [stamped] = await self.fake.bridge("timestamp").ask([item])
+            assert not isinstance(stamped, wire.Denied), stamped
+            stamp = checked_time_stamp(stamped.token, seal.signature, row["event_time"])
             async with self.roles["timestamp"].transaction() as tx:
                 await tx.lock([row["delivery"]])
-                await tx.add([EvidenceToken(row["evidence"], token, stamp.gen_time)])
+                await tx.add([EvidenceToken(row["evidence"], stamped.token, stamp.gen_time)])
                 await tx.advance([row["delivery"]])
         return [row["event"] for row in rows]
 

@@ -33,7 +33,7 @@ from gateway.pages.standing import Standing
 from pipeline.config import AssuranceLevel
 from pipeline.delivery.facts import Identification
 from pipeline.errors import Transient
-from pipeline.ports.bridge import Denied, IdentifiedPerson, IdentityProof, IdentityStart
+from pipeline.ports.bridge import wire
 from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 from pipeline.stores.letters import Person, Transaction
 
@@ -101,11 +101,11 @@ class Gate(Faces):
         """The provider's address with a fresh state and the bridge's nonce; the transaction is stored first."""
         session, identity = desk.browser.session.session_sha256, self.ports.config.identity
         with anyio.fail_after(BRIDGE_SECONDS):
-            [nonce] = await self.ports.bridge.begin_identity([IdentityStart(desk.letter.delivery, session)])
-        if isinstance(nonce, Denied):
-            raise Transient(f"the bridge gives no nonce: {nonce.code}")
+            [answer] = await self.ports.bridge.ask([wire.BeginIdentity(desk.letter.delivery, session)])
+        if isinstance(answer, wire.Denied):
+            raise Transient(f"the bridge gives no nonce: {answer.code}")
         state = self.ports.ids.random_bytes(STATE_BYTES).hex()
-        begun = Transaction(desk.letter.delivery, desk.letter.number, desk.language, nonce, session)
+        begun = Transaction(desk.letter.delivery, desk.letter.number, desk.language, answer.nonce, session)
         await self.ports.portal.begin_transaction(session, _state_digest(state), begun)
         asked = {
             "client_id": identity.client_id,
@@ -113,7 +113,7 @@ class Gate(Faces):
             "scope": SCOPE,
             "redirect_uri": self._callback,
             "state": state,
-            "nonce": nonce,
+            "nonce": answer.nonce,
             "acr_values": ACR[identity.minimum_level],
             "prompt": "login",
         }
@@ -139,7 +139,7 @@ class Gate(Faces):
         if isinstance(tokens, ExchangeRefused) or not _encrypted(tokens):
             return _back(begun, "refused")
         answer = await self._verified(begun, tokens)  # 3
-        if isinstance(answer, Denied):
+        if isinstance(answer, wire.Denied):
             return _back(begun, "refused")
         if await self.ports.portal.recent_mismatches(begun.delivery) >= MISMATCHES_MAX:
             return _back(begun, "limit")
@@ -148,11 +148,11 @@ class Gate(Faces):
             return _back(begun, "mismatch")
         return await self._admit(sent_by, begun, self._person(answer, answer.ticket))  # 5
 
-    async def _verified(self, begun: Transaction, tokens: IdentityTokens) -> IdentifiedPerson | Denied:
+    async def _verified(self, begun: Transaction, tokens: IdentityTokens) -> wire.Identified | wire.Denied:
         wrap = await self.ports.portal.wrap(begun.delivery)
         if wrap is None:
-            return Denied("not_deposited")
-        proof = IdentityProof(
+            return wire.Denied("not_deposited")
+        proof = wire.VerifyIdentity(
             nonce=begun.nonce,
             session=begun.session_sha256,
             delivery=begun.delivery,
@@ -162,10 +162,10 @@ class Gate(Faces):
             wrap_key_id=wrap.key_id,
             context=wrap.context,
         )
-        [answer] = await self.ports.bridge.verify_identity([proof])
+        [answer] = await self.ports.bridge.ask([proof])
         return answer
 
-    async def _record(self, begun: Transaction, answer: IdentifiedPerson) -> None:
+    async def _record(self, begun: Transaction, answer: wire.Identified) -> None:
         """Each identification is a fact, matching or not, with the provider's signed tokens."""
         fact = Identification(
             id=self.ports.ids.uuid7(),
@@ -190,7 +190,7 @@ class Gate(Faces):
         remember(answer, identifier)
         return answer
 
-    def _person(self, answer: IdentifiedPerson, ticket: bytes) -> Person:
+    def _person(self, answer: wire.Identified, ticket: bytes) -> Person:
         return Person(
             given_names=answer.given_names,
             birth_name=answer.birth_name,

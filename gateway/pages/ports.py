@@ -1,10 +1,10 @@
 """What the portal needs from outside, in one bundle. pipeline/connect.py makes it, tests make another."""
 
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 from pipeline.config import Config
-from pipeline.ports.bridge import Keys, RecipientBridge
+from pipeline.ports.bridge import Bridge, Keys
 from pipeline.ports.outside import IdentityProvider, Objects
 from pipeline.stores.consents import ConsentStore
 from pipeline.stores.portal import PortalStore
@@ -29,7 +29,7 @@ class PortalPorts(Protocol):
     @property
     def objects(self) -> Objects: ...
     @property
-    def bridge(self) -> RecipientBridge: ...
+    def bridge(self) -> Bridge[Literal["gateway"]]: ...
     @property
     def keys(self) -> Keys: ...
     @property

@@ -24,7 +24,7 @@ from pipeline.errors import Transient
 from pipeline.evidence.dossier import Dossier, Identification
 from pipeline.evidence.draft import after, draft
 from pipeline.evidence.facts import EvidenceDraft
-from pipeline.ports.bridge import DecisionItem, DecisionReceipt, Denied
+from pipeline.ports.bridge import wire
 from pipeline.ports.mailbox import Locked
 from pipeline.stores.letters import Person
 
@@ -57,8 +57,8 @@ async def decide(ports: PortalPorts, delivery: UUID, person: Person, act: str, i
         decided_at = locked.legal_time
         await tx.add([DecisionIntent(intent, delivery, act, decided_at)])
 
-    receipt = await _receipt(ports, DecisionItem(person.ticket, delivery, act))
-    if not isinstance(receipt, DecisionReceipt):
+    receipt = await _receipt(ports, wire.Decide(person.ticket, delivery, act))
+    if not isinstance(receipt, wire.Decided):
         return receipt
     if abs((receipt.at - decided_at).total_seconds()) > INTENT_SECONDS:
         return Outcome.NOT_RECORDED  # the demo clock was moved meanwhile: the bridge would refuse to seal these drafts
@@ -118,11 +118,11 @@ def identification(person: Person) -> Identification:
     )
 
 
-async def _receipt(ports: PortalPorts, item: DecisionItem) -> DecisionReceipt | Outcome:
+async def _receipt(ports: PortalPorts, item: wire.Decide) -> wire.Decided | Outcome:
     """The bridge's receipt. An answer that was lost is harmless: without drafts, nothing was decided."""
     try:
         with anyio.fail_after(BRIDGE_SECONDS):
-            [answer] = await ports.bridge.decide([item])
+            [answer] = await ports.bridge.ask([item])
     except (Transient, TimeoutError):
         return Outcome.NOT_RECORDED
-    return Outcome.IDENTIFY if isinstance(answer, Denied) else answer
+    return Outcome.IDENTIFY if isinstance(answer, wire.Denied) else answer

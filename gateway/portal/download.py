@@ -28,7 +28,7 @@ from pipeline.delivery.facts import Handover
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
 from pipeline.errors import Invariant, Transient
 from pipeline.evidence.draft import draft
-from pipeline.ports.bridge import Denied, Released, ReleaseItem
+from pipeline.ports.bridge import wire
 from pipeline.ports.outside import Objects
 from pipeline.stores.letters import Person, StoredDocument
 
@@ -60,10 +60,10 @@ class Downloads(Faces):
         self, desk: Desk, person: Person, document: StoredDocument, headers: dict[str, str]
     ) -> Response:
         wrap = document.wrap
-        item = ReleaseItem(wrap.wrapped, wrap.key_id, wrap.context, person.ticket, document.receipt)
+        item = wire.Release(wrap.wrapped, wrap.key_id, wrap.context, person.ticket, document.receipt)
         with anyio.fail_after(BRIDGE_SECONDS):
-            [answer] = await self.ports.bridge.release([item])
-        if isinstance(answer, Denied):  # the ticket has run out, or somebody else identified meanwhile
+            [answer] = await self.ports.bridge.ask([item])
+        if isinstance(answer, wire.Denied):  # the ticket has run out, or somebody else identified meanwhile
             return see_other(f"{desk.address}/identity?result=again")
         return HandoverResponse(self.ports, desk.letter.delivery, person, document, answer, headers)
 
@@ -94,7 +94,7 @@ class HandoverResponse(Response):
         delivery: UUID,
         person: Person,
         document: StoredDocument,
-        released: Released,
+        released: wire.Released,
         headers: dict[str, str],
     ) -> None:
         super().__init__(headers=headers)
@@ -172,7 +172,7 @@ async def record_handover(
     delivery: UUID,
     person: Person,
     document: StoredDocument,
-    released: Released,
+    released: wire.Released,
     sent: int,
     whole: bool,
 ) -> None:

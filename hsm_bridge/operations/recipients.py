@@ -65,8 +65,8 @@ def verify_identity(vault: Vault, item: wire.VerifyIdentity, moment: Moment) -> 
         birth_name=who.birth_name,
         usage_name=who.usage_name,
         birth_date=who.birth_date,
-        auth_time=found.authenticated_at,
-        person=person,
+        authenticated_at=found.authenticated_at,
+        person_sha256=person,
         ticket=ticket,
         proof=found.proof,
     )
@@ -81,7 +81,7 @@ def decide(vault: Vault, item: wire.Decide, moment: Moment) -> Done[wire.Decided
     ticket = _ticket(vault, item.ticket, item.delivery, moment)
     receipt = tickets.Receipt(item.delivery, act, ticket.person, moment.legal_time)
     sealed = tickets.issue_receipt(vault.mac, receipt)
-    answer = wire.Decided(receipt=sealed, act=act, person=ticket.person, at=receipt.at)
+    answer = wire.Decided(receipt=sealed, act=act, person_sha256=ticket.person, at=receipt.at)
     return Done(answer, "", f"{item.delivery} {act}")
 
 

@@ -15,7 +15,7 @@ from typing import Protocol
 import anyio
 
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
-from pipeline.ports.bridge import Denied, StampBridge, StampItem
+from pipeline.ports.bridge import TimeStampAuthority, wire
 from pipeline.ports.outside import ListedObject, Mailer, MailRefused, Objects, Relayed
 from pipeline.process.recorder import Recorder
 
@@ -127,24 +127,26 @@ class MeasuredMailer:
 
 
 class MeasuredAuthority:
-    """ports.StampBridge over an authority. A request is a digest; the seconds are of the call that carried many."""
+    """ports.bridge.TimeStampAuthority over another. A request is a digest; the seconds are of the whole call."""
 
-    def __init__(self, authority: StampBridge, name: str, recorder: Recorder) -> None:
+    def __init__(self, authority: TimeStampAuthority, name: str, recorder: Recorder) -> None:
         self._authority = authority
         self._name = f'authority="{name}"'
         self._recorder = recorder
 
-    async def time_stamp(self, items: Sequence[StampItem]) -> Sequence[bytes | Denied]:
+    async def ask(self, items: Sequence[wire.TimeStamp]) -> Sequence[wire.Stamped | wire.Denied]:
+        if not items:
+            return []
         began = anyio.current_time()
         try:
-            answers = await self._authority.time_stamp(items)
+            answers = await self._authority.ask(items)
         except Transient:
             self._count("away", len(items))
             raise
         finally:
             seconds = anyio.current_time() - began
             self._recorder.observe("qerds_tsa_request_seconds", seconds, labels=self._name)
-        denied = sum(isinstance(answer, Denied) for answer in answers)
+        denied = sum(isinstance(answer, wire.Denied) for answer in answers)
         self._count("ok", len(answers) - denied)
         self._count("denied", denied)
         return answers

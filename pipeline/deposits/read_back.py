@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
 import anyio
@@ -21,7 +22,7 @@ from pipeline.content.types import TypeCheck, TypeMismatch
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Part
 from pipeline.formats.context import intake_info, pack_info, packed_key_data
-from pipeline.ports.bridge import Denied, EncryptBridge, IntakeItem
+from pipeline.ports.bridge import Bridge, wire
 from pipeline.ports.outside import Objects
 from pipeline.ports.rows import Segment
 
@@ -68,10 +69,11 @@ class KeyLost:
 
 
 Verdict = Sound | Unsound | NotNow | KeyLost
+OpenedKeys = Mapping[wire.OpenIntake, wire.Opened | wire.Denied]
 
 
 async def read_back(
-    uploads: Mapping[UUID, Upload], bridge: EncryptBridge, objects: Objects, seconds: float
+    uploads: Mapping[UUID, Upload], bridge: Bridge[Literal["encrypt"]], objects: Objects, seconds: float
 ) -> dict[UUID, Verdict]:
     """A verdict for each. None is begun when `seconds` are over: the last one has the rest of its caller's time."""
     opened = await _open([s for u in uploads.values() for s in u.segments], bridge)
@@ -79,10 +81,10 @@ async def read_back(
     verdicts: dict[UUID, Verdict] = {}
     for name, upload in uploads.items():
         keys = [_content_key(s, opened) for s in upload.segments]
-        lost = next((k for k in keys if isinstance(k, Denied) and k.code != INTAKE_INVALID), None)
+        lost = next((k for k in keys if isinstance(k, wire.Denied) and k.code != INTAKE_INVALID), None)
         if lost is not None:
             verdicts[name] = KeyLost(lost.code)
-        elif any(isinstance(k, Denied) for k in keys):
+        elif any(isinstance(k, wire.Denied) for k in keys):
             verdicts[name] = Unsound("digest_mismatch", "its key does not open")
         elif anyio.current_time() > until:
             verdicts[name] = NotNow("other contents took the time", counted=False)
@@ -91,34 +93,35 @@ async def read_back(
     return verdicts
 
 
-def _item(segment: Segment) -> IntakeItem:
+def _item(segment: Segment) -> wire.OpenIntake:
     """What the bridge is asked to open: the segment's own key, or that of its pack."""
     if segment.content_format == PACKED_FORMAT and segment.pack is not None:
-        return IntakeItem(segment.pack.intake_key_id, pack_info(segment.object), segment.pack.sealed_key)
+        return wire.OpenIntake(segment.pack.intake_key_id, pack_info(segment.object), segment.pack.sealed_key)
     s = segment
     info = intake_info(s.sender, s.upload, s.segment, s.object, s.content_format, s.plain_bytes)
-    return IntakeItem(s.intake_key_id, info, s.sealed_key)
+    return wire.OpenIntake(s.intake_key_id, info, s.sealed_key)
 
 
-async def _open(segments: Sequence[Segment], bridge: EncryptBridge) -> dict[IntakeItem, bytes | Denied]:
+async def _open(segments: Sequence[Segment], bridge: Bridge[Literal["encrypt"]]) -> OpenedKeys:
     """Every different key once, in one call."""
     items = list(dict.fromkeys(_item(s) for s in segments))
-    answers = await bridge.open_intake(items) if items else []
-    return dict(zip(items, answers, strict=True))
+    return dict(zip(items, await bridge.ask(items), strict=True))
 
 
-def _content_key(segment: Segment, opened: Mapping[IntakeItem, bytes | Denied]) -> bytes | Denied:
-    key = opened[_item(segment)]
-    if isinstance(key, Denied) or segment.content_format != PACKED_FORMAT:
-        return key
+def _content_key(segment: Segment, opened: OpenedKeys) -> bytes | wire.Denied:
+    answer = opened[_item(segment)]
+    if isinstance(answer, wire.Denied):
+        return answer
+    if segment.content_format != PACKED_FORMAT:
+        return answer.key
     s = segment
     data = packed_key_data(
         s.sender, s.upload, s.segment, s.object, s.object_offset, s.content_format, s.plain_bytes
     )  # fmt: skip
     try:
-        return open_packed_key(key, s.sealed_key, data)
+        return open_packed_key(answer.key, s.sealed_key, data)
     except ContentInvalid as error:
-        return Denied(INTAKE_INVALID, str(error))
+        return wire.Denied(INTAKE_INVALID, str(error))
 
 
 async def _read(upload: Upload, keys: Sequence[bytes], objects: Objects) -> Verdict:

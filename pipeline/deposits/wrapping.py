@@ -8,6 +8,7 @@ Elsewhere: reading (read_back.py), the conditions (hsm_bridge/operations/wraps.p
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, timedelta
+from typing import Literal
 from uuid import UUID
 
 from pipeline.delivery.facts import ContentWrap, UploadWrap
@@ -21,44 +22,44 @@ from pipeline.formats.context import (
     content_context,
     wrap_context,
 )
-from pipeline.ports.bridge import Denied, DeriveWrapItem, EncryptBridge, WrapContentItem, WrappedContent
+from pipeline.ports.bridge import Bridge, wire
 from pipeline.ports.rows import Content
 
 OPEN_DAYS = 90  # from an upload on, letters may be made of it: it is used within days, and no outage lasts a season
 
 
 async def wrap_contents(
-    found: Mapping[UUID, tuple[Upload, Sound]], bridge: EncryptBridge
-) -> dict[UUID, UploadWrap | Denied]:
+    found: Mapping[UUID, tuple[Upload, Sound]], bridge: Bridge[Literal["encrypt"]]
+) -> dict[UUID, UploadWrap | wire.Denied]:
     """The wrap of each upload that was found sound, in one call."""
     contexts = {name: content_context_of(name, upload, sound) for name, (upload, sound) in found.items()}
-    items = [WrapContentItem(content_context(contexts[name]), sound.keys) for name, (_, sound) in found.items()]
-    answers = await bridge.wrap_content(items) if items else []
+    items = [wire.WrapContent(content_context(contexts[name]), sound.keys) for name, (_, sound) in found.items()]
+    answers = await bridge.ask(items)
     return {
         name: answer
-        if isinstance(answer, Denied)
+        if isinstance(answer, wire.Denied)
         else UploadWrap(name, answer.key_id, item.context, answer.wrapped, c.sha3_256, c.open_until)
         for (name, c), item, answer in zip(contexts.items(), items, answers, strict=True)
     }
 
 
 async def derive_wraps(
-    letters: Sequence[Content], minimum_level: Level, bridge: EncryptBridge
-) -> list[ContentWrap | Denied]:
+    letters: Sequence[Content], minimum_level: Level, bridge: Bridge[Literal["encrypt"]]
+) -> list[ContentWrap | wire.Denied]:
     """The wrap of each letter, of those of its uploads, in one call."""
     items = [
-        DeriveWrapItem(
+        wire.DeriveWrap(
             context_of(content.dossier, minimum_level),
             tuple(
-                WrappedContent(w.key_id, w.wrapped, w.context)
+                wire.WrappedContent(w.key_id, w.wrapped, w.context)
                 for w in (content.wraps[content.uploads[p.number]] for p in content.dossier.parts)
             ),
         )
         for content in letters
     ]
-    answers = await bridge.derive_wrap(items) if items else []
+    answers = await bridge.ask(items)
     return [
-        a if isinstance(a, Denied) else ContentWrap(content.delivery, a.key_id, item.context, a.wrapped)
+        a if isinstance(a, wire.Denied) else ContentWrap(content.delivery, a.key_id, item.context, a.wrapped)
         for content, item, a in zip(letters, items, answers, strict=True)
     ]
 

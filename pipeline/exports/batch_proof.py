@@ -18,7 +18,7 @@ from pipeline.evidence.package.snapshot import PackageToSign, package_imprint_sh
 from pipeline.exports.digested import digested
 from pipeline.exports.facts import BatchProof
 from pipeline.exports.ports import ExportPorts
-from pipeline.ports.bridge import Denied, PackageItem, StampItem
+from pipeline.ports.bridge import wire
 from pipeline.ports.mailbox import Message
 
 WAIT_SECONDS = 5.0  # until a batch that is not settled is looked at again; nobody asks before it is completed
@@ -73,14 +73,14 @@ def _check(some: Sequence[ProvenLine]) -> None:
 
 
 async def _sealed(writer: BatchProofWriter, package: PackageToSign, ports: ExportPorts) -> bytes:
-    [seal] = await ports.bridge.seal_package([PackageItem(package.digests, package.signing_time)])
-    if isinstance(seal, Denied):
+    [seal] = await ports.bridge.ask([wire.SealPackage(package.digests, package.signing_time)])
+    if isinstance(seal, wire.Denied):
         raise _SealDenied(seal.code)
     certificate = cast(bytes, (await ports.keys.by_id(seal.key_id)).certificate)
-    [token] = await ports.bridge.time_stamp([StampItem(package_imprint_sha256(seal.signature), package.signing_time)])
-    if isinstance(token, Denied):
-        raise Transient(f"the seal of a batch's proof was not stamped: {token.code}")
+    [stamped] = await ports.bridge.ask([wire.TimeStamp(package_imprint_sha256(seal.signature), package.signing_time)])
+    if isinstance(stamped, wire.Denied):
+        raise Transient(f"the seal of a batch's proof was not stamped: {stamped.code}")
     try:
-        return writer.finish(package, certificate, seal.signature, token)
+        return writer.finish(package, certificate, seal.signature, stamped.token)
     except SealInvalid as error:
         raise Invariant("the seal of a batch's proof does not verify") from error

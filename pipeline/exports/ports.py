@@ -8,11 +8,11 @@ Rules    every page is bounded, so that a million letters need the memory of one
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 from pipeline.evidence.package.batch_proof import BatchHead, ProvenLine
-from pipeline.ports.bridge import ArchiveBridge, Keys
+from pipeline.ports.bridge import Bridge, Keys
 from pipeline.ports.outside import Objects, Randomness
 from pipeline.ports.rows import Facts
 
@@ -85,7 +85,7 @@ class ExportPorts(Protocol):
     @property
     def exports(self) -> ExportFacts: ...
     @property
-    def bridge(self) -> ArchiveBridge: ...
+    def bridge(self) -> Bridge[Literal["archive"]]: ...
     @property
     def objects(self) -> Objects: ...
     @property

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from pipeline.feed.attempts import Answer, Job, Webhook
 from pipeline.feed.payload import Event
-from pipeline.ports.bridge import Denied, PublishedKey, SealAnswer
+from pipeline.ports.bridge import PublishedKey
 
 
 # ------------------------------------------------------------------ the sequencer
@@ -53,21 +53,6 @@ class WebhookFacts(Protocol):
 
     async def release(self, ids: Sequence[UUID]) -> None:
         """Gives claims back."""
-
-
-@dataclass(frozen=True, slots=True)
-class WebhookItem:
-    """What is signed is id.timestamp.body; the bridge composes it. timestamp: seconds since 1970."""
-
-    id: UUID
-    timestamp: int
-    body: bytes
-
-
-class WebhookBridge(Protocol):
-    """The bridge as `webhook` sees it. May be called twice."""
-
-    async def sign_webhook(self, items: Sequence[WebhookItem]) -> Sequence[SealAnswer | Denied]: ...
 
 
 @dataclass(frozen=True, slots=True)

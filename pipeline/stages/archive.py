@@ -11,7 +11,7 @@ Source    EN 319 162-1 (ASiC-E); docs/invariants.md, "State is derived": snapsho
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal, cast
 
 from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Stage, Tx, Work, beside
 from pipeline.content.names import NAME_RANDOM_BYTES, object_name
@@ -22,7 +22,7 @@ from pipeline.evidence.form.xades import SealInvalid, assemble
 from pipeline.evidence.package.snapshot import PackageToSign, Snapshot, finish, package_imprint_sha256, package_to_sign
 from pipeline.exports import perform as exports
 from pipeline.exports.ports import ExportFacts
-from pipeline.ports.bridge import ArchiveBridge, Denied, Keys, PackageItem, SealAnswer, StampItem
+from pipeline.ports.bridge import Bridge, Keys, wire
 from pipeline.ports.outside import Objects, Randomness
 from pipeline.ports.rows import Facts, Proofs
 
@@ -35,7 +35,7 @@ class Ports:
     """What this stage may ask of the outside."""
 
     facts: Facts
-    bridge: ArchiveBridge
+    bridge: Bridge[Literal["archive"]]
     objects: Objects
     keys: Keys
     randomness: Randomness
@@ -59,7 +59,7 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[facts.
         return outcomes
     trust = (await ports.keys.trust_anchor(), await ports.keys.document("crl"))
     packages = [package_to_sign(snapshot_of(p, *trust), p.legal_time) for _, p in due]
-    seals = await ports.bridge.seal_package([PackageItem(p.digests, p.signing_time) for p in packages])
+    seals = await ports.bridge.ask([wire.SealPackage(p.digests, p.signing_time) for p in packages])
     for (m, known), package, seal in zip(due, packages, seals, strict=True):
         outcomes.append(await _store(m, known, package, seal, ports))
     return outcomes
@@ -80,16 +80,16 @@ def snapshot_of(proofs: Proofs, authority: bytes, revocations: bytes | None) -> 
 
 
 async def _store(
-    message: Message, proofs: Proofs, package: PackageToSign, seal: SealAnswer | Denied, ports: Ports
+    message: Message, proofs: Proofs, package: PackageToSign, seal: wire.Sealed | wire.Denied, ports: Ports
 ) -> Outcome[facts.Snapshot | None]:
-    if isinstance(seal, Denied):
+    if isinstance(seal, wire.Denied):
         return Bury(message, f"package seal denied: {seal.code}")
     certificate = cast(bytes, (await ports.keys.by_id(seal.key_id)).certificate)
-    [token] = await ports.bridge.time_stamp([StampItem(package_imprint_sha256(seal.signature), package.signing_time)])
-    if isinstance(token, Denied):
-        raise Transient(f"the package seal was not stamped: {token.code}")
+    [stamped] = await ports.bridge.ask([wire.TimeStamp(package_imprint_sha256(seal.signature), package.signing_time)])
+    if isinstance(stamped, wire.Denied):
+        raise Transient(f"the package seal was not stamped: {stamped.code}")
     try:
-        container = finish(package, certificate, seal.signature, token)
+        container = finish(package, certificate, seal.signature, stamped.token)
     except SealInvalid as error:
         raise Invariant(f"the package seal of delivery {proofs.delivery} does not verify") from error
     name = object_name(ports.randomness.random_bytes(NAME_RANDOM_BYTES))

@@ -12,6 +12,7 @@ Source    docs/invariants.md, "The law is kept": a readable deposit before a pro
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 from uuid import UUID
 
 from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
@@ -22,7 +23,7 @@ from pipeline.deposits.wrapping import derive_wraps, wrap_contents
 from pipeline.evidence.dossier import Dossier, Reason
 from pipeline.evidence.draft import draft
 from pipeline.formats.context import Level
-from pipeline.ports.bridge import Denied, EncryptBridge
+from pipeline.ports.bridge import Bridge, wire
 from pipeline.ports.outside import Objects
 from pipeline.ports.rows import Content, Facts
 
@@ -38,7 +39,7 @@ class Ports:
     """What this stage may ask of the outside, and the assurance level that opening will demand."""
 
     facts: Facts
-    bridge: EncryptBridge
+    bridge: Bridge[Literal["encrypt"]]
     objects: Objects
     minimum_level: Level
 
@@ -81,7 +82,7 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Deposi
             letters.append((m, completed(content, new), new))
     answers = await derive_wraps([c for _, c, _ in letters], ports.minimum_level, ports.bridge)
     for (m, content, new), wrap in zip(letters, answers, strict=True):
-        if isinstance(wrap, Denied):
+        if isinstance(wrap, wire.Denied):
             outcomes.append(Bury(m, f"wrap denied: {wrap.code}"))
         else:
             outcomes.append(Done(m, Deposit(content.dossier, wrap, tuple(new.values()))))
@@ -105,7 +106,7 @@ def judge(
     message: Message,
     content: Content,
     verdicts: Mapping[UUID, Verdict],
-    made: Mapping[UUID, UploadWrap | Denied],
+    made: Mapping[UUID, UploadWrap | wire.Denied],
 ) -> Outcome[Refusal] | None:
     """None when every document is, byte for byte, what the sender declared. A fault of ours rejects no letter."""
     if content.consent in WITHHELD:
@@ -119,7 +120,7 @@ def judge(
         verdict, wrap = verdicts.get(upload), made.get(upload)
         if isinstance(verdict, KeyLost):
             return Bury(message, f"intake denied: {verdict.code}")
-        if isinstance(wrap, Denied):
+        if isinstance(wrap, wire.Denied):
             return Bury(message, f"wrap denied: {wrap.code}")
         if isinstance(verdict, NotNow):
             later = later or verdict

@@ -9,13 +9,14 @@ Source    ETSI EN 319 132-1; docs/ARCHITECTURE.md, "Evidence"
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
 from pipeline.delivery.routes import DRAFT, SEALED
 from pipeline.errors import Invariant
 from pipeline.evidence.facts import EvidenceSeal
 from pipeline.evidence.form.xades import SealInvalid, check_fresh_seal
-from pipeline.ports.bridge import Denied, SealAnswer, SealBridge, SealItem
+from pipeline.ports.bridge import Bridge, wire
 from pipeline.ports.rows import Facts, StoredDraft
 
 EVENT_IN_FUTURE = "event_in_future"  # a clock that is wrong today; the bytes are right
@@ -26,24 +27,24 @@ class Ports:
     """What this stage may ask of the outside."""
 
     facts: Facts
-    bridge: SealBridge
+    bridge: Bridge[Literal["seal"]]
 
 
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[EvidenceSeal]]:
     """Have the stored bytes sealed, and check each seal before anyone relies on it."""
     drafts = await ports.facts.drafts([m.evidence for m in batch if m.evidence is not None])
     known = [m for m in batch if m.evidence in drafts]
-    items = [SealItem(drafts[m.evidence].canonical, drafts[m.evidence].receipt) for m in known if m.evidence]
-    answers = await ports.bridge.seal_evidence(items) if items else []
+    items = [wire.SealEvidence(drafts[m.evidence].canonical, drafts[m.evidence].receipt) for m in known if m.evidence]
+    answers = await ports.bridge.ask(items)
     outcomes: list[Outcome[EvidenceSeal]] = [Bury(m, "no such draft") for m in batch if m.evidence not in drafts]
     return outcomes + [judge(m, drafts[m.evidence], a) for m, a in zip(known, answers, strict=True) if m.evidence]
 
 
-def judge(message: Message, draft: StoredDraft, answer: SealAnswer | Denied) -> Outcome[EvidenceSeal]:
+def judge(message: Message, draft: StoredDraft, answer: wire.Sealed | wire.Denied) -> Outcome[EvidenceSeal]:
     """A seal that verifies, or the bridge's no."""
-    if isinstance(answer, Denied) and answer.code == EVENT_IN_FUTURE:
+    if isinstance(answer, wire.Denied) and answer.code == EVENT_IN_FUTURE:
         return Retry(message, "the bridge's clock is behind the event")
-    if isinstance(answer, Denied):
+    if isinstance(answer, wire.Denied):
         return Bury(message, f"seal denied: {answer.code} {answer.detail}")
     if answer.key_id != draft.seal_key_id:
         raise Invariant(

@@ -21,7 +21,7 @@ from pipeline.evidence.facts import EvidenceToken
 from pipeline.evidence.time_stamp import checked_time_stamp
 from pipeline.formats.tst import TokenInvalid
 from pipeline.formats.xades import imprint_sha256
-from pipeline.ports.bridge import Denied, Keys, StampBridge, StampItem
+from pipeline.ports.bridge import Keys, TimeStampAuthority, wire
 from pipeline.ports.mailbox import Advanced
 from pipeline.ports.rows import Facts, StoredSeal
 
@@ -31,7 +31,7 @@ class Ports:
     """What this stage may ask of the outside."""
 
     facts: Facts
-    authority: StampBridge
+    authority: TimeStampAuthority
     keys: Keys
 
 
@@ -39,23 +39,25 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Eviden
     """Have the stored seals stamped, and check each token before a state stands on it."""
     seals = await ports.facts.seals([m.evidence for m in batch if m.evidence is not None])
     known = [(m, seals[m.evidence]) for m in batch if m.evidence in seals and m.evidence is not None]
-    items = [StampItem(imprint_sha256(s.signature), s.event_time) for _, s in known]
-    answers = await ports.authority.time_stamp(items) if items else []
+    items = [wire.TimeStamp(imprint_sha256(s.signature), s.event_time) for _, s in known]
+    answers = await ports.authority.ask(items)
     anchor = await ports.keys.trust_anchor()
     outcomes: list[Outcome[EvidenceToken]] = [Bury(m, "no such seal") for m in batch if m.evidence not in seals]
     return outcomes + [judge(m, s, a, anchor) for (m, s), a in zip(known, answers, strict=True)]
 
 
-def judge(message: Message, seal: StoredSeal, answer: bytes | Denied, anchor: bytes) -> Outcome[EvidenceToken]:
+def judge(
+    message: Message, seal: StoredSeal, answer: wire.Stamped | wire.Denied, anchor: bytes
+) -> Outcome[EvidenceToken]:
     """A token that verifies and is not older than its event, or a later try."""
-    if isinstance(answer, Denied):
+    if isinstance(answer, wire.Denied):
         return Retry(message, f"not stamped: {answer.code}")
     try:
-        stamp = checked_time_stamp(answer, seal.signature, seal.event_time)
+        stamp = checked_time_stamp(answer.token, seal.signature, seal.event_time)
         check_issued(stamp.certificate_der, (anchor,), stamp.gen_time)
     except (TokenInvalid, CertificateRefused) as error:
         raise Invariant(f"the token over evidence {seal.evidence} does not verify") from error
-    return Done(message, EvidenceToken(seal.evidence, answer, stamp.gen_time))
+    return Done(message, EvidenceToken(seal.evidence, answer.token, stamp.gen_time))
 
 
 async def commit(tx: Tx, done: Sequence[Done[EvidenceToken]]) -> list[Emission]:

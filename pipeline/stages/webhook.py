@@ -12,6 +12,7 @@ Source    Standard Webhooks
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pipeline.actors.contract import Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
 from pipeline.delivery.routes import PING, PUSH
@@ -19,8 +20,8 @@ from pipeline.feed import signature
 from pipeline.feed.attempts import Job, Tried, Webhook, after, idle, next_job
 from pipeline.feed.facts import Fact, WebhookProgress, attempt_of, facts_of
 from pipeline.feed.payload import body_bytes, trial
-from pipeline.feed.ports import Clock, Courier, Flight, Ids, Post, WebhookBridge, WebhookFacts, WebhookItem
-from pipeline.ports.bridge import Denied, SealAnswer
+from pipeline.feed.ports import Clock, Courier, Flight, Ids, Post, WebhookFacts
+from pipeline.ports.bridge import Bridge, wire
 
 SETTLE_SECONDS = 0.25  # all that an endpoint that hangs can hold up the others, once a try
 LOOK_SECONDS = 1.0  # until a flight that does not move is looked at again; one that moves is waited for
@@ -33,7 +34,7 @@ class Ports:
     """What this stage may ask of the outside."""
 
     webhooks: WebhookFacts
-    bridge: WebhookBridge
+    bridge: Bridge[Literal["webhook"]]
     courier: Courier
     clock: Clock
     ids: Ids
@@ -114,9 +115,9 @@ async def _start(known: Sequence[Known], ports: Ports, outcomes: dict[int, Outco
 async def _signed(known: Sequence[Known], ports: Ports) -> Mapping[int, list[Post]]:
     """The requests of each message; without those that the bridge refused to sign."""
     timestamp = int(ports.clock.now().timestamp())
-    items = [(k, WebhookItem(e.id, timestamp, body_bytes(e))) for k in known for e in k.job.events]
+    items = [(k, wire.SignWebhook(e.id, timestamp, body_bytes(e))) for k in known for e in k.job.events]
     asked = [item for k, item in items if k.webhook.secret is None]
-    answers = iter(await ports.bridge.sign_webhook(asked) if asked else ())
+    answers = iter(await ports.bridge.ask(asked))
     posts: dict[int, list[Post]] = {k.message.id: [] for k in known}
     for k, item in items:
         made = _post(item, k.webhook.secret, next(answers) if k.webhook.secret is None else None)
@@ -127,9 +128,9 @@ async def _signed(known: Sequence[Known], ports: Ports) -> Mapping[int, list[Pos
     return posts
 
 
-def _post(item: WebhookItem, secret: bytes | None, answer: SealAnswer | Denied | None) -> Post | None:
+def _post(item: wire.SignWebhook, secret: bytes | None, answer: wire.WebhookSigned | wire.Denied | None) -> Post | None:
     extra = {}
-    if isinstance(answer, SealAnswer):
+    if isinstance(answer, wire.WebhookSigned):
         signed, extra = signature.v1a(answer.signature), {KEY_HEADER: answer.key_id}
     elif secret is not None:
         signed = signature.sign_v1(secret, item.id, item.timestamp, item.body)

@@ -13,7 +13,7 @@ from joserfc.jwk import ECKey
 
 from hsm_bridge import wire
 from hsm_bridge.client import BridgeClient
-from pipeline.adapters.bridge import Bridge
+from pipeline.adapters.bridge import SocketBridge
 from pipeline.evidence.dossier import Deposit, Identification, Issuer
 from pipeline.evidence.draft import Head, draft
 from pipeline.evidence.facts import EvidenceDraft
@@ -24,17 +24,6 @@ from pipeline.formats.context import (
     WrapContext,
     content_context,
     wrap_context,
-)
-from pipeline.ports.bridge import (
-    DecisionItem,
-    DecisionReceipt,
-    DeriveWrapItem,
-    IdentifiedPerson,
-    IdentityProof,
-    IdentityStart,
-    WrapAnswer,
-    WrapContentItem,
-    WrappedContent,
 )
 from tests.fakes import letters, pki
 from tests.fakes.identity import ProviderTokens
@@ -54,8 +43,8 @@ class BridgeCase:
     provider_key: ECKey
     description: wire.Description
 
-    def bridge(self, caller: str) -> Bridge:
-        return Bridge(self.client(caller))
+    def bridge(self, caller: str) -> SocketBridge:
+        return SocketBridge(self.client(caller))
 
     @property
     def seal_key(self) -> wire.PublicKey:
@@ -91,44 +80,44 @@ class BridgeCase:
         head = Head(delivery, "any", 1 if first else 2, None if first else bytes(32), moment, drafted)
         return draft(head, event, known, event_time=moment, identification=identification, receipt=receipt)
 
-    async def content(self, letter: bytes = b"letter", keys: bytes = KEYS, open_days: int = 90) -> WrappedContent:
+    async def content(self, letter: bytes = b"letter", keys: bytes = KEYS, open_days: int = 90) -> wire.WrappedContent:
         """A content's wrap."""
         until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=open_days)
         about = ContentContext(
             UUID(int=3), hashlib.sha256(letter).digest(), hashlib.sha3_256(letter).digest(), len(letter), until
         )
         context = content_context(about)
-        [answer] = await self.bridge("encrypt").wrap_content([WrapContentItem(context, keys)])
-        assert isinstance(answer, WrapAnswer), answer
-        return WrappedContent(answer.key_id, answer.wrapped, context)
+        [answer] = await self.bridge("encrypt").ask([wire.WrapContent(context, keys)])
+        assert isinstance(answer, wire.Wrapped), answer
+        return wire.WrappedContent(answer.key_id, answer.wrapped, context)
 
-    async def wrapped(self, delivery: UUID = DELIVERY, level: Level = "substantial") -> tuple[bytes, WrapAnswer]:
+    async def wrapped(self, delivery: UUID = DELIVERY, level: Level = "substantial") -> tuple[bytes, wire.Wrapped]:
         """A letter's context and the wrap of KEYS under it."""
         context = letter_context(b"letter", delivery=delivery, level=level)
-        item = DeriveWrapItem(context, (await self.content(),))
-        [answer] = await self.bridge("encrypt").derive_wrap([item])
-        assert isinstance(answer, WrapAnswer), answer
+        item = wire.DeriveWrap(context, (await self.content(),))
+        [answer] = await self.bridge("encrypt").ask([item])
+        assert isinstance(answer, wire.Wrapped), answer
         return context, answer
 
     async def login(self, delivery: UUID = DELIVERY, **bent: object) -> ProviderTokens:
         """The tokens of a login that the bridge began."""
-        [nonce] = await self.bridge("gateway").begin_identity([IdentityStart(delivery, SESSION)])
-        assert isinstance(nonce, str), nonce
-        fields = {"nonce": nonce, "moment": datetime.now(UTC)} | bent
+        [begun] = await self.bridge("gateway").ask([wire.BeginIdentity(delivery, SESSION)])
+        assert isinstance(begun, wire.Begun), begun
+        fields = {"nonce": begun.nonce, "moment": datetime.now(UTC)} | bent
         return ProviderTokens(key=self.provider_key, bridge_jwk=self.description.identity_jwk, **fields)  # type: ignore[arg-type]
 
-    async def identified(self, delivery: UUID = DELIVERY) -> IdentifiedPerson:
+    async def identified(self, delivery: UUID = DELIVERY) -> wire.Identified:
         """Somebody who identified as the addressee."""
         context, wrap = await self.wrapped(delivery)
         tokens = await self.login(delivery)
-        [answer] = await self.bridge("gateway").verify_identity([proof(tokens, context, wrap, delivery)])
-        assert isinstance(answer, IdentifiedPerson), answer
+        [answer] = await self.bridge("gateway").ask([proof(tokens, context, wrap, delivery)])
+        assert isinstance(answer, wire.Identified), answer
         return answer
 
-    async def decided(self, person: IdentifiedPerson, act: str, delivery: UUID = DELIVERY) -> DecisionReceipt:
+    async def decided(self, person: wire.Identified, act: str, delivery: UUID = DELIVERY) -> wire.Decided:
         assert person.ticket is not None
-        [answer] = await self.bridge("gateway").decide([DecisionItem(person.ticket, delivery, act)])
-        assert isinstance(answer, DecisionReceipt), answer
+        [answer] = await self.bridge("gateway").ask([wire.Decide(person.ticket, delivery, act)])
+        assert isinstance(answer, wire.Decided), answer
         return answer
 
 
@@ -138,14 +127,14 @@ def letter_context(*letters: bytes, delivery: UUID = DELIVERY, level: Level = "s
     return wrap_context(WrapContext(delivery, parts, ADDRESSEE, level))
 
 
-def proof(tokens: ProviderTokens, context: bytes, wrap: WrapAnswer, delivery: UUID = DELIVERY) -> IdentityProof:
+def proof(tokens: ProviderTokens, context: bytes, wrap: wire.Wrapped, delivery: UUID = DELIVERY) -> wire.VerifyIdentity:
     """What the gateway hands to the bridge after a login."""
-    return IdentityProof(
+    return wire.VerifyIdentity(
         tokens.nonce, SESSION, delivery, tokens.id_token(), tokens.userinfo(), wrap.wrapped, wrap.key_id, context
     )
 
 
-def identification(person: IdentifiedPerson) -> Identification:
+def identification(person: wire.Identified) -> Identification:
     """As an evidence of the person's act states it."""
     return Identification(
         person.given_names,

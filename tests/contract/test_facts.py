@@ -17,7 +17,7 @@ from pipeline.evidence.draft import draft
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
 from pipeline.evidence.time_stamp import checked_time_stamp
 from pipeline.formats.xades import imprint_sha256
-from pipeline.ports.bridge import Denied, SealItem, StampItem
+from pipeline.ports.bridge import wire
 from tests.contract.facts_worlds import BEGAN, CRL, PROVIDER, MemoryWorld, PostgresWorld, World, known
 from tests.memory.tables import Submission
 from tests.simulation import letters
@@ -72,8 +72,8 @@ async def drafted(world: World, submission: Submission, role: str, event: str, o
 
 
 async def sealed(world: World, evidence: EvidenceDraft) -> EvidenceSeal:
-    [answer] = await world.bridge.bridge("seal").seal_evidence([SealItem(evidence.canonical, evidence.receipt)])
-    assert not isinstance(answer, Denied), answer
+    [answer] = await world.bridge.bridge("seal").ask([wire.SealEvidence(evidence.canonical, evidence.receipt)])
+    assert not isinstance(answer, wire.Denied), answer
     fact = EvidenceSeal(evidence.evidence, answer.signature, answer.key_id)
     async with world.tx("seal") as tx:
         await tx.add([fact])
@@ -81,11 +81,11 @@ async def sealed(world: World, evidence: EvidenceDraft) -> EvidenceSeal:
 
 
 async def stamped(world: World, evidence: EvidenceDraft, seal: EvidenceSeal) -> EvidenceToken:
-    items = [StampItem(imprint_sha256(seal.signature), evidence.event_time)]
-    [token] = await world.bridge.bridge("timestamp").time_stamp(items)
-    assert not isinstance(token, Denied), token
-    gen_time = checked_time_stamp(token, seal.signature, evidence.event_time).gen_time
-    fact = EvidenceToken(evidence.evidence, token, gen_time)
+    items = [wire.TimeStamp(imprint_sha256(seal.signature), evidence.event_time)]
+    [answer] = await world.bridge.bridge("timestamp").ask(items)
+    assert not isinstance(answer, wire.Denied), answer
+    gen_time = checked_time_stamp(answer.token, seal.signature, evidence.event_time).gen_time
+    fact = EvidenceToken(evidence.evidence, answer.token, gen_time)
     async with world.tx("timestamp") as tx:
         await tx.lock([evidence.delivery])
         await tx.add([fact])

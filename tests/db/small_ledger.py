@@ -48,7 +48,7 @@ from pipeline.evidence.draft import Head, after, draft
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import person_sha256
 from pipeline.operate import clock, senders
-from pipeline.ports.bridge import DecisionItem, DecisionReceipt
+from pipeline.ports.bridge import wire
 from pipeline.ports.outside import Relayed
 from pipeline.process.recorder import Recorder
 from tests.db import small_batch
@@ -253,8 +253,8 @@ class Installation:
     async def decide(self, delivery: UUID, act: str, events: Sequence[str]) -> None:
         """Both transactions of a decision, with the bridge's receipt between them."""
         ticket = self.bridge.ticket(delivery, PERSON)
-        [receipt] = await self.bridge.bridge("gateway").decide([DecisionItem(ticket, delivery, act)])
-        assert isinstance(receipt, DecisionReceipt)
+        [receipt] = await self.bridge.bridge("gateway").ask([wire.Decide(ticket, delivery, act)])
+        assert isinstance(receipt, wire.Decided)
         decided_at = receipt.at.replace(
             microsecond=receipt.at.microsecond // 1000 * 1000
         )  # as qerds.legal_now() says it

@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import anyio
@@ -17,7 +18,7 @@ import asyncpg
 import pytest
 
 from hsm_bridge import wire
-from hsm_bridge.client import BridgeAway, BridgeClient, BridgeDenied, Denied
+from hsm_bridge.client import BridgeAway, BridgeClient, BridgeDenied
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.dossiers import read_dossiers
 from pipeline.adapters.postgres.link import Dsn
@@ -81,24 +82,24 @@ async def at_the_bridge(sockets: Path, wrap: dict[str, str], delivery: str) -> d
     said = {}
     other = BridgeClient(sockets / "encrypt.sock", deadline_seconds=2)
     try:
-        await other.open_intake([wire.OpenIntake(key_id="x", info=b"", sealed=b"")])
+        await other.ask([wire.OpenIntake(key_id="x", info=b"", sealed=b"")])
         said["encrypt_socket"] = "answered"
     except (BridgeAway, BridgeDenied, OSError) as error:
         said["encrypt_socket"] = type(error).__name__
     own = BridgeClient(sockets / "gateway.sock", deadline_seconds=5)
-    asked = {
-        "open_intake": lambda: own.open_intake([wire.OpenIntake(key_id="x", info=b"", sealed=b"")]),
-        "wrap_content": lambda: own.wrap_content([wire.WrapContent(context=b"", keys=b"")]),
-        "derive_wrap": lambda: own.derive_wrap([wire.DeriveWrap(context=b"", contents=())]),
-        "seal_evidence": lambda: own.seal_evidence([wire.SealEvidence(evidence=b"", receipt=None)]),
-        "time_stamp": lambda: own.time_stamp([wire.TimeStamp(imprint=b"\0" * 32, event_time=None)]),
-    }
-    for name, ask in asked.items():
+    asked: list[wire.Item[Any, Any]] = [
+        wire.OpenIntake(key_id="x", info=b"", sealed=b""),
+        wire.WrapContent(context=b"", keys=b""),
+        wire.DeriveWrap(context=b"", contents=()),
+        wire.SealEvidence(evidence=b"", receipt=None),
+        wire.TimeStamp(imprint=bytes(32), event_time=None),
+    ]
+    for item in asked:
         try:
-            await ask()  # type: ignore[no-untyped-call]
-            said[name] = "answered"
+            await own.ask([item])
+            said[type(item).op] = "answered"
         except BridgeDenied:
-            said[name] = "denied"
+            said[type(item).op] = "denied"
     forged = bytes(64)
     release = wire.Release(
         wrapped=bytes.fromhex(wrap["wrapped"]),
@@ -107,10 +108,10 @@ async def at_the_bridge(sockets: Path, wrap: dict[str, str], delivery: str) -> d
         ticket=forged,
         receipt=forged,
     )
-    [answer] = await own.release([release])
-    said["release"] = "denied" if isinstance(answer, Denied) else "answered"
-    [answer2] = await own.decide([wire.Decide(ticket=forged, delivery=UUID(delivery), act="accept")])
-    said["decide"] = "denied" if isinstance(answer2, Denied) else "answered"
+    [answer] = await own.ask([release])
+    said["release"] = "denied" if isinstance(answer, wire.Denied) else "answered"
+    [answer2] = await own.ask([wire.Decide(ticket=forged, delivery=UUID(delivery), act="accept")])
+    said["decide"] = "denied" if isinstance(answer2, wire.Denied) else "answered"
     return said
 
 

@@ -33,7 +33,7 @@ from hsm_bridge.token import certificates
 from hsm_bridge.token.device import KeyMissing, KeyUse, PointInvalid, TagMismatch, Token
 from hsm_bridge.token.keyring import BridgeKey, Keyring
 from hsm_bridge.wire import Caller
-from pipeline.adapters.bridge import Bridge
+from pipeline.adapters.bridge import SocketBridge
 from pipeline.formats.context import person_sha256
 from pipeline.ports.bridge import PublishedKey
 
@@ -141,9 +141,9 @@ class FakeBridge:
         ring, crl = _keyring(token, settings, valid_from)
         self.vault = Vault(token, ring, settings, crl)
 
-    def bridge(self, caller: str) -> Bridge:
+    def bridge(self, caller: str) -> SocketBridge:
         """The ports that this caller kind has."""
-        return Bridge(self.client(caller))
+        return SocketBridge(self.client(caller))
 
     def client(self, caller: str) -> BridgeClient:
         return _InMemoryClient(self, cast("Caller", caller))

@@ -23,7 +23,7 @@ from pipeline.errors import Transient
 from pipeline.evidence.dossier import Dossier
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import person_sha256
-from pipeline.ports.bridge import Denied, ReleaseItem
+from pipeline.ports.bridge import wire
 from pipeline.stores.letters import Document, Person, StoredDocument, Wrap
 from tests.fakes.bridge import FakeBridge
 from tests.memory.database import MemoryDatabase, MemoryTx
@@ -152,9 +152,9 @@ class Recipient:
         assert wrap is not None and accepted.receipt is not None
         person = self._person()
         for part in self.letter.submission.dossier.parts:
-            item = ReleaseItem(wrap.wrapped, wrap.key_id, wrap.context, person.ticket, accepted.receipt)
-            [released] = await self._ports.bridge.release([item])
-            assert not isinstance(released, Denied), released
+            item = wire.Release(wrap.wrapped, wrap.key_id, wrap.context, person.ticket, accepted.receipt)
+            [released] = await self._ports.bridge.ask([item])
+            assert not isinstance(released, wire.Denied), released
             document = Document(part.number, part.file_name, part.content_type, part.bytes, part.sha256, False)
             stored = StoredDocument(document, (), 1, Wrap(wrap.key_id, wrap.wrapped, wrap.context), accepted.receipt)
             sent = part.bytes if whole else 1

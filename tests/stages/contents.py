@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 from uuid import UUID
 
 from pipeline.content.envelope import (
@@ -22,15 +23,7 @@ from pipeline.content.envelope import (
 from pipeline.content.names import object_name
 from pipeline.evidence.dossier import Part
 from pipeline.formats.context import intake_info, pack_info, packed_key_data
-from pipeline.ports.bridge import (
-    Denied,
-    DeriveWrapItem,
-    EncryptBridge,
-    IntakeItem,
-    PublishedKey,
-    WrapAnswer,
-    WrapContentItem,
-)
+from pipeline.ports.bridge import Bridge, PublishedKey, wire
 from pipeline.ports.outside import Objects
 from pipeline.ports.rows import PackKey, Segment
 from tests.memory.tables import Submission
@@ -155,25 +148,16 @@ class WatchedObjects:
 class WatchedBridge:
     """A bridge that counts the items it is asked; `deny` answers those of an operation with a code."""
 
-    bridge: EncryptBridge
+    bridge: Bridge[Literal["encrypt"]]
     asked: Counter[str] = field(default_factory=Counter)
     deny: dict[str, str] = field(default_factory=dict)
 
-    async def open_intake(self, items: Sequence[IntakeItem]) -> Sequence[bytes | Denied]:
-        self.asked["open_intake"] += len(items)
-        return await self.bridge.open_intake(items)
-
-    async def wrap_content(self, items: Sequence[WrapContentItem]) -> Sequence[WrapAnswer | Denied]:
-        self.asked["wrap_content"] += len(items)
-        if code := self.deny.get("wrap_content"):
-            return [Denied(code) for _ in items]
-        return await self.bridge.wrap_content(items)
-
-    async def derive_wrap(self, items: Sequence[DeriveWrapItem]) -> Sequence[WrapAnswer | Denied]:
-        self.asked["derive_wrap"] += len(items)
-        if code := self.deny.get("derive_wrap"):
-            return [Denied(code) for _ in items]
-        return await self.bridge.derive_wrap(items)
+    async def ask(self, items: Sequence[wire.Item[Any, Literal["encrypt"]]]) -> Sequence[Any]:
+        for item in items:
+            self.asked[type(item).op] += 1
+        if items and (code := self.deny.get(type(items[0]).op)):
+            return [wire.Denied(code) for _ in items]
+        return await self.bridge.ask(items)
 
 
 def watched(line: Line) -> tuple[WatchedBridge, WatchedObjects]:

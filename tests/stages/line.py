@@ -24,7 +24,7 @@ from pipeline.evidence.draft import after, draft
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import intake_info, person_sha256
 from pipeline.notices.notice import Letterhead
-from pipeline.ports.bridge import DecisionItem, DecisionReceipt
+from pipeline.ports.bridge import wire
 from pipeline.ports.mailbox import Message
 from pipeline.ports.outside import MailRefused, Relayed
 from pipeline.ports.rows import Segment
@@ -199,9 +199,9 @@ class Line:
     async def accept(self, delivery: UUID) -> list[EvidenceDraft]:
         """Both transactions of an acceptance, as gateway/portal/decision.py does them."""
         decided_at = await self.intend(delivery)
-        item = DecisionItem(self.bridge.ticket(delivery), delivery, "accept")
-        [receipt] = await self.bridge.bridge("gateway").decide([item])
-        assert isinstance(receipt, DecisionReceipt)
+        item = wire.Decide(self.bridge.ticket(delivery), delivery, "accept")
+        [receipt] = await self.bridge.bridge("gateway").ask([item])
+        assert isinstance(receipt, wire.Decided)
         who = identification(decided_at)
         dossier = (await self.facts.dossiers([delivery]))[delivery]
         async with self.database.transaction() as tx:

@@ -3,13 +3,14 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
 
 from pipeline.delivery.routes import PRESERVE, Emission
 from pipeline.errors import Invariant
-from pipeline.ports.bridge import ArchiveBridge, Denied, PackageItem, SealAnswer, StampItem
+from pipeline.ports.bridge import Bridge, wire
 from tests.stages.line import PROOF, Line
 
 pytestmark = pytest.mark.anyio
@@ -19,15 +20,13 @@ pytestmark = pytest.mark.anyio
 class Stubborn:
     """A bridge that answers package seals as it is told, and stamps honestly."""
 
-    honest: ArchiveBridge
-    answer: SealAnswer | Denied | None = None
-    stamp: Denied | None = None
+    honest: Bridge[Literal["archive"]]
+    seal: wire.Sealed | wire.Denied | None = None
+    stamp: wire.Denied | None = None
 
-    async def seal_package(self, items: Sequence[PackageItem]) -> Sequence[SealAnswer | Denied]:
-        return await self.honest.seal_package(items) if self.answer is None else [self.answer for _ in items]
-
-    async def time_stamp(self, items: Sequence[StampItem]) -> Sequence[bytes | Denied]:
-        return await self.honest.time_stamp(items) if self.stamp is None else [self.stamp for _ in items]
+    async def ask(self, items: Sequence[wire.Item[Any, Literal["archive"]]]) -> Sequence[Any]:
+        told = self.stamp if isinstance(items[0], wire.TimeStamp) else self.seal
+        return await self.honest.ask(items) if told is None else [told for _ in items]
 
 
 async def accepted(line: Line) -> UUID:
@@ -81,7 +80,7 @@ async def test_what_fails_on_the_way_is_done_again(trouble: str) -> None:
     line.bridge.away, line.bridge.lose_answers = trouble == "bridge", int(trouble == "answer")
     line.objects.down = trouble == "store"
     if trouble == "stamp":
-        stubborn = Stubborn(line.bridge.bridge("archive"), stamp=Denied("clock_behind"))
+        stubborn = Stubborn(line.bridge.bridge("archive"), stamp=wire.Denied("clock_behind"))
         line.ports["archive"] = replace(honest, bridge=stubborn)
     [message] = await line.turn("archive")
     assert (line.snapshots(delivery), line.dead()) == ([], [])
@@ -96,7 +95,7 @@ async def test_a_package_that_the_bridge_denies_is_a_dead_letter() -> None:
     """No attempt can change a no; the proofs themselves are not touched."""
     line = Line()
     delivery = await accepted(line)
-    stubborn = Stubborn(line.bridge.bridge("archive"), Denied("item_invalid"))
+    stubborn = Stubborn(line.bridge.bridge("archive"), wire.Denied("item_invalid"))
     line.ports["archive"] = replace(line.ports["archive"], bridge=stubborn)
     await line.turn("archive")
     assert (line.dead(), line.state(delivery)) == (["package seal denied: item_invalid"], "accepted")
@@ -106,7 +105,7 @@ async def test_a_package_seal_that_does_not_verify_stops_the_process() -> None:
     """Nothing is stored that a verifier would refuse."""
     line = Line()
     delivery = await accepted(line)
-    stubborn = Stubborn(line.bridge.bridge("archive"), SealAnswer("seal-2026-1", bytes(63) + b"\x01"))
+    stubborn = Stubborn(line.bridge.bridge("archive"), wire.Sealed("seal-2026-1", bytes(63) + b"\x01"))
     line.ports["archive"] = replace(line.ports["archive"], bridge=stubborn)
     with pytest.raises(Invariant):
         await line.turn("archive")

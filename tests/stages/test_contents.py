@@ -13,7 +13,7 @@ from pipeline.deposits.read_back import read_back
 from pipeline.deposits.wrapping import OPEN_DAYS
 from pipeline.evidence.form.reading import read
 from pipeline.formats.context import parse_content_context, parse_wrap_context
-from pipeline.ports.bridge import DecisionItem, DecisionReceipt, Released, ReleaseItem
+from pipeline.ports.bridge import wire
 from pipeline.stages import encrypt
 from tests.stages.contents import in_a_pack, in_parts, letter, watched
 from tests.stages.line import Line
@@ -26,10 +26,10 @@ async def released(line: Line, delivery: UUID) -> bytes:
     wrap = line.database.tables.find(ContentWrap, delivery)
     assert wrap is not None
     ticket, gateway = line.bridge.ticket(delivery), line.bridge.bridge("gateway")
-    [receipt] = await gateway.decide([DecisionItem(ticket, delivery, "accept")])
-    assert isinstance(receipt, DecisionReceipt)
-    [answer] = await gateway.release([ReleaseItem(wrap.wrapped, wrap.key_id, wrap.context, ticket, receipt.receipt)])
-    assert isinstance(answer, Released), answer
+    [receipt] = await gateway.ask([wire.Decide(ticket, delivery, "accept")])
+    assert isinstance(receipt, wire.Decided)
+    [answer] = await gateway.ask([wire.Release(wrap.wrapped, wrap.key_id, wrap.context, ticket, receipt.receipt)])
+    assert isinstance(answer, wire.Released), answer
     return answer.keys
 
 

@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any, Literal
 from uuid import UUID
 
 import pytest
@@ -18,7 +19,7 @@ from pipeline.exports import export
 from pipeline.exports.export import STEP_ROWS
 from pipeline.exports.facts import BatchProof, ExportStep
 from pipeline.exports.ports import BatchStanding, ExportRow, ExportStanding, StoredPackage
-from pipeline.ports.bridge import ArchiveBridge, Denied, PackageItem, SealAnswer, StampItem
+from pipeline.ports.bridge import Bridge, wire
 from tests.stages.line import BEGAN, PROOF, Line
 
 pytestmark = pytest.mark.anyio
@@ -30,13 +31,12 @@ HEAD = BatchHead(BATCH, "March", "non_qualified", "Test Delivery", "Mairie", 1, 
 class Denying:
     """A bridge that never seals this package."""
 
-    honest: ArchiveBridge
+    honest: Bridge[Literal["archive"]]
 
-    async def seal_package(self, items: Sequence[PackageItem]) -> Sequence[SealAnswer | Denied]:
-        return [Denied("item_invalid") for _ in items]
-
-    async def time_stamp(self, items: Sequence[StampItem]) -> Sequence[bytes | Denied]:
-        return await self.honest.time_stamp(items)
+    async def ask(self, items: Sequence[wire.Item[Any, Literal["archive"]]]) -> Sequence[Any]:
+        if isinstance(items[0], wire.SealPackage):
+            return [wire.Denied("item_invalid") for _ in items]
+        return await self.honest.ask(items)
 
 
 def proven(number: int) -> ProvenLine:

@@ -3,12 +3,13 @@
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from trio.testing import MockClock
 
 from pipeline.delivery.facts import NoticeResult
-from pipeline.ports.bridge import Denied, DeriveWrapItem, IntakeItem, WrapAnswer, WrapContentItem
+from pipeline.ports.bridge import wire
 from pipeline.ports.outside import Relayed
 from pipeline.stages import encrypt
 from tests.fakes.objects import MemoryObjects
@@ -24,14 +25,8 @@ class Forgetful:
 
     code: str
 
-    async def open_intake(self, items: Sequence[IntakeItem]) -> Sequence[bytes | Denied]:
-        return [Denied(self.code) for _ in items]
-
-    async def wrap_content(self, items: Sequence[WrapContentItem]) -> Sequence[WrapAnswer | Denied]:
-        return [Denied(self.code) for _ in items]
-
-    async def derive_wrap(self, items: Sequence[DeriveWrapItem]) -> Sequence[WrapAnswer | Denied]:
-        return [Denied(self.code) for _ in items]
+    async def ask(self, items: Sequence[wire.Item[Any, Any]]) -> Sequence[wire.Denied]:
+        return [wire.Denied(self.code) for _ in items]
 
 
 class SlowObjects(MemoryObjects):

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 from uuid import uuid4
 
 import pytest
+from msgspec import structs
 
 from pipeline.delivery.routes import DRAFT, Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.draft import draft
 from pipeline.evidence.facts import EvidenceSeal
-from pipeline.ports.bridge import Denied, SealAnswer, SealBridge, SealItem
+from pipeline.ports.bridge import Bridge, wire
 from tests.stages.line import Line, identification
 
 pytestmark = pytest.mark.anyio
@@ -20,14 +22,14 @@ pytestmark = pytest.mark.anyio
 class Forger:
     """A bridge that names another key, or seals other bytes than it was given."""
 
-    honest: SealBridge
+    honest: Bridge[Literal["seal"]]
     fault: str
 
-    async def seal_evidence(self, items: Sequence[SealItem]) -> Sequence[SealAnswer | Denied]:
-        answers = [a for a in await self.honest.seal_evidence(items) if isinstance(a, SealAnswer)]
+    async def ask(self, items: Sequence[wire.Item[Any, Literal["seal"]]]) -> Sequence[Any]:
+        answers = [a for a in await self.honest.ask(items) if isinstance(a, wire.Sealed)]
         if self.fault == "another key":
-            return [replace(a, key_id="seal-2025-1") for a in answers]
-        return [replace(a, signature=a.signature[::-1]) for a in answers]
+            return [structs.replace(a, key_id="seal-2025-1") for a in answers]
+        return [structs.replace(a, signature=a.signature[::-1]) for a in answers]
 
 
 async def deposited(line: Line) -> None:

@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from uuid import uuid4
 
 import pytest
+from msgspec import structs
 
 from pipeline.delivery.deadlines import access_ends_at
 from pipeline.delivery.routes import SEALED, Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.facts import EvidenceToken
-from pipeline.ports.bridge import Denied, StampItem
+from pipeline.ports.bridge import wire
 from tests.fakes.pki import Provider, time_stamp
 from tests.stages.line import Line
 
@@ -29,16 +30,17 @@ class Authority:
     line: Line
     fault: str
 
-    async def time_stamp(self, items: Sequence[StampItem]) -> Sequence[bytes | Denied]:
+    async def ask(self, items: Sequence[wire.TimeStamp]) -> Sequence[wire.Stamped | wire.Denied]:
         honest = self.line.bridge.bridge("timestamp")
         if self.fault == "clock behind":
-            return [Denied("clock_behind") for _ in items]
+            return [wire.Denied("clock_behind") for _ in items]
         if self.fault == "another provider's":
-            return [time_stamp(Provider.new().unit, i.imprint, self.line.clock.legal_now()) for i in items]
+            unit, moment = Provider.new().unit, self.line.clock.legal_now()
+            return [wire.Stamped(time_stamp(unit, i.imprint, moment)) for i in items]
         if self.fault == "over something else":
-            return await honest.time_stamp([replace(i, imprint=bytes(32)) for i in items])
+            return await honest.ask([structs.replace(i, imprint=bytes(32)) for i in items])
         self.line.later(hours=-1)
-        tokens = await honest.time_stamp([replace(i, event_time=None) for i in items])
+        tokens = await honest.ask([structs.replace(i, event_time=None) for i in items])
         self.line.later(hours=1)
         return tokens
 

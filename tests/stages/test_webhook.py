@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -12,8 +13,8 @@ from pipeline.delivery.routes import PING, PUSH
 from pipeline.feed.attempts import Answer, Webhook
 from pipeline.feed.facts import WebhookAttempt, WebhookProgress, WebhookRetry
 from pipeline.feed.payload import Event
-from pipeline.feed.ports import Flight, Post, WebhookItem
-from pipeline.ports.bridge import Denied, SealAnswer
+from pipeline.feed.ports import Flight, Post
+from pipeline.ports.bridge import wire
 from pipeline.ports.mailbox import Message
 from pipeline.stages import webhook
 
@@ -57,8 +58,9 @@ class World:
         assert set(ids) <= self.held
         self.held -= set(ids)
 
-    async def sign_webhook(self, items: Sequence[WebhookItem]) -> Sequence[SealAnswer | Denied]:
-        return [Denied("key_unknown") if self.denied else SealAnswer("webhook-1", bytes(64)) for _ in items]
+    async def ask(self, items: Sequence[wire.Item[Any, Any]]) -> Sequence[Any]:
+        signed = wire.WebhookSigned("webhook-1", bytes(64))
+        return [wire.Denied("key_unknown") if self.denied else signed for _ in items]
 
     def start(self, flight: Flight, posts: Sequence[Post]) -> bool:
         if self.full:

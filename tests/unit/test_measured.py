@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.adapters.measured import MeasuredAuthority, MeasuredMailer, MeasuredObjects
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
-from pipeline.ports.bridge import Denied, StampItem
+from pipeline.ports.bridge import wire
 from pipeline.ports.outside import MailRefused, Relayed
 from pipeline.process.recorder import Recorder
 from tests.fakes.objects import MemoryObjects
@@ -160,10 +160,10 @@ async def test_mails_are_counted_by_the_relays_answer(
 class Stamps:
     """An authority."""
 
-    def __init__(self, answers: Sequence[bytes | Denied] | None) -> None:
+    def __init__(self, answers: Sequence[wire.Stamped | wire.Denied] | None) -> None:
         self.answers = answers
 
-    async def time_stamp(self, items: Sequence[StampItem]) -> Sequence[bytes | Denied]:
+    async def ask(self, items: Sequence[wire.TimeStamp]) -> Sequence[wire.Stamped | wire.Denied]:
         if self.answers is None:
             raise Transient("away")
         return self.answers
@@ -171,10 +171,12 @@ class Stamps:
 
 async def test_time_stamps_are_counted_by_digest(recorder: Recorder) -> None:
     """A call of a hundred is a hundred requests and one time."""
-    items = [StampItem(bytes(32), datetime(2026, 3, 1, tzinfo=UTC))] * 3
-    await MeasuredAuthority(Stamps([b"t", b"t", Denied("clock", "")]), "own", recorder).time_stamp(items)
+    items = [wire.TimeStamp(bytes(32), datetime(2026, 3, 1, tzinfo=UTC))] * 3
+    await MeasuredAuthority(
+        Stamps([wire.Stamped(b"t"), wire.Stamped(b"t"), wire.Denied("clock")]), "own", recorder
+    ).ask(items)
     with pytest.raises(Transient):
-        await MeasuredAuthority(Stamps(None), "own", recorder).time_stamp(items)
+        await MeasuredAuthority(Stamps(None), "own", recorder).ask(items)
     series = "qerds_tsa_requests_total"
     assert recorder.counts == {
         (series, 'authority="own",result="ok"'): 2,

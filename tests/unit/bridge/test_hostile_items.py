@@ -12,7 +12,7 @@ import pytest
 
 from hsm_bridge import config, wire
 from hsm_bridge.operations.table import OPERATIONS
-from tests.bridge_process import CLIENT_ID, ISSUER, provider_key
+from tests.bridge_process import CLIENT_ID, ISSUER, describe, provider_key
 from tests.contract.bridge_cases import DELIVERY, SESSION, BridgeCase
 from tests.fakes.bridge import FakeBridge
 from tests.fakes.identity import ProviderTokens
@@ -31,7 +31,7 @@ async def items(tmp_path: Path) -> tuple[FakeBridge, dict[str, bytes]]:
     jwks.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
     settings = config.IdentitySettings(ISSUER, CLIENT_ID, jwks, "substantial")
     fake = FakeBridge(legal_now=lambda: datetime.now(UTC), random=secrets.token_bytes, identity=settings)
-    description = await fake.client("operator").describe()
+    description = await describe(fake.client("operator"))
     case = BridgeCase(fake.client, lambda: datetime.now(UTC), key, description)
     content = await case.content()
     context, wrap = await case.wrapped()

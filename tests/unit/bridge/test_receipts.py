@@ -11,7 +11,8 @@ from hsm_bridge.operations import tickets
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Identification
 from pipeline.formats.context import person_sha256
-from pipeline.ports.bridge import DecisionItem, DecisionReceipt, Denied, SealAnswer, SealItem
+from pipeline.ports.bridge import wire
+from tests.bridge_process import describe
 from tests.contract.bridge_cases import DELIVERY, SESSION, BridgeCase
 from tests.fakes.bridge import FakeBridge
 
@@ -58,12 +59,12 @@ async def sealed_after(fake: FakeBridge, clocks: Clocks, event: str, seconds: fl
     receipt = tickets.issue_receipt(
         fake.vault.mac, tickets.Receipt(DELIVERY, act, WHO.person_sha256, clocks.legal_now())
     )
-    case = BridgeCase(fake.client, clocks.legal_now, None, await fake.client("seal").describe())  # type: ignore[arg-type]
+    case = BridgeCase(fake.client, clocks.legal_now, None, await describe(fake.client("seal")))  # type: ignore[arg-type]
     event_time = clocks.legal_now() + timedelta(seconds=seconds)
     drafted = case.draft(event, at=event_time, identification=WHO, receipt=receipt)
     clocks.ahead += timedelta(seconds=max(seconds, 0))
-    [answer] = await fake.bridge("seal").seal_evidence([SealItem(drafted.canonical, receipt)])
-    return answer.code if isinstance(answer, Denied) else "ok"
+    [answer] = await fake.bridge("seal").ask([wire.SealEvidence(drafted.canonical, receipt)])
+    return answer.code if isinstance(answer, wire.Denied) else "ok"
 
 
 @pytest.mark.parametrize(
@@ -91,12 +92,12 @@ async def test_a_ticket_lives_an_hour_of_the_system_clock(fake: FakeBridge, cloc
     ticket = fake.ticket(DELIVERY, WHO.person_sha256)
     clocks.ahead = timedelta(days=16)
     clocks.now += timedelta(seconds=3599)
-    [decided] = await fake.bridge("gateway").decide([DecisionItem(ticket, DELIVERY, "accept")])
-    assert isinstance(decided, DecisionReceipt)
+    [decided] = await fake.bridge("gateway").ask([wire.Decide(ticket, DELIVERY, "accept")])
+    assert isinstance(decided, wire.Decided)
     assert decided.at == clocks.legal_now()
     clocks.now += timedelta(seconds=1)
-    [late] = await fake.bridge("gateway").decide([DecisionItem(ticket, DELIVERY, "accept")])
-    assert isinstance(late, Denied) and late.code == "ticket_invalid"
+    [late] = await fake.bridge("gateway").ask([wire.Decide(ticket, DELIVERY, "accept")])
+    assert isinstance(late, wire.Denied) and late.code == "ticket_invalid"
 
 
 def test_a_ticket_of_more_than_an_hour_is_not_made(fake: FakeBridge) -> None:
@@ -134,14 +135,14 @@ def test_no_form_stands_for_another(fake: FakeBridge) -> None:
 
 async def test_an_answer_may_be_lost_and_asked_again(fake: FakeBridge, clocks: Clocks) -> None:
     """Failed, and done but lost: both are repeated, and the second seal is as good as the first."""
-    case = BridgeCase(fake.client, clocks.legal_now, None, await fake.client("seal").describe())  # type: ignore[arg-type]
-    item = SealItem(case.draft("A.1").canonical, None)
+    case = BridgeCase(fake.client, clocks.legal_now, None, await describe(fake.client("seal")))  # type: ignore[arg-type]
+    item = wire.SealEvidence(case.draft("A.1").canonical, None)
     seal = fake.bridge("seal")
     fake.away = True
     with pytest.raises(Transient):
-        await seal.seal_evidence([item])
+        await seal.ask([item])
     fake.away, fake.lose_answers = False, 1
     with pytest.raises(Transient):
-        await seal.seal_evidence([item])
-    [answer] = await seal.seal_evidence([item])
-    assert isinstance(answer, SealAnswer)
+        await seal.ask([item])
+    [answer] = await seal.ask([item])
+    assert isinstance(answer, wire.Sealed)

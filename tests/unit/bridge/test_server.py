@@ -14,8 +14,8 @@ import msgspec
 import pytest
 
 from hsm_bridge import wire
-from hsm_bridge.client import BridgeAway, BridgeBusy, BridgeClient, BridgeDenied, Denied
-from tests.bridge_process import BridgeHome, stop
+from hsm_bridge.client import BridgeAway, BridgeBusy, BridgeClient, BridgeDenied
+from tests.bridge_process import BridgeHome, health, stop
 
 NOBODY = 65534
 IMPRINT = wire.TimeStamp(imprint=bytes(32), event_time=None)
@@ -71,7 +71,7 @@ async def test_many_callers_share_one_connection(bridge: BridgeHome) -> None:
 
         async def call(number: int) -> None:
             items = [wire.TimeStamp(imprint=bytes([number]) * 32, event_time=None)] * (number % 5 + 1)
-            stamped = await client.time_stamp(items)
+            stamped = await client.ask(items)
             assert all(isinstance(s, wire.Stamped) and bytes([number]) * 32 in s.token for s in stamped)
             got[number] = len(stamped)
 
@@ -88,7 +88,7 @@ async def test_a_cancelled_caller_harms_no_other(bridge: BridgeHome) -> None:
 
         async def call(scope: anyio.CancelScope) -> None:
             with scope:
-                done.append(len(await client.time_stamp([IMPRINT] * 20)))
+                done.append(len(await client.ask([IMPRINT] * 20)))
 
         scopes = [anyio.CancelScope() for _ in range(20)]
         async with anyio.create_task_group() as tasks:
@@ -98,23 +98,23 @@ async def test_a_cancelled_caller_harms_no_other(bridge: BridgeHome) -> None:
             for scope in scopes[::2]:
                 scope.cancel()
         assert len(done) >= 10
-        assert len(await client.time_stamp([IMPRINT])) == 1
+        assert len(await client.ask([IMPRINT])) == 1
 
 
 async def test_more_than_a_frame_holds_is_asked_in_parts(bridge: BridgeHome) -> None:
     """A batch above the limit of a frame is split by the client; the answers come back whole and in order."""
     async with connected(bridge, "timestamp") as client:
-        stamped = await client.time_stamp([IMPRINT] * (wire.ITEMS_MAX + 3))
+        stamped = await client.ask([IMPRINT] * (wire.ITEMS_MAX + 3))
     assert len(stamped) == wire.ITEMS_MAX + 3
 
 
 async def test_a_malformed_item_is_refused_alone(bridge: BridgeHome) -> None:
     """A wrong field, type or length is that item's fault, not its neighbours'."""
     async with connected(bridge, "timestamp") as client:
-        good, short = await client.time_stamp([IMPRINT, wire.TimeStamp(imprint=b"short", event_time=None)])
+        good, short = await client.ask([IMPRINT, wire.TimeStamp(imprint=b"short", event_time=None)])
         response = await client.exchange("time_stamp", [wire.encode(IMPRINT), wire.encode(wire.Health()), b"\x01"])
     assert isinstance(good, wire.Stamped)
-    assert isinstance(short, Denied) and short.code == "item_invalid"
+    assert isinstance(short, wire.Denied) and short.code == "item_invalid"
     assert response.results is not None
     assert [result.err for result in response.results] == [None, "item_invalid", "item_invalid"]
 
@@ -138,7 +138,7 @@ async def test_another_protocol_ends_the_connection_and_nothing_else(bridge: Bri
             got = answers(connection, 2)
             assert [response.err for response in got] == [wire.BAD_REQUEST]
     async with connected(bridge, "timestamp") as client:
-        assert (await client.health()).token_up
+        assert (await health(client)).token_up
 
 
 async def test_a_full_queue_says_busy(bridge: BridgeHome) -> None:
@@ -150,21 +150,21 @@ async def test_a_full_queue_says_busy(bridge: BridgeHome) -> None:
     assert wire.BUSY in outcomes
     assert outcomes.count(None) >= 4
     async with connected(bridge, "timestamp") as client:
-        assert len(await client.time_stamp([IMPRINT])) == 1
+        assert len(await client.ask([IMPRINT])) == 1
 
 
 async def test_what_cannot_be_done_in_time_is_busy(bridge: BridgeHome) -> None:
     """A deadline that passes while the batch is worked on gives busy, never half a batch."""
     async with aclosing(bridge.client("timestamp", deadline_seconds=0.002)) as client:
         with pytest.raises((BridgeBusy, BridgeAway)):
-            await client.time_stamp([IMPRINT] * 512)
+            await client.ask([IMPRINT] * 512)
 
 
 async def test_an_operation_of_another_kind_is_denied(bridge: BridgeHome) -> None:
     """Asking what this socket may not is not a refusal of an item: the caller is told at once."""
     async with connected(bridge, "seal") as client:
         with pytest.raises(BridgeDenied):
-            await client.release([wire.Release(wrapped=b"", wrap_key_id="", context=b"", ticket=b"", receipt=b"")])
+            await client.ask([wire.Release(wrapped=b"", wrap_key_id="", context=b"", ticket=b"", receipt=b"")])
     audit = (bridge.home / "bridge" / "audit.jsonl").read_text()
     assert '"phase":"denied"' in audit
 
@@ -192,13 +192,13 @@ async def test_a_bridge_that_restarts_is_found_again(make_home: Callable[[], Bri
     process = home.start()
     try:
         async with connected(home, "timestamp") as client:
-            assert len(await client.time_stamp([IMPRINT])) == 1
+            assert len(await client.ask([IMPRINT])) == 1
             process.kill()
             process.wait()
             with pytest.raises(BridgeAway):
-                await client.time_stamp([IMPRINT])
+                await client.ask([IMPRINT])
             process = home.start()
-            assert len(await client.time_stamp([IMPRINT])) == 1
+            assert len(await client.ask([IMPRINT])) == 1
     finally:
         assert stop(process) == 0
 

@@ -16,7 +16,7 @@ from cryptography import x509
 from hsm_bridge import wire
 from hsm_bridge.client import BridgeAway
 from pipeline.formats import tst
-from tests.bridge_process import BridgeHome, stop
+from tests.bridge_process import BridgeHome, describe, health, stop
 from tests.servers import PostgresServer
 from tests.waiting import until
 
@@ -33,21 +33,21 @@ async def test_a_token_that_vanishes_and_returns_needs_nobody(make_home: Callabl
     process = home.start()
     try:
         async with aclosing(home.client("timestamp")) as client:
-            await client.time_stamp([IMPRINT])
+            await client.ask([IMPRINT])
             away = home.token.token_dir.with_name("away")
             home.token.token_dir.rename(away)
             with pytest.raises(BridgeAway):
-                await client.time_stamp([IMPRINT])
-            assert not (await client.health()).token_up
+                await client.ask([IMPRINT])
+            assert not (await health(client)).token_up
             with pytest.raises(BridgeAway):
-                await client.time_stamp([IMPRINT])
+                await client.ask([IMPRINT])
             away.rename(home.token.token_dir)
 
             async def up() -> bool:
-                return (await client.health()).token_up
+                return (await health(client)).token_up
 
             await until(up, RECOVERY_SECONDS_MAX)
-            [stamped] = await client.time_stamp([IMPRINT])
+            [stamped] = await client.ask([IMPRINT])
             assert isinstance(stamped, wire.Stamped)
     finally:
         assert stop(process) == 0, (home.home / "bridge.log").read_text()
@@ -61,18 +61,18 @@ async def test_the_legal_clock_rules_tokens_and_revocation_lists(
     process = home.start()
     try:
         async with aclosing(home.client("timestamp")) as client:
-            before = (await client.describe()).crl
+            before = (await describe(client)).crl
             postgres.psql("INSERT INTO qerds.legal_clock (ahead) VALUES (interval '16 days')", home.database.name)
             event_time = datetime.now(UTC).replace(microsecond=0) + timedelta(days=16)
-            [stamped] = await client.time_stamp([wire.TimeStamp(imprint=bytes(32), event_time=event_time)])
+            [stamped] = await client.ask([wire.TimeStamp(imprint=bytes(32), event_time=event_time)])
             assert isinstance(stamped, wire.Stamped), stamped
             assert tst.parse_token(stamped.token).gen_time >= event_time
 
             async def renewed() -> bool:
-                return (await client.describe()).crl != before
+                return (await describe(client)).crl != before
 
             await until(renewed, CRL_SECONDS_MAX)
-            described = await client.describe()
+            described = await describe(client)
         fresh = x509.load_der_x509_crl(described.crl)
         assert fresh.last_update_utc >= event_time
         assert fresh.is_signature_valid(x509.load_der_x509_certificate(described.ca).public_key())  # type: ignore[arg-type]
@@ -99,10 +99,10 @@ async def test_no_token_while_the_legal_clock_cannot_be_read(
             postgres.psql(f"ALTER DATABASE {home.database.name} ALLOW_CONNECTIONS false")
             postgres.psql(end)
             with pytest.raises(BridgeAway, match="clock_away"):
-                await client.time_stamp([IMPRINT])
-            assert (await client.health()).token_up
+                await client.ask([IMPRINT])
+            assert (await health(client)).token_up
             postgres.psql(f"ALTER DATABASE {home.database.name} ALLOW_CONNECTIONS true")
-            assert len(await client.time_stamp([IMPRINT])) == 1
+            assert len(await client.ask([IMPRINT])) == 1
     finally:
         assert stop(process) == 0, (home.home / "bridge.log").read_text()
 
@@ -119,7 +119,7 @@ async def test_a_database_that_hangs_up_in_the_middle_never_ends_the_bridge(
 
             async def stamp() -> None:
                 with contextlib.suppress(BridgeAway):
-                    await client.time_stamp([IMPRINT])
+                    await client.ask([IMPRINT])
 
             for _ in range(20):
                 async with anyio.create_task_group() as tasks:
@@ -127,7 +127,7 @@ async def test_a_database_that_hangs_up_in_the_middle_never_ends_the_bridge(
                         tasks.start_soon(stamp)
                     await anyio.to_thread.run_sync(postgres.psql, end)
             await stamp()
-            assert len(await client.time_stamp([IMPRINT])) == 1
+            assert len(await client.ask([IMPRINT])) == 1
     finally:
         assert stop(process) == 0, (home.home / "bridge.log").read_text()
 
@@ -154,7 +154,7 @@ def test_every_use_of_a_key_is_recorded_and_no_key_is(bridge: BridgeHome) -> Non
 
     async def wrap() -> None:
         async with aclosing(bridge.client("encrypt")) as client:
-            await client.wrap_content([wire.WrapContent(context=b"none", keys=KEY)])
+            await client.ask([wire.WrapContent(context=b"none", keys=KEY)])
 
     anyio.run(wrap)
     text = (bridge.home / "bridge" / "audit.jsonl").read_text()
