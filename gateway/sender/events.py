@@ -22,10 +22,10 @@ from gateway.problems import Problem, problem_of
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from pipeline.feed.payload import body
-from pipeline.feed.ports import EventPage, EventQuestion, EventStore
 from pipeline.feed.types import TYPES
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import identifier
+from pipeline.stores.feed import EventPage, EventQuestion, EventStore
 
 SCOPE = "deliveries:read"
 WAIT_SECONDS_MAX = 30

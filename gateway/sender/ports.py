@@ -5,13 +5,13 @@ from typing import Protocol
 from uuid import UUID
 
 from pipeline.config import Config
-from pipeline.feed.ports import EventStore
 from pipeline.ports.bridge import Keys
 from pipeline.ports.outside import Objects
 from pipeline.process.recorder import Recorder
 from pipeline.stores.batches import BatchStore
 from pipeline.stores.consents import ConsentStore
 from pipeline.stores.exports import ExportStore
+from pipeline.stores.feed import EventStore
 from pipeline.stores.senders import PackRows, SandboxClock, SenderStore
 
 

@@ -25,11 +25,11 @@ from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from pipeline.feed.endpoint import EndpointRefused, read_url
 from pipeline.feed.payload import time_text
-from pipeline.feed.ports import AttemptSeen, NewWebhook, WebhookChange, WebhookSeen
 from pipeline.feed.signature import KEY_PREFIX, SECRET_BYTES, secret_text
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, identifier
 from pipeline.ports.bridge import PublishedKey
+from pipeline.stores.feed import AttemptSeen, NewWebhook, WebhookChange, WebhookSeen
 
 SCOPE = "webhooks:write"
 SIGNATURES = ("v1a", "v1")

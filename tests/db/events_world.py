@@ -13,8 +13,8 @@ from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.sequencer import PostgresEventLog
 from pipeline.config import Database as DatabaseConfig
 from pipeline.feed.payload import Event
-from pipeline.feed.ports import EventQuestion
 from pipeline.process.recorder import Recorder
+from pipeline.stores.feed import EventQuestion
 from tests.servers import PostgresServer
 
 NOTE = "INSERT INTO qerds.event_unsequenced (type, sender, subject) VALUES ('batch.completed', $1, $2)"

@@ -24,10 +24,10 @@ from pipeline.adapters.webhook_http import HttpCourier
 from pipeline.config import Database as DatabaseConfig
 from pipeline.errors import LeaseLost
 from pipeline.feed import sequencer as service
-from pipeline.feed.ports import NewWebhook, WebhookChange, WebhookSeen
 from pipeline.feed.signature import signed_message
 from pipeline.process.recorder import Recorder
 from pipeline.stages import webhook
+from pipeline.stores.feed import NewWebhook, WebhookChange, WebhookSeen
 from tests.db.events_world import EventsWorld, dsn, recorder
 from tests.endpoints import Endpoint, Received, Say, endpoint
 from tests.fakes.bridge import FakeBridge

@@ -12,7 +12,7 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.config import Database as DatabaseConfig
 from pipeline.feed import sequencer as service
-from pipeline.feed.ports import EventQuestion
+from pipeline.stores.feed import EventQuestion
 from tests.db.events_world import NOTE, EventsWorld, dsn, recorder
 from tests.servers import PostgresServer
 from tests.waiting import instant, until

@@ -11,8 +11,8 @@ from uuid import UUID
 from pipeline.adapters.postgres.database import Database
 from pipeline.delivery.routes import INTERACTIVE, PING, Emission
 from pipeline.feed.payload import Event
-from pipeline.feed.ports import AttemptSeen, EventPage, EventQuestion, NewWebhook, WebhookChange, WebhookSeen
 from pipeline.ports.bridge import PublishedKey
+from pipeline.stores.feed import AttemptSeen, EventPage, EventQuestion, NewWebhook, WebhookChange, WebhookSeen
 
 WEBHOOKS_MAX = 20  # of one sender
 TEST_SECONDS = 5.0  # between two tests of one webhook
