@@ -1,0 +1,1 @@
+"""The embedded installation: supervisor, zygote, PostgreSQL, token, stand-ins for relay and identity provider, demo."""

@@ -1,0 +1,1 @@
+"""One file for each outside thing, behind its port: PostgreSQL, bridge, objects, relay, HTTP, clock, randomness."""

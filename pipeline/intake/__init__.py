@@ -1,1 +1,1 @@
-"""What a sender's words must say: lines, JSON, fields, addresses. Pure; the gateway and `ingest` both judge by it."""
+"""What a sender's words must say (lines, JSON, fields, addresses), and drawing letters from batches of them."""

@@ -1,0 +1,1 @@
+"""PostgreSQL: connections, transactions, the mailbox and the stores. Every statement is a named query of `sql`."""
