@@ -1,6 +1,6 @@
 -- The login roles: one per process kind, so that a process taken over can do what its kind can do and no more.
 -- Run by the set-up as superuser, before the migrations, as often as it likes. Passwords are set by the set-up, never here.
--- What each role may touch is granted in migrations/0003_grants.sql.
+-- What each role may touch is granted in migrations, table by table; schema.sql shows it.
 
 DO $$
 DECLARE

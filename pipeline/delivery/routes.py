@@ -1,7 +1,7 @@
 """Who receives what: the one map from kinds of message to stages, and from stamped events to what follows.
 
 A literal, not a language. `python -m pipeline graph` draws it; the database grants each role INSERT on exactly the
-outboxes that this map makes it write (schemas/migrations/0003_grants.sql, kept equal by a test).
+outboxes that this map makes it write (schemas/schema.sql, kept equal by a test).
 """
 
 from dataclasses import dataclass

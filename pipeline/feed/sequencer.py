@@ -4,7 +4,7 @@ Owns     the rhythm: election, sequencing until nothing is left, waking, forgett
 Rules    any number of these processes may run; one is elected by a lock that its session holds, the others look again
          each second. Everything is done on the session that holds the lock: who loses it has done nothing since
 Crash    each step is one statement: all or nothing, and the next elected one goes on
-Elsewhere: what a place is (schemas/migrations/0008_events.sql), the statements (adapters/postgres/sql/feed.sql)
+Elsewhere: what a place is (schemas/migrations/0009_feed.sql), the statements (adapters/postgres/sql/feed.sql)
 """
 
 import anyio

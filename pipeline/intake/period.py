@@ -3,7 +3,7 @@
 Owns     by how much the demo clock may be moved: by a sender's program in a sandbox, by an operator's verb
 Rules    forward, and within what the certificates of an embedded installation live. No months and years, which have no
          fixed length; no fractions and no signs
-Elsewhere: moving the clock (schemas/migrations/0012_sandbox.sql has the same bound)
+Elsewhere: moving the clock (schemas/migrations/0012_operating.sql has the same bound)
 """
 
 import re

@@ -13,7 +13,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.migrate import read_folder
 from pipeline.config import Database as DatabaseConfig
 from pipeline.connect import dsn_of
 from pipeline.operate.ledger import PREDICATES, check_ledger
@@ -340,22 +339,6 @@ async def test_a_planted_violation_is_found(healthy: Healthy, predicate: str, pl
     found = await violations(healthy, database)
     healthy.server.drop(database)
     assert predicate in {violation.predicate for violation in found}
-
-
-async def test_letters_from_before_get_their_times(healthy: Healthy) -> None:
-    """The migration that brought the time of deposit finds it, for letters in every state, in their evidence."""
-    database = healthy.copy()
-    known = "SELECT id, settled_at FROM qerds.delivery ORDER BY id"
-    right = healthy.server.psql(known, database.name)
-    undone = (
-        "ALTER TABLE qerds.delivery DROP COLUMN settled_at, DROP COLUMN changed_at;"
-        "DROP INDEX qerds.delivery_rejected_ref; CREATE INDEX delivery_by_sender ON qerds.delivery (sender, id);"
-    )
-    [migration] = [m.sql for m in read_folder() if m.name.endswith("_lists.sql")]
-    healthy.server.psql(undone + migration, database.name)
-    assert healthy.server.psql(known, database.name) == right
-    assert await violations(healthy, database) == []
-    healthy.server.drop(database)
 
 
 async def test_a_foreign_authority_is_noticed(healthy: Healthy) -> None:

@@ -1,4 +1,4 @@
-"""The facts of the simulation in dictionaries, under the unique keys of schemas/migrations/0002_facts.sql.
+"""The facts of the simulation in dictionaries, under the unique keys of schemas/schema.sql.
 
 Owns     which fact may stand beside which: first committed wins for seal, token, wrap and object mark; anything else
          that exists already is a Conflict, as the server's error would be; what a fact refers to must exist

@@ -1,5 +1,9 @@
 -- Bulk submission: a batch is opened, its lines are stored part by part, it is submitted once, and `ingest` draws its
--- lines in order. The batch row is the one that changes; its cursor moves only together with what the lines became.
+-- lines in order. See docs/bulk.md.
+--
+-- Gives          batches, their lines and results
+-- Locks          qerds.delivery, for an instant: it gets a foreign key and two indexes while it has no row
+-- Old processes  may run: none knows any of it
 
 CREATE TABLE qerds.batch (
     id           uuid PRIMARY KEY,
@@ -21,6 +25,8 @@ CREATE TABLE qerds.batch (
     submitted_at timestamptz,
     completed_at timestamptz
 ) WITH (fillfactor = 50);
+COMMENT ON TABLE qerds.batch IS
+    'A batch: the row that changes. Its cursor moves only together with what the lines became. Inserts: gateway.';
 CREATE INDEX batch_by_sender ON qerds.batch (sender, id);
 
 CREATE TABLE qerds.batch_part (
@@ -34,16 +40,18 @@ CREATE TABLE qerds.batch_part (
     stored_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (batch, part)
 );
+COMMENT ON TABLE qerds.batch_part IS 'A part of a batch whose body came in whole. Inserts: gateway.';
 
--- A body on its way in: its lines are committed a few thousand at a time, so that a slow client holds no transaction.
--- They become a part when the body was whole (the row goes, the part is there), and are deleted when it was not.
 CREATE TABLE qerds.batch_intake (
     intake   uuid PRIMARY KEY,
     batch    uuid        NOT NULL REFERENCES qerds.batch,
     began_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+COMMENT ON TABLE qerds.batch_intake IS
+    'A body on its way in: its lines are committed a few thousand at a time, so that a slow client holds no transaction. '
+    'They become a part when the body was whole (the row goes, the part is there), and are deleted when it was not. '
+    'Inserts: gateway.';
 
--- A line is one JSON object as the sender wrote it (CSV is mapped when it comes in). Removed by the draw that judges it.
 -- No foreign key: only a part makes lines count, and a check per line would cost more than the line.
 CREATE TABLE qerds.batch_line (
     intake uuid    NOT NULL,
@@ -51,8 +59,10 @@ CREATE TABLE qerds.batch_line (
     body   bytea   NOT NULL CHECK (length(body) <= 65536),
     PRIMARY KEY (intake, line)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0);
+COMMENT ON TABLE qerds.batch_line IS
+    'A line: one JSON object as the sender wrote it (CSV is mapped when it comes in). Removed by the draw that judges it. '
+    'Inserts: gateway.';
 
--- What became of a drawn line.
 CREATE TABLE qerds.batch_result (
     batch      uuid    NOT NULL REFERENCES qerds.batch,
     part       integer NOT NULL,
@@ -61,35 +71,22 @@ CREATE TABLE qerds.batch_result (
     delivery   uuid    REFERENCES qerds.delivery,              -- null: rejected, see problem
     replayed   boolean NOT NULL DEFAULT false,                 -- the delivery existed before this line
     problem    jsonb,
+    was_undecided boolean NOT NULL DEFAULT true,               -- a replayed one: whether it could still be rejected
     PRIMARY KEY (batch, part, line),
     CHECK ((delivery IS NULL) = (problem IS NOT NULL))
 );
-CREATE INDEX batch_result_replayed ON qerds.batch_result (batch) WHERE replayed;   -- their states are counted apart
+COMMENT ON TABLE qerds.batch_result IS 'What became of a drawn line. Inserts: ingest.';
+-- When is a batch at its end? Of the letters that existed before (replayed lines) only those can still be rejected that were
+-- undecided when their line was drawn. Looking at all of them, every two seconds and with every question for the batch,
+-- would be a walk over every letter of the installation once a whole file had been sent again.
+CREATE INDEX batch_result_undecided ON qerds.batch_result (batch) WHERE replayed AND was_undecided;
 
-ALTER TABLE qerds.delivery ADD COLUMN batch uuid REFERENCES qerds.batch;
+ALTER TABLE qerds.delivery ADD FOREIGN KEY (batch) REFERENCES qerds.batch;
 CREATE INDEX delivery_by_batch ON qerds.delivery (batch, state) WHERE batch IS NOT NULL;   -- counts by state
+CREATE INDEX delivery_by_batch_deposit ON qerds.delivery (batch, state, coalesce(settled_at, submitted_at), id)
+    WHERE batch IS NOT NULL;                                   -- lists; the one that counts is a twentieth of the size
 
--- How many messages wait in some mailboxes, at most so many: all that back-pressure has to know. Definer's rights, so
--- that whoever asks needs to see no message.
-CREATE FUNCTION outbox.backlog(stages text[], lanes smallint[], at_most integer) RETURNS integer
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog
-SET enable_seqscan = off SET enable_bitmapscan = off AS $$
-DECLARE
-    stage text;
-    found integer := 0;
-    here  integer;
-BEGIN
-    FOREACH stage IN ARRAY stages LOOP
-        EXIT WHEN found >= at_most;
-        EXECUTE format('SELECT count(*) FROM (SELECT FROM outbox.%I m WHERE m.lane = ANY ($1) LIMIT $2) few', stage)
-            INTO here USING lanes, at_most - found;
-        found := found + here;
-    END LOOP;
-    RETURN found;
-END $$;
-REVOKE ALL ON FUNCTION outbox.backlog(text[], smallint[], integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION outbox.backlog(text[], smallint[], integer) TO qerds_gateway, qerds_ingest;
-
+-- ------------------------------------------------------------------ who may do what
 -- The gateway takes lines in and decides what is open; it moves no cursor and writes no result.
 GRANT SELECT, INSERT (id, sender, name, format, csv_mapping, defaults, expires_at), UPDATE (state, parts, lines, submitted_at, completed_at)
     ON qerds.batch TO qerds_gateway;
@@ -97,16 +94,11 @@ GRANT SELECT, INSERT, UPDATE (first_line), DELETE ON qerds.batch_part TO qerds_g
 GRANT SELECT, INSERT, DELETE ON qerds.batch_intake, qerds.batch_line TO qerds_gateway;
 GRANT SELECT ON qerds.batch_result TO qerds_gateway;
 
--- `ingest` draws: a delivery of a batch is written by it alone.
+-- `ingest` draws.
 GRANT SELECT, UPDATE (state, drawn_part, drawn_line, accepted, rejected, completed_at) ON qerds.batch TO qerds_ingest;
 GRANT SELECT ON qerds.batch_part TO qerds_ingest;
 GRANT SELECT, DELETE ON qerds.batch_line TO qerds_ingest;
 GRANT SELECT, INSERT ON qerds.batch_result TO qerds_ingest;
-GRANT INSERT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind, recipient_email,
-    given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language, consent_ref,
-    subject, metadata, submitted_at, batch) ON qerds.delivery TO qerds_ingest;       -- never the state
-GRANT INSERT ON qerds.delivery_document TO qerds_ingest;
-GRANT SELECT (upload, bytes) ON qerds.upload_segment TO qerds_ingest;                -- is an upload whole?
 
-GRANT SELECT ON qerds.batch, qerds.batch_part, qerds.batch_result TO qerds_operate;
-GRANT SELECT (intake, line) ON qerds.batch_line TO qerds_operate;                    -- that lines are there, not what they say
+GRANT SELECT ON qerds.batch, qerds.batch_part, qerds.batch_result TO qerds_archive, qerds_operate;
+GRANT SELECT (intake, line) ON qerds.batch_line TO qerds_operate;   -- that lines are there, not what they say

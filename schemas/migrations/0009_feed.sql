@@ -1,28 +1,39 @@
--- Events for senders, in an order without holes, and the webhooks that carry them. See docs/events.md.
+-- What senders are told: events in an order without holes, and the webhooks that carry them. See docs/events.md.
+--
+-- Gives          the list of events, webhooks, their retries and delivery log
+-- Locks          the tables that get a trigger, against writing and for an instant
+-- Old processes  may run: the triggers have the owner's rights, so nobody needs a new one
 --
 -- The transaction that makes a fact also leaves one narrow row in event_unsequenced. Transactions commit in another order
 -- than they draw numbers, so no number drawn inside them could be a cursor: a reader would pass a late one. The sequencer
 -- gives each row its place after it is committed, under the lock of one row (event_head). So places are given in the order
 -- in which they become visible, and a late committer gets a late place.
 
-CREATE TABLE qerds.event_type (                                -- mirror of pipeline/feed/types.py, kept equal by a test
+CREATE TABLE qerds.event_type (
     type  text PRIMARY KEY,
     state text UNIQUE,                                         -- the state of a delivery that this type announces
     proof text                                                 -- the event whose evidence shows it
 );
+COMMENT ON TABLE qerds.event_type IS
+    'What senders can be told: mirror of the code''s table, kept equal by a test. Inserts: nobody.';
 INSERT INTO qerds.event_type (type, state, proof) VALUES
-    ('delivery.deposited',     'deposited',     'A.1'),
-    ('delivery.rejected',      'rejected',      'A.2'),
-    ('delivery.notified',      'notified',      'C.1'),
-    ('delivery.notice_failed', 'notice_failed', 'C.2'),
-    ('delivery.accepted',      'accepted',      'C.3'),
-    ('delivery.refused',       'refused',       'C.4'),
-    ('delivery.unclaimed',     'unclaimed',     'C.5'),
-    ('delivery.received',      'received',      'E.1'),
-    ('delivery.uncollected',   'uncollected',   'E.2'),
-    ('delivery.package_ready', NULL,            NULL),
-    ('batch.completed',        NULL,            NULL),
-    ('webhook.disabled',       NULL,            NULL);
+    ('delivery.deposited',         'deposited',     'A.1'),
+    ('delivery.rejected',          'rejected',      'A.2'),
+    ('delivery.notified',          'notified',      'C.1'),
+    ('delivery.notice_failed',     'notice_failed', 'C.2'),
+    ('delivery.accepted',          'accepted',      'C.3'),
+    ('delivery.refused',           'refused',       'C.4'),
+    ('delivery.unclaimed',         'unclaimed',     'C.5'),
+    ('delivery.received',          'received',      'E.1'),
+    ('delivery.uncollected',       'uncollected',   'E.2'),
+    ('delivery.package_ready',     NULL,            NULL),
+    ('delivery.identity_mismatch', NULL,            NULL),
+    ('batch.completed',            NULL,            NULL),
+    ('webhook.disabled',           NULL,            NULL),
+    ('export.ready',               NULL,            NULL),
+    ('consent.given',              NULL,            NULL),
+    ('consent.refused',            NULL,            NULL),
+    ('consent.withdrawn',          NULL,            NULL);
 
 -- INSERT and DELETE only, one index: what it costs is paid by every stamped event.
 CREATE TABLE qerds.event_unsequenced (
@@ -32,9 +43,12 @@ CREATE TABLE qerds.event_unsequenced (
     delivery uuid,
     subject  uuid,                                             -- the batch or webhook, where it is about none of its deliveries
     state    text,
-    at       timestamptz NOT NULL DEFAULT qerds.legal_now()
+    at       timestamptz NOT NULL DEFAULT qerds.legal_now(),
+    ref      text                                              -- the sender's own reference of a consent, in place of a client_ref
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
         autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000);
+COMMENT ON TABLE qerds.event_unsequenced IS
+    'A committed fact that has no place yet. Inserts: nobody; triggers of the facts do, so that no process may forge one.';
 
 CREATE TABLE qerds.event (
     sequence     bigint PRIMARY KEY,
@@ -50,13 +64,16 @@ CREATE TABLE qerds.event (
     evidence     uuid,
     sequenced_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+COMMENT ON TABLE qerds.event IS
+    'What a sender is told, at its place; kept 400 days. Inserts: nobody; qerds.sequence_events does.';
 CREATE INDEX event_by_sender   ON qerds.event (sender, sequence);
 CREATE INDEX event_by_delivery ON qerds.event (delivery, sequence) WHERE delivery IS NOT NULL;
 
-CREATE TABLE qerds.event_head (                                -- the last place that was given
+CREATE TABLE qerds.event_head (
     one      boolean PRIMARY KEY DEFAULT true CHECK (one),
     sequence bigint NOT NULL
 ) WITH (fillfactor = 10, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
+COMMENT ON TABLE qerds.event_head IS 'The one row says the last place that was given. Inserts: nobody.';
 INSERT INTO qerds.event_head (sequence) VALUES (0);
 
 -- Definer's rights: nobody places, changes or removes an event but through these two. The place is read under the lock of
@@ -71,11 +88,11 @@ BEGIN
     WITH gone AS (
         DELETE FROM qerds.event_unsequenced u WHERE u.id = ANY (ARRAY(
             SELECT p.id FROM qerds.event_unsequenced p WHERE p.id >= lowest ORDER BY p.id LIMIT most))
-        RETURNING u.id, u.type, u.sender, u.delivery, u.subject, u.state, u.at),
+        RETURNING u.id, u.type, u.sender, u.delivery, u.subject, u.state, u.at, u.ref),
     placed AS (
         INSERT INTO qerds.event (sequence, id, type, time, sender, delivery, subject, number, client_ref, state, evidence)
         SELECT base + row_number() OVER (ORDER BY g.id), gen_random_uuid(), g.type, coalesce(e.event_time, g.at), g.sender,
-               g.delivery, g.subject, d.number, d.client_ref, g.state, e.evidence
+               g.delivery, g.subject, d.number, coalesce(d.client_ref, g.ref), g.state, e.evidence
         FROM gone g
         LEFT JOIN qerds.delivery d ON d.id = g.delivery
         LEFT JOIN qerds.event_type t ON t.type = g.type
@@ -106,13 +123,16 @@ CREATE TABLE qerds.webhook (
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     CHECK (enabled = (disabled_reason IS NULL))
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500, autovacuum_vacuum_cost_delay = 0);
+COMMENT ON TABLE qerds.webhook IS 'An endpoint of a sender, and how far it was told. Inserts: gateway.';
 CREATE INDEX webhook_by_sender ON qerds.webhook (sender, id);
 
-CREATE TABLE qerds.webhook_secret (                            -- of v1; read by the process that signs, by nobody else
+CREATE TABLE qerds.webhook_secret (
     webhook uuid PRIMARY KEY REFERENCES qerds.webhook ON DELETE CASCADE,
     secret  bytea NOT NULL CHECK (length(secret) BETWEEN 24 AND 64)
 );
-CREATE TABLE qerds.webhook_retry (                             -- set aside: it failed and will be tried again
+COMMENT ON TABLE qerds.webhook_secret IS
+    'The secret of a v1 signature; read by the process that signs, by nobody else. Inserts: gateway.';
+CREATE TABLE qerds.webhook_retry (
     webhook  uuid        NOT NULL REFERENCES qerds.webhook ON DELETE CASCADE,
     sequence bigint      NOT NULL,
     tries    smallint    NOT NULL CHECK (tries >= 1),
@@ -120,6 +140,7 @@ CREATE TABLE qerds.webhook_retry (                             -- set aside: it 
     due_at   timestamptz NOT NULL,
     PRIMARY KEY (webhook, sequence)
 ) WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+COMMENT ON TABLE qerds.webhook_retry IS 'An event set aside: it failed and will be tried again. Inserts: webhook.';
 CREATE TABLE qerds.webhook_attempt (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     webhook      uuid        NOT NULL REFERENCES qerds.webhook ON DELETE CASCADE,
@@ -132,9 +153,10 @@ CREATE TABLE qerds.webhook_attempt (
     next_try_at  timestamptz,                                  -- null: delivered or given up
     at           timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+COMMENT ON TABLE qerds.webhook_attempt IS 'One request to an endpoint and its answer; kept 30 days. Inserts: webhook.';
 CREATE INDEX webhook_attempt_by_webhook ON qerds.webhook_attempt (webhook, id);
 
--- Kept 400 days, the delivery log of webhooks 30: the oldest few thousand at a time, found at the low end of the key.
+-- The oldest few thousand at a time, found at the low end of the key.
 CREATE FUNCTION qerds.forget_events(most integer) RETURNS bigint
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog AS $$
     WITH attempts AS (
@@ -145,14 +167,6 @@ LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog AS $$
         WHERE e.sequence = oldest.sequence AND oldest.sequenced_at < clock_timestamp() - interval '400 days' RETURNING 1)
     SELECT (SELECT count(*) FROM attempts) + (SELECT count(*) FROM events)
 $$;
-
-SELECT outbox.create_mailbox('webhook');
-SELECT outbox.create_message_view(ARRAY['ingest', 'encrypt', 'seal', 'timestamp', 'notify', 'expire', 'archive', 'webhook']);
-
--- The key that signs webhooks is published like the others.
-ALTER TABLE qerds.published_key DROP CONSTRAINT published_key_use_check;
-ALTER TABLE qerds.published_key ADD CONSTRAINT published_key_use_check
-    CHECK (use IN ('seal', 'time', 'intake', 'identity', 'webhook'));
 
 -- ------------------------------------------------------------------ the facts leave their rows
 -- Triggers, not statements of the processes: a state cannot advance without its event, and no process needs the right to
@@ -192,34 +206,28 @@ CREATE TRIGGER note_completion AFTER UPDATE ON qerds.batch FOR EACH ROW
 CREATE TRIGGER note_disabling AFTER UPDATE ON qerds.webhook FOR EACH ROW
     WHEN (OLD.enabled AND NEW.disabled_reason IN ('gone', 'exhausted')) EXECUTE FUNCTION qerds.note_row('webhook.disabled');
 
--- Letters from before this migration have had their states without events: the states that their proofs show.
-INSERT INTO qerds.event_unsequenced (type, sender, delivery, state)
-SELECT y.type, d.sender, d.id, y.state
-FROM qerds.delivery d
-JOIN LATERAL (SELECT array_agg(e.event) AS events FROM qerds.evidence e JOIN qerds.evidence_token USING (evidence)
-              WHERE e.delivery = d.id AND e.sequence <= d.stamped_through) p ON true
-JOIN qerds.event_type y ON y.state IN (SELECT t.to_state FROM qerds.transition t WHERE t.events <@ p.events)
-ORDER BY d.id, y.proof;
+-- An identification that matches nobody changes no state: the event says where the letter stood, and no word about the person.
+CREATE FUNCTION qerds.note_mismatch() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog AS $$
+BEGIN
+    INSERT INTO qerds.event_unsequenced (type, sender, delivery, state)
+    SELECT 'delivery.identity_mismatch', d.sender, d.id, d.state FROM qerds.delivery d WHERE d.id = NEW.delivery;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER note_mismatch AFTER INSERT ON qerds.identification FOR EACH ROW
+    WHEN (NEW.outcome <> 'match') EXECUTE FUNCTION qerds.note_mismatch();
 
 -- ------------------------------------------------------------------ who may do what
-GRANT USAGE ON SCHEMA qerds, outbox TO qerds_events, qerds_webhook;
 REVOKE ALL ON FUNCTION qerds.sequence_events(bigint, integer), qerds.forget_events(integer), qerds.note_states(),
-    qerds.note_snapshots(), qerds.note_row() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION qerds.legal_now() TO qerds_events, qerds_webhook;
-GRANT SELECT ON qerds.installation, qerds.legal_clock, qerds.published_key, qerds.published_document TO qerds_events, qerds_webhook;
+    qerds.note_snapshots(), qerds.note_row(), qerds.note_mismatch() FROM PUBLIC;
 
 -- events: places, forgets, and wakes webhooks that have something to do
 GRANT EXECUTE ON FUNCTION qerds.sequence_events(bigint, integer), qerds.forget_events(integer) TO qerds_events;
 GRANT SELECT ON qerds.event, qerds.event_head, qerds.webhook, qerds.webhook_retry TO qerds_events;
 GRANT SELECT (id, at) ON qerds.event_unsequenced TO qerds_events;
 GRANT UPDATE (under_way) ON qerds.webhook TO qerds_events;
-GRANT INSERT ON outbox.webhook TO qerds_events;
 
--- webhook: its mailbox, as every stage has one; what became of its attempts
-GRANT SELECT, INSERT, DELETE, UPDATE (attempts) ON outbox.webhook, outbox.webhook_running TO qerds_webhook;
-GRANT SELECT, INSERT, DELETE, UPDATE (attempts) ON outbox.timer, outbox.legal_timer TO qerds_webhook;
-GRANT SELECT, INSERT, DELETE, UPDATE (seen_at) ON outbox.process TO qerds_webhook;
-GRANT INSERT ON outbox.dead TO qerds_webhook;
+-- webhook: what became of its attempts
 GRANT SELECT ON qerds.event, qerds.webhook, qerds.webhook_secret TO qerds_webhook;
 GRANT SELECT, INSERT, DELETE, UPDATE (tries, due_at) ON qerds.webhook_retry TO qerds_webhook;
 GRANT INSERT ON qerds.webhook_attempt TO qerds_webhook;
@@ -233,8 +241,6 @@ GRANT UPDATE (url, types, enabled, disabled_reason, generation, read_through, fa
     ON qerds.webhook TO qerds_gateway;
 GRANT INSERT ON qerds.webhook_secret TO qerds_gateway;
 GRANT SELECT (webhook, sequence), DELETE ON qerds.webhook_retry TO qerds_gateway;
-GRANT INSERT ON outbox.webhook TO qerds_gateway;
 
-GRANT SELECT ON qerds.event_type, qerds.event_unsequenced, qerds.event, qerds.event_head, qerds.webhook, qerds.webhook_retry,
-    qerds.transition, outbox.webhook, outbox.webhook_running TO qerds_operate;
-GRANT INSERT ON outbox.webhook TO qerds_operate;
+GRANT SELECT ON qerds.event_type, qerds.event_unsequenced, qerds.event, qerds.event_head, qerds.webhook, qerds.webhook_retry
+    TO qerds_operate;
