@@ -51,6 +51,32 @@ async def test_an_older_build_is_refused(database: Database) -> None:
     await connection.close()
 
 
+async def test_a_database_of_other_migrations_is_refused(database: Database, tmp_path: Path) -> None:
+    """One from before the migrations were written anew is told apart by its names, and is not touched."""
+    connection = await connect(database)
+    await connection.execute("DROP TABLE public.schema_migration")
+    others = read_folder(folder_with(tmp_path, *["SELECT 1"] * (len(read_folder()) + 5)))
+    await apply(connection, others)
+    before = await connection.fetch("SELECT * FROM public.schema_migration")
+    with pytest.raises(
+        MigrationRefused, match=r"has 0001_step\.sql where this build has 0001_[a-z]+\.sql: it was made by other"
+    ):
+        await apply(connection, read_folder())
+    assert await connection.fetch("SELECT * FROM public.schema_migration") == before
+    await connection.close()
+
+
+async def test_what_is_pending_comes_with_its_head(database: Database, tmp_path: Path) -> None:
+    """An operator reads before the upgrade what each file gives and locks, and whether old processes may run."""
+    connection = await connect(database)
+    await connection.execute("DROP TABLE public.schema_migration")
+    migrations = read_folder(folder_with(tmp_path, "-- First.\n--\n-- Locks  nothing\n\n-- not this\nSELECT 1"))
+    assert [migration.head for migration in await pending(connection, migrations)] == [
+        "-- First.\n--\n-- Locks  nothing"
+    ]
+    await connection.close()
+
+
 async def test_a_failing_file_leaves_nothing_behind(database: Database, tmp_path: Path) -> None:
     """A file is applied whole or not at all, and those before it stay applied."""
     connection = await connect(database)
@@ -80,7 +106,7 @@ async def test_two_runners_apply_each_file_once(database: Database, tmp_path: Pa
     answers: list[list[str]] = []
 
     async def run(connection: asyncpg.Connection) -> None:
-        answers.append(await apply(connection, migrations))
+        answers.append([migration.name for migration in await apply(connection, migrations)])
         await connection.close()  # the lock lasts as long as the connection
 
     async with anyio.create_task_group() as tasks:

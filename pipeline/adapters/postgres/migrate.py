@@ -12,6 +12,7 @@ import hashlib
 import re
 import sys
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 import anyio
@@ -28,6 +29,7 @@ CONNECT_SECONDS = 20
 STATEMENT_SECONDS = 600
 TABLE = """CREATE TABLE IF NOT EXISTS public.schema_migration
     (name text PRIMARY KEY, sha256 bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"""
+OTHERS = "the database has {} where this build has {}: it was made by other migrations; see docs/operate.md, Upgrade"
 RECORD = "INSERT INTO public.schema_migration (name, sha256) VALUES ($1, $2)"
 
 
@@ -43,6 +45,11 @@ class Migration:
     sql: str
     sha256: bytes
 
+    @property
+    def head(self) -> str:
+        """The comment it begins with: what it gives and locks, and whether old processes may run."""
+        return "\n".join(takewhile(lambda line: line.startswith("--"), self.sql.splitlines()))
+
 
 def read_folder(folder: Path = FOLDER) -> list[Migration]:
     """Every migration, in order; numbers run from 1 without a gap, so that a merge of two branches is noticed."""
@@ -57,20 +64,22 @@ def read_folder(folder: Path = FOLDER) -> list[Migration]:
 
 
 async def pending(connection: asyncpg.Connection, migrations: list[Migration]) -> list[Migration]:
-    """Those not applied yet; raises MigrationRefused when an applied one is missing here or differs."""
+    """Those not applied yet; raises MigrationRefused when what was applied is not the beginning of what is here."""
     if await connection.fetchval("SELECT to_regclass('public.schema_migration')") is None:
         return migrations
     rows = await connection.fetch("SELECT name, sha256 FROM public.schema_migration ORDER BY name")
+    for row, migration in zip(rows, migrations, strict=False):
+        if row["name"] != migration.name:
+            raise MigrationRefused(OTHERS.format(row["name"], migration.name))
+        if row["sha256"] != migration.sha256:
+            raise MigrationRefused(f"{row['name']} was applied with other content; migrations are never edited")
     if len(rows) > len(migrations):
         raise MigrationRefused(f"the database is newer than this build: it has {rows[-1]['name']}")
-    for row, migration in zip(rows, migrations, strict=False):
-        if (row["name"], row["sha256"]) != (migration.name, migration.sha256):
-            raise MigrationRefused(f"{row['name']} was applied with other content; migrations are never edited")
     return migrations[len(rows) :]
 
 
-async def apply(connection: asyncpg.Connection, migrations: list[Migration]) -> list[str]:
-    """Applies what is pending and returns the names. May be called by several runners at once."""
+async def apply(connection: asyncpg.Connection, migrations: list[Migration]) -> list[Migration]:
+    """Applies what is pending and returns it. May be called by several runners at once."""
     await connection.execute(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
     await connection.execute("SELECT pg_advisory_lock($1)", ADVISORY_LOCK)  # freed when the connection ends
     await connection.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
@@ -85,17 +94,17 @@ async def apply(connection: asyncpg.Connection, migrations: list[Migration]) -> 
                 await connection.execute(RECORD, migration.name, migration.sha256)
         except asyncpg.PostgresError as error:
             raise MigrationRefused(f"{migration.name}: {error}") from error
-        applied.append(migration.name)
+        applied.append(migration)
     return applied
 
 
-async def migrate(database: Database, *, check: bool) -> list[str]:
-    """Connects as the owner; with `check` only says what is pending."""
+async def migrate(database: Database, *, check: bool) -> list[Migration]:
+    """Connects as the owner and returns what it applied; with `check` what is pending, and nothing is applied."""
     where = {"host": str(database.socket_dir), "port": database.port, "database": database.name}
     connection = await asyncpg.connect(**where, user=ROLE, password=database.password(ROLE), timeout=CONNECT_SECONDS)
     try:
         migrations = read_folder()
-        return [m.name for m in await pending(connection, migrations)] if check else await apply(connection, migrations)
+        return await (pending if check else apply)(connection, migrations)
     finally:
         await connection.close(timeout=CONNECT_SECONDS)
 
@@ -103,17 +112,17 @@ async def migrate(database: Database, *, check: bool) -> list[str]:
 def main() -> int:
     """qerds migrate [--check | --apply]: exit 0 done or nothing to do, 1 pending (--check) or refused."""
     parser = argparse.ArgumentParser(prog="qerds migrate", description="Bring the database's schema forward.")
-    parser.add_argument("--check", action="store_true", help="only say what is pending; exit 1 if anything is")
+    parser.add_argument("--check", action="store_true", help="only say what is pending, and its head; exit 1 if any is")
     parser.add_argument("--apply", action="store_false", dest="check", help="apply it (the default)")
     check = parser.parse_args().check
     try:
-        names = anyio.run(lambda: migrate(load_from_environment().database, check=check))
+        migrations = anyio.run(lambda: migrate(load_from_environment().database, check=check))
     except MigrationRefused as error:
         print(f"migrate: {error}", file=sys.stderr)
         return 1
-    for name in names:
-        print(f"{'pending' if check else 'applied'} {name}")
-    return int(check and bool(names))
+    for migration in migrations:
+        print(f"pending {migration.name}\n{migration.head}" if check else f"applied {migration.name}")
+    return int(check and bool(migrations))
 
 
 if __name__ == "__main__":
