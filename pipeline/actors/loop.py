@@ -20,7 +20,8 @@ from pipeline.errors import Invariant, LeaseLost, Transient
 from pipeline.ports.mailbox import Mailbox, MailboxTx, Message
 from pipeline.ports.outside import Randomness
 from pipeline.process.backoff import retry_seconds
-from pipeline.process.recorder import MESSAGES, Recorder, safe_text
+from pipeline.process.failure import reason_of
+from pipeline.process.recorder import MESSAGES, Recorder
 
 POLL_SECONDS = 1.0  # how long a lost ring can go unnoticed
 BATCH_BESIDE_PEOPLE = 12  # messages, while both lanes come in: bulk gives up throughput so that people do not wait
@@ -205,7 +206,7 @@ async def turn(
         return False
     except (Transient, TimeoutError) as error:
         recorder.count("outcome", "away", by=len(batch))
-        waits = [Retry(m, str(error)) for m in ready]
+        waits = [Retry(m, reason_of(error)) for m in ready]
         waits += [o if isinstance(o, Retry) else Retry(o.message, o.why, counted=False) for o in early]
         dead = await _put_back(mailbox, [(_charged(r), _delay(r, unit)) for r in waits], batch)
         _tell_dead(recorder, stage.name, dead)
@@ -290,7 +291,7 @@ async def _isolate(
     async with mailbox.transaction(batch) as tx:
         mine = await tx.remove(batch)
         kept = [m for m in back if m.id in mine]
-        guilt = _storable(f"{type(error).__name__}: {safe_text(error)}")
+        guilt = _storable(reason_of(error))
         dead = [(m, guilt) for m in kept if guilty and m.rescues >= RESCUES_MAX]
         delay = retry_seconds(max(back[0].rescues - 2, 0), unit()) if guilty else 0.0
         await tx.postpone([(m, delay) for m in kept if not dead])

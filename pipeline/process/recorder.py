@@ -1,17 +1,19 @@
 """What a process tells about itself: measures for /metrics and structured lines for the log.
 
-Rules: ids, kinds, counts and times only; never a name, an address, a subject, a key or content. One JSON object a line
-on stderr, written at once, so that the last line before a crash is there.
+Rules: ids, kinds, counts, codes, times and places in the code only; never a name, an address, a subject, a key or
+content, and no text of an exception but ours (failure.py). One JSON object a line on stderr, written at once, so that
+the last line before a crash is there.
 """
 
 import json
 import sys
-import traceback
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 import anyio
+
+from pipeline.process.failure import behind, places_of, text_of
 
 Labelled = tuple[str, str]  # a measure's name, and its labels as the exposition writes them
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0, 3600.0)
@@ -68,15 +70,9 @@ class Recorder:
         self._write(json.dumps(line, default=str) + "\n")
 
     def error(self, where: str, error: BaseException) -> None:
-        """An exception with the places it came through; its text only when it is one of ours, which carry ids alone."""
-        frames = traceback.extract_tb(error.__traceback__)[-6:]
-        places = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames]
-        self.note("error", where=where, type=type(error).__name__, text=safe_text(error)[:300], places=places)
-
-
-def safe_text(error: BaseException) -> str:
-    """The text of an exception, if it may be written down: a library quotes what it was given, names and mails too."""
-    return str(error) if type(error).__module__.startswith(("pipeline.", "gateway.", "builtins")) else ""
+        """An exception: type, places, what it was raised from, and its text when it is one of ours."""
+        told = {"type": type(error).__name__, "text": text_of(error), "places": places_of(error)}
+        self.note("error", where=where, **told, behind=behind(error))
 
 
 def _to(stream: TextIO) -> Callable[[str], object]:

@@ -26,7 +26,7 @@ UNWRITABLE = "caf\udce9 \x00"  # a byte that is no UTF-8, and one that no text i
 async def test_a_dead_letter_whose_reason_cannot_be_stored_is_buried_all_the_same(
     postgres: PostgresServer, database: DatabaseConfig
 ) -> None:
-    """A reason quotes the outside; what it quotes does not end the process instead of the message."""
+    """Whatever a reason holds, it does not end the process instead of the message."""
     _, fatal = await send(database, 2)
     postgres.psql(f"UPDATE outbox.ingest SET rescues = {RESCUES_MAX - 1}, lane = 1", database.name)
 
@@ -37,11 +37,9 @@ async def test_a_dead_letter_whose_reason_cannot_be_stored_is_buried_all_the_sam
 
     async with running(stage_of(perform), mailbox(database, "ingest")):
         await waiting(postgres, database, "dead", 2)
-    told = "caf\\udce9 \\x00"
-    assert postgres.psql("SELECT why FROM outbox.dead ORDER BY length(why)", database.name).split("\n")[:2] == [
-        told,
-        f"ValueError: {told}",
-    ]
+    told, named = postgres.psql("SELECT why FROM outbox.dead ORDER BY length(why)", database.name).split("\n")[:2]
+    assert told == "caf\\udce9 \\x00"
+    assert named.startswith("ValueError at test_adversary.py:")
 
 
 async def test_nothing_is_buried_in_silence(postgres: PostgresServer, database: DatabaseConfig) -> None:

@@ -146,9 +146,8 @@ async def test_a_poison_message_is_found_singly_and_its_batch_mates_go_on(
     async with running(stage_of(perform), mailbox(database, "ingest")):
         await waiting(postgres, database, "encrypt", 19)
         await waiting(postgres, database, "dead", 1)
-    assert (
-        postgres.psql("SELECT delivery, why FROM outbox.dead", database.name).strip() == f"{poison}|ValueError: poison"
-    )
+    told = postgres.psql("SELECT delivery, why FROM outbox.dead", database.name)
+    assert told.startswith(f"{poison}|ValueError at test_one_hop.py:")
 
 
 async def test_attempts_survive_a_handler_that_fails(postgres: PostgresServer, database: DatabaseConfig) -> None:

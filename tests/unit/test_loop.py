@@ -172,12 +172,12 @@ async def test_a_fault_sends_the_batch_back_to_be_taken_singly(perform: Perform)
 
 
 async def test_the_guilty_one_is_buried_in_the_end() -> None:
-    """Alone and failing again and again, a message ends as a dead letter that names the exception."""
+    """Alone and failing again and again, a message ends as a dead letter that names the exception and its place."""
     bench = Bench()
     await bench.send()
     bench.bend(rescues=RESCUES_MAX - 1, lane=1)
     await bench.turn(each(faulty))
-    assert bench.dead() == ["ZeroDivisionError: integer division or modulo by zero"]
+    assert [why.startswith("ZeroDivisionError at test_loop.py:") for why in bench.dead()] == [True]
     assert bench.back() == []
 
 

@@ -34,7 +34,7 @@ SELECT p.scope, p.subject FROM outbox.pause p WHERE p.resumed_at IS NULL;
 SELECT d.stage, d.reason, count(*) AS letters, max(d.age)::float8 AS oldest_seconds
 FROM (SELECT x.stage, extract(epoch FROM clock_timestamp() - x.died_at) AS age,
              CASE WHEN x.why LIKE 'spent %' THEN 'attempts' WHEN x.why LIKE 'its process died%' THEN 'process_died'
-                  WHEN x.why LIKE '%denied%' THEN 'denied' ELSE 'error' END AS reason
+                  WHEN x.why LIKE '% denied: %' THEN 'denied' ELSE 'error' END AS reason
       FROM outbox.dead x ORDER BY x.id LIMIT $1::integer) d
 GROUP BY d.stage, d.reason;
 
