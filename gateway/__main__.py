@@ -22,7 +22,7 @@ from gateway.listening import HOST, Farewell, bound, inherited
 from pipeline.config import Config, load_from_environment
 from pipeline.connect import connect_gateway, recorder_of
 from pipeline.errors import Transient
-from pipeline.process import readiness
+from pipeline.process import escapes, readiness
 from pipeline.process.recorder import Recorder
 
 FAREWELL_SECONDS = 1.5  # a client in the middle of its work sends again within this
@@ -116,5 +116,6 @@ async def _keep_house(ports: Ports, recorder: Recorder) -> None:
 
 
 if __name__ == "__main__":
+    escapes.watch(Recorder("gateway"))
     anyio.run(main, load_from_environment(), backend_options={"use_uvloop": True})
     sys.exit(0)

@@ -25,6 +25,8 @@ from hsm_bridge.server import Server
 from hsm_bridge.service import Service
 from hsm_bridge.token import keyring
 from hsm_bridge.token.device import KeyMissing, Token, TokenAway, TokenStopped
+from pipeline.process import escapes
+from pipeline.process.recorder import Recorder
 
 HEALTH_PORT_ENVIRONMENT = "QERDS_HEALTH_PORT"
 PUBLISH_RETRY_SECONDS = 2
@@ -148,4 +150,5 @@ def _complain(error: BaseException, code: int) -> int:
 
 
 if __name__ == "__main__":
+    escapes.watch(Recorder("bridge"))
     sys.exit(run())

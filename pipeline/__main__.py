@@ -31,7 +31,7 @@ from pipeline.errors import Invariant
 from pipeline.feed import sequencer
 from pipeline.measures import measurer
 from pipeline.ports.outside import Objects
-from pipeline.process import health
+from pipeline.process import escapes, health
 from pipeline.process.readiness import notify as tell_supervisor
 from pipeline.process.recorder import Recorder
 from pipeline.retention.janitor import keep_clean
@@ -189,4 +189,5 @@ def run(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    escapes.watch(Recorder(" ".join(sys.argv[1:2])))
     sys.exit(run(sys.argv[1:]))

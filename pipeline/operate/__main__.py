@@ -4,6 +4,8 @@ import sys
 
 from pipeline.operate import clock, dead_letters, ledger, pause, sender_keys, show, top
 from pipeline.operate.command import EXIT_USAGE
+from pipeline.process import escapes
+from pipeline.process.recorder import Recorder
 
 VERBS = {
     "sender": sender_keys.main,
@@ -26,4 +28,5 @@ def run(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    escapes.watch(Recorder("qerds"))
     sys.exit(run(sys.argv[1:]))

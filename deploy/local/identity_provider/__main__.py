@@ -13,6 +13,8 @@ from deploy.local.identity_provider import keys
 from deploy.local.identity_provider.server import Provider
 from deploy.local.identity_provider.tokens import Issuer
 from pipeline.config import Config, load_from_environment
+from pipeline.process import escapes
+from pipeline.process.recorder import Recorder
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 FETCH_SECONDS = 3.0
@@ -77,9 +79,11 @@ class _Server(uvicorn.Server):
 async def serve(config: Config) -> None:
     """Serves until a signal ends it."""
     listening = bound_socket(config.identity.issuer)
-    settings = uvicorn.Config(provider(config).app(), log_level="warning", access_log=False, server_header=False)
+    app = provider(config).app()
+    settings = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False, server_header=False)
     await _Server(settings).serve([listening])
 
 
 if __name__ == "__main__":
+    escapes.watch(Recorder("identity_provider"))
     anyio.run(serve, load_from_environment())

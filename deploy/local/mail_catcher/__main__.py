@@ -12,7 +12,9 @@ from deploy.local.mail_catcher.relay import protocol
 from deploy.local.mail_catcher.spool import Spool
 from deploy.local.mail_catcher.waiting import Waiting
 from pipeline.config import load_from_environment
+from pipeline.process import escapes
 from pipeline.process.readiness import notify
+from pipeline.process.recorder import Recorder
 
 CONNECTIONS_WAITING_MAX = 256
 STOP_SECONDS = 3
@@ -49,6 +51,7 @@ async def serve() -> None:
         application(spool),
         host=HOST,
         port=config.mail.port - 1,  # layout.Ports: the page is one below the SMTP port
+        log_config=None,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=STOP_SECONDS,
@@ -59,4 +62,5 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
+    escapes.watch(Recorder("mail"))
     asyncio.run(serve())
