@@ -23,6 +23,8 @@ from typing import BinaryIO
 import anyio
 import anyio.to_thread
 
+from hsm_bridge.errors import BridgeError
+
 GENESIS = "0" * 64
 CONTINUED = "continued"  # the phase of the first line of every file but the very first
 FILE_BYTES_MAX = 256 * 1024 * 1024  # a start reads one file: some seconds
@@ -30,7 +32,7 @@ LINE_BYTES_MAX = 256 * 1024  # 512 items of about 100 bytes, and room
 OLD_MODE = 0o400
 
 
-class AuditBroken(Exception):
+class AuditBroken(BridgeError):
     """The chain does not hold: somebody changed the file, or the disk did."""
 
 

@@ -7,6 +7,7 @@ Rules    needs no task of its own: whichever caller waits reads for all, and han
 Elsewhere: retries over time, translation into the pipeline's errors (pipeline/adapters/bridge.py)
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,24 +18,26 @@ import msgspec
 from anyio.abc import ByteStream
 
 from hsm_bridge import wire
+from hsm_bridge.errors import BridgeError
 
 DEADLINE_SECONDS = 10.0
 GRACE_SECONDS = 1.0  # the bridge says busy at the deadline; this is for the way back
 RECEIVE_BYTES = 64 * 1024
+CODE = re.compile("[a-z][a-z0-9_]{0,39}")
 REQUEST_BYTES_MAX = wire.FRAME_BYTES_MAX - 4096  # room for the head of a request
 
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 
 
-class BridgeBusy(Exception):
+class BridgeBusy(BridgeError):
     """The bridge has no room now; ask again later."""
 
 
-class BridgeAway(Exception):
+class BridgeAway(BridgeError):
     """The bridge, its token or its clock is away; ask again later."""
 
 
-class BridgeDenied(Exception):
+class BridgeDenied(BridgeError):
     """This caller may not ask this at all, or asks in a form the bridge does not know: a fault of the installation."""
 
 
@@ -217,16 +220,21 @@ def _hand_on(connection: _Connection, done: _Waiter) -> None:
 
 def _read(result: wire.ItemResult, kind: type[Answer]) -> Answer | wire.Denied:
     if isinstance(result.ok, msgspec.UnsetType):
-        return wire.Denied(result.err or "unknown", result.detail)
+        return wire.Denied(_word(result.err), result.detail)
     try:
         return wire.decode(result.ok, kind)
     except wire.FrameInvalid as error:
         raise BridgeAway("the bridge speaks another protocol") from error
 
 
-def _error(code: str, op: str) -> Exception:
+def _error(code: str, op: str) -> BridgeError:
     if code == wire.BUSY:
         return BridgeBusy(f"{op}: the bridge has no room now")
     if code in (wire.DENIED, wire.BAD_REQUEST):
         return BridgeDenied(f"{op}: {code}")
-    return BridgeAway(f"{op}: {code}")
+    return BridgeAway(f"{op}: {_word(code)}")
+
+
+def _word(code: str | None) -> str:
+    """A code as it came: it will stand in logs, so it is a word or nothing that we know."""
+    return code if code is not None and CODE.fullmatch(code) else "unknown"

@@ -10,8 +10,10 @@ import time
 from datetime import UTC, datetime
 from typing import Protocol
 
+from hsm_bridge.errors import BridgeError
 
-class ClockAway(Exception):
+
+class ClockAway(BridgeError):
     """The legal time cannot be read now; what needs it is not done."""
 
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, cast
 
+from hsm_bridge.errors import BridgeError
+
 CONFIG_ENVIRONMENT = "QERDS_CONFIG"
 FILE_BYTES_MAX = 256 * 1024  # a configuration is a page; more is a wrong path
 SECRET_BYTES_MAX = 4096  # a PIN or a password
@@ -21,7 +23,7 @@ Mode = Literal["non_qualified", "qualified"]
 Level = Literal["low", "substantial", "high"]
 
 
-class ConfigInvalid(ValueError):
+class ConfigInvalid(BridgeError):
     """The configuration cannot be used; the text names the key."""
 
 
@@ -101,7 +103,7 @@ def load(path: Path) -> BridgeConfig:
     except OSError as error:
         raise ConfigInvalid(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"{path} is not TOML: {error}") from error
+        raise ConfigInvalid(f"{path} is not TOML: {type(error).__name__}") from error
 
 
 def parse(table: Mapping[str, object]) -> BridgeConfig:

@@ -18,6 +18,7 @@ import asyncpg
 
 from hsm_bridge.clock import ClockAway, to_milliseconds
 from hsm_bridge.config import DatabaseSettings, read_secret
+from hsm_bridge.errors import BridgeError
 from hsm_bridge.wire import PublicKey
 
 ROLE = "qerds_bridge"
@@ -36,7 +37,7 @@ INSERT_DOCUMENT = """
 Result = TypeVar("Result")
 
 
-class PublicationAway(Exception):
+class PublicationAway(BridgeError):
     """PostgreSQL did not do it; publishing is repeated later."""
 
 
@@ -85,7 +86,7 @@ class Publication:
                     return await work(self._connection)
             except DRIVER_ERRORS as error:
                 self._drop()
-                raise PublicationAway(f"{type(error).__name__}: {error}") from error
+                raise PublicationAway(f"PostgreSQL: {type(error).__name__}") from error
 
     async def _connect(self) -> Any:
         settings = self._settings

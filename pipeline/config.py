@@ -7,6 +7,7 @@ Elsewhere: passwords and PINs. The file names the files that hold them; they are
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -14,6 +15,8 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
+
+from pipeline.errors import QerdsError
 
 CONFIG_ENVIRONMENT = "QERDS_CONFIG"
 FILE_BYTES_MAX = 256 * 1024  # a configuration is a page; more is a wrong path
@@ -30,8 +33,8 @@ AssuranceLevel = Literal["low", "substantial", "high"]  # Regulation (EU) 910/20
 Plain = TypeVar("Plain", str, int, bool)
 
 
-class ConfigInvalid(ValueError):
-    """The configuration cannot be used; the text names the key and the remedy."""
+class ConfigInvalid(QerdsError):
+    """The configuration cannot be used; the text names the key and the remedy, and quotes no value but a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +201,7 @@ def load(path: Path) -> Config:
     try:
         table = tomllib.loads(text.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"{path} is not TOML: {error}") from error
+        raise ConfigInvalid(f"{path} is not TOML{_place(error)}") from error
     return parse(table)
 
 
@@ -322,6 +325,12 @@ def _uids(value: object, at: str) -> Mapping[str, tuple[int, ...]]:
         if not isinstance(uids, list) or not all(type(uid) is int and uid >= 0 for uid in uids):
             raise ConfigInvalid(f"{_join(at, caller)} must be a list of user ids")
     return {caller: tuple(uids) for caller, uids in value.items()}
+
+
+def _place(error: ValueError) -> str:
+    """Where TOML ends: line and column of tomllib's text, which may quote the file."""
+    found = re.search(r"\(at line \d+, column \d+\)$", str(error))
+    return f" {found[0]}" if found else ""
 
 
 def _join(at: str, name: str) -> str:

@@ -1,11 +1,18 @@
-"""The exceptions of the pipeline, one tree. The class says what happens next; fields carry ids; the text is for people.
+"""The exceptions of the pipeline, one tree. The class says what happens next; the text is for people who read logs.
 
     QerdsError
     ├── Transient      something outside is away or slow: try again later, nothing is wrong with the message
     │   ├── ObjectMissing   no such object in the store
     │   └── ObjectExists    the name is taken
     ├── LeaseLost      this process was taken for dead: drop the work, start a new epoch
-    └── Invariant      something that must hold does not: stop the process, a person has to look
+    ├── Invariant      something that must hold does not: stop the process, a person has to look
+    └── ConfigInvalid, MigrationRefused      the installation is not as this build needs it: do not start
+
+These texts, and no others, are written to logs and dead letters (pipeline/process/failure.py). So they carry ids,
+kinds, counts, codes, keys of the configuration and paths; never a value that somebody sent, nor what a library said: an
+adapter names the library's type of error, its status or its code. An error whose text may quote its input is not of
+this tree: a parser raises a ValueError of its own, for whoever sent the input. tests/tidy/test_texts_of_errors.py
+holds it.
 
 A refusal (content does not match, consent withdrawn, relay says no for ever) is not an error but a fact.
 """

@@ -286,7 +286,7 @@ def _translate(work: Callable[[], Result], *, general_is_lost: bool = False) -> 
     except _LOST as error:
         raise TokenAway(type(error).__name__, lost=True) from error
     except failures.NoSuchKey as error:
-        raise KeyMissing(str(error)) from error
+        raise KeyMissing("the token holds no such key") from error
     except failures.GeneralError as error:
         if general_is_lost:
             raise TokenAway("general error", lost=True) from error
@@ -303,7 +303,7 @@ def _find(session: Any, label: str, key_class: ObjectClass) -> Any:
         session.get_objects({Attribute.CLASS: key_class, Attribute.LABEL: label, Attribute.ID: label.encode()})
     )
     if not found:
-        raise failures.NoSuchKey(label)
+        raise KeyMissing(f"the token holds no key {label}")
     if len(found) > 1:
         raise failures.MultipleObjectsReturned(label)
     return found[0]

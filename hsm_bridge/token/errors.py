@@ -1,7 +1,9 @@
 """What a token may answer instead of doing it. Users take these names from hsm_bridge/token/device.py, their door."""
 
+from hsm_bridge.errors import BridgeError
 
-class TokenAway(Exception):
+
+class TokenAway(BridgeError):
     """The token did not do it and may later; `lost` asks for a restart of the module."""
 
     def __init__(self, text: str, *, lost: bool) -> None:
@@ -9,11 +11,11 @@ class TokenAway(Exception):
         self.lost = lost
 
 
-class TokenStopped(Exception):
+class TokenStopped(BridgeError):
     """The token refuses us (PIN, unsafe key): a person has to look; never retried in a loop."""
 
 
-class KeyMissing(LookupError):
+class KeyMissing(BridgeError):
     """No such key in the token."""
 
 

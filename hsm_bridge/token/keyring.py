@@ -104,7 +104,7 @@ class Keyring:
         for key in self.of(use):
             if key.key_id == key_id:
                 return key
-        raise KeyMissing(f"no {use} key is named {key_id[:40]!r}")
+        raise KeyMissing(f"no {use} key has the name that the item gives")
 
     def identity_jwk(self) -> bytes:
         """The newest identity key as JSON Web Key (RFC 7517), for encryption to it."""

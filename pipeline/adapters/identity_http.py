@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from pipeline.config import Identity, read_secret
+from pipeline.config import ConfigInvalid, Identity, read_secret
 from pipeline.errors import Transient
 from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 
@@ -30,7 +30,7 @@ class HttpIdentityProvider:
     def __init__(self, identity: Identity, transport: httpx.AsyncBaseTransport | None = None) -> None:
         address = urlsplit(identity.issuer)
         if address.scheme != "https" and address.hostname not in LOOPBACK:
-            raise ValueError("identity.issuer must be https, but on loopback")
+            raise ConfigInvalid("identity.issuer must be https, but on loopback")
         self._identity = identity
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS),

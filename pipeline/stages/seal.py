@@ -45,7 +45,7 @@ def judge(message: Message, draft: StoredDraft, answer: wire.Sealed | wire.Denie
     if isinstance(answer, wire.Denied) and answer.code == EVENT_IN_FUTURE:
         return Retry(message, "the bridge's clock is behind the event")
     if isinstance(answer, wire.Denied):
-        return Bury(message, f"seal denied: {answer.code} {answer.detail}")
+        return Bury(message, f"seal denied: {answer.code}")
     if answer.key_id != draft.seal_key_id:
         raise Invariant(
             f"evidence {draft.evidence} was sealed with {answer.key_id}, its draft names {draft.seal_key_id}"

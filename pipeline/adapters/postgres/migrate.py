@@ -19,21 +19,21 @@ import anyio
 import asyncpg
 
 from pipeline.config import Database, load_from_environment
+from pipeline.errors import QerdsError
 
 ROLE = "qerds_owner"
 FOLDER = Path(__file__).resolve().parents[3] / "schemas" / "migrations"
 FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 ADVISORY_LOCK = 0x7165726473  # "qerds"; any constant, the same in every build
-LOCK_SECONDS = 5
+LOCK_SECONDS, STATEMENT_SECONDS = 5, 600
 CONNECT_SECONDS = 20
-STATEMENT_SECONDS = 600
 TABLE = """CREATE TABLE IF NOT EXISTS public.schema_migration
     (name text PRIMARY KEY, sha256 bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"""
 OTHERS = "the database has {} where this build has {}: it was made by other migrations; see docs/operate.md, Upgrade"
 RECORD = "INSERT INTO public.schema_migration (name, sha256) VALUES ($1, $2)"
 
 
-class MigrationRefused(RuntimeError):
+class MigrationRefused(QerdsError):
     """The folder and the database disagree; nothing was applied by this call beyond what the text says."""
 
 
@@ -93,7 +93,7 @@ async def apply(connection: asyncpg.Connection, migrations: list[Migration]) -> 
                     raise MigrationRefused(f"{migration.name} ended its own transaction; leave COMMIT to the runner")
                 await connection.execute(RECORD, migration.name, migration.sha256)
         except asyncpg.PostgresError as error:
-            raise MigrationRefused(f"{migration.name}: {error}") from error
+            raise MigrationRefused(f"{migration.name}: {type(error).__name__} {error.sqlstate}") from error
         applied.append(migration)
     return applied
 

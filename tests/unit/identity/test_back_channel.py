@@ -9,7 +9,7 @@ import pytest
 
 from deploy.local.identity_provider import keys
 from pipeline.adapters.identity_http import ANSWER_BYTES_MAX, HttpIdentityProvider
-from pipeline.config import Identity, parse
+from pipeline.config import ConfigInvalid, Identity, parse
 from pipeline.errors import Transient
 from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 from tests.portal_world import config_table
@@ -89,5 +89,5 @@ async def test_no_connection_is_for_later(identity: Identity) -> None:
 
 def test_plain_http_stays_at_home(identity: Identity) -> None:
     """An issuer on the network must be https."""
-    with pytest.raises(ValueError, match="https"):
+    with pytest.raises(ConfigInvalid, match="https"):
         HttpIdentityProvider(replace(identity, issuer="http://idp.example"))
