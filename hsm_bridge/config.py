@@ -50,8 +50,9 @@ class TokenSettings:
 
 @dataclass(frozen=True, slots=True)
 class IdentitySettings:
-    """The identity provider whose keys the bridge pins."""
+    """The identity provider whose keys the bridge pins. provider: its name, as evidences have it."""
 
+    provider: str
     issuer: str
     client_id: str
     jwks_file: Path
@@ -133,6 +134,7 @@ def parse(table: Mapping[str, object]) -> BridgeConfig:
         public_dir=Path(bridge.text("public_dir")),
         allowed_uids=_allowed_uids(bridge),
         identity=IdentitySettings(
+            provider=identity.text("provider"),
             issuer=identity.text("issuer"),
             client_id=identity.text("client_id"),
             jwks_file=Path(identity.text("jwks_file")),

@@ -7,11 +7,13 @@ Rules    a frame of another shape is refused whole; an item of another shape is 
 Elsewhere: who may ask, and what happens (operations/table.py), sockets (server, client)
 """
 
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
+
+from pipeline.formats.person import IdentifiedPerson
 
 VERSION = 1
 FRAME_BYTES_MAX = 1024 * 1024
@@ -195,17 +197,13 @@ class BeginIdentity(Item[Begun, Literal["gateway"]], frozen=True, op="begin_iden
 
 
 class Identified(_Struct, frozen=True):
-    """match: match, near or no; a ticket only for match. proof: the provider's signed tokens, decrypted."""
+    """Who identified, and how this compares with the addressee. match: match, near or no; a ticket only on match.
+
+    proof: the provider's signed tokens without their encryption, verifiable later.
+    """
 
     match: str
-    level: str
-    subject: str
-    given_names: str
-    birth_name: str
-    usage_name: str | None
-    birth_date: date | None
-    authenticated_at: datetime
-    person_sha256: bytes
+    person: IdentifiedPerson
     ticket: bytes | None
     proof: bytes
 

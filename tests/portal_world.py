@@ -348,7 +348,9 @@ async def world(database: DatabaseSettings, state: Path) -> AsyncIterator[World]
     fake = FakeBridge(
         legal_now=lambda: datetime.now(UTC),
         random=os.urandom,
-        identity=IdentitySettings(identity.issuer, identity.client_id, identity.jwks_file, "substantial"),
+        identity=IdentitySettings(
+            identity.provider, identity.issuer, identity.client_id, identity.jwks_file, "substantial"
+        ),
     )
     (state / "ca.pem").write_bytes(x509.load_der_x509_certificate(fake.authority).public_bytes(Encoding.PEM))
     owner = await asyncpg.connect(

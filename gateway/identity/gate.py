@@ -35,7 +35,7 @@ from pipeline.delivery.facts import Identification
 from pipeline.errors import Transient
 from pipeline.ports.bridge import wire
 from pipeline.ports.outside import ExchangeRefused, IdentityTokens
-from pipeline.stores.letters import Person, Transaction
+from pipeline.stores.letters import TicketHolder, Transaction
 
 EXCHANGE_SECONDS = 10  # code, userinfo, bridge and database together
 BRIDGE_SECONDS = 5
@@ -146,7 +146,7 @@ class Gate(Faces):
         await self._record(begun, answer)  # 4
         if answer.match in MET_AS_MISMATCH or answer.ticket is None:
             return _back(begun, "mismatch")
-        return await self._admit(sent_by, begun, self._person(answer, answer.ticket))  # 5
+        return await self._admit(sent_by, begun, TicketHolder(answer.person, answer.ticket))  # 5
 
     async def _verified(self, begun: Transaction, tokens: IdentityTokens) -> wire.Identified | wire.Denied:
         wrap = await self.ports.portal.wrap(begun.delivery)
@@ -170,39 +170,25 @@ class Gate(Faces):
         fact = Identification(
             id=self.ports.ids.uuid7(),
             delivery=begun.delivery,
-            provider=self.ports.config.identity.provider,
+            provider=answer.person.method,
             outcome=answer.match,
-            level=answer.level,
-            person_sha256=answer.person_sha256,
+            level=answer.person.level,
+            person_sha256=answer.person.person_sha256,
             proof=answer.proof,
-            authenticated_at=answer.authenticated_at,
+            authenticated_at=answer.person.authenticated_at,
         )
         async with self.ports.portal.transaction() as tx:
             await tx.add([fact])
 
-    async def _admit(self, sent_by: Browser, begun: Transaction, person: Person) -> Response:
+    async def _admit(self, sent_by: Browser, begun: Transaction, holder: TicketHolder) -> Response:
         """A new session identifier, so that nobody who knew the old one comes in with this person."""
         identifier = fresh_identifier(self.ports)
         await self.ports.portal.renew_session(
-            sent_by.session.session_sha256, digest(identifier), form_digest(identifier), begun.delivery, person
+            sent_by.session.session_sha256, digest(identifier), form_digest(identifier), begun.delivery, holder
         )
         answer = see_other(letter_address(begun.language, begun.number))
         remember(answer, identifier)
         return answer
-
-    def _person(self, answer: wire.Identified, ticket: bytes) -> Person:
-        return Person(
-            given_names=answer.given_names,
-            birth_name=answer.birth_name,
-            usage_name=answer.usage_name,
-            birth_date=answer.birth_date,
-            subject=answer.subject,
-            level=answer.level,
-            method=self.ports.config.identity.provider,
-            authenticated_at=answer.authenticated_at,
-            person_sha256=answer.person_sha256,
-            ticket=ticket,
-        )
 
     @property
     def _callback(self) -> str:

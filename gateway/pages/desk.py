@@ -17,7 +17,7 @@ from gateway.pages.rendering import Pages
 from gateway.pages.session import Browser, browser
 from gateway.pages.standing import Standing, standing
 from pipeline.delivery.number import is_number
-from pipeline.stores.letters import Letter, Person
+from pipeline.stores.letters import Letter, TicketHolder
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Desk:
     language: Language
     browser: Browser
     letter: Letter
-    person: Person | None
+    holder: TicketHolder | None
 
     @property
     def standing(self) -> Standing:

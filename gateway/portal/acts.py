@@ -31,13 +31,13 @@ class Acts(LetterPages):
             fields = await submitted(self.ports, request, desk.browser)
         except FormRefused:
             return self.form_refused(desk.language, desk.address)
-        if desk.person is None:
+        if desk.holder is None:
             return see_other(desk.address)
         act, form = act_of(request), fields.get("form", "")
         if fields.get("understood") != UNDERSTOOD or len(form) != FORM_CHARACTERS:
             return self.confirmation(desk, act, "checkbox")
         intent = desk.browser.intent(desk.letter.delivery, act, form)
-        outcome = await decision.decide(self.ports, desk.letter.delivery, desk.person, act, intent)
+        outcome = await decision.decide(self.ports, desk.letter.delivery, desk.holder, act, intent)
         return see_other(desk.address + AFTERWARDS.get(outcome, ""))
 
 

@@ -21,12 +21,13 @@ from pipeline.delivery.deadlines import INTENT_SECONDS
 from pipeline.delivery.facts import DecisionIntent
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
 from pipeline.errors import Transient
-from pipeline.evidence.dossier import Dossier, Identification
+from pipeline.evidence.dossier import Dossier
 from pipeline.evidence.draft import after, draft
 from pipeline.evidence.facts import EvidenceDraft
+from pipeline.formats.person import IdentifiedPerson
 from pipeline.ports.bridge import wire
 from pipeline.ports.mailbox import Locked
-from pipeline.stores.letters import Person
+from pipeline.stores.letters import TicketHolder
 
 ACCEPT = "accept"
 REFUSE = "refuse"
@@ -45,8 +46,8 @@ class Outcome(Enum):
     IDENTIFY = "identify"  # the ticket is not good any more
 
 
-async def decide(ports: PortalPorts, delivery: UUID, person: Person, act: str, intent: UUID) -> Outcome:
-    """The person behind `person` decides. `intent` names the submitted form: the same form decides once."""
+async def decide(ports: PortalPorts, delivery: UUID, holder: TicketHolder, act: str, intent: UUID) -> Outcome:
+    """The holder of the ticket decides. `intent` names the submitted form: the same form decides once."""
     dossier = await ports.portal.dossier(delivery)
     async with ports.portal.transaction() as tx:
         locked = (await tx.lock([delivery]))[delivery]
@@ -57,7 +58,7 @@ async def decide(ports: PortalPorts, delivery: UUID, person: Person, act: str, i
         decided_at = locked.legal_time
         await tx.add([DecisionIntent(intent, delivery, act, decided_at)])
 
-    receipt = await _receipt(ports, wire.Decide(person.ticket, delivery, act))
+    receipt = await _receipt(ports, wire.Decide(holder.ticket, delivery, act))
     if not isinstance(receipt, wire.Decided):
         return receipt
     if abs((receipt.at - decided_at).total_seconds()) > INTENT_SECONDS:
@@ -69,7 +70,7 @@ async def decide(ports: PortalPorts, delivery: UUID, person: Person, act: str, i
             return Outcome.ALREADY
         if not await tx.intent_lives(intent):
             return Outcome.NOT_RECORDED
-        drafts = decision_drafts(locked, dossier, person, act, receipt.receipt, decided_at)
+        drafts = decision_drafts(locked, dossier, holder.person, act, receipt.receipt, decided_at)
         await tx.add(drafts)
         await tx.emit([Emission(DRAFT, delivery, d.evidence, lane=INTERACTIVE) for d in drafts])
     return Outcome.RECORDED
@@ -89,10 +90,9 @@ def objection(locked: Locked) -> Outcome | None:
 
 
 def decision_drafts(
-    locked: Locked, dossier: Dossier, person: Person, act: str, receipt: bytes, decided_at: datetime
+    locked: Locked, dossier: Dossier, who: IdentifiedPerson, act: str, receipt: bytes, decided_at: datetime
 ) -> Sequence[EvidenceDraft]:
     """C.3 with D.1 behind it (that pair is the proof of receipt), or C.4."""
-    who = identification(person)
     if act == REFUSE:
         return [
             draft(locked.head, "C.4", dossier, identification=who, receipt=receipt, event_time=decided_at),
@@ -101,21 +101,6 @@ def decision_drafts(
     head = after(locked.head, accepted)
     consigned = draft(head, "D.1", dossier, identification=who, receipt=receipt, event_time=decided_at)
     return [accepted, consigned]
-
-
-def identification(person: Person) -> Identification:
-    """The person as evidence names them."""
-    return Identification(
-        given_names=person.given_names,
-        birth_name=person.birth_name,
-        usage_name=person.usage_name,
-        birth_date=person.birth_date,
-        subject=person.subject,
-        level=person.level,
-        method=person.method,
-        authenticated_at=person.authenticated_at,
-        person_sha256=person.person_sha256,
-    )
 
 
 async def _receipt(ports: PortalPorts, item: wire.Decide) -> wire.Decided | Outcome:

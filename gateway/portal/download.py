@@ -22,15 +22,15 @@ from gateway.pages.desk import Desk, Faces, see_other
 from gateway.pages.headers import DOWNLOAD_POLICY
 from gateway.pages.ports import PortalPorts
 from gateway.pages.standing import Standing
-from gateway.portal.decision import identification
 from pipeline.content.envelope import KEY_BYTES, ContentInvalid, Decryptor, stream_data
 from pipeline.delivery.facts import Handover
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
 from pipeline.errors import Invariant, Transient
 from pipeline.evidence.draft import draft
+from pipeline.formats.person import IdentifiedPerson
 from pipeline.ports.bridge import wire
 from pipeline.ports.outside import Objects
-from pipeline.stores.letters import Person, StoredDocument
+from pipeline.stores.letters import StoredDocument, TicketHolder
 
 BRIDGE_SECONDS = 10
 RECORD_SECONDS = 10
@@ -46,7 +46,7 @@ class Downloads(Faces):
         desk = await self.desk(request)
         if isinstance(desk, Response):
             return desk
-        if desk.person is None or desk.standing is not Standing.ACCEPTED:
+        if desk.holder is None or desk.standing is not Standing.ACCEPTED:
             return see_other(desk.address)
         document = await self.ports.portal.document(desk.letter.delivery, request.path_params["part"])
         if document is None:
@@ -54,18 +54,18 @@ class Downloads(Faces):
         headers = file_headers(document)
         if request.method == "HEAD":
             return Response(headers=headers)
-        return await self._released(desk, desk.person, document, headers)
+        return await self._released(desk, desk.holder, document, headers)
 
     async def _released(
-        self, desk: Desk, person: Person, document: StoredDocument, headers: dict[str, str]
+        self, desk: Desk, holder: TicketHolder, document: StoredDocument, headers: dict[str, str]
     ) -> Response:
         wrap = document.wrap
-        item = wire.Release(wrap.wrapped, wrap.key_id, wrap.context, person.ticket, document.receipt)
+        item = wire.Release(wrap.wrapped, wrap.key_id, wrap.context, holder.ticket, document.receipt)
         with anyio.fail_after(BRIDGE_SECONDS):
             [answer] = await self.ports.bridge.ask([item])
         if isinstance(answer, wire.Denied):  # the ticket has run out, or somebody else identified meanwhile
             return see_other(f"{desk.address}/identity?result=again")
-        return HandoverResponse(self.ports, desk.letter.delivery, person, document, answer, headers)
+        return HandoverResponse(self.ports, desk.letter.delivery, holder.person, document, answer, headers)
 
 
 def file_headers(document: StoredDocument) -> dict[str, str]:
@@ -92,7 +92,7 @@ class HandoverResponse(Response):
         self,
         ports: PortalPorts,
         delivery: UUID,
-        person: Person,
+        person: IdentifiedPerson,
         document: StoredDocument,
         released: wire.Released,
         headers: dict[str, str],
@@ -170,7 +170,7 @@ async def plain_content(objects: Objects, document: StoredDocument, keys: bytes)
 async def record_handover(
     ports: PortalPorts,
     delivery: UUID,
-    person: Person,
+    person: IdentifiedPerson,
     document: StoredDocument,
     released: wire.Released,
     sent: int,
@@ -183,6 +183,6 @@ async def record_handover(
         await tx.add([Handover(delivery, document.document.part, whole, sent, locked.legal_time)])
         if not whole or locked.drafted & {"E.1", "E.2"} or not await tx.handed_over(delivery):
             return
-        drafted = draft(locked.head, "E.1", dossier, identification=identification(person), receipt=released.receipt)
+        drafted = draft(locked.head, "E.1", dossier, identification=person, receipt=released.receipt)
         await tx.add([drafted])
         await tx.emit([Emission(DRAFT, delivery, drafted.evidence, lane=INTERACTIVE)])

@@ -31,7 +31,7 @@ class LetterPages(Faces):
             return desk
         if desk.standing is Standing.CLOSED:
             return self._page("closed.html", desk, 410)
-        if desk.person is None:
+        if desk.holder is None:
             return self._page("landing.html", desk)
         match desk.standing:
             case Standing.NOT_OPEN:
@@ -51,7 +51,7 @@ class LetterPages(Faces):
         desk = await self.desk(request)
         if isinstance(desk, Response):
             return desk
-        if desk.person is None or desk.standing is not Standing.OPEN:
+        if desk.holder is None or desk.standing is not Standing.OPEN:
             return see_other(desk.address)
         return self.confirmation(desk, act_of(request), None)
 
@@ -79,7 +79,7 @@ class LetterPages(Faces):
             status,
             letter=desk.letter,
             standing=desk.standing.value,
-            person=desk.person,
+            person=None if desk.holder is None else desk.holder.person,
             address=desk.address,
             form_token=desk.browser.form_token,
             **values,

@@ -22,7 +22,7 @@ class ProofFiles(Faces):
         desk = await self.desk(request)
         if isinstance(desk, Response):
             return desk
-        if desk.person is None or desk.standing is not Standing.ACCEPTED:
+        if desk.holder is None or desk.standing is not Standing.ACCEPTED:
             return see_other(desk.address)
         stored = await self.ports.portal.evidence(desk.letter.delivery, request.path_params["evidence"])
         if stored is None:

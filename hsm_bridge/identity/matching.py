@@ -4,16 +4,15 @@ Owns     the comparison of names and birth date: match, near or no
 Rules    pure. Names are compared without accents, case, hyphens, apostrophes and spaces; the birth or the usage name
          counts; one given name in common is enough, because senders often know only the first; the birth date counts
          when the sender gave it. `near` is never taken for a match: it only tells people where to look
-Elsewhere: whether the identification itself is genuine (identity.py)
+Elsewhere: whether the identification itself is genuine (tokens.py)
 """
 
 import unicodedata
-from dataclasses import dataclass
-from datetime import date
 from itertools import pairwise
 from typing import Literal
 
 from pipeline.formats.context import AddresseeRecord
+from pipeline.formats.person import IdentifiedPerson
 
 Match = Literal["match", "near", "no"]
 
@@ -24,17 +23,7 @@ _SPELLED_OUT = str.maketrans(
 _JOINERS = frozenset("-‐‑‒–—'’ʼ`´.,")
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who identified, as the provider says."""
-
-    given_names: str
-    birth_name: str
-    usage_name: str | None
-    birth_date: date | None
-
-
-def compare(addressee: AddresseeRecord, person: Person) -> Match:
+def compare(addressee: AddresseeRecord, person: IdentifiedPerson) -> Match:
     """match: family name, a given name and, if known, the birth date agree; near: all but one of these."""
     family = bool(
         _families(addressee.birth_name, addressee.usage_name) & _families(person.birth_name, person.usage_name)

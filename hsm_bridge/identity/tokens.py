@@ -4,7 +4,7 @@ Owns     decryption of encrypted tokens (the key agreement in the token), signat
          operator, and every check that a relying party owes
 Rules    algorithms are fixed here, never taken from a message: ECDH-ES with A256GCM, ES256; keys named inside a message
          (jwk, jku, x5c) are ignored; anything unexpected is refused with a stable code
-Elsewhere: the login itself and its state (gateway), nonces (tickets), comparison with the addressee (person_match)
+Elsewhere: the login itself and its state (gateway), nonces (tickets), comparison with the addressee (matching)
 Source   RFC 7515, RFC 7516, RFC 7518 section 4.6, OpenID Connect Core sections 3.1.3.7 and 5.3.2
 """
 
@@ -24,7 +24,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from hsm_bridge.config import IdentitySettings, Level
-from hsm_bridge.identity.matching import Person
+from pipeline.formats.context import person_sha256
+from pipeline.formats.person import IdentifiedPerson
 
 TOKEN_CHARACTERS_MAX = 32 * 1024
 JWKS_BYTES_MAX = 64 * 1024
@@ -51,10 +52,7 @@ class IdentityRefused(ValueError):
 class Identity:
     """A verified identification; proof: the provider's signed tokens and the key that verifies them."""
 
-    person: Person
-    subject: str
-    level: Level
-    authenticated_at: datetime
+    person: IdentifiedPerson
     proof: bytes
 
 
@@ -90,10 +88,10 @@ class Verifier:
         subject = _text(token.claims, "sub", SUBJECT_CHARACTERS_MAX)
         if info.claims.get("sub") != subject:  # 6 OpenID Connect Core section 5.3.2
             raise IdentityRefused("subject_mismatch", "the user information is about another subject")
-        authenticated_at = _time(token.claims, "auth_time")
         proof = {"id_token": token.compact, "userinfo": info.compact, "keys": [token.jwk, info.jwk]}
         encoded = json.dumps(proof, separators=(",", ":"), sort_keys=True).encode()
-        return Identity(_person(info.claims), subject, level, authenticated_at, encoded)  # 7
+        person = _person(info.claims, subject, level, self.settings.provider, _time(token.claims, "auth_time"))  # 7
+        return Identity(person, encoded)
 
     def _open(self, compact: str) -> _Signed:
         """The signed token inside the encrypted one. One that comes in the clear was not made for us: refused."""
@@ -210,18 +208,27 @@ def _level(claims: Mapping[str, object], minimum: Level) -> Level:
     return level
 
 
-def _person(claims: Mapping[str, object]) -> Person:
+def _person(
+    claims: Mapping[str, object], subject: str, level: Level, method: str, authenticated_at: datetime
+) -> IdentifiedPerson:
     usage = _optional_text(claims, "preferred_username").strip()
     birth_date = _optional_text(claims, "birthdate")
     try:
         born = date.fromisoformat(birth_date) if birth_date else None
     except ValueError as error:
         raise IdentityRefused("claims_malformed", "birthdate is not a date") from error
-    return Person(
-        given_names=_text(claims, "given_name", NAME_CHARACTERS_MAX),
-        birth_name=_text(claims, "family_name", NAME_CHARACTERS_MAX),
+    given_names = _text(claims, "given_name", NAME_CHARACTERS_MAX)
+    birth_name = _text(claims, "family_name", NAME_CHARACTERS_MAX)
+    return IdentifiedPerson(
+        given_names=given_names,
+        birth_name=birth_name,
         usage_name=unicodedata.normalize("NFC", usage)[:NAME_CHARACTERS_MAX] or None,
         birth_date=born,
+        subject=subject,
+        level=level,
+        method=method,
+        authenticated_at=authenticated_at,
+        person_sha256=person_sha256(given_names, birth_name, born, subject),
     )
 
 

@@ -13,13 +13,13 @@ from typing import cast
 from uuid import UUID
 
 from hsm_bridge import wire
-from hsm_bridge.identity import matching as person_match
+from hsm_bridge.identity import matching
 from hsm_bridge.identity import tokens as identity
 from hsm_bridge.operations import tickets
 from hsm_bridge.operations.vault import Done, Moment, Refused, Vault
 from hsm_bridge.operations.wraps import parse_context, unwrap
 from hsm_bridge.token.device import KeyMissing, PointInvalid
-from pipeline.formats.context import WrapContext, person_sha256
+from pipeline.formats.context import WrapContext
 
 SESSION_BYTES = 32  # SHA-256
 NONCE_CHARACTERS_MAX = 200
@@ -45,31 +45,19 @@ def verify_identity(vault: Vault, item: wire.VerifyIdentity, moment: Moment) -> 
         raise Refused("nonce_invalid", str(error)) from error
     addressed = _authentic_context(vault, item.wrap_key_id, item.wrapped, item.context, item.delivery)[0]  # 2
     try:
-        found = _verifier(vault).verify(
+        identified = _verifier(vault).verify(
             item.id_token, item.userinfo, item.nonce, addressed.minimum_level, moment.now
         )  # 3
     except identity.IdentityRefused as error:
         raise Refused(error.code, str(error)) from error
-    who = found.person
-    match = person_match.compare(addressed.addressee, who)  # 4
-    person = person_sha256(who.given_names, who.birth_name, who.birth_date, found.subject)
+    person = identified.person
+    match = matching.compare(addressed.addressee, person)  # 4
     ticket = None
     if match == "match":  # 5
         expires = moment.now + timedelta(seconds=tickets.TICKET_SECONDS)
-        ticket = tickets.issue_ticket(mac, tickets.Ticket(item.delivery, person, found.level, moment.now, expires))
-    answer = wire.Identified(
-        match=match,
-        level=found.level,
-        subject=found.subject,
-        given_names=who.given_names,
-        birth_name=who.birth_name,
-        usage_name=who.usage_name,
-        birth_date=who.birth_date,
-        authenticated_at=found.authenticated_at,
-        person_sha256=person,
-        ticket=ticket,
-        proof=found.proof,
-    )
+        right = tickets.Ticket(item.delivery, person.person_sha256, person.level, moment.now, expires)
+        ticket = tickets.issue_ticket(mac, right)
+    answer = wire.Identified(match=match, person=person, ticket=ticket, proof=identified.proof)
     return Done(answer, item.wrap_key_id, f"{item.delivery} {match}")
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from pipeline.evidence.dossier import Deposit, Identification, Issuer, Part, Reason, RecipientParty, SenderParty
+from pipeline.evidence.dossier import Deposit, Issuer, Part, Reason, RecipientParty, SenderParty
+from pipeline.formats.person import IdentifiedPerson
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,5 +35,5 @@ class EvidenceContent:
     deposit: Deposit | None
     client_ref: str | None
     consent_ref: str | None
-    identification: Identification | None
+    identification: IdentifiedPerson | None
     details: tuple[tuple[str, str], ...]

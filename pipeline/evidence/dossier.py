@@ -30,7 +30,7 @@ class SenderParty:
 
 @dataclass(frozen=True, slots=True)
 class RecipientParty:
-    """As the sender declared it; what an identification found is in `Identification`."""
+    """As the sender declared it; what an identification found is in `IdentifiedPerson`."""
 
     kind: str  # consumer | professional
     email: str
@@ -83,21 +83,6 @@ class Reason:
 
     code: str
     text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Identification:
-    """The person whom the bridge identified, and how."""
-
-    given_names: str
-    birth_name: str
-    usage_name: str | None
-    birth_date: date | None
-    subject: str
-    level: str
-    method: str
-    authenticated_at: datetime
-    person_sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,6 @@ from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import (
     Deposit,
     Dossier,
-    Identification,
     Issuer,
     Part,
     Reason,
@@ -28,6 +27,7 @@ from pipeline.evidence.events import EVENTS, Event
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.evidence.form.xml import ValueRefused, one_line, render
 from pipeline.formats.evidence_head import MODES, ORDINAL_MAX, evidence_id
+from pipeline.formats.person import IdentifiedPerson
 
 
 class DraftRefused(ValueError):
@@ -54,7 +54,7 @@ def draft(
     ordinal: int = 0,
     details: tuple[tuple[str, str], ...] = (),
     reason: Reason | None = None,
-    identification: Identification | None = None,
+    identification: IdentifiedPerson | None = None,
     receipt: bytes | None = None,
     event_time: datetime | None = None,
 ) -> EvidenceDraft:
@@ -122,7 +122,7 @@ def _check(
     dossier: Dossier,
     ordinal: int,
     reason: Reason | None,
-    identification: Identification | None,
+    identification: IdentifiedPerson | None,
     receipt: bytes | None,
 ) -> None:
     first = event.code in ("A.1", "A.2")
@@ -151,7 +151,7 @@ def _milliseconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
-def _disclosed(identification: Identification | None, declared: RecipientParty) -> Identification | None:
+def _disclosed(identification: IdentifiedPerson | None, declared: RecipientParty) -> IdentifiedPerson | None:
     """A birth date that the sender did not declare stays out: evidences go to the sender. The digest binds it."""
     if identification is None:
         return None
@@ -167,7 +167,6 @@ __all__ = [
     "Dossier",
     "DraftRefused",
     "Head",
-    "Identification",
     "Issuer",
     "Part",
     "Reason",

@@ -11,22 +11,16 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
+from pipeline.formats.person import IdentifiedPerson
+
 Digest = bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class TicketHolder:
     """Who identified in this browser for one letter, and the bridge's ticket for it."""
 
-    given_names: str
-    birth_name: str
-    usage_name: str | None
-    birth_date: date | None
-    subject: str
-    level: str
-    method: str
-    authenticated_at: datetime
-    person_sha256: bytes
+    person: IdentifiedPerson
     ticket: bytes
 
 
@@ -38,7 +32,7 @@ class Session:
     session_sha256: bytes
     form_sha256: bytes
     deliveries: tuple[UUID, ...]
-    people: Mapping[UUID, Person]
+    people: Mapping[UUID, TicketHolder]
 
 
 @dataclass(frozen=True, slots=True)

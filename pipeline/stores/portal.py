@@ -13,7 +13,7 @@ from uuid import UUID
 from pipeline.evidence.dossier import Dossier
 from pipeline.ports.mailbox import Tx
 from pipeline.ports.rows import StampedEvidence
-from pipeline.stores.letters import Letter, OpenedLetter, Person, Session, StoredDocument, Transaction, Wrap
+from pipeline.stores.letters import Letter, OpenedLetter, Session, StoredDocument, TicketHolder, Transaction, Wrap
 
 SESSION_SECONDS = 60 * 60  # no longer than the bridge's ticket lives; idle 15 minutes: OWASP ASVS 5, session timeouts
 SESSION_LETTERS_MAX = 20  # links of mails opened in one browser
@@ -53,7 +53,9 @@ class PortalStore(Protocol):
     async def take_transaction(self, session_sha256: bytes, state_sha256: bytes) -> Transaction | None:
         """The transaction, once, while it is younger than ten minutes (as at FranceConnect+)."""
 
-    async def renew_session(self, old: bytes, new: bytes, form_sha256: bytes, delivery: UUID, person: Person) -> None:
+    async def renew_session(
+        self, old: bytes, new: bytes, form_sha256: bytes, delivery: UUID, holder: TicketHolder
+    ) -> None:
         """A new identifier for the same browser, with the person in it; the old identifier is gone on return."""
 
     async def claimed(self, claim_sha256: bytes) -> UUID | None:

@@ -14,7 +14,7 @@ from joserfc.jwk import ECKey
 from hsm_bridge import wire
 from hsm_bridge.client import BridgeClient
 from pipeline.adapters.bridge import SocketBridge
-from pipeline.evidence.dossier import Deposit, Identification, Issuer
+from pipeline.evidence.dossier import Deposit, Issuer
 from pipeline.evidence.draft import Head, draft
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import (
@@ -25,6 +25,7 @@ from pipeline.formats.context import (
     content_context,
     wrap_context,
 )
+from pipeline.formats.person import IdentifiedPerson
 from tests.fakes import letters, pki
 from tests.fakes.identity import ProviderTokens
 
@@ -60,7 +61,7 @@ class BridgeCase:
         event: str,
         *,
         at: datetime | None = None,
-        identification: Identification | None = None,
+        identification: IdentifiedPerson | None = None,
         receipt: bytes | None = None,
         delivery: UUID = DELIVERY,
         certificate_sha256: bytes | None = None,
@@ -131,19 +132,4 @@ def proof(tokens: ProviderTokens, context: bytes, wrap: wire.Wrapped, delivery: 
     """What the gateway hands to the bridge after a login."""
     return wire.VerifyIdentity(
         tokens.nonce, SESSION, delivery, tokens.id_token(), tokens.userinfo(), wrap.wrapped, wrap.key_id, context
-    )
-
-
-def identification(person: wire.Identified) -> Identification:
-    """As an evidence of the person's act states it."""
-    return Identification(
-        person.given_names,
-        person.birth_name,
-        person.usage_name,
-        person.birth_date,
-        person.subject,
-        person.level,
-        "demo-identity",
-        person.authenticated_at,
-        person.person_sha256,
     )

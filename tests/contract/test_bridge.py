@@ -30,7 +30,7 @@ from pipeline.formats import tst
 from pipeline.formats.context import content_context, parse_content_context
 from pipeline.formats.xades import imprint_sha256, package_signed_info, package_signed_properties
 from tests.bridge_process import CLIENT_ID, ISSUER, BridgeHome, describe, provider_key, stop
-from tests.contract.bridge_cases import DELIVERY, KEYS, BridgeCase, identification, letter_context, proof
+from tests.contract.bridge_cases import DELIVERY, KEYS, BridgeCase, letter_context, proof
 from tests.fakes.bridge import FakeBridge
 from tests.fakes.identity import ProviderTokens
 from tests.servers import short_directory
@@ -48,7 +48,7 @@ def in_memory(home: Path) -> BridgeCase:
     def now() -> datetime:
         return datetime.now(UTC)
 
-    identity = config.IdentitySettings(ISSUER, CLIENT_ID, jwks, "substantial")
+    identity = config.IdentitySettings("demo-identity", ISSUER, CLIENT_ID, jwks, "substantial")
     fake = FakeBridge(legal_now=now, random=secrets.token_bytes, identity=identity)
     return BridgeCase(fake.client, now, key, anyio.run(describe, fake.client("operator")))
 
@@ -236,7 +236,7 @@ async def test_one_bad_evidence_harms_no_other(case: BridgeCase) -> None:
 async def test_no_act_of_a_recipient_is_sealed_without_its_receipt(case: BridgeCase) -> None:
     """C.3 and D.1 stand on an acceptance, C.4 on a refusal, E.1 on a handover, each by the person in the evidence."""
     person = await case.identified()
-    who = identification(person)
+    who = person.person
     accepted, refused = await case.decided(person, "accept"), await case.decided(person, "refuse")
     context, wrap = await case.wrapped()
     assert person.ticket is not None
@@ -262,7 +262,7 @@ async def test_no_act_of_a_recipient_is_sealed_without_its_receipt(case: BridgeC
 async def test_a_receipt_of_another_delivery_or_person_or_a_forged_one_seals_nothing(case: BridgeCase) -> None:
     """What makes a receipt this act's receipt is checked one by one."""
     person = await case.identified()
-    who = identification(person)
+    who = person.person
     receipt = (await case.decided(person, "accept")).receipt
     evidences = {
         "other delivery": case.draft("C.3", delivery=OTHER_DELIVERY, identification=who, receipt=b"x"),
@@ -314,16 +314,18 @@ async def test_the_addressee_identifies_decides_and_opens(case: BridgeCase) -> N
     """The whole way of a recipient: login, match, acceptance, keys; what is answered is what the provider said."""
     context, wrap = await case.wrapped()
     tokens = await case.login()
-    [person] = await case.bridge("gateway").ask([proof(tokens, context, wrap)])
-    assert isinstance(person, wire.Identified), person
-    assert (person.match, person.level, person.subject) == ("match", "substantial", "subject-1")
+    [identified] = await case.bridge("gateway").ask([proof(tokens, context, wrap)])
+    assert isinstance(identified, wire.Identified), identified
+    person = identified.person
+    assert (identified.match, person.level, person.subject) == ("match", "substantial", "subject-1")
     assert (person.given_names, person.birth_name, person.birth_date) == ("Zoé Anne", "LEFÈVRE", date(1980, 5, 17))
-    assert json.loads(person.proof)["id_token"].count(".") == 2
-    accepted = await case.decided(person, "accept")
+    assert person.method in ("embedded", "demo-identity")  # as the configuration names the provider
+    assert json.loads(identified.proof)["id_token"].count(".") == 2
+    accepted = await case.decided(identified, "accept")
     assert accepted.person_sha256 == person.person_sha256
-    assert person.ticket is not None
+    assert identified.ticket is not None
     [released] = await case.bridge("gateway").ask(
-        [wire.Release(wrap.wrapped, wrap.key_id, context, person.ticket, accepted.receipt)]
+        [wire.Release(wrap.wrapped, wrap.key_id, context, identified.ticket, accepted.receipt)]
     )
     assert isinstance(released, wire.Released)
     assert released.keys == KEYS
@@ -460,7 +462,7 @@ async def test_a_letter_that_asks_for_more_gets_more(case: BridgeCase) -> None:
     high = proof(await case.login(id_claims={"acr": "eidas3"}), context, wrap)
     refused, person = await case.bridge("gateway").ask([substantial, high])
     assert codes(refused) == "level_too_low"
-    assert isinstance(person, wire.Identified) and person.level == "high"
+    assert isinstance(person, wire.Identified) and person.person.level == "high"
 
 
 async def test_a_webhook_is_signed_over_its_id_its_time_and_its_body(case: BridgeCase) -> None:

@@ -43,10 +43,11 @@ from pipeline.delivery.number import with_check_digit
 from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
 from pipeline.deposits.wrapping import OPEN_DAYS
 from pipeline.errors import LeaseLost
-from pipeline.evidence.dossier import Dossier, Identification, Reason
+from pipeline.evidence.dossier import Dossier, Reason
 from pipeline.evidence.draft import Head, after, draft
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import person_sha256
+from pipeline.formats.person import IdentifiedPerson
 from pipeline.operate import clock, senders
 from pipeline.ports.bridge import wire
 from pipeline.ports.outside import Relayed
@@ -323,7 +324,7 @@ class Installation:
 
 def one_draft(head: Head, event: str, dossier: Dossier, receipt: bytes | None, at: datetime | None) -> EvidenceDraft:
     """With what each event must carry."""
-    who = Identification("Jeanne", "Martin", None, None, "subject-1", "substantial", "demo", head.legal_time, PERSON)
+    who = IdentifiedPerson("Jeanne", "Martin", None, None, "subject-1", "substantial", "demo", head.legal_time, PERSON)
     return draft(
         head,
         event,

@@ -25,9 +25,10 @@ from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.queries import queries
 from pipeline.config import Config, load
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
-from pipeline.evidence.dossier import Dossier, Identification, Issuer, Reason
+from pipeline.evidence.dossier import Dossier, Issuer, Reason
 from pipeline.evidence.draft import Head, draft
 from pipeline.evidence.facts import EvidenceDraft
+from pipeline.formats.person import IdentifiedPerson
 from tests.e2e.installation import Installation, installation, send_many, states
 from tests.servers import short_directory
 
@@ -145,7 +146,7 @@ def _forged(event: str, body: EvidenceDraft, head: Head, dossier: Dossier) -> Ev
     if event != "C.3":
         return replace(body, event=event, evidence=uuid4())
     when = datetime(2026, 1, 1, tzinfo=UTC)
-    who = Identification("Angela", "DUBOIS", None, None, "sub", "substantial", "oidc", when, bytes(32))
+    who = IdentifiedPerson("Angela", "DUBOIS", None, None, "sub", "substantial", "oidc", when, bytes(32))
     return draft(head, "C.3", dossier, identification=who, receipt=bytes(64))
 
 

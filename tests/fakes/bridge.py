@@ -223,7 +223,8 @@ def _settings(identity: config.IdentitySettings | None) -> config.BridgeConfig:
         data_dir=NO_FILE,
         public_dir=NO_FILE,
         allowed_uids={},
-        identity=identity or config.IdentitySettings("http://127.0.0.1:8403", "qerds-portal", NO_FILE, "substantial"),
+        identity=identity
+        or config.IdentitySettings("demo-identity", "http://127.0.0.1:8403", "qerds-portal", NO_FILE, "substantial"),
         database=config.DatabaseSettings(NO_FILE, 1, "fake", NO_FILE),
     )
 

@@ -11,7 +11,6 @@ from pipeline.evidence import draft as drafting
 from pipeline.evidence.dossier import (
     Deposit,
     Dossier,
-    Identification,
     Issuer,
     Part,
     Reason,
@@ -21,6 +20,7 @@ from pipeline.evidence.dossier import (
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.evidence.form.xades import take_apart
 from pipeline.evidence.package.snapshot import Snapshot
+from pipeline.formats.person import IdentifiedPerson
 from tests.fakes.pki import Provider
 
 DELIVERY = UUID("01890a5d-ac96-774b-bcce-b302099a8057")
@@ -35,7 +35,7 @@ PLANS = {
     "bounced": (("A.1", 0), ("C.1", 1), ("C.2", 5)),
     "uncollected": (("A.1", 0), ("C.1", 1), ("C.3", 26), ("D.1", 26), ("E.2", 24 * 370)),
 }
-IDENTIFICATION = Identification(
+IDENTIFICATION = IdentifiedPerson(
     given_names="Zoé Anne",
     birth_name="Lefèvre",
     usage_name="Martin",

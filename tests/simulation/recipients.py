@@ -23,8 +23,9 @@ from pipeline.errors import Transient
 from pipeline.evidence.dossier import Dossier
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import person_sha256
+from pipeline.formats.person import IdentifiedPerson
 from pipeline.ports.bridge import wire
-from pipeline.stores.letters import Document, Person, StoredDocument, Wrap
+from pipeline.stores.letters import Document, StoredDocument, TicketHolder, Wrap
 from tests.fakes.bridge import FakeBridge
 from tests.memory.database import MemoryDatabase, MemoryTx
 from tests.memory.facts import MemoryFacts
@@ -132,7 +133,7 @@ class Recipient:
         with self.owner.new_life():
             try:
                 intent = UUID(bytes=self.owner.random.randbytes(16))
-                return await decision.decide(self._ports, self.letter.delivery, self._person(), act, intent)
+                return await decision.decide(self._ports, self.letter.delivery, self._holder(), act, intent)
             except Transient:
                 return None
         return None
@@ -150,19 +151,19 @@ class Recipient:
         wrap = tables.find(ContentWrap, delivery)
         accepted = next(e for e in tables.of(EvidenceDraft, delivery) if e.event == "C.3")
         assert wrap is not None and accepted.receipt is not None
-        person = self._person()
+        holder = self._holder()
         for part in self.letter.submission.dossier.parts:
-            item = wire.Release(wrap.wrapped, wrap.key_id, wrap.context, person.ticket, accepted.receipt)
+            item = wire.Release(wrap.wrapped, wrap.key_id, wrap.context, holder.ticket, accepted.receipt)
             [released] = await self._ports.bridge.ask([item])
             assert not isinstance(released, wire.Denied), released
             document = Document(part.number, part.file_name, part.content_type, part.bytes, part.sha256, False)
             stored = StoredDocument(document, (), 1, Wrap(wrap.key_id, wrap.wrapped, wrap.context), accepted.receipt)
             sent = part.bytes if whole else 1
-            await record_handover(self._ports, delivery, person, stored, released, sent, whole)
+            await record_handover(self._ports, delivery, holder.person, stored, released, sent, whole)
 
-    def _person(self) -> Person:
+    def _holder(self) -> TicketHolder:
         given_names, birth_name, birth_date, subject = PERSON
-        return Person(
+        person = IdentifiedPerson(
             given_names=given_names,
             birth_name=birth_name,
             usage_name=None,
@@ -172,8 +173,8 @@ class Recipient:
             method="demo-identity",
             authenticated_at=self._database.clock.now(),
             person_sha256=person_sha256(*PERSON),
-            ticket=self._fake.ticket(self.letter.delivery, person_sha256(*PERSON)),
         )
+        return TicketHolder(person, self._fake.ticket(self.letter.delivery, person.person_sha256))
 
 
 async def recipients(letter: Letter, people: list[Recipient]) -> None:

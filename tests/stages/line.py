@@ -19,10 +19,11 @@ from pipeline.content.names import object_name
 from pipeline.delivery.facts import DecisionIntent, Notice, NoticeResult, Snapshot
 from pipeline.delivery.number import with_check_digit
 from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
-from pipeline.evidence.dossier import Dossier, Identification, Issuer, Part, RecipientParty, SenderParty
+from pipeline.evidence.dossier import Dossier, Issuer, Part, RecipientParty, SenderParty
 from pipeline.evidence.draft import after, draft
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import intake_info, person_sha256
+from pipeline.formats.person import IdentifiedPerson
 from pipeline.notices.notice import Letterhead
 from pipeline.ports.bridge import wire
 from pipeline.ports.mailbox import Message
@@ -248,8 +249,8 @@ class Line:
         self.errors.append(line)
 
 
-def identification(moment: datetime) -> Identification:
+def identification(moment: datetime) -> IdentifiedPerson:
     """The person that FakeBridge's ticket names."""
     born = date(1980, 5, 17)
     digest = person_sha256("Jeanne", "Martin", born, "subject-1")
-    return Identification("Jeanne", "Martin", None, born, "subject-1", "substantial", "demo-identity", moment, digest)
+    return IdentifiedPerson("Jeanne", "Martin", None, born, "subject-1", "substantial", "demo-identity", moment, digest)

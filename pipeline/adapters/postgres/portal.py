@@ -27,10 +27,10 @@ from pipeline.stores.letters import (
     EvidenceLine,
     Letter,
     OpenedLetter,
-    Person,
     Session,
     StoredDocument,
     StoredSegment,
+    TicketHolder,
     Transaction,
     Wrap,
 )
@@ -95,7 +95,7 @@ class PostgresPortalStore:
         row = await self._database.fetch_one("portal_session", session_sha256)
         if row is None:
             return None
-        people = msgspec.json.decode(row["people"], type=dict[UUID, Person])
+        people = msgspec.json.decode(row["people"], type=dict[UUID, TicketHolder])
         return Session(row["session_sha256"], row["form_sha256"], tuple(row["deliveries"]), people)
 
     async def join_session(self, session_sha256: bytes, delivery: UUID) -> None:
@@ -112,9 +112,11 @@ class PostgresPortalStore:
         row = await self._database.fetch_one("portal_take_transaction", session_sha256, state_sha256.hex())
         return None if row is None else msgspec.json.decode(row["said"], type=Transaction)
 
-    async def renew_session(self, old: bytes, new: bytes, form_sha256: bytes, delivery: UUID, person: Person) -> None:
+    async def renew_session(
+        self, old: bytes, new: bytes, form_sha256: bytes, delivery: UUID, holder: TicketHolder
+    ) -> None:
         """A new name for the row. When the session ran out meanwhile nobody is in it, and the next page says so."""
-        said = msgspec.json.encode(person).decode()
+        said = msgspec.json.encode(holder).decode()
         await self._database.fetch("portal_renew_session", old, new, form_sha256, str(delivery), said)
 
     # ------------------------------------------------------------------ letters

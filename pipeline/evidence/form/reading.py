@@ -12,7 +12,7 @@ from datetime import date, datetime
 from typing import TypeVar
 
 from pipeline.evidence.content import EvidenceContent
-from pipeline.evidence.dossier import Deposit, Identification, Issuer, Part, Reason, RecipientParty, SenderParty
+from pipeline.evidence.dossier import Deposit, Issuer, Part, Reason, RecipientParty, SenderParty
 from pipeline.evidence.form import xml
 from pipeline.evidence.form.xml import ValueRefused
 from pipeline.formats import xades
@@ -34,6 +34,7 @@ from pipeline.formats.evidence_head import (
     time_of,
     uuid_of,
 )
+from pipeline.formats.person import IdentifiedPerson
 
 Found = TypeVar("Found")
 _SHA3_METHOD: Attributes = (*DS_DECLARED, ("Algorithm", xades.SHA3_256))
@@ -306,14 +307,14 @@ class _Extensions:
             parts.append(Part(number, file_name, info.content_type, size, info.sha256, sha3_256))
         return tuple(parts)
 
-    def _identified(self, cursor: Cursor) -> Identification:
+    def _identified(self, cursor: Cursor) -> IdentifiedPerson:
         if self._assurance is None:
             raise XmlRefused("identification without assurance level")
         person = _inside(cursor, "q:Person", sha256_in)
         given_names, birth_name = cursor.text("q:GivenNames"), cursor.text("q:BirthName")
         usage_name = cursor.text("q:UsageName") if cursor.next_is("q:UsageName") else None
         birth_date = _date(cursor.text("q:BirthDate")) if cursor.next_is("q:BirthDate") else None
-        return Identification(
+        return IdentifiedPerson(
             given_names=given_names,
             birth_name=birth_name,
             usage_name=usage_name,

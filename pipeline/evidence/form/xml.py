@@ -13,9 +13,10 @@ import re
 from datetime import date
 
 from pipeline.evidence.content import EvidenceContent
-from pipeline.evidence.dossier import Deposit, Identification, Issuer, Part, Reason, RecipientParty, SenderParty
+from pipeline.evidence.dossier import Deposit, Issuer, Part, Reason, RecipientParty, SenderParty
 from pipeline.formats.canonical_xml import escape_attribute, escape_text
 from pipeline.formats.evidence_head import ERDS, OURS, VERSION, dom_id_of, event_uri, time_text
+from pipeline.formats.person import IdentifiedPerson
 from pipeline.formats.xades import DS, SHA3_256, base64_text, digest_elements
 
 SAML = "urn:oasis:names:tc:SAML:2.0:assertion"
@@ -146,7 +147,7 @@ def _sender(sender: SenderParty) -> str:
     )
 
 
-def _recipient(recipient: RecipientParty, identification: Identification | None) -> str:
+def _recipient(recipient: RecipientParty, identification: IdentifiedPerson | None) -> str:
     """The addressee as the sender declared it, and how the person was identified once somebody was."""
     assurance = ""
     if identification is not None:
@@ -271,7 +272,7 @@ def _deposit(deposit: Deposit) -> str:
     )
 
 
-def _identification(who: Identification) -> str:
+def _identification(who: IdentifiedPerson) -> str:
     """The digest binds the whole identified person; it stands first, because the bridge compares it."""
 
     def optional(name: str, value: str | None) -> str:

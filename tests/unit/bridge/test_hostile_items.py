@@ -29,7 +29,7 @@ async def items(tmp_path: Path) -> tuple[FakeBridge, dict[str, bytes]]:
     key = provider_key()
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
-    settings = config.IdentitySettings(ISSUER, CLIENT_ID, jwks, "substantial")
+    settings = config.IdentitySettings("demo-identity", ISSUER, CLIENT_ID, jwks, "substantial")
     fake = FakeBridge(legal_now=lambda: datetime.now(UTC), random=secrets.token_bytes, identity=settings)
     description = await describe(fake.client("operator"))
     case = BridgeCase(fake.client, lambda: datetime.now(UTC), key, description)

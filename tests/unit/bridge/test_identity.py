@@ -44,7 +44,7 @@ TOKENS = ProviderTokens(KEY, BRIDGE_JWK, "nonce", MOMENT)
 
 
 def verifier(keys: list[Mapping[str, object]] | None = None) -> identity.Verifier:
-    settings = IdentitySettings(ISSUER, CLIENT_ID, Path("/nonexistent"), "substantial")
+    settings = IdentitySettings("demo-identity", ISSUER, CLIENT_ID, Path("/nonexistent"), "substantial")
     pinned = identity.pinned_keys(json.dumps({"keys": keys or [KEY.as_dict(private=False)]}).encode())
     return identity.Verifier(settings, pinned, agree)
 
@@ -68,13 +68,13 @@ def hand_made(header: Mapping[str, object], *, key: str = "", iv_bytes: int = 12
 
 def test_a_hand_made_token_opens_when_it_is_right() -> None:
     """The attacks below fail for their own reason, not because the token is made by hand."""
-    assert verify(hand_made({})).subject == "subject-1"
+    assert verify(hand_made({})).person.subject == "subject-1"
 
 
 def test_party_information_is_part_of_the_key() -> None:
     """apu and apv, which some providers send, go into the derivation as another library does it."""
     inner = TOKENS.signed(TOKENS.id_values())
-    assert verify(TOKENS.encrypted(inner, {"apu": b64(b"Alice"), "apv": b64(b"Bob")})).subject == "subject-1"
+    assert verify(TOKENS.encrypted(inner, {"apu": b64(b"Alice"), "apv": b64(b"Bob")})).person.subject == "subject-1"
 
 
 def test_the_key_derivation_is_that_of_the_standard() -> None:
@@ -175,7 +175,7 @@ def test_names_that_occur_twice_and_second_spellings_are_refused() -> None:
 def test_a_token_without_a_key_name_needs_a_single_pinned_key() -> None:
     """Which key verifies is never guessed."""
     token = jws.serialize_compact({"alg": "ES256"}, json.dumps(TOKENS.id_values()).encode(), KEY, algorithms=["ES256"])
-    assert verify(TOKENS.encrypted(token)).subject == "subject-1"
+    assert verify(TOKENS.encrypted(token)).person.subject == "subject-1"
     other = ECKey.generate_key("P-256", {"kid": "provider-2", "use": "sig"}).as_dict(private=False)
     with pytest.raises(identity.IdentityRefused) as refused:
         verify(TOKENS.encrypted(token), keys=[KEY.as_dict(private=False), other])

@@ -1,13 +1,15 @@
 """Who counts as the addressee."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
-from hsm_bridge.identity.matching import Match, Person, compare, plain
+from hsm_bridge.identity.matching import Match, compare, plain
 from pipeline.formats.context import AddresseeRecord
+from pipeline.formats.person import IdentifiedPerson
 
 BORN = date(1980, 5, 17)
+MOMENT = datetime(2026, 3, 2, tzinfo=UTC)
 Case = tuple[str, str, str | None, date | None, str, str, str | None, date | None, Match]
 
 # as the sender wrote it | as the provider says it | outcome
@@ -38,7 +40,10 @@ def test_names_are_compared_as_people_write_them(case: Case) -> None:
     """Accents, case and joiners do not matter; which name, which person and which birth date do."""
     given, birth, usage, born, said_given, said_birth, said_usage, said_born, outcome = case
     addressee = AddresseeRecord("consumer", given, birth, usage, born)
-    assert compare(addressee, Person(said_given, said_birth, said_usage, said_born)) == outcome
+    person = IdentifiedPerson(
+        said_given, said_birth, said_usage, said_born, "subject-1", "substantial", "demo", MOMENT, bytes(32)
+    )
+    assert compare(addressee, person) == outcome
 
 
 def test_composed_and_decomposed_letters_are_one() -> None:

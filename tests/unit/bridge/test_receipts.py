@@ -9,15 +9,15 @@ import pytest
 
 from hsm_bridge.operations import tickets
 from pipeline.errors import Transient
-from pipeline.evidence.dossier import Identification
 from pipeline.formats.context import person_sha256
+from pipeline.formats.person import IdentifiedPerson
 from pipeline.ports.bridge import wire
 from tests.bridge_process import describe
 from tests.contract.bridge_cases import DELIVERY, SESSION, BridgeCase
 from tests.fakes.bridge import FakeBridge
 
 START = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
-WHO = Identification(
+WHO = IdentifiedPerson(
     "Jeanne",
     "Martin",
     None,

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from pipeline.evidence.content import EvidenceContent
-from pipeline.evidence.dossier import Deposit, Identification, Issuer, Part, Reason, RecipientParty, SenderParty
+from pipeline.evidence.dossier import Deposit, Issuer, Part, Reason, RecipientParty, SenderParty
 from pipeline.evidence.events import EVENTS
 from pipeline.evidence.form import reading, xml
 from pipeline.evidence.form.xades import signed_parts
 from pipeline.formats import evidence_head, xades
 from pipeline.formats.evidence_head import HeadError, evidence_id, parse_evidence_head
+from pipeline.formats.person import IdentifiedPerson
 from tests.unit.evidence.conftest import Letter
 
 DS, XADES = xades.DS, xades.XADES
@@ -41,7 +42,7 @@ def contents(draw: st.DrawFn) -> EvidenceContent:
         for n in range(1, draw(st.integers(1, 3)) + 1)
     ]
     who = st.builds(
-        Identification, words, words, optional_words, st.none() | dates, words, tokens, tokens, times, digests
+        IdentifiedPerson, words, words, optional_words, st.none() | dates, words, tokens, tokens, times, digests
     )
     return EvidenceContent(
         evidence=evidence_id(delivery, event, ordinal),

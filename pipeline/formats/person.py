@@ -1,0 +1,28 @@
+"""The identified person: one type from the bridge, which makes it, to the evidence, which states it.
+
+Owns     what is known of a person who identified
+Elsewhere: whom a letter is for, and the digest that names a person (context.py), the identification itself
+           (hsm_bridge/identity), what an evidence shows of it (evidence/draft.py)
+"""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+
+
+@dataclass(frozen=True, slots=True)
+class IdentifiedPerson:
+    """A natural person as an identity provider names it; names are NFC.
+
+    subject: the provider's own name for the person; level: of assurance (Regulation (EU) 910/2014 article 8(2));
+    method: the provider, as the configuration names it; person_sha256: what tickets and receipts name the person by.
+    """
+
+    given_names: str
+    birth_name: str
+    usage_name: str | None
+    birth_date: date | None
+    subject: str
+    level: str
+    method: str
+    authenticated_at: datetime
+    person_sha256: bytes
