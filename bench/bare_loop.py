@@ -29,7 +29,6 @@ from hsm_bridge.operations.vault import Moment, Vault
 from hsm_bridge.token import keyring
 from hsm_bridge.token.device import Token
 from pipeline.adapters.mail import RelayMailer
-from pipeline.config import Config, load_from_environment
 from pipeline.content.envelope import KEY_BYTES, NONCE_PREFIX_BYTES, SALT_BYTES, Encryptor, associated_data
 from pipeline.delivery.deadlines import expires_at
 from pipeline.delivery.facts import Notice
@@ -37,6 +36,7 @@ from pipeline.delivery.number import DIGITS, with_check_digit
 from pipeline.evidence.dossier import Deposit, Dossier, Issuer, Part, RecipientParty, SenderParty
 from pipeline.evidence.draft import Head, after, draft
 from pipeline.evidence.facts import EvidenceDraft
+from pipeline.formats.configuration import Config, load_from_environment
 from pipeline.formats.xades import imprint_sha256
 from pipeline.notices.notice import TEXT_VERSION, Addressing, Letterhead, compose
 

@@ -23,9 +23,9 @@ from pipeline.actors import loop
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
-from pipeline.config import Database
 from pipeline.delivery.routes import BULK
 from pipeline.errors import LeaseLost
+from pipeline.formats.configuration import Database
 from pipeline.process.recorder import Recorder
 
 STOP_SECONDS = 10

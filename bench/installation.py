@@ -25,7 +25,7 @@ from deploy.local import record
 from deploy.local.children import child_environment, die_with_parent
 from deploy.local.layout import CHECKOUT, Layout
 from deploy.local.programs import read_procfile
-from pipeline.config import Config, load
+from pipeline.formats.configuration import Config, load
 
 BASE_PORT = 21_400  # far from the default, so that a running installation is never touched
 READY_SECONDS = 120.0

@@ -13,7 +13,7 @@ from deploy.local import programs, settings, up
 from deploy.local.layout import CHECKOUT, Layout, Ports
 from deploy.local.processes import Program
 from deploy.local.softhsm import SoftToken
-from pipeline.config import DOCUMENT_BYTES_MAX
+from pipeline.formats.configuration import DOCUMENT_BYTES_MAX
 
 CATCHER = "mail_catcher"
 

@@ -21,7 +21,7 @@ from deploy.local import accounts, postgres
 from deploy.local.roles import prepare_roles
 from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.migrate import migrate
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 
 MEMORY = Path("/dev/shm")
 DISK = Path("/var/tmp")  # on most machines /tmp may be memory; this one outlives a boot and so is not

@@ -12,7 +12,7 @@ from typing import cast
 import uvloop
 
 from deploy.local.layout import HOST
-from pipeline.config import load_from_environment
+from pipeline.formats.configuration import load_from_environment
 from pipeline.process.readiness import notify
 
 EHLO = b"250-sink\r\n250-PIPELINING\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 SIZE 33554432\r\n"

@@ -19,9 +19,9 @@ import uvicorn
 
 from gateway.app import Ports, application
 from gateway.listening import HOST, Farewell, bound, inherited
-from pipeline.config import Config, load_from_environment
 from pipeline.connect import connect_gateway, recorder_of
 from pipeline.errors import Transient
+from pipeline.formats.configuration import Config, load_from_environment
 from pipeline.process import escapes, readiness
 from pipeline.process.recorder import Recorder
 

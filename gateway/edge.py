@@ -23,8 +23,8 @@ from gateway.limits import DOWNLOAD_SECONDS, EVENTS_SECONDS, REQUEST_SECONDS, UP
 from gateway.problem_codes import PROBLEMS
 from gateway.problem_pages import problem_page
 from gateway.problems import Problem
-from pipeline.config import Config
 from pipeline.errors import Transient
+from pipeline.formats.configuration import Config
 from pipeline.process.recorder import Recorder
 
 # What the API calls the provider's standing; the page a person reads says the same.

@@ -14,7 +14,6 @@ import anyio
 
 from pipeline.actors import loop
 from pipeline.actors.contract import Stage
-from pipeline.config import Config, load_from_environment
 from pipeline.connect import (
     Adapters,
     Settings,
@@ -29,6 +28,7 @@ from pipeline.connect import (
 from pipeline.delivery.routes import AFTER, RECEIVER
 from pipeline.errors import Invariant
 from pipeline.feed import sequencer
+from pipeline.formats.configuration import Config, load_from_environment
 from pipeline.measures import measurer
 from pipeline.ports.outside import Objects
 from pipeline.process import escapes, health

@@ -40,8 +40,8 @@ from pipeline.adapters.postgres.watch import PostgresWatch
 from pipeline.adapters.postgres.webhook_facts import PostgresWebhookFacts
 from pipeline.adapters.volumes import LocalVolumes
 from pipeline.adapters.webhook_http import HttpCourier
-from pipeline.config import AssuranceLevel, Config, Mode
 from pipeline.errors import LeaseLost, Transient
+from pipeline.formats.configuration import AssuranceLevel, Config, Mode
 from pipeline.notices.notice import Letterhead
 from pipeline.process.recorder import Recorder
 

@@ -22,7 +22,7 @@ from deploy.local import settings
 from deploy.local.softhsm import SoftToken
 from hsm_bridge import config, wire
 from hsm_bridge.client import BridgeClient
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 
 ISSUER = "http://127.0.0.1:8403"
 CLIENT_ID = "qerds-portal"

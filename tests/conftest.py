@@ -1,7 +1,7 @@
 """Fixtures that every test may use.
 
 postgres        the session's own server (PostgresServer: psql, clone, drop)
-database        a fresh migrated database, as pipeline.config.Database: connect by .socket_dir, .port, .password(role)
+database        a fresh migrated database, as configuration.Database: connect by .socket_dir, .port, .password(role)
 make_database   the same for wider scopes: a function that returns a new one, dropped when the session ends
 softhsm         an initialised, empty token (SoftToken: module, conf, token_dir, pin_file, label)
 make_softhsm    the same for wider scopes
@@ -17,7 +17,7 @@ import pytest
 
 from deploy.local import postgres as launcher
 from deploy.local.softhsm import SoftToken
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 from tests.servers import PostgresServer, TokenTemplate, short_directory, start_server
 
 

@@ -14,8 +14,8 @@ from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.draws import PostgresDraws
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
-from pipeline.config import Database
 from pipeline.errors import LeaseLost
+from pipeline.formats.configuration import Database
 from pipeline.ports.mailbox import Message
 from pipeline.process.recorder import Recorder
 from pipeline.stages import ingest

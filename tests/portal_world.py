@@ -40,14 +40,14 @@ from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.portal import PostgresPortalStore
-from pipeline.config import Config, parse
-from pipeline.config import Database as DatabaseSettings
 from pipeline.content.envelope import CONTENT_FORMAT, Encryptor, associated_data
 from pipeline.delivery.facts import AcceptanceWindow, ContentWrap, Notice
 from pipeline.delivery.number import with_check_digit
 from pipeline.evidence.draft import draft
 from pipeline.evidence.facts import EvidenceSeal, EvidenceToken
 from pipeline.evidence.time_stamp import checked_time_stamp
+from pipeline.formats.configuration import Config, parse
+from pipeline.formats.configuration import Database as DatabaseSettings
 from pipeline.formats.context import AddresseeRecord, ContentContext, WrapContext, content_context, wrap_context
 from pipeline.formats.xades import imprint_sha256
 from pipeline.ports.bridge import wire

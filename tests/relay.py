@@ -8,7 +8,7 @@ from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from pipeline.adapters.mail import RelayMailer
-from pipeline.config import Mail
+from pipeline.formats.configuration import Mail
 
 LINE_BYTES_MAX = 1000  # RFC 5321 section 4.5.3.1.6
 

@@ -18,7 +18,7 @@ import httpx
 
 from deploy.local.children import child_environment, die_with_parent
 from deploy.local.recipient import wait_for
-from pipeline.config import S3
+from pipeline.formats.configuration import S3
 
 HOST = "127.0.0.1"
 REGION = "us-east-1"

@@ -18,7 +18,7 @@ import anyio
 import asyncpg
 
 from deploy.local import postgres
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 from tests.servers import short_directory, start_server
 
 FILE = Path(__file__).resolve().parents[1] / "schemas" / "schema.sql"

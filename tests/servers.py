@@ -19,7 +19,7 @@ from deploy.local import accounts, postgres
 from deploy.local.roles import prepare_roles
 from deploy.local.softhsm import SoftToken, prepare
 from pipeline.adapters.postgres.migrate import migrate
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 
 SHARED_MEMORY = Path("/dev/shm")
 TEMPLATE = "qerds_template"

@@ -15,7 +15,7 @@ from deploy.local.identity_provider import keys as identity_keys
 from deploy.local.layout import Layout, Ports
 from deploy.local.programs import process_environment
 from deploy.local.steps import start_step
-from pipeline.config import Config, load
+from pipeline.formats.configuration import Config, load
 
 INSTALLATION = """
 INSERT INTO qerds.installation (mode, embedded) SELECT '{mode}', true

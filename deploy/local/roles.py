@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 
 from deploy.local import postgres
-from pipeline.config import Database, read_secret
+from pipeline.formats.configuration import Database, read_secret
 
 ROLES_FILE = Path(__file__).resolve().parents[2] / "schemas" / "roles.sql"
 OWNER = "qerds_owner"

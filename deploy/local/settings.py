@@ -2,7 +2,7 @@
 
 Owns     the values of an embedded installation
 Rules    written whole at every start (the run directory changes), by rename, so that no process reads half of it
-Elsewhere: the shape and its checks (pipeline/config.py)
+Elsewhere: the shape and its checks (pipeline/formats/configuration.py)
 """
 
 import json

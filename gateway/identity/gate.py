@@ -30,9 +30,9 @@ from gateway.pages.session import (
     submitted,
 )
 from gateway.pages.standing import Standing
-from pipeline.config import AssuranceLevel
 from pipeline.delivery.facts import Identification
 from pipeline.errors import Transient
+from pipeline.formats.configuration import AssuranceLevel
 from pipeline.ports.bridge import wire
 from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 from pipeline.stores.letters import TicketHolder, Transaction

@@ -3,7 +3,7 @@
 from typing import Literal, Protocol
 from uuid import UUID
 
-from pipeline.config import Config
+from pipeline.formats.configuration import Config
 from pipeline.ports.bridge import Bridge, Keys
 from pipeline.ports.outside import IdentityProvider, Objects
 from pipeline.stores.consents import ConsentStore

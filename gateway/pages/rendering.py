@@ -17,8 +17,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import HTMLResponse
 
 from gateway.pages.language import LANGUAGES, Language, translations
-from pipeline.config import Config
 from pipeline.delivery.number import spoken
+from pipeline.formats.configuration import Config
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
 PARIS = ZoneInfo("Europe/Paris")  # the time zone of the period: CPCE R.53-3

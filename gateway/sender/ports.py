@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from pipeline.config import Config
+from pipeline.formats.configuration import Config
 from pipeline.ports.bridge import Keys
 from pipeline.ports.outside import Objects
 from pipeline.process.recorder import Recorder

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 
 from gateway.edge import MODE_NAMES
 from gateway.versions import NEWEST
-from pipeline.config import Config
 from pipeline.evidence.dossier import Reason
+from pipeline.formats.configuration import Config
 from pipeline.stores.consents import RequestSeen
 from pipeline.stores.senders import Account, Consent, Delivery, EventSeen, SnapshotSeen, Upload
 

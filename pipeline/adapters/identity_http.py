@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from pipeline.config import ConfigInvalid, Identity, read_secret
 from pipeline.errors import Transient
+from pipeline.formats.configuration import ConfigInvalid, Identity, read_secret
 from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 
 CALL_SECONDS = 4.0  # two calls have to fit into the 10 s of a callback

@@ -14,8 +14,8 @@ from email.utils import parseaddr
 import aiosmtplib
 import anyio
 
-from pipeline.config import Mail
 from pipeline.errors import Transient
+from pipeline.formats.configuration import Mail
 from pipeline.ports.outside import MailRefused, Relayed
 
 SEND_SECONDS = 20.0  # connect, TLS, MAIL, RCPT, DATA and the answer

@@ -19,9 +19,9 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import S3Store
 
-from pipeline.config import S3, ConfigInvalid
 from pipeline.content.names import NAME_PATTERN, check_object_name
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
+from pipeline.formats.configuration import S3, ConfigInvalid
 from pipeline.ports.outside import ListedObject
 
 CALL_SECONDS = 10.0  # a healthy store answers in tenths of a second

@@ -8,8 +8,8 @@ Elsewhere: what has become due by it. Every stage asks qerds.legal_now() itself
 
 from datetime import timedelta
 
-from pipeline.config import Config
 from pipeline.delivery.routes import RECEIVER
+from pipeline.formats.configuration import Config
 from pipeline.intake.period import AHEAD_MAX, period
 from pipeline.operate import command
 from pipeline.operate.command import EXIT_USAGE, EXIT_YES, Operator, Questions, Refused

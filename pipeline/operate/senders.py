@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import get_args
 from uuid import UUID
 
-from pipeline.config import AssuranceLevel, Config
 from pipeline.connect import database_of
+from pipeline.formats.configuration import AssuranceLevel, Config
 from pipeline.operate import command
 from pipeline.operate.command import EXIT_USAGE, EXIT_YES, ROLE, Operator, Questions, Refused
 

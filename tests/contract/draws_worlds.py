@@ -17,8 +17,8 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.draws import PostgresDraws
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.tx import PostgresTx
-from pipeline.config import Database as DatabaseConfig
 from pipeline.evidence.dossier import SenderParty
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.stores.batches import SUBMITTED, BatchTx, DrawFacts, StoredLine
 from pipeline.stores.senders import Consent, Document, Order, Recipient, Submission, Upload
 from tests.db import small_batch

@@ -19,8 +19,8 @@ from pipeline.adapters.postgres.facts import PostgresFacts
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.tx import PostgresTx
-from pipeline.config import Database as DatabaseConfig
-from pipeline.config import Provider
+from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import Provider
 from pipeline.ports.bridge import Keys, PublishedKey
 from pipeline.ports.mailbox import Tx
 from pipeline.ports.rows import Facts

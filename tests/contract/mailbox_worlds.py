@@ -18,10 +18,10 @@ from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
-from pipeline.config import Database as DatabaseConfig
 from pipeline.errors import LeaseLost
 from pipeline.evidence.dossier import Dossier, Issuer, RecipientParty, SenderParty
 from pipeline.evidence.facts import EvidenceSeal
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.ports.mailbox import Mailbox, MailboxTx, Tx
 from pipeline.process.recorder import Recorder
 from tests.memory.database import MemoryClock, MemoryDatabase

@@ -23,10 +23,10 @@ from deploy.local.softhsm import SoftToken
 from hsm_bridge import config, wire
 from hsm_bridge.client import BridgeClient
 from hsm_bridge.operations.table import OPERATIONS
-from pipeline.config import Database
 from pipeline.errors import Invariant
 from pipeline.evidence.form import xades as seals
 from pipeline.formats import tst
+from pipeline.formats.configuration import Database
 from pipeline.formats.context import content_context, parse_content_context
 from pipeline.formats.xades import imprint_sha256, package_signed_info, package_signed_properties
 from tests.bridge_process import CLIENT_ID, ISSUER, BridgeHome, describe, provider_key, stop

@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 from pipeline.stores.batches import (
     BEGINNING,
     CANCELLED,

@@ -11,8 +11,8 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.sequencer import PostgresEventLog
-from pipeline.config import Database as DatabaseConfig
 from pipeline.feed.payload import Event
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.process.recorder import Recorder
 from pipeline.stores.feed import EventQuestion
 from tests.servers import PostgresServer

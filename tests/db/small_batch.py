@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from pipeline.adapters.postgres.batches import PostgresBatchStore
 from pipeline.adapters.postgres.database import Database
-from pipeline.config import Database as DatabaseConfig
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.stores.batches import Batch, Closing, NewBatch, NewPart
 from tests.drawing import ingest_process
 

@@ -35,8 +35,6 @@ from pipeline.adapters.postgres.facts import PostgresFacts
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
-from pipeline.config import Config, parse
-from pipeline.config import Database as DatabaseConfig
 from pipeline.connect import Adapters, dsn_of, settings_of
 from pipeline.delivery.facts import ContentWrap, DecisionIntent, Handover, UploadWrap
 from pipeline.delivery.number import with_check_digit
@@ -46,6 +44,8 @@ from pipeline.errors import LeaseLost
 from pipeline.evidence.dossier import Dossier, Reason
 from pipeline.evidence.draft import Head, after, draft
 from pipeline.evidence.facts import EvidenceDraft
+from pipeline.formats.configuration import Config, parse
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.formats.context import person_sha256
 from pipeline.formats.person import IdentifiedPerson
 from pipeline.operate import clock, senders

@@ -11,9 +11,9 @@ from pipeline.actors import loop
 from pipeline.actors.contract import RESCUES_MAX, Bury, Done, Outcome, Stage, Work
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
-from pipeline.config import Database as DatabaseConfig
 from pipeline.delivery.routes import SUBMITTED
 from pipeline.errors import Invariant, Transient
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.ports.mailbox import Message
 from pipeline.process.recorder import Recorder
 from tests.db.test_one_hop import dsn, hand_on, mailbox, running, send, stage_of, waiting

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.queries import queries
-from pipeline.config import Database as DatabaseConfig
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.intake import drawing
 from pipeline.stores.batches import References
 from tests.db import small_batch

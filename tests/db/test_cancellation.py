@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 
 from pipeline.adapters.postgres.link import GUARD_SECONDS, Dsn, Link
-from pipeline.config import Database
 from pipeline.delivery.routes import SUBMITTED
+from pipeline.formats.configuration import Database
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio

@@ -8,9 +8,9 @@ import pytest
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.feed import PostgresEventStore
-from pipeline.config import Database as DatabaseConfig
 from pipeline.errors import Transient
 from pipeline.feed.types import PROOF_OF_STATE, TYPE_OF_STATE, TYPES
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.stores.feed import EventQuestion
 from tests.db.events_world import NOTE, EventsWorld, dsn
 from tests.servers import PostgresServer

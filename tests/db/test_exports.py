@@ -15,10 +15,10 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.export_facts import PostgresExportFacts
 from pipeline.adapters.postgres.exports import PostgresExportStore
 from pipeline.adapters.postgres.link import Link
-from pipeline.config import Database as DatabaseConfig
 from pipeline.connect import dsn_of
 from pipeline.evidence.package.batch_proof import ProvenLine, open_batch_proof
 from pipeline.evidence.verification import Verdict, verify
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.operate.ledger import check_ledger
 from pipeline.stores.exports import ExportOrder
 from tests.db import small_ledger

@@ -9,7 +9,6 @@ import pytest
 
 from deploy.local.roles import OWNER, ROLES
 from pipeline.adapters.postgres.queries import STAGES
-from pipeline.config import Database
 from pipeline.delivery.routes import (
     AFTER,
     ASK_CONSENT,
@@ -31,6 +30,7 @@ from pipeline.delivery.routes import (
     SUBMITTED,
 )
 from pipeline.evidence.events import EVENTS
+from pipeline.formats.configuration import Database
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio

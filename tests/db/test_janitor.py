@@ -13,8 +13,8 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.garbage import PostgresGarbage
 from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.queries import queries
-from pipeline.config import Database as DatabaseConfig
 from pipeline.errors import Transient
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.process.recorder import Recorder
 from pipeline.retention import janitor
 from pipeline.retention.janitor import Round, clean

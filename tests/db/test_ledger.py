@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pipeline.adapters.postgres.database import Database
-from pipeline.config import Database as DatabaseConfig
 from pipeline.connect import dsn_of
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.operate.ledger import PREDICATES, check_ledger
 from pipeline.operate.ledger_proofs import Violation
 from tests.db import small_ledger

@@ -21,8 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pipeline.adapters.postgres.database import Database
-from pipeline.config import Database as DatabaseConfig
 from pipeline.connect import dsn_of
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.operate.__main__ import run
 from pipeline.operate.command import Refused, Row, Rows
 from pipeline.operate.ledger import SQL_PREDICATES, check_ledger

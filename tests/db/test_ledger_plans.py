@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from pipeline.adapters.postgres.queries import queries
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 from pipeline.operate.ledger import SQL_PREDICATES
 
 pytestmark = pytest.mark.anyio

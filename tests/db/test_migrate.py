@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from pipeline.adapters.postgres.migrate import MigrationRefused, apply, migrate, pending, read_folder
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 
 pytestmark = pytest.mark.anyio
 

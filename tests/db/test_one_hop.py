@@ -13,9 +13,9 @@ from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
-from pipeline.config import Database as DatabaseConfig
 from pipeline.delivery.routes import CHECKED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost, Transient
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.ports.mailbox import Message, Tx
 from pipeline.process.recorder import Recorder
 from tests.servers import PostgresServer

@@ -14,9 +14,9 @@ import asyncpg
 import pytest
 
 from pipeline.adapters.postgres.database import Database
-from pipeline.config import Database as DatabaseConfig
 from pipeline.connect import dsn_of
 from pipeline.delivery.facts import ContentWrap
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.operate import clock, senders
 from pipeline.operate.__main__ import run
 from pipeline.operate.command import Refused

@@ -10,9 +10,9 @@ import pytest
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.watch import PostgresWatch
 from pipeline.adapters.volumes import LocalVolumes
-from pipeline.config import Database as DatabaseConfig
-from pipeline.config import load
 from pipeline.connect import dsn_of
+from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import load
 from pipeline.measures import measurer as service
 from pipeline.measures import series as measures
 from pipeline.process.recorder import Recorder

@@ -14,9 +14,9 @@ from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
-from pipeline.config import Config, load
 from pipeline.connect import dsn_of
 from pipeline.errors import LeaseLost
+from pipeline.formats.configuration import Config, load
 from pipeline.operate.__main__ import run
 from pipeline.process.recorder import Recorder
 from tests.db import small_ledger

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from pipeline.adapters.postgres.queries import queries
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 
 pytestmark = pytest.mark.anyio
 

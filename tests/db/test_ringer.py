@@ -11,9 +11,9 @@ import pytest
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.ringer import Ringer
-from pipeline.config import Database as DatabaseConfig
 from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
 from pipeline.errors import LeaseLost, Transient
+from pipeline.formats.configuration import Database as DatabaseConfig
 from tests.db.test_one_hop import dsn
 
 pytestmark = pytest.mark.anyio

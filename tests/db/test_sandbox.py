@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from deploy.local.roles import OWNER, ROLES
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 from tests.db.events_world import EventsWorld
 from tests.servers import PostgresServer
 

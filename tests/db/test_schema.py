@@ -8,7 +8,7 @@ import pytest
 
 from deploy.local.roles import OWNER, ROLES
 from pipeline.adapters.postgres.queries import STAGES
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 from tests.schema_sql import COMMAND, FILE, describe
 from tests.servers import PostgresServer
 

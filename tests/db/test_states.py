@@ -1,7 +1,7 @@
 """The table of transitions stands twice: in Python, where it is applied, and in the database, where it is guarded."""
 
-from pipeline.config import Database
 from pipeline.delivery.states import STATES, TRANSITIONS
+from pipeline.formats.configuration import Database
 from tests.servers import PostgresServer
 
 

@@ -21,10 +21,10 @@ from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.adapters.postgres.webhook_facts import PostgresWebhookFacts
 from pipeline.adapters.webhook_http import HttpCourier
-from pipeline.config import Database as DatabaseConfig
 from pipeline.errors import LeaseLost
 from pipeline.feed import sequencer as service
 from pipeline.feed.signature import signed_message
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.process.recorder import Recorder
 from pipeline.stages import webhook
 from pipeline.stores.feed import NewWebhook, WebhookChange, WebhookSeen

@@ -22,7 +22,7 @@ from deploy.local.recipient import wait_for
 from pipeline.client.answers import Upload
 from pipeline.client.api import QerdsClient
 from pipeline.client.credentials import find_credentials
-from pipeline.config import load
+from pipeline.formats.configuration import load
 
 UP_SECONDS = 120
 DOWN_SECONDS = 60

@@ -23,11 +23,11 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.dossiers import read_dossiers
 from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.queries import queries
-from pipeline.config import Config, load
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
 from pipeline.evidence.dossier import Dossier, Issuer, Reason
 from pipeline.evidence.draft import Head, draft
 from pipeline.evidence.facts import EvidenceDraft
+from pipeline.formats.configuration import Config, load
 from pipeline.formats.person import IdentifiedPerson
 from tests.e2e.installation import Installation, installation, send_many, states
 from tests.servers import short_directory

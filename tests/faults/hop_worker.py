@@ -25,9 +25,9 @@ from pipeline.actors.contract import Done, Outcome, Retry, Stage, Work
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
-from pipeline.config import Database
 from pipeline.delivery.routes import CHECKED, DRAFT, SEALED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
+from pipeline.formats.configuration import Database
 from pipeline.ports.mailbox import Message, Tx
 from pipeline.process.recorder import Recorder
 from tests.waiting import instant

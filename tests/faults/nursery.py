@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from deploy.local.children import child_environment, die_with_parent
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 from tests.faults.hop_worker import HOPS
 
 ROOT = Path(__file__).resolve().parents[2]

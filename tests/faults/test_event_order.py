@@ -10,8 +10,8 @@ import pytest
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.feed import PostgresEventStore
-from pipeline.config import Database as DatabaseConfig
 from pipeline.feed import sequencer as service
+from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.stores.feed import EventQuestion
 from tests.db.events_world import NOTE, EventsWorld, dsn, recorder
 from tests.servers import PostgresServer

@@ -18,9 +18,9 @@ import pytest
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Dsn, Link
-from pipeline.config import Database as DatabaseConfig
 from pipeline.delivery.routes import CHECKED, SUBMITTED, Emission
 from pipeline.errors import Transient
+from pipeline.formats.configuration import Database as DatabaseConfig
 from tests.faults.hop_worker import SINK
 from tests.faults.mortal_server import MortalServer
 from tests.faults.nursery import Nursery

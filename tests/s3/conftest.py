@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import S3
+from pipeline.formats.configuration import S3
 from tests.s3_server import S3Server
 
 

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from pipeline.adapters.objects_s3 import S3Objects
-from pipeline.config import S3
+from pipeline.formats.configuration import S3
 from tests.contract.objects_cases import listed
 from tests.e2e.installation import installation, send_many, states
 from tests.s3_server import PROCESS, WRITER, write_key

@@ -11,8 +11,8 @@ import pytest
 from anyio.abc import SocketAttribute, SocketStream, TaskStatus
 
 from pipeline.adapters.objects_s3 import S3Objects
-from pipeline.config import S3, ConfigInvalid
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
+from pipeline.formats.configuration import S3, ConfigInvalid
 from tests.contract.objects_cases import BIG, NAME, OTHER, PARTS, ObjectsContract, chunks, content, listed
 from tests.s3_server import HOST, PROCESS, READER_PROCESS, WRITER, S3Server, write_key
 from tests.waiting import until

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from pipeline.adapters.postgres.queries import queries
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 from tests.scale.explain import Cost, Statement, sessions
 from tests.servers import PostgresServer
 

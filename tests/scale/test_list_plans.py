@@ -17,9 +17,9 @@ from pipeline.adapters.postgres.export_facts import SETTLED, PostgresExportFacts
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.queries import queries
 from pipeline.adapters.postgres.senders import PostgresSenderStore
-from pipeline.config import Database, Provider
 from pipeline.delivery.states import STATES
 from pipeline.exports.ports import ExportStanding
+from pipeline.formats.configuration import Database, Provider
 from pipeline.stores.lists import LOOKED_AT_MAX, Filter, Place, starts
 from tests.db.events_world import dsn
 from tests.scale.explain import Cost, cost_of

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from gateway.sender.backlog import WAITING_MAX
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 from pipeline.measures.series import MEASURES
 from pipeline.operate.top import EXACT_MAX
 from pipeline.operate.top import STAGES as STAGES_OF_TOP

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from pipeline.adapters.postgres.queries import queries
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 from tests.scale.explain import cost_of
 from tests.servers import PostgresServer
 

@@ -37,12 +37,10 @@ TYPES: Mapping[str, type[Contract]] = {
 # A row may name a room for all that lies in it. Rows of rooms that are still to be built come with them.
 VIOLATIONS: Mapping[str, Sequence[tuple[str, str]]] = {
     "each storey of the pipeline builds on those below": [
-        ("pipeline.errors", "pipeline.config"),
-        ("pipeline.formats", "pipeline.config"),
+        ("pipeline.errors", "pipeline.process"),
         ("pipeline.formats", "pipeline.content"),
         ("pipeline.formats", "pipeline.delivery"),
         ("pipeline.formats", "pipeline.process"),
-        ("pipeline.config", "pipeline.evidence"),
         ("pipeline.content", "pipeline.evidence"),
         ("pipeline.delivery", "pipeline.evidence"),
         ("pipeline.process", "pipeline.evidence"),
@@ -70,7 +68,7 @@ VIOLATIONS: Mapping[str, Sequence[tuple[str, str]]] = {
     ],
     "nor is a storey skipped upwards": [
         ("pipeline.formats", "pipeline.evidence"),
-        ("pipeline.config", "deploy.local.settings"),
+        ("pipeline.formats", "deploy.local.settings"),
         ("pipeline.delivery", "pipeline.stores"),
         ("pipeline.delivery", "pipeline.intake"),
         ("pipeline.evidence", "pipeline.intake"),
@@ -84,15 +82,13 @@ VIOLATIONS: Mapping[str, Sequence[tuple[str, str]]] = {
         ("pipeline.stages", "pipeline.__main__"),
     ],
     "formats, process and evidence stay small": [
-        ("pipeline.formats", "pipeline.errors"),
         ("pipeline.formats", "random"),
         ("pipeline.content", "anyio"),
         ("pipeline.delivery", "time"),
         ("pipeline.process", "pipeline.formats"),
-        ("pipeline.process", "pipeline.config"),
         ("pipeline.process", "pipeline.delivery"),
         ("pipeline.process", "asyncpg"),
-        ("pipeline.evidence", "pipeline.config"),
+        ("pipeline.evidence", "pipeline.formats.configuration"),
         ("pipeline.evidence", "pipeline.process"),
         ("pipeline.evidence", "hsm_bridge.wire"),
         ("pipeline.evidence", "time"),
@@ -128,7 +124,6 @@ VIOLATIONS: Mapping[str, Sequence[tuple[str, str]]] = {
     ],
     "the client is a program of its own": [
         ("pipeline.client", "pipeline.adapters.objects"),
-        ("pipeline.client", "pipeline.config"),
         ("pipeline.client", "pipeline.errors"),
         ("pipeline.client", "pipeline.formats"),
         ("pipeline.client", "pipeline.intake"),
@@ -147,7 +142,7 @@ VIOLATIONS: Mapping[str, Sequence[tuple[str, str]]] = {
         ("pipeline.stages.seal", "deploy.local.layout"),
         ("pipeline.connect", "deploy.local.settings"),
         ("gateway.app", "deploy.local.layout"),
-        ("hsm_bridge.config", "deploy.local.settings"),
+        ("hsm_bridge.publication", "deploy.local.settings"),
     ],
     "nothing below sees a face": [
         ("pipeline.adapters", "gateway.edge"),
@@ -172,7 +167,7 @@ VIOLATIONS: Mapping[str, Sequence[tuple[str, str]]] = {
         ("hsm_bridge.client", "hsm_bridge.service"),
     ],
     "the bridge and the rest see of each other formats, process, client and wire": [
-        ("hsm_bridge.config", "pipeline.config"),
+        ("hsm_bridge.publication", "pipeline.connect"),
         ("hsm_bridge.server", "pipeline.ports"),
         ("hsm_bridge.service", "pipeline.errors"),
         ("hsm_bridge.operations", "pipeline.evidence"),
@@ -183,7 +178,7 @@ VIOLATIONS: Mapping[str, Sequence[tuple[str, str]]] = {
         ("pipeline.ports", "hsm_bridge.client"),
         ("pipeline.connect", "hsm_bridge.token"),
         ("pipeline.operate", "hsm_bridge.operations"),
-        ("pipeline.config", "hsm_bridge.config"),
+        ("pipeline.formats", "hsm_bridge.publication"),
         ("gateway.app", "hsm_bridge.client"),
         ("gateway.portal", "hsm_bridge.wire"),
         ("gateway.identity", "hsm_bridge.identity"),
@@ -230,7 +225,7 @@ EMPTY = [
     ("pipeline.attic", "pipeline.errors"),
     ("pipeline.errors", "pipeline.attic"),
     ("pipeline.errors", "no_such_package"),
-    ("pipeline.connect", "pipeline.config"),
+    ("pipeline.connect", "pipeline.formats.configuration"),
 ]
 
 

@@ -52,15 +52,15 @@ LOOKED_AT = {
     ("pipeline/adapters/postgres/migrate.py", "path.name"),
     ("pipeline/adapters/postgres/migrate.py", "row['name']"),
     ("pipeline/adapters/postgres/migrate.py", "rows[-1]['name']"),
-    ("pipeline/config.py", "', '.join(get_args(kind))"),
-    ("pipeline/config.py", "', '.join(sorted(known))"),
-    ("pipeline/config.py", "_join(at, caller)"),
-    ("pipeline/config.py", "_join(at, name)"),
-    ("pipeline/config.py", "_join(at, unknown[0])"),
-    ("pipeline/config.py", "_place(error)"),  # line and column
-    ("pipeline/config.py", "at"),
-    ("pipeline/config.py", "kind.__name__"),
-    ("pipeline/config.py", "name"),
+    ("pipeline/formats/configuration.py", "', '.join(get_args(kind))"),
+    ("pipeline/formats/configuration.py", "', '.join(sorted(known))"),
+    ("pipeline/formats/configuration.py", "_join(at, caller)"),
+    ("pipeline/formats/configuration.py", "_join(at, name)"),
+    ("pipeline/formats/configuration.py", "_join(at, unknown[0])"),
+    ("pipeline/formats/configuration.py", "_place(error)"),  # line and column
+    ("pipeline/formats/configuration.py", "at"),
+    ("pipeline/formats/configuration.py", "kind.__name__"),
+    ("pipeline/formats/configuration.py", "name"),
     ("pipeline/exports/batch_proof.py", "denied"),  # carries the code of the bridge
     ("pipeline/operate/__main__.py", "'|'.join(VERBS)"),
     ("pipeline/operate/command.py", "error"),  # Refused: what somebody typed is told back at the same terminal

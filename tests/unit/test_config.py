@@ -9,7 +9,7 @@ import pytest
 from deploy.local import settings
 from deploy.local.layout import Layout, Ports
 from deploy.local.softhsm import SoftToken
-from pipeline.config import S3, Config, ConfigInvalid, load, load_from_environment, parse, read_secret
+from pipeline.formats.configuration import S3, Config, ConfigInvalid, load, load_from_environment, parse, read_secret
 
 
 def embedded(state: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from joserfc.jwk import ECKey, KeySet
 from deploy.local.identity_provider import keys
 from deploy.local.identity_provider.server import Provider
 from deploy.local.identity_provider.tokens import Issuer
-from pipeline.config import Config, load_from_environment
+from pipeline.formats.configuration import Config, load_from_environment
 from pipeline.process import escapes
 from pipeline.process.recorder import Recorder
 

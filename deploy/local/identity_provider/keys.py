@@ -12,7 +12,7 @@ from pathlib import Path
 
 from joserfc.jwk import ECKey
 
-from pipeline.config import Config, Identity, read_secret
+from pipeline.formats.configuration import Config, Identity, read_secret
 
 KEY_FILE = "identity-provider-key.json"
 SECRET_BYTES = 32

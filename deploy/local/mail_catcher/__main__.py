@@ -11,7 +11,7 @@ from deploy.local.mail_catcher.pages import application
 from deploy.local.mail_catcher.relay import protocol
 from deploy.local.mail_catcher.spool import Spool
 from deploy.local.mail_catcher.waiting import Waiting
-from pipeline.config import load_from_environment
+from pipeline.formats.configuration import load_from_environment
 from pipeline.process import escapes
 from pipeline.process.readiness import notify
 from pipeline.process.recorder import Recorder

@@ -7,9 +7,9 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from pipeline.config import Provider
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Deposit, Dossier, Issuer, Part, RecipientParty, SenderParty
+from pipeline.formats.configuration import Provider
 from pipeline.ports.bridge import PublishedKey
 
 Fetch = Callable[..., Awaitable[Sequence[Mapping[str, Any]]]]

@@ -10,10 +10,10 @@ from typing import Any
 from uuid import UUID
 
 from pipeline.adapters.postgres.link import Link
-from pipeline.config import Provider
 from pipeline.delivery.states import STATES, SUBMITTED
 from pipeline.evidence.package.batch_proof import DEPOSITED, REJECTED, BatchHead, Evidenced, ProvenLine
 from pipeline.exports.ports import BatchStanding, ExportRow, ExportStanding, StoredPackage
+from pipeline.formats.configuration import Provider
 from pipeline.stores.lists import EPOCH
 
 BEFORE_ALL = UUID(int=0)

@@ -13,9 +13,9 @@ from uuid import UUID
 from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Link
-from pipeline.config import Provider
 from pipeline.delivery.facts import UploadWrap
 from pipeline.evidence.dossier import Dossier
+from pipeline.formats.configuration import Provider
 from pipeline.ports.rows import (
     Announcement,
     Content,

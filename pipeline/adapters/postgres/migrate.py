@@ -18,8 +18,8 @@ from pathlib import Path
 import anyio
 import asyncpg
 
-from pipeline.config import Database, load_from_environment
 from pipeline.errors import QerdsError
+from pipeline.formats.configuration import Database, load_from_environment
 
 ROLE = "qerds_owner"
 FOLDER = Path(__file__).resolve().parents[3] / "schemas" / "migrations"

@@ -15,10 +15,10 @@ import msgspec
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
 from pipeline.adapters.postgres.tx import PostgresTx
-from pipeline.config import Provider
 from pipeline.delivery.routes import Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.dossier import Dossier
+from pipeline.formats.configuration import Provider
 from pipeline.ports.bridge import Keys
 from pipeline.ports.mailbox import Locked
 from pipeline.ports.rows import StampedEvidence

@@ -14,7 +14,7 @@ from bench.smtp_sink import Sink
 from bench.targets import TARGETS
 from bench.wal import Written, parsed
 from pipeline.adapters.mail import RelayMailer
-from pipeline.config import Mail
+from pipeline.formats.configuration import Mail
 
 ROOT = Path(__file__).parents[3]
 

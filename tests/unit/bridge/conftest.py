@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from deploy.local.softhsm import SoftToken
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 from tests.bridge_process import BridgeHome, stop
 from tests.servers import short_directory
 

@@ -19,7 +19,6 @@ from gateway import health, trust
 from gateway.app import behind_edge
 from gateway.sender import routes
 from gateway.sender.ports import CheckedObjects
-from pipeline import config as configuration
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.objects import LocalObjects
 from pipeline.adapters.postgres.batches import PostgresBatchStore
@@ -28,10 +27,11 @@ from pipeline.adapters.postgres.exports import PostgresExportStore
 from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.adapters.postgres.sandbox import PostgresSandboxClock
 from pipeline.adapters.postgres.senders import PostgresSenderStore
-from pipeline.config import Config
 from pipeline.connect import database_of
 from pipeline.content.envelope import SUITE, Decryptor, associated_data
 from pipeline.errors import Transient
+from pipeline.formats import configuration
+from pipeline.formats.configuration import Config
 from pipeline.formats.context import intake_info
 from pipeline.ports.bridge import PublishedKey
 from pipeline.process.recorder import Recorder

@@ -9,8 +9,8 @@ import pytest
 from gateway.sender import routes
 from pipeline.client.answers import Refused, Unreachable
 from pipeline.client.api import QerdsClient
-from pipeline.config import Config
 from pipeline.connect import connect_gateway
+from pipeline.formats.configuration import Config
 from pipeline.process.recorder import Recorder
 from tests.unit.gateway_sender.conftest import PUBLIC_URL, SECRET, World, problem
 

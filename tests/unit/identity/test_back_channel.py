@@ -9,8 +9,8 @@ import pytest
 
 from deploy.local.identity_provider import keys
 from pipeline.adapters.identity_http import ANSWER_BYTES_MAX, HttpIdentityProvider
-from pipeline.config import ConfigInvalid, Identity, parse
 from pipeline.errors import Transient
+from pipeline.formats.configuration import ConfigInvalid, Identity, parse
 from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 from tests.portal_world import config_table
 

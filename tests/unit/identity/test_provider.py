@@ -16,7 +16,7 @@ from deploy.local.identity_provider.__main__ import bound_socket
 from deploy.local.identity_provider.grants import CODE_SECONDS
 from deploy.local.identity_provider.server import Provider
 from deploy.local.identity_provider.tokens import JWE_REGISTRY, TOKEN_SECONDS, Issuer
-from pipeline.config import parse
+from pipeline.formats.configuration import parse
 from tests.portal_world import config_table
 
 pytestmark = pytest.mark.anyio

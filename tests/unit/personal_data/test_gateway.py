@@ -13,8 +13,8 @@ from gateway.pages.session import FormRefused
 from gateway.problems import Problem
 from gateway.verify.page import UploadRefused
 from pipeline.adapters.ids import SystemRandomness
-from pipeline.config import parse
 from pipeline.errors import Invariant, Transient
+from pipeline.formats.configuration import parse
 from pipeline.intake.addresses import AddressInvalid, parse_address
 from pipeline.intake.columns import ColumnsInvalid
 from pipeline.intake.mistakes import Mistake, Unreadable

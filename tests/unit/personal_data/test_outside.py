@@ -24,10 +24,10 @@ from pipeline.adapters.identity_http import HttpIdentityProvider
 from pipeline.adapters.objects import LocalObjects
 from pipeline.adapters.objects_s3 import S3Objects
 from pipeline.adapters.webhook_http import HttpCourier
-from pipeline.config import S3, parse
 from pipeline.feed.attempts import Job, Webhook
 from pipeline.feed.payload import Event
 from pipeline.feed.ports import Flight, Post
+from pipeline.formats.configuration import S3, parse
 from pipeline.notices import relaying
 from pipeline.ports.mailbox import Message
 from pipeline.ports.outside import MailRefused

@@ -23,10 +23,10 @@ from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.portal import PostgresPortalStore
 from pipeline.adapters.postgres.senders import PostgresSenderStore
-from pipeline.config import Provider
 from pipeline.errors import LeaseLost, Transient
 from pipeline.evidence.dossier import Issuer
 from pipeline.exports.ports import ExportStanding
+from pipeline.formats.configuration import Provider
 from pipeline.ports.mailbox import Message
 from pipeline.stores.batches import Cursor
 from tests.personal_data import PERSON, found_in, quoted_by, told_by

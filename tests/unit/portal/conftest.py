@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Database
+from pipeline.formats.configuration import Database
 from tests.portal_world import Browser, World, world
 
 
