@@ -25,7 +25,7 @@ from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.delivery.routes import BULK
 from pipeline.errors import LeaseLost
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.process.recorder import Recorder
 
 STOP_SECONDS = 10
@@ -85,7 +85,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
         process.stdout.close()
 
 
-async def live(where: Database, name: str, batch_max: int) -> None:
+async def live(where: DatabaseSettings, name: str, batch_max: int) -> None:
     """One stage until SIGTERM."""
     dsn = Dsn(where.socket_dir, where.port, where.name, f"qerds_{name}", lambda: where.password(f"qerds_{name}"))
     draining, recorder = anyio.Event(), Recorder(name)
@@ -137,7 +137,7 @@ def main() -> None:
     if given.verb == "produce":
         anyio.run(produce, given.rate, given.seconds, backend_options={"use_uvloop": True})
         return
-    where = Database(given.socket_dir, PORT, NAME, given.password_dir)
+    where = DatabaseSettings(given.socket_dir, PORT, NAME, given.password_dir)
     anyio.run(live, where, given.name, given.batch_max, backend_options={"use_uvloop": True})
 
 

@@ -21,7 +21,7 @@ from deploy.local import accounts, postgres
 from deploy.local.roles import prepare_roles
 from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.migrate import migrate
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 
 MEMORY = Path("/dev/shm")
 DISK = Path("/var/tmp")  # on most machines /tmp may be memory; this one outlives a boot and so is not
@@ -41,7 +41,7 @@ class Server:
     """A running server with one migrated, empty database."""
 
     cluster: postgres.Cluster
-    database: Database
+    database: DatabaseSettings
     home: Path
     pid: int
 
@@ -118,7 +118,7 @@ def server(*, emulated_flush: bool, settings: Mapping[str, str] | None = None) -
         postgres.create(cluster, durable=not emulated_flush)
         process = postgres.start(cluster, home / "postgres.log")
         try:
-            database = Database(cluster.socket_dir, PORT, NAME, home / "passwords")
+            database = DatabaseSettings(cluster.socket_dir, PORT, NAME, home / "passwords")
             prepare_roles(cluster, database)
             anyio.run(lambda: migrate(database, check=False))
             postgres.psql(

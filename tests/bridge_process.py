@@ -22,7 +22,7 @@ from deploy.local import settings
 from deploy.local.softhsm import SoftToken
 from hsm_bridge import config, wire
 from hsm_bridge.client import BridgeClient
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 
 ISSUER = "http://127.0.0.1:8403"
 CLIENT_ID = "qerds-portal"
@@ -36,7 +36,7 @@ class BridgeHome:
 
     home: Path
     token: SoftToken
-    database: Database
+    database: DatabaseSettings
     allowed_uids: Mapping[str, list[int]] = field(default_factory=dict)
     provider_key: ECKey = field(
         default_factory=lambda: ECKey.generate_key("P-256", {"kid": "provider-1", "use": "sig"})

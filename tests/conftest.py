@@ -1,7 +1,7 @@
 """Fixtures that every test may use.
 
 postgres        the session's own server (PostgresServer: psql, clone, drop)
-database        a fresh migrated database, as configuration.Database: connect by .socket_dir, .port, .password(role)
+database        a fresh migrated database, as DatabaseSettings (socket_dir, port); passwords are .password(role)
 make_database   the same for wider scopes: a function that returns a new one, dropped when the session ends
 softhsm         an initialised, empty token (SoftToken: module, conf, token_dir, pin_file, label)
 make_softhsm    the same for wider scopes
@@ -17,7 +17,7 @@ import pytest
 
 from deploy.local import postgres as launcher
 from deploy.local.softhsm import SoftToken
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from tests.servers import PostgresServer, TokenTemplate, short_directory, start_server
 
 
@@ -38,10 +38,10 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(scope="session")
-def make_database(postgres: PostgresServer) -> Iterator[Callable[[], Database]]:
-    made: list[Database] = []
+def make_database(postgres: PostgresServer) -> Iterator[Callable[[], DatabaseSettings]]:
+    made: list[DatabaseSettings] = []
 
-    def make() -> Database:
+    def make() -> DatabaseSettings:
         made.append(postgres.clone())
         return made[-1]
 
@@ -51,7 +51,7 @@ def make_database(postgres: PostgresServer) -> Iterator[Callable[[], Database]]:
 
 
 @pytest.fixture
-def database(postgres: PostgresServer) -> Iterator[Database]:
+def database(postgres: PostgresServer) -> Iterator[DatabaseSettings]:
     fresh = postgres.clone()
     yield fresh
     postgres.drop(fresh)

@@ -15,7 +15,7 @@ from pipeline.adapters.postgres.draws import PostgresDraws
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.errors import LeaseLost
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.ports.mailbox import Message
 from pipeline.process.recorder import Recorder
 from pipeline.stages import ingest
@@ -49,7 +49,7 @@ class Ingest:
 
 
 @asynccontextmanager
-async def ingest_process(database: Database) -> AsyncIterator[Ingest]:
+async def ingest_process(database: DatabaseSettings) -> AsyncIterator[Ingest]:
     """A life of one process, ended in good order."""
     dsn = Dsn(
         database.socket_dir, database.port, database.name, "qerds_ingest", lambda: database.password("qerds_ingest")

@@ -46,8 +46,7 @@ from pipeline.delivery.number import with_check_digit
 from pipeline.evidence.draft import draft
 from pipeline.evidence.facts import EvidenceSeal, EvidenceToken
 from pipeline.evidence.time_stamp import checked_time_stamp
-from pipeline.formats.configuration import Config, parse
-from pipeline.formats.configuration import Database as DatabaseSettings
+from pipeline.formats.configuration import Config, DatabaseSettings, parse
 from pipeline.formats.context import AddresseeRecord, ContentContext, WrapContext, content_context, wrap_context
 from pipeline.formats.xades import imprint_sha256
 from pipeline.ports.bridge import wire

@@ -8,7 +8,7 @@ from anyio.abc import SocketAttribute, SocketStream
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from pipeline.adapters.mail import RelayMailer
-from pipeline.formats.configuration import Mail
+from pipeline.formats.configuration import MailSettings
 
 LINE_BYTES_MAX = 1000  # RFC 5321 section 4.5.3.1.6
 
@@ -54,7 +54,7 @@ async def relay(
     async with listener, anyio.create_task_group() as tasks:
         tasks.start_soon(listener.serve, converse)
         sender = "Provider <notice@example.org>"
-        mailer = RelayMailer(Mail("127.0.0.1", port, "none", sender, mails_per_second_max=mails_per_second_max))
+        mailer = RelayMailer(MailSettings("127.0.0.1", port, "none", sender, mails_per_second_max=mails_per_second_max))
         yield mailer
         await mailer.aclose()
         tasks.cancel_scope.cancel()

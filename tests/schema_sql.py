@@ -18,7 +18,7 @@ import anyio
 import asyncpg
 
 from deploy.local import postgres
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from tests.servers import short_directory, start_server
 
 FILE = Path(__file__).resolve().parents[1] / "schemas" / "schema.sql"
@@ -124,7 +124,7 @@ FROM roles r GROUP BY r.thing, r.text ORDER BY min(r.role COLLATE "C")
 HANGING = (COLUMNS, CONSTRAINTS, READ_BY_VIEWS, INDEXES, TRIGGERS, POLICIES, GRANTS)
 
 
-async def describe(database: Database) -> str:
+async def describe(database: DatabaseSettings) -> str:
     """The text for this database."""
     connection = await asyncpg.connect(
         host=str(database.socket_dir),

@@ -19,7 +19,7 @@ from deploy.local import accounts, postgres
 from deploy.local.roles import prepare_roles
 from deploy.local.softhsm import SoftToken, prepare
 from pipeline.adapters.postgres.migrate import migrate
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 
 SHARED_MEMORY = Path("/dev/shm")
 TEMPLATE = "qerds_template"
@@ -31,20 +31,20 @@ class PostgresServer:
     """The session's own server; `template` is a migrated, empty installation."""
 
     cluster: postgres.Cluster
-    template: Database
+    template: DatabaseSettings
     process: "subprocess.Popen[bytes]"
 
     def psql(self, sql: str, database: str = "postgres") -> str:
         """As the superuser: for planting what no role of ours may write, and for looking at it."""
         return postgres.psql(self.cluster, sql, database)
 
-    def clone(self) -> Database:
+    def clone(self) -> DatabaseSettings:
         """A fresh migrated database (some 30 ms)."""
         name = f"qerds_test_{secrets.token_hex(6)}"
         self.psql(f"CREATE DATABASE {name} OWNER qerds_owner TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
         return replace(self.template, name=name)
 
-    def drop(self, database: Database) -> None:
+    def drop(self, database: DatabaseSettings) -> None:
         """Ends whoever is still connected, and drops it."""
         self.psql(f"DROP DATABASE IF EXISTS {database.name} WITH (FORCE)")
 
@@ -72,7 +72,7 @@ def start_server(home: Path, settings: Mapping[str, str] = postgres.FOR_TESTS) -
     cluster = postgres.Cluster(binaries, home / "data", socket_dir, PORT, password, account, settings=settings)
     postgres.create(cluster, durable=False)
     process = postgres.start(cluster, home / "postgres.log")
-    database = Database(socket_dir, PORT, TEMPLATE, home / "passwords")
+    database = DatabaseSettings(socket_dir, PORT, TEMPLATE, home / "passwords")
     prepare_roles(cluster, database)
     anyio.run(lambda: migrate(database, check=False))
     postgres.psql(cluster, "INSERT INTO qerds.installation (mode, embedded) VALUES ('non_qualified', true)", TEMPLATE)

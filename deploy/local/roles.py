@@ -10,7 +10,7 @@ import secrets
 from pathlib import Path
 
 from deploy.local import postgres
-from pipeline.formats.configuration import Database, read_secret
+from pipeline.formats.configuration import DatabaseSettings, read_secret
 
 ROLES_FILE = Path(__file__).resolve().parents[2] / "schemas" / "roles.sql"
 OWNER = "qerds_owner"
@@ -33,7 +33,7 @@ ROLES = (
 PASSWORD_BYTES = 24
 
 
-def prepare_roles(cluster: postgres.Cluster, database: Database) -> None:
+def prepare_roles(cluster: postgres.Cluster, database: DatabaseSettings) -> None:
     """Roles, passwords and the empty database."""
     database.password_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     statements = [ROLES_FILE.read_text()]

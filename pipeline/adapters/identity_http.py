@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from pipeline.errors import Transient
-from pipeline.formats.configuration import ConfigInvalid, Identity, read_secret
+from pipeline.formats.configuration import ConfigInvalid, IdentitySettings, read_secret
 from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 
 CALL_SECONDS = 4.0  # two calls have to fit into the 10 s of a callback
@@ -27,7 +27,7 @@ REFUSED_STATUS = frozenset({400, 401})
 class HttpIdentityProvider:
     """Speaks to the configured issuer, authenticating with the client secret in the body (client_secret_post)."""
 
-    def __init__(self, identity: Identity, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(self, identity: IdentitySettings, transport: httpx.AsyncBaseTransport | None = None) -> None:
         address = urlsplit(identity.issuer)
         if address.scheme != "https" and address.hostname not in LOOPBACK:
             raise ConfigInvalid("identity.issuer must be https, but on loopback")

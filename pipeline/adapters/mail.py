@@ -15,7 +15,7 @@ import aiosmtplib
 import anyio
 
 from pipeline.errors import Transient
-from pipeline.formats.configuration import Mail
+from pipeline.formats.configuration import MailSettings
 from pipeline.ports.outside import MailRefused, Relayed
 
 SEND_SECONDS = 20.0  # connect, TLS, MAIL, RCPT, DATA and the answer
@@ -42,7 +42,7 @@ class Connection:
 class RelayMailer:
     """ports.Mailer over one relay."""
 
-    def __init__(self, config: Mail, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, config: MailSettings, tls: ssl.SSLContext | None = None) -> None:
         self.at_once = config.connections_max
         self._config = config
         self._sender = parseaddr(config.from_address)[1]

@@ -48,7 +48,7 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True)
-class Database:
+class DatabaseSettings:
     """Where PostgreSQL listens, and the folder with one password file per role."""
 
     socket_dir: Path
@@ -123,7 +123,7 @@ MAIL_WAIT_SECONDS_MAX = 8  # for its turn, of a mail that has a connection
 
 
 @dataclass(frozen=True, slots=True)
-class Mail:
+class MailSettings:
     """The relay that takes notices."""
 
     host: str
@@ -145,7 +145,7 @@ class Gateway:
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class IdentitySettings:
     """The identity provider for recipients, and the keys that the bridge pins for it."""
 
     provider: str
@@ -171,13 +171,13 @@ class Config:
     mode: Mode
     embedded: bool
     provider: Provider
-    database: Database
+    database: DatabaseSettings
     token: Token
     bridge: Bridge
     objects: Objects
-    mail: Mail
+    mail: MailSettings
     gateway: Gateway
-    identity: Identity
+    identity: IdentitySettings
     webhooks: Webhooks = Webhooks()
 
 
@@ -251,7 +251,7 @@ def _check_together(config: Config) -> None:
         raise ConfigInvalid("gateway.public_url must be an http(s) address without a final slash")
 
 
-def _check_mail(mail: Mail) -> None:
+def _check_mail(mail: MailSettings) -> None:
     """A mail may wait for its turn no longer than a batch of notices has (pipeline/stages/notify.py)."""
     if not 1 <= mail.connections_max <= MAIL_CONNECTIONS_MAX:
         raise ConfigInvalid(f"mail.connections_max must be from 1 to {MAIL_CONNECTIONS_MAX}")

@@ -18,7 +18,7 @@ from pipeline.adapters.postgres.draws import PostgresDraws
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.evidence.dossier import SenderParty
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.stores.batches import SUBMITTED, BatchTx, DrawFacts, StoredLine
 from pipeline.stores.senders import Consent, Document, Order, Recipient, Submission, Upload
 from tests.db import small_batch
@@ -100,7 +100,7 @@ class MemoryWorld:
 class PostgresWorld:
     """A database of its own; `ingest` writes and reads as its own role."""
 
-    def __init__(self, server: PostgresServer, config: DatabaseConfig) -> None:
+    def __init__(self, server: PostgresServer, config: DatabaseSettings) -> None:
         self._server = server
         self._config = config
         self._ask(

@@ -19,8 +19,7 @@ from pipeline.adapters.postgres.facts import PostgresFacts
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.tx import PostgresTx
-from pipeline.formats.configuration import Database as DatabaseConfig
-from pipeline.formats.configuration import Provider
+from pipeline.formats.configuration import DatabaseSettings, Provider
 from pipeline.ports.bridge import Keys, PublishedKey
 from pipeline.ports.mailbox import Tx
 from pipeline.ports.rows import Facts
@@ -77,7 +76,7 @@ class MemoryWorld:
 class PostgresWorld:
     """A database of its own; every stage writes and reads as its own role."""
 
-    def __init__(self, server: PostgresServer, config: DatabaseConfig, folder: Path) -> None:
+    def __init__(self, server: PostgresServer, config: DatabaseSettings, folder: Path) -> None:
         self._server = server
         self._config = config
         self._anchor_file = folder / "ca.pem"

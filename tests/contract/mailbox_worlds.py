@@ -21,7 +21,7 @@ from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.errors import LeaseLost
 from pipeline.evidence.dossier import Dossier, Issuer, RecipientParty, SenderParty
 from pipeline.evidence.facts import EvidenceSeal
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.ports.mailbox import Mailbox, MailboxTx, Tx
 from pipeline.process.recorder import Recorder
 from tests.memory.database import MemoryClock, MemoryDatabase
@@ -55,7 +55,7 @@ class World(Protocol):
 class PostgresWorld:
     """A database of its own."""
 
-    def __init__(self, server: PostgresServer, config: DatabaseConfig) -> None:
+    def __init__(self, server: PostgresServer, config: DatabaseSettings) -> None:
         self.lines: list[str] = []  # of the processes' logs
         self._server = server
         self._config = config

@@ -26,7 +26,7 @@ from hsm_bridge.operations.table import OPERATIONS
 from pipeline.errors import Invariant
 from pipeline.evidence.form import xades as seals
 from pipeline.formats import tst
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.formats.context import content_context, parse_content_context
 from pipeline.formats.xades import imprint_sha256, package_signed_info, package_signed_properties
 from tests.bridge_process import CLIENT_ID, ISSUER, BridgeHome, describe, provider_key, stop
@@ -54,7 +54,7 @@ def in_memory(home: Path) -> BridgeCase:
 
 
 @pytest.fixture(scope="module")
-def real(make_softhsm: Callable[[], SoftToken], make_database: Callable[[], Database]) -> Iterator[BridgeHome]:
+def real(make_softhsm: Callable[[], SoftToken], make_database: Callable[[], DatabaseSettings]) -> Iterator[BridgeHome]:
     home = BridgeHome(short_directory(), make_softhsm(), make_database())
     home.write()
     home.ceremony()

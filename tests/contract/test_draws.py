@@ -4,7 +4,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.stores.batches import (
     BEGINNING,
     CANCELLED,
@@ -26,7 +26,7 @@ def world(request: pytest.FixtureRequest) -> World:
     if request.param == "memory":
         return MemoryWorld()
     server: PostgresServer = request.getfixturevalue("postgres")
-    config: Database = request.getfixturevalue("database")
+    config: DatabaseSettings = request.getfixturevalue("database")
     return PostgresWorld(server, config)
 
 

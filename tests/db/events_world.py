@@ -12,7 +12,7 @@ from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.sequencer import PostgresEventLog
 from pipeline.feed.payload import Event
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.process.recorder import Recorder
 from pipeline.stores.feed import EventQuestion
 from tests.servers import PostgresServer
@@ -20,7 +20,7 @@ from tests.servers import PostgresServer
 NOTE = "INSERT INTO qerds.event_unsequenced (type, sender, subject) VALUES ('batch.completed', $1, $2)"
 
 
-def dsn(config: DatabaseConfig, role: str) -> Dsn:
+def dsn(config: DatabaseSettings, role: str) -> Dsn:
     return Dsn(config.socket_dir, config.port, config.name, role, lambda: config.password(role))
 
 
@@ -33,7 +33,7 @@ class EventsWorld:
     """One database."""
 
     server: PostgresServer
-    config: DatabaseConfig
+    config: DatabaseSettings
 
     def psql(self, sql: str) -> str:
         return self.server.psql(sql, self.config.name).strip()

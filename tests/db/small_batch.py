@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 from pipeline.adapters.postgres.batches import PostgresBatchStore
 from pipeline.adapters.postgres.database import Database
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.stores.batches import Batch, Closing, NewBatch, NewPart
 from tests.drawing import ingest_process
 
@@ -45,7 +45,7 @@ async def submit(gateway: Database, sender: UUID, parts: list[list[bytes]]) -> U
     return batch
 
 
-async def half_drawn(gateway: Database, config: DatabaseConfig, sender: UUID, upload: UUID) -> UUID:
+async def half_drawn(gateway: Database, config: DatabaseSettings, sender: UUID, upload: UUID) -> UUID:
     """Its first part is drawn: a letter, the same letter again, a line that is none. Its second part waits."""
     good = line("batch-1", upload)
     batch = await submit(

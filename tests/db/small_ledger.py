@@ -44,8 +44,7 @@ from pipeline.errors import LeaseLost
 from pipeline.evidence.dossier import Dossier, Reason
 from pipeline.evidence.draft import Head, after, draft
 from pipeline.evidence.facts import EvidenceDraft
-from pipeline.formats.configuration import Config, parse
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import Config, DatabaseSettings, parse
 from pipeline.formats.context import person_sha256
 from pipeline.formats.person import IdentifiedPerson
 from pipeline.operate import clock, senders
@@ -85,12 +84,12 @@ class Letters:
     batch: UUID
 
 
-def config_of(database: DatabaseConfig, state: Path) -> Config:
+def config_of(database: DatabaseSettings, state: Path) -> Config:
     """An embedded installation's configuration around a test's database."""
     return parse(tomllib.loads(toml_of(database, state)))
 
 
-def toml_of(database: DatabaseConfig, state: Path) -> str:
+def toml_of(database: DatabaseSettings, state: Path) -> str:
     """The same as a file. What no test here uses points nowhere."""
     return f"""
 config_version = "embedded-1"
@@ -362,7 +361,7 @@ async def live(it: Installation) -> Letters:
 
 
 @asynccontextmanager
-async def installation(database: DatabaseConfig, state: Path) -> AsyncIterator[Installation]:
+async def installation(database: DatabaseSettings, state: Path) -> AsyncIterator[Installation]:
     """Published keys, one sender, no letter yet."""
     config = config_of(database, state)
     enrolled = await senders.register_sender(config, "Test Sender", "sender@example.org")

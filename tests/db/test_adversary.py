@@ -13,7 +13,7 @@ from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
 from pipeline.delivery.routes import SUBMITTED
 from pipeline.errors import Invariant, Transient
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.ports.mailbox import Message
 from pipeline.process.recorder import Recorder
 from tests.db.test_one_hop import dsn, hand_on, mailbox, running, send, stage_of, waiting
@@ -24,7 +24,7 @@ UNWRITABLE = "caf\udce9 \x00"  # a byte that is no UTF-8, and one that no text i
 
 
 async def test_a_dead_letter_whose_reason_cannot_be_stored_is_buried_all_the_same(
-    postgres: PostgresServer, database: DatabaseConfig
+    postgres: PostgresServer, database: DatabaseSettings
 ) -> None:
     """Whatever a reason holds, it does not end the process instead of the message."""
     _, fatal = await send(database, 2)
@@ -42,7 +42,7 @@ async def test_a_dead_letter_whose_reason_cannot_be_stored_is_buried_all_the_sam
     assert named.startswith("ValueError at test_adversary.py:")
 
 
-async def test_nothing_is_buried_in_silence(postgres: PostgresServer, database: DatabaseConfig) -> None:
+async def test_nothing_is_buried_in_silence(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """By an outcome, by its last attempt, by what it does to its process: a line and a counter say which message."""
     deliveries = await send(database, 3)
     postgres.psql(
@@ -70,7 +70,7 @@ async def test_nothing_is_buried_in_silence(postgres: PostgresServer, database: 
 
 
 async def test_a_dead_letter_does_not_quote_what_a_library_was_given(
-    postgres: PostgresServer, database: DatabaseConfig
+    postgres: PostgresServer, database: DatabaseSettings
 ) -> None:
     """The driver's errors repeat the arguments of a statement, names and mails too; operators read dead letters."""
     await send(database, 1)
@@ -89,7 +89,7 @@ async def test_a_dead_letter_does_not_quote_what_a_library_was_given(
 
 
 async def test_a_message_that_breaks_an_invariant_stops_its_process_five_times_and_nobody_else(
-    postgres: PostgresServer, database: DatabaseConfig
+    postgres: PostgresServer, database: DatabaseSettings
 ) -> None:
     """A person has to look, at a dead letter; the other messages do not wait for that."""
     deliveries = await send(database, 12)
@@ -128,7 +128,7 @@ async def test_a_message_that_breaks_an_invariant_stops_its_process_five_times_a
 
 @pytest.mark.parametrize("table", ["timer", "legal_timer"])
 async def test_timers_due_at_one_instant_do_not_take_turns_by_the_second(
-    postgres: PostgresServer, database: DatabaseConfig, table: str
+    postgres: PostgresServer, database: DatabaseSettings, table: str
 ) -> None:
     """All windows that close at one midnight end in one go: a hundred at a time, without a pause between."""
     postgres.psql(
@@ -144,7 +144,7 @@ async def test_timers_due_at_one_instant_do_not_take_turns_by_the_second(
     await box.stop()
 
 
-async def test_a_draft_names_a_key_that_may_seal_it(postgres: PostgresServer, database: DatabaseConfig) -> None:
+async def test_a_draft_names_a_key_that_may_seal_it(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """A key published before it begins, or over by the time of the law, would make evidence that nobody can seal."""
     postgres.psql(
         "INSERT INTO qerds.published_key (key_id, use, spki, not_before, until) VALUES"
@@ -161,7 +161,7 @@ async def test_a_draft_names_a_key_that_may_seal_it(postgres: PostgresServer, da
 
 
 async def test_a_neighbour_container_of_the_same_name_is_not_taken_for_dead(
-    postgres: PostgresServer, database: DatabaseConfig
+    postgres: PostgresServer, database: DatabaseSettings
 ) -> None:
     """Two containers with one host name see none of each other's processes: they must not end each other's lives."""
     postgres.psql(

@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.queries import queries
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.intake import drawing
 from pipeline.stores.batches import References
 from tests.db import small_batch
@@ -28,7 +28,7 @@ class World:
     """One sender with one upload."""
 
     server: PostgresServer
-    database: DatabaseConfig
+    database: DatabaseSettings
     gateway: Database
     sender: UUID
     upload: UUID
@@ -56,7 +56,7 @@ class World:
 
 
 @pytest.fixture
-async def world(postgres: PostgresServer, database: DatabaseConfig) -> AsyncIterator[World]:
+async def world(postgres: PostgresServer, database: DatabaseSettings) -> AsyncIterator[World]:
     sender, upload = uuid4(), uuid4()
     postgres.psql(
         "INSERT INTO qerds.sender (id, name, email, identity_level, identity_method, identified_at) "

@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.adapters.postgres.link import GUARD_SECONDS, Dsn, Link
 from pipeline.delivery.routes import SUBMITTED
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio
@@ -32,7 +32,7 @@ def emitted(delivery: UUID) -> list[list[object]]:
 
 
 @pytest.fixture
-async def link(database: Database) -> AsyncIterator[Link]:
+async def link(database: DatabaseSettings) -> AsyncIterator[Link]:
     role = "qerds_gateway"
     it = Link(Dsn(database.socket_dir, database.port, database.name, role, lambda: database.password(role)))
     await it.open()
@@ -78,13 +78,13 @@ async def cancel_often(link: Link, work: Work) -> dict[UUID, str]:
     return told
 
 
-def committed(postgres: PostgresServer, database: Database) -> Counter[UUID]:
+def committed(postgres: PostgresServer, database: DatabaseSettings) -> Counter[UUID]:
     lines = postgres.psql("SELECT delivery FROM outbox.ingest", database.name).split()
     return Counter(UUID(line) for line in lines if UUID(line).int <= RUNS)
 
 
 async def test_a_cancelled_transaction_is_never_committed_behind_its_callers_back(
-    postgres: PostgresServer, database: Database, link: Link
+    postgres: PostgresServer, database: DatabaseSettings, link: Link
 ) -> None:
     """400 cancellations: committed exactly when the block finished, and never a transaction left open."""
 
@@ -99,7 +99,7 @@ async def test_a_cancelled_transaction_is_never_committed_behind_its_callers_bac
 
 
 async def test_a_single_statement_that_commits_is_always_told(
-    postgres: PostgresServer, database: Database, link: Link
+    postgres: PostgresServer, database: DatabaseSettings, link: Link
 ) -> None:
     """400 cancellations of `call`: each is committed and its caller knows it; no take is orphaned, no ring unsent."""
 
@@ -112,7 +112,7 @@ async def test_a_single_statement_that_commits_is_always_told(
 
 
 async def test_a_body_that_waits_for_a_lock_leaves_when_it_is_cancelled(
-    postgres: PostgresServer, database: Database, link: Link
+    postgres: PostgresServer, database: DatabaseSettings, link: Link
 ) -> None:
     """Only BEGIN, COMMIT and ROLLBACK are shielded: a waiting body leaves at once, its work undone."""
     blocker = await asyncpg.connect(

@@ -10,7 +10,7 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.errors import Transient
 from pipeline.feed.types import PROOF_OF_STATE, TYPE_OF_STATE, TYPES
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.stores.feed import EventQuestion
 from tests.db.events_world import NOTE, EventsWorld, dsn
 from tests.servers import PostgresServer
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
-def world(postgres: PostgresServer, database: DatabaseConfig) -> EventsWorld:
+def world(postgres: PostgresServer, database: DatabaseSettings) -> EventsWorld:
     return EventsWorld(postgres, database)
 
 

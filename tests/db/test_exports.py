@@ -18,7 +18,7 @@ from pipeline.adapters.postgres.link import Link
 from pipeline.connect import dsn_of
 from pipeline.evidence.package.batch_proof import ProvenLine, open_batch_proof
 from pipeline.evidence.verification import Verdict, verify
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.operate.ledger import check_ledger
 from pipeline.stores.exports import ExportOrder
 from tests.db import small_ledger
@@ -103,7 +103,7 @@ async def plant_batch(it: small_ledger.Installation, letters: list[UUID], state:
 
 
 @pytest.fixture
-async def world(database: DatabaseConfig) -> AsyncIterator[World]:
+async def world(database: DatabaseSettings) -> AsyncIterator[World]:
     state = short_directory()
     async with small_ledger.installation(database, state) as it:
         notified, refused = await it.deposit(), await it.deposit()

@@ -30,7 +30,7 @@ from pipeline.delivery.routes import (
     SUBMITTED,
 )
 from pipeline.evidence.events import EVENTS
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio
@@ -69,7 +69,7 @@ DRAFTS: dict[str, frozenset[str]] = {
 
 
 @asynccontextmanager
-async def as_role(database: Database, role: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+async def as_role(database: DatabaseSettings, role: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
     connection = await asyncpg.connect(
         host=str(database.socket_dir),
         port=database.port,
@@ -107,7 +107,7 @@ async def draft_as(connection: "asyncpg.Connection[asyncpg.Record]", event: str)
     return "written"
 
 
-async def test_each_role_drafts_the_events_of_its_own_and_no_other(database: Database) -> None:
+async def test_each_role_drafts_the_events_of_its_own_and_no_other(database: DatabaseSettings) -> None:
     """A gateway taken over forges no A.1, C.1 or C.5; no process forges what another one witnesses."""
     for role in PROCESS_ROLES:
         async with as_role(database, role) as connection:
@@ -116,7 +116,7 @@ async def test_each_role_drafts_the_events_of_its_own_and_no_other(database: Dat
         assert answers == {event: "let through" if event in allowed else "denied" for event in EVENTS}, role
 
 
-async def test_no_process_changes_or_deletes_what_is_evidence(database: Database) -> None:
+async def test_no_process_changes_or_deletes_what_is_evidence(database: DatabaseSettings) -> None:
     """Insert-only by grant: neither the privilege, nor a column's, nor TRUNCATE; and trying it is refused."""
     for role in PROCESS_ROLES:
         async with as_role(database, role) as connection:
@@ -132,7 +132,7 @@ async def test_no_process_changes_or_deletes_what_is_evidence(database: Database
                         await connection.execute(sql)
 
 
-async def test_only_timestamp_moves_a_state(database: Database) -> None:
+async def test_only_timestamp_moves_a_state(database: DatabaseSettings) -> None:
     """The state of a delivery is written by one process: the gateway, among others, neither updates nor inserts it."""
     may_write = set()
     for role in PROCESS_ROLES:
@@ -148,7 +148,7 @@ async def test_only_timestamp_moves_a_state(database: Database) -> None:
             await connection.execute("UPDATE qerds.delivery SET state = 'accepted'")
 
 
-async def test_only_ingest_makes_a_letter_of_a_batch(database: Database) -> None:
+async def test_only_ingest_makes_a_letter_of_a_batch(database: DatabaseSettings) -> None:
     """The gateway stores lines; it can neither claim that a letter was drawn, nor move a cursor, nor write a result."""
     told = set()
     for role in PROCESS_ROLES:
@@ -167,7 +167,7 @@ async def test_only_ingest_makes_a_letter_of_a_batch(database: Database) -> None
     assert told == {("qerds_ingest", *pair) for pair in written}
 
 
-async def test_the_mail_with_the_claim_token_is_read_by_notify_alone(database: Database) -> None:
+async def test_the_mail_with_the_claim_token_is_read_by_notify_alone(database: DatabaseSettings) -> None:
     """The gateway knows the digest of a claim token, never the token: it cannot read notice.mail."""
     readers = set()
     for role in PROCESS_ROLES:
@@ -186,7 +186,7 @@ async def test_the_mail_with_the_claim_token_is_read_by_notify_alone(database: D
                 await connection.execute(sql)
 
 
-async def test_no_process_says_when_a_consumer_was_asked_or_answered(database: Database) -> None:
+async def test_no_process_says_when_a_consumer_was_asked_or_answered(database: DatabaseSettings) -> None:
     """These times are the database's, and only the two that write a request's rows write them."""
     writers = set()
     for role in PROCESS_ROLES:
@@ -205,7 +205,7 @@ async def test_no_process_says_when_a_consumer_was_asked_or_answered(database: D
 
 
 @pytest.mark.parametrize("role", EMITS)
-async def test_a_role_writes_exactly_the_outboxes_its_emissions_go_to(database: Database, role: str) -> None:
+async def test_a_role_writes_exactly_the_outboxes_its_emissions_go_to(database: DatabaseSettings, role: str) -> None:
     """INSERT on its own mailbox and on its receivers'; it reads, empties and locks its own only."""
     tables = [(stage, table) for stage in STAGES for table in (stage, f"{stage}_running")]
     async with as_role(database, role) as connection:
@@ -223,7 +223,7 @@ async def test_a_role_writes_exactly_the_outboxes_its_emissions_go_to(database: 
     assert may == {"INSERT": own | writable_outboxes(role), "SELECT": own, "DELETE": own}
 
 
-async def test_an_operator_redrives_into_any_mailbox_and_empties_none(database: Database) -> None:
+async def test_an_operator_redrives_into_any_mailbox_and_empties_none(database: DatabaseSettings) -> None:
     """A dead letter may be put back to where it came from; taking and removing stay with the stages."""
     may: dict[str, set[str]] = {"INSERT": set(), "DELETE": set()}
     async with as_role(database, "qerds_operate") as connection:
@@ -240,7 +240,9 @@ async def test_the_map_of_emissions_names_what_the_routes_know() -> None:
     assert sent == set(RECEIVER) - LEGAL_KINDS
 
 
-async def test_timers_and_process_rows_of_others_are_invisible(postgres: PostgresServer, database: Database) -> None:
+async def test_timers_and_process_rows_of_others_are_invisible(
+    postgres: PostgresServer, database: DatabaseSettings
+) -> None:
     """A stage neither sees nor removes another's timers and lives: it can neither hide its messages nor rescue them."""
     stages = ", ".join(f"('{stage}')" for stage in STAGES)
     for table in ("timer", "legal_timer"):

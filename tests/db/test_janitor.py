@@ -14,7 +14,7 @@ from pipeline.adapters.postgres.garbage import PostgresGarbage
 from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.queries import queries
 from pipeline.errors import Transient
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.process.recorder import Recorder
 from pipeline.retention import janitor
 from pipeline.retention.janitor import Round, clean
@@ -31,7 +31,7 @@ class Store:
     """A database and an object store, and how to plant in both."""
 
     server: PostgresServer
-    config: DatabaseConfig
+    config: DatabaseSettings
     objects: MemoryObjects
     garbage: PostgresGarbage
 
@@ -87,7 +87,7 @@ class Store:
 
 
 @pytest.fixture
-async def store(postgres: PostgresServer, database: DatabaseConfig) -> AsyncIterator[Store]:
+async def store(postgres: PostgresServer, database: DatabaseSettings) -> AsyncIterator[Store]:
     role = "qerds_archive"
     dsn = Dsn(database.socket_dir, database.port, database.name, role, lambda: database.password(role))
     connections = Database(dsn, connections_max=1)
@@ -265,7 +265,7 @@ async def test_the_rounds_go_on_after_trouble(store: Store) -> None:
     assert "cleaning" in log[0]
 
 
-def test_every_table_that_names_objects_is_asked(postgres: PostgresServer, database: DatabaseConfig) -> None:
+def test_every_table_that_names_objects_is_asked(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """A table forgotten here would lose its objects: compared with the schema, and allowed to be read."""
     tables = postgres.psql(
         "SELECT table_name FROM information_schema.columns WHERE table_schema = 'qerds' AND column_name = 'object' "
@@ -276,7 +276,7 @@ def test_every_table_that_names_objects_is_asked(postgres: PostgresServer, datab
     assert asked == set(tables)
 
 
-async def test_nobody_else_deletes(database: DatabaseConfig) -> None:
+async def test_nobody_else_deletes(database: DatabaseSettings) -> None:
     """The gateway can give an upload up; only `archive` removes one, and it reads no sealed key."""
     for role, sql in (
         ("qerds_gateway", "DELETE FROM qerds.upload"),

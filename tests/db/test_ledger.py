@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.connect import dsn_of
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.operate.ledger import PREDICATES, check_ledger
 from pipeline.operate.ledger_proofs import Violation
 from tests.db import small_ledger
@@ -31,11 +31,11 @@ class Healthy:
     """A database that is only ever copied, and who is who in it."""
 
     server: PostgresServer
-    database: DatabaseConfig
+    database: DatabaseSettings
     letters: Letters
     anchor: bytes
 
-    def copy(self) -> DatabaseConfig:
+    def copy(self) -> DatabaseSettings:
         """One to break."""
         name = f"qerds_broken_{secrets.token_hex(6)}"
         self.server.psql(f"CREATE DATABASE {name} OWNER qerds_owner TEMPLATE {self.database.name} STRATEGY FILE_COPY")
@@ -57,7 +57,7 @@ def healthy(postgres: PostgresServer) -> Iterator[Healthy]:
     shutil.rmtree(state)
 
 
-async def violations(healthy: Healthy, database: DatabaseConfig) -> list[Violation]:
+async def violations(healthy: Healthy, database: DatabaseSettings) -> list[Violation]:
     operator = Database(dsn_of(small_ledger.config_of(database, Path("/none")), "qerds_operate"))
     try:
         return await check_ledger(operator, (healthy.anchor,))

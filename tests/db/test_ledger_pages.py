@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.connect import dsn_of
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.operate.__main__ import run
 from pipeline.operate.command import Refused, Row, Rows
 from pipeline.operate.ledger import SQL_PREDICATES, check_ledger
@@ -61,7 +61,7 @@ class Ledger:
     """Seven letters and a batch; who is who, and who certified the keys."""
 
     server: PostgresServer
-    database: DatabaseConfig
+    database: DatabaseSettings
     state: Path
     letters: small_ledger.Letters
     anchor: bytes
@@ -276,7 +276,7 @@ async def test_an_interruption_ends_it_cleanly(ledger: Ledger) -> None:
 
 
 @asynccontextmanager
-async def held(database: DatabaseConfig, table: str) -> AsyncIterator[None]:
+async def held(database: DatabaseSettings, table: str) -> AsyncIterator[None]:
     """Nobody reads this table meanwhile."""
     owner = await asyncpg.connect(
         host=str(database.socket_dir),

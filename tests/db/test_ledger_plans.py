@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from pipeline.adapters.postgres.queries import queries
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.operate.ledger import SQL_PREDICATES
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +27,7 @@ def tables(plan: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("predicate", SQL_PREDICATES)
-async def test_a_predicate_has_no_loop_over_letters(database: Database, predicate: str) -> None:
+async def test_a_predicate_has_no_loop_over_letters(database: DatabaseSettings, predicate: str) -> None:
     """No nested loop of two tables that grow, and nothing that is asked again for every row."""
     connection = await asyncpg.connect(
         host=str(database.socket_dir),

@@ -7,12 +7,12 @@ import asyncpg
 import pytest
 
 from pipeline.adapters.postgres.migrate import MigrationRefused, apply, migrate, pending, read_folder
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 
 pytestmark = pytest.mark.anyio
 
 
-async def connect(database: Database) -> asyncpg.Connection:
+async def connect(database: DatabaseSettings) -> asyncpg.Connection:
     return await asyncpg.connect(
         host=str(database.socket_dir),
         port=database.port,
@@ -28,13 +28,13 @@ def folder_with(path: Path, *statements: str) -> Path:
     return path
 
 
-async def test_a_migrated_database_has_nothing_pending(database: Database) -> None:
+async def test_a_migrated_database_has_nothing_pending(database: DatabaseSettings) -> None:
     """Running the migrations again does nothing."""
     assert await migrate(database, check=True) == []
     assert await migrate(database, check=False) == []
 
 
-async def test_an_edited_migration_is_refused(database: Database) -> None:
+async def test_an_edited_migration_is_refused(database: DatabaseSettings) -> None:
     """What was applied may never change: the digest of the file is compared with the recorded one."""
     connection = await connect(database)
     await connection.execute("UPDATE public.schema_migration SET sha256 = 'x' WHERE name LIKE '0001%'")
@@ -43,7 +43,7 @@ async def test_an_edited_migration_is_refused(database: Database) -> None:
     await connection.close()
 
 
-async def test_an_older_build_is_refused(database: Database) -> None:
+async def test_an_older_build_is_refused(database: DatabaseSettings) -> None:
     """A build that does not know the newest applied migration does not touch the database."""
     connection = await connect(database)
     with pytest.raises(MigrationRefused, match="newer than this build"):
@@ -51,7 +51,7 @@ async def test_an_older_build_is_refused(database: Database) -> None:
     await connection.close()
 
 
-async def test_a_database_of_other_migrations_is_refused(database: Database, tmp_path: Path) -> None:
+async def test_a_database_of_other_migrations_is_refused(database: DatabaseSettings, tmp_path: Path) -> None:
     """One from before the migrations were written anew is told apart by its names, and is not touched."""
     connection = await connect(database)
     await connection.execute("DROP TABLE public.schema_migration")
@@ -66,7 +66,7 @@ async def test_a_database_of_other_migrations_is_refused(database: Database, tmp
     await connection.close()
 
 
-async def test_what_is_pending_comes_with_its_head(database: Database, tmp_path: Path) -> None:
+async def test_what_is_pending_comes_with_its_head(database: DatabaseSettings, tmp_path: Path) -> None:
     """An operator reads before the upgrade what each file gives and locks, and whether old processes may run."""
     connection = await connect(database)
     await connection.execute("DROP TABLE public.schema_migration")
@@ -77,7 +77,7 @@ async def test_what_is_pending_comes_with_its_head(database: Database, tmp_path:
     await connection.close()
 
 
-async def test_a_failing_file_leaves_nothing_behind(database: Database, tmp_path: Path) -> None:
+async def test_a_failing_file_leaves_nothing_behind(database: DatabaseSettings, tmp_path: Path) -> None:
     """A file is applied whole or not at all, and those before it stay applied."""
     connection = await connect(database)
     await connection.execute("DROP TABLE public.schema_migration")
@@ -89,7 +89,7 @@ async def test_a_failing_file_leaves_nothing_behind(database: Database, tmp_path
     await connection.close()
 
 
-async def test_a_file_that_commits_is_refused(database: Database, tmp_path: Path) -> None:
+async def test_a_file_that_commits_is_refused(database: DatabaseSettings, tmp_path: Path) -> None:
     """A migration cannot end the runner's transaction and so escape from its record unnoticed."""
     connection = await connect(database)
     await connection.execute("DROP TABLE public.schema_migration")
@@ -98,7 +98,7 @@ async def test_a_file_that_commits_is_refused(database: Database, tmp_path: Path
     await connection.close()
 
 
-async def test_two_runners_apply_each_file_once(database: Database, tmp_path: Path) -> None:
+async def test_two_runners_apply_each_file_once(database: DatabaseSettings, tmp_path: Path) -> None:
     """Runners on several hosts may start together: one applies, the other finds nothing to do."""
     one, two = await connect(database), await connect(database)
     await one.execute("DROP TABLE public.schema_migration")

@@ -15,7 +15,7 @@ from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.delivery.routes import CHECKED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost, Transient
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.ports.mailbox import Message, Tx
 from pipeline.process.recorder import Recorder
 from tests.servers import PostgresServer
@@ -24,17 +24,17 @@ pytestmark = pytest.mark.anyio
 LEASE_SECONDS = 1.0
 
 
-def dsn(config: DatabaseConfig, role: str) -> Dsn:
+def dsn(config: DatabaseSettings, role: str) -> Dsn:
     return Dsn(config.socket_dir, config.port, config.name, role, lambda: config.password(role))
 
 
-def mailbox(config: DatabaseConfig, stage: str, lines: list[str] | None = None) -> PostgresMailbox:
+def mailbox(config: DatabaseSettings, stage: str, lines: list[str] | None = None) -> PostgresMailbox:
     role = dsn(config, f"qerds_{stage}")
     recorder = Recorder(stage, (lines if lines is not None else []).append)
     return PostgresMailbox(role, Link(role, LeaseLost), stage, "test", SystemRandomness(), recorder, LEASE_SECONDS)
 
 
-async def send(config: DatabaseConfig, count: int, lane: int = 0) -> list[UUID]:
+async def send(config: DatabaseSettings, count: int, lane: int = 0) -> list[UUID]:
     deliveries = [uuid4() for _ in range(count)]
     database = Database(dsn(config, "qerds_gateway"))
     async with database.transaction() as tx:
@@ -66,7 +66,7 @@ async def running(
         draining.set()
 
 
-async def waiting(postgres: PostgresServer, config: DatabaseConfig, table: str, count: int) -> None:
+async def waiting(postgres: PostgresServer, config: DatabaseSettings, table: str, count: int) -> None:
     question = f"SELECT count(*) FROM outbox.{table}"
     with anyio.fail_after(10):  # asked in a thread: psql would stop the loop that the stage runs on
         while int((await anyio.to_thread.run_sync(postgres.psql, question, config.name)).strip()) != count:
@@ -74,7 +74,7 @@ async def waiting(postgres: PostgresServer, config: DatabaseConfig, table: str, 
 
 
 async def test_a_message_goes_from_one_mailbox_to_the_next_once(
-    postgres: PostgresServer, database: DatabaseConfig
+    postgres: PostgresServer, database: DatabaseSettings
 ) -> None:
     """What was emitted is taken, performed and handed on; nothing is left running, nothing is doubled."""
     async with running(stage_of(lambda m: Done(m, None)), mailbox(database, "ingest")):
@@ -85,7 +85,7 @@ async def test_a_message_goes_from_one_mailbox_to_the_next_once(
     await waiting(postgres, database, "ingest_running", 0)
 
 
-async def test_the_doorbell_wakes_an_idle_stage(postgres: PostgresServer, database: DatabaseConfig) -> None:
+async def test_the_doorbell_wakes_an_idle_stage(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """A ring after a commit reaches another process's wait well before its poll."""
     box = mailbox(database, "ingest")
     await box.start()
@@ -98,7 +98,7 @@ async def test_the_doorbell_wakes_an_idle_stage(postgres: PostgresServer, databa
 
 
 async def test_rows_of_a_dead_process_are_rescued_and_its_late_ack_changes_nothing(
-    postgres: PostgresServer, database: DatabaseConfig
+    postgres: PostgresServer, database: DatabaseSettings
 ) -> None:
     """The fence: a process taken for dead that comes back removes nothing."""
     dead, alive = mailbox(database, "ingest"), mailbox(database, "ingest")
@@ -120,7 +120,7 @@ async def test_rows_of_a_dead_process_are_rescued_and_its_late_ack_changes_nothi
     await alive.stop()
 
 
-async def test_a_refused_heartbeat_ends_the_epoch(postgres: PostgresServer, database: DatabaseConfig) -> None:
+async def test_a_refused_heartbeat_ends_the_epoch(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """Whoever was rescued learns it and starts anew."""
     box = mailbox(database, "ingest")
     await box.start()
@@ -132,7 +132,7 @@ async def test_a_refused_heartbeat_ends_the_epoch(postgres: PostgresServer, data
 
 
 async def test_a_poison_message_is_found_singly_and_its_batch_mates_go_on(
-    postgres: PostgresServer, database: DatabaseConfig
+    postgres: PostgresServer, database: DatabaseSettings
 ) -> None:
     """An exception nobody expected costs its cause a dead letter and its neighbours nothing."""
     deliveries = await send(database, 20)
@@ -150,7 +150,7 @@ async def test_a_poison_message_is_found_singly_and_its_batch_mates_go_on(
     assert told.startswith(f"{poison}|ValueError at test_one_hop.py:")
 
 
-async def test_attempts_survive_a_handler_that_fails(postgres: PostgresServer, database: DatabaseConfig) -> None:
+async def test_attempts_survive_a_handler_that_fails(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """The count of attempts is its own transaction: a failing outside cannot roll it back."""
     [delivery] = await send(database, 1)
     seen: list[int] = []
@@ -169,7 +169,7 @@ async def test_attempts_survive_a_handler_that_fails(postgres: PostgresServer, d
     assert postgres.psql("SELECT delivery, why FROM outbox.dead", database.name).strip() == f"{delivery}|enough"
 
 
-async def test_an_unknown_kind_waits_for_a_newer_build(postgres: PostgresServer, database: DatabaseConfig) -> None:
+async def test_an_unknown_kind_waits_for_a_newer_build(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """A kind this build does not know is postponed, uncounted, and nothing is lost."""
     await send(database, 1)
     postgres.psql("UPDATE outbox.ingest SET kind = 'from_the_future'", database.name)
@@ -178,7 +178,7 @@ async def test_an_unknown_kind_waits_for_a_newer_build(postgres: PostgresServer,
     assert postgres.psql("SELECT attempts, kind FROM outbox.timer", database.name).strip() == "0|from_the_future"
 
 
-async def test_interactive_messages_are_taken_before_bulk(postgres: PostgresServer, database: DatabaseConfig) -> None:
+async def test_interactive_messages_are_taken_before_bulk(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """A person waiting is not delayed by a backlog, however old."""
     await send(database, 5, lane=2)
     await send(database, 5, lane=0)

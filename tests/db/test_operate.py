@@ -16,7 +16,7 @@ import pytest
 from pipeline.adapters.postgres.database import Database
 from pipeline.connect import dsn_of
 from pipeline.delivery.facts import ContentWrap
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.operate import clock, senders
 from pipeline.operate.__main__ import run
 from pipeline.operate.command import Refused
@@ -48,7 +48,7 @@ class Installed:
     """A database with one letter in it, whose notice failed at the relay and lies among the dead letters."""
 
     server: PostgresServer
-    database: DatabaseConfig
+    database: DatabaseSettings
     config: Path
 
     def psql(self, sql: str) -> str:
@@ -56,7 +56,7 @@ class Installed:
 
 
 @pytest.fixture
-def installed(postgres: PostgresServer, database: DatabaseConfig) -> Iterator[Installed]:
+def installed(postgres: PostgresServer, database: DatabaseSettings) -> Iterator[Installed]:
     state = short_directory()
 
     async def build() -> None:
@@ -264,7 +264,7 @@ def test_wrong_usage_is_status_2(installed: Installed, capsys: pytest.CaptureFix
     assert "usage" in capsys.readouterr().err
 
 
-async def _one_redrive(database: DatabaseConfig, stage: str, dead: int) -> int:
+async def _one_redrive(database: DatabaseSettings, stage: str, dead: int) -> int:
     config = small_ledger.config_of(database, Path("/none"))
     operator = Database(dsn_of(config, "qerds_operate"))
     async with operator.transaction() as tx:

@@ -11,8 +11,7 @@ from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.watch import PostgresWatch
 from pipeline.adapters.volumes import LocalVolumes
 from pipeline.connect import dsn_of
-from pipeline.formats.configuration import Database as DatabaseConfig
-from pipeline.formats.configuration import load
+from pipeline.formats.configuration import DatabaseSettings, load
 from pipeline.measures import measurer as service
 from pipeline.measures import series as measures
 from pipeline.process.recorder import Recorder
@@ -26,7 +25,7 @@ LEADER = ("qerds_ops_leader", "")
 
 
 @pytest.fixture
-async def ledger(database: DatabaseConfig) -> DatabaseConfig:
+async def ledger(database: DatabaseSettings) -> DatabaseSettings:
     """Letters in several situations."""
     state = short_directory()
     async with small_ledger.installation(database, state) as it:
@@ -35,14 +34,14 @@ async def ledger(database: DatabaseConfig) -> DatabaseConfig:
     return database
 
 
-def watch(database: DatabaseConfig, tmp_path: Path) -> PostgresWatch:
+def watch(database: DatabaseSettings, tmp_path: Path) -> PostgresWatch:
     path = tmp_path / "qerds.toml"
     path.write_text(small_ledger.toml_of(database, tmp_path))
     return PostgresWatch(dsn_of(load(path), "qerds_ops"))
 
 
 async def test_one_is_elected_and_the_next_follows_it(
-    postgres: PostgresServer, ledger: DatabaseConfig, tmp_path: Path
+    postgres: PostgresServer, ledger: DatabaseSettings, tmp_path: Path
 ) -> None:
     """Two candidates: one measures, the other says that it does not, and takes over when the first one goes."""
     recorders = [Recorder("ops", write=lambda _: None) for _ in range(2)]
@@ -79,7 +78,7 @@ async def test_one_is_elected_and_the_next_follows_it(
         ends[1].set()
 
 
-async def test_every_measure_answers_its_own_role(ledger: DatabaseConfig, tmp_path: Path) -> None:
+async def test_every_measure_answers_its_own_role(ledger: DatabaseSettings, tmp_path: Path) -> None:
     """One round tells of every stage, state and duty that there is something to tell about."""
     it = watch(ledger, tmp_path)
     assert await it.elect()
@@ -104,7 +103,7 @@ async def test_every_measure_answers_its_own_role(ledger: DatabaseConfig, tmp_pa
 
 
 async def test_the_horizon_is_as_old_as_the_oldest_snapshot(
-    postgres: PostgresServer, database: DatabaseConfig, tmp_path: Path
+    postgres: PostgresServer, database: DatabaseSettings, tmp_path: Path
 ) -> None:
     """Also that of another role, of whose session the measurer sees this one number."""
     it, held = watch(database, tmp_path), await EventsWorld(postgres, database).owner()
@@ -121,7 +120,7 @@ async def test_the_horizon_is_as_old_as_the_oldest_snapshot(
 
 
 async def test_webhook_lag_is_that_of_the_event_that_waits_longest(
-    postgres: PostgresServer, database: DatabaseConfig, tmp_path: Path
+    postgres: PostgresServer, database: DatabaseSettings, tmp_path: Path
 ) -> None:
     """A webhook behind by an hour, one that fails for two, one that is disabled, and one that is not behind."""
     world, it = EventsWorld(postgres, database), watch(database, tmp_path)
@@ -147,7 +146,7 @@ async def test_webhook_lag_is_that_of_the_event_that_waits_longest(
 
 
 async def test_how_long_a_letter_takes_to_its_proof_of_deposit(
-    postgres: PostgresServer, database: DatabaseConfig, tmp_path: Path
+    postgres: PostgresServer, database: DatabaseSettings, tmp_path: Path
 ) -> None:
     """By lane, over letters deposited just now; from the submission to the time in the token."""
     state = short_directory()
@@ -174,7 +173,7 @@ async def test_how_long_a_letter_takes_to_its_proof_of_deposit(
     "table",
     ["qerds.delivery", "outbox.dead", "outbox.pause", "qerds.sender", "outbox.seal", "qerds.event", "qerds.webhook"],
 )
-async def test_the_measurer_changes_nothing_and_reads_nobodys_name(database: DatabaseConfig, table: str) -> None:
+async def test_the_measurer_changes_nothing_and_reads_nobodys_name(database: DatabaseSettings, table: str) -> None:
     """SELECT on the columns it counts by, and no more."""
     connection = await asyncpg.connect(
         host=str(database.socket_dir),

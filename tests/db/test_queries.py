@@ -4,12 +4,12 @@ import asyncpg
 import pytest
 
 from pipeline.adapters.postgres.queries import queries
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_every_query_prepares_against_the_migrated_schema(database: Database) -> None:
+async def test_every_query_prepares_against_the_migrated_schema(database: DatabaseSettings) -> None:
     """No query names a table, column or type that the migrations do not make."""
     connection = await asyncpg.connect(
         host=str(database.socket_dir),

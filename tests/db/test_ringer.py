@@ -13,7 +13,7 @@ from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.ringer import Ringer
 from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
 from pipeline.errors import LeaseLost, Transient
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from tests.db.test_one_hop import dsn
 
 pytestmark = pytest.mark.anyio
@@ -26,7 +26,7 @@ async def emit(database: Database, kind: str = SUBMITTED) -> None:
         await tx.emit([Emission(kind, uuid4(), uuid4())])
 
 
-async def test_rings_of_many_commits_are_merged_and_heard(database: DatabaseConfig) -> None:
+async def test_rings_of_many_commits_are_merged_and_heard(database: DatabaseSettings) -> None:
     """The last commit is heard too; a commit does not wait for its ring."""
     heard: Counter[str] = Counter()
     ear = Link(dsn(database, "qerds_ingest"))
@@ -51,7 +51,7 @@ async def test_rings_of_many_commits_are_merged_and_heard(database: DatabaseConf
     await ear.close()
 
 
-async def test_without_a_ringer_each_commit_rings_by_itself(database: DatabaseConfig) -> None:
+async def test_without_a_ringer_each_commit_rings_by_itself(database: DatabaseSettings) -> None:
     """What a verb of an operator does: no task is left behind."""
     heard: list[str] = []
     ear = Link(dsn(database, "qerds_ingest"))

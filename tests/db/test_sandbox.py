@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from deploy.local.roles import OWNER, ROLES
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from tests.db.events_world import EventsWorld
 from tests.servers import PostgresServer
 
@@ -28,7 +28,7 @@ DAY_SECONDS = 86_400.0
 
 
 @asynccontextmanager
-async def connected(database: Database, role: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
+async def connected(database: DatabaseSettings, role: str) -> "AsyncIterator[asyncpg.Connection[asyncpg.Record]]":
     connection = await asyncpg.connect(
         host=str(database.socket_dir),
         port=database.port,
@@ -42,7 +42,7 @@ async def connected(database: Database, role: str) -> "AsyncIterator[asyncpg.Con
         await connection.close()
 
 
-async def test_in_a_sandbox_the_gateway_moves_the_clock_by_the_one_door(database: Database) -> None:
+async def test_in_a_sandbox_the_gateway_moves_the_clock_by_the_one_door(database: DatabaseSettings) -> None:
     """Forward and bounded; two calls add up. Around the door, nothing: no role but the owner writes the row."""
     async with connected(database, "qerds_gateway") as gateway:
         for _ in range(2):
@@ -61,7 +61,7 @@ async def test_in_a_sandbox_the_gateway_moves_the_clock_by_the_one_door(database
             assert await connection.fetchval(MAY) is (role in ("qerds_gateway", "qerds_operate")), role
 
 
-async def test_elsewhere_nobody_moves_the_clock(postgres: PostgresServer, database: Database) -> None:
+async def test_elsewhere_nobody_moves_the_clock(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """A gateway of a real installation that was taken over is refused, as is everybody else."""
     postgres.psql("UPDATE qerds.installation SET embedded = false", database.name)
     for role in ("qerds_gateway", "qerds_operate", OWNER):
@@ -81,7 +81,7 @@ def identify(world: EventsWorld, delivery: UUID, outcome: str) -> None:
     )
 
 
-async def test_a_mismatch_is_an_event_and_a_match_is_none(postgres: PostgresServer, database: Database) -> None:
+async def test_a_mismatch_is_an_event_and_a_match_is_none(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """One for each identification that is not the addressee, at its place among the others, with no evidence."""
     world = EventsWorld(postgres, database)
     sender, other = world.add_sender(), world.add_sender()

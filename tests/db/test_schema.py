@@ -8,7 +8,7 @@ import pytest
 
 from deploy.local.roles import OWNER, ROLES
 from pipeline.adapters.postgres.queries import STAGES
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from tests.schema_sql import COMMAND, FILE, describe
 from tests.servers import PostgresServer
 
@@ -22,7 +22,7 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname IN
 MAY_INSERT = "SELECT has_any_column_privilege($1::name, $2, 'INSERT')"
 
 
-async def connect(database: Database, role: str = OWNER) -> "asyncpg.Connection[asyncpg.Record]":
+async def connect(database: DatabaseSettings, role: str = OWNER) -> "asyncpg.Connection[asyncpg.Record]":
     return await asyncpg.connect(
         host=str(database.socket_dir),
         port=database.port,
@@ -32,7 +32,7 @@ async def connect(database: Database, role: str = OWNER) -> "asyncpg.Connection[
     )
 
 
-async def test_the_schema_on_paper_is_the_one_that_the_migrations_make(database: Database) -> None:
+async def test_the_schema_on_paper_is_the_one_that_the_migrations_make(database: DatabaseSettings) -> None:
     """Who reads schemas/schema.sql reads today's schema and grants, and a change of them is seen in review."""
     made = await describe(database)
     differs = "\n".join(
@@ -41,7 +41,7 @@ async def test_the_schema_on_paper_is_the_one_that_the_migrations_make(database:
     assert not differs, f"make it again, and look at what changed: {COMMAND}\n{differs}"
 
 
-async def test_the_schema_on_paper_tells_a_change(postgres: PostgresServer, database: Database) -> None:
+async def test_the_schema_on_paper_tells_a_change(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """A column, check, index, trigger, policy, grant or function more is told, wherever it is."""
     before = (await describe(database)).splitlines()
     for change, told in {
@@ -71,7 +71,7 @@ def test_nothing_is_granted_to_everybody() -> None:
     assert "PUBLIC" not in text
 
 
-async def test_each_table_says_truly_who_inserts(database: Database) -> None:
+async def test_each_table_says_truly_who_inserts(database: DatabaseSettings) -> None:
     """The comment of a table names the kinds of process that may insert into it, and no other."""
     connection = await connect(database)
     comments = dict(await connection.fetch(COMMENTS))
@@ -86,7 +86,7 @@ async def test_each_table_says_truly_who_inserts(database: Database) -> None:
     await connection.close()
 
 
-async def test_a_new_stage_takes_three_calls(postgres: PostgresServer, database: Database) -> None:
+async def test_a_new_stage_takes_three_calls(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """Its role can then do with its mailbox, timers, dead letters and process rows what every stage can."""
     role = "qerds_planted"
     postgres.psql(f"CREATE ROLE {role}")  # of the whole server, so it goes again below

@@ -24,7 +24,7 @@ from pipeline.adapters.webhook_http import HttpCourier
 from pipeline.errors import LeaseLost
 from pipeline.feed import sequencer as service
 from pipeline.feed.signature import signed_message
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.process.recorder import Recorder
 from pipeline.stages import webhook
 from pipeline.stores.feed import NewWebhook, WebhookChange, WebhookSeen
@@ -55,7 +55,7 @@ class HookWorld(EventsWorld):
 
 
 @pytest.fixture
-def world(postgres: PostgresServer, database: DatabaseConfig) -> HookWorld:
+def world(postgres: PostgresServer, database: DatabaseSettings) -> HookWorld:
     return HookWorld(postgres, database)
 
 

@@ -27,7 +27,7 @@ from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.delivery.routes import CHECKED, DRAFT, SEALED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.ports.mailbox import Message, Tx
 from pipeline.process.recorder import Recorder
 from tests.waiting import instant
@@ -44,7 +44,7 @@ RETRY_SECONDS = 0.05
 class Job:
     """Where the mailboxes are, and how long a silent worker lives."""
 
-    database: Database
+    database: DatabaseSettings
     lease_seconds: float
 
 
@@ -111,7 +111,7 @@ def main() -> None:
     parser.add_argument("password_dir", type=Path)
     parser.add_argument("lease_seconds", type=float)
     given = parser.parse_args()
-    job = Job(Database(given.socket_dir, given.port, given.name, given.password_dir), given.lease_seconds)
+    job = Job(DatabaseSettings(given.socket_dir, given.port, given.name, given.password_dir), given.lease_seconds)
     for request in sys.stdin:
         print(answer(job, request), flush=True)
 

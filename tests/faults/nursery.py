@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 from deploy.local.children import child_environment, die_with_parent
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from tests.faults.hop_worker import HOPS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,7 +21,7 @@ END_SECONDS_MAX = 10.0
 class Nursery:
     """`per_stage` workers of each hop."""
 
-    def __init__(self, database: Database, lease_seconds: float, per_stage: int, log: Path) -> None:
+    def __init__(self, database: DatabaseSettings, lease_seconds: float, per_stage: int, log: Path) -> None:
         where = [database.socket_dir, database.port, database.name, database.password_dir, lease_seconds]
         with log.open("ab") as errors:
             self._process = subprocess.Popen(

@@ -11,7 +11,7 @@ from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.feed import sequencer as service
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.stores.feed import EventQuestion
 from tests.db.events_world import NOTE, EventsWorld, dsn, recorder
 from tests.servers import PostgresServer
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
 
 @pytest.fixture
-def world(postgres: PostgresServer, database: DatabaseConfig) -> EventsWorld:
+def world(postgres: PostgresServer, database: DatabaseSettings) -> EventsWorld:
     return EventsWorld(postgres, database)
 
 

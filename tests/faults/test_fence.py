@@ -20,7 +20,7 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Dsn, Link
 from pipeline.delivery.routes import CHECKED, SUBMITTED, Emission
 from pipeline.errors import Transient
-from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.formats.configuration import DatabaseSettings
 from tests.faults.hop_worker import SINK
 from tests.faults.mortal_server import MortalServer
 from tests.faults.nursery import Nursery
@@ -59,7 +59,7 @@ class Sent:
 @dataclass(frozen=True, slots=True)
 class World:
     mortal: MortalServer
-    database: DatabaseConfig
+    database: DatabaseSettings
     home: Path
 
     def ask(self, sql: str) -> list[str]:
@@ -84,7 +84,7 @@ def world(mortal: tuple[MortalServer, Path]) -> Iterator[World]:
     server.server.drop(database)
 
 
-def link_as(database: DatabaseConfig, role: str) -> Link:
+def link_as(database: DatabaseSettings, role: str) -> Link:
     return Link(Dsn(database.socket_dir, database.port, database.name, role, lambda: database.password(role)))
 
 

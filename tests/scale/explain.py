@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 
 from pipeline.adapters.postgres.queries import queries
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Sessions:
         self._statements = statements
         self._of: dict[str, asyncpg.Connection[asyncpg.Record]] = {}
 
-    async def open(self, database: Database) -> None:
+    async def open(self, database: DatabaseSettings) -> None:
         """Prepares and plans everything, over the tables as they are now."""
         for role in sorted({s.role for s in self._statements.values()}):
             self._of[role] = await asyncpg.connect(
@@ -77,7 +77,7 @@ class Sessions:
 
 
 @asynccontextmanager
-async def sessions(database: Database, statements: Mapping[str, Statement]) -> AsyncIterator[Sessions]:
+async def sessions(database: DatabaseSettings, statements: Mapping[str, Statement]) -> AsyncIterator[Sessions]:
     """Opened now, until the block is left."""
     opened = Sessions(statements)
     try:

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from tests.scale.explain import Cost, Statement, sessions
 from tests.servers import PostgresServer
 
@@ -68,7 +68,9 @@ BY_ADDRESS = {"Tid Scan batch_line"}
 
 
 @pytest.fixture(scope="module")
-async def costs(postgres: PostgresServer, make_database: Callable[[], Database]) -> Mapping[tuple[str, str], Cost]:
+async def costs(
+    postgres: PostgresServer, make_database: Callable[[], DatabaseSettings]
+) -> Mapping[tuple[str, str], Cost]:
     """Every statement, by (statistics, name). Nobody but this function analyses."""
     database = make_database()
     off = "".join(f"ALTER TABLE {t} SET (autovacuum_enabled = false);" for t in TABLES.split(", "))

@@ -19,7 +19,7 @@ from pipeline.adapters.postgres.queries import queries
 from pipeline.adapters.postgres.senders import PostgresSenderStore
 from pipeline.delivery.states import STATES
 from pipeline.exports.ports import ExportStanding
-from pipeline.formats.configuration import Database, Provider
+from pipeline.formats.configuration import DatabaseSettings, Provider
 from pipeline.stores.lists import LOOKED_AT_MAX, Filter, Place, starts
 from tests.db.events_world import dsn
 from tests.scale.explain import Cost, cost_of
@@ -61,7 +61,7 @@ INSERT INTO qerds.snapshot (delivery, snapshot, object, bytes, sha256, sequence_
 """
 
 
-def fill(server: PostgresServer, database: Database, letters: int, *, analysed: bool) -> None:
+def fill(server: PostgresServer, database: DatabaseSettings, letters: int, *, analysed: bool) -> None:
     """Statistics are taken when the tables are empty, or also when they are full."""
     off = "".join(f"ALTER TABLE {t} SET (autovacuum_enabled = false);" for t in TABLES.split(", "))
     rows = FILL.format(letters=letters, sender=SENDER, other=OTHER, batch=BATCH, digest="00" * 32)
@@ -103,13 +103,15 @@ ASKED = {
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["statistics of empty tables", "fresh statistics"])
-def sender(request: pytest.FixtureRequest, postgres: PostgresServer, make_database: Callable[[], Database]) -> Database:
+def sender(
+    request: pytest.FixtureRequest, postgres: PostgresServer, make_database: Callable[[], DatabaseSettings]
+) -> DatabaseSettings:
     database = make_database()
     fill(postgres, database, LETTERS, analysed=request.param)
     return database
 
 
-async def cost(database: Database, asked: Asked, plan: str) -> Cost:
+async def cost(database: DatabaseSettings, asked: Asked, plan: str) -> Cost:
     """Of the plan that the role gets."""
     connection = await asyncpg.connect(
         host=str(database.socket_dir),
@@ -135,7 +137,7 @@ def literal(value: object) -> str:
 
 @pytest.mark.parametrize("plan", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("what", ASKED)
-async def test_a_page_costs_a_page(sender: Database, what: str, plan: str) -> None:
+async def test_a_page_costs_a_page(sender: DatabaseSettings, what: str, plan: str) -> None:
     """Of a list of two hundred thousand letters at most a page of each state is looked at, and only by index."""
     found = await cost(sender, ASKED[what], plan)
     most = (len(STATES) + 3) * (LOOKED_AT_MAX if what == "some of the changes" else PAGE + 1)
@@ -146,7 +148,7 @@ async def test_a_page_costs_a_page(sender: Database, what: str, plan: str) -> No
 
 # ------------------------------------------------------------------ what the pages hold
 @pytest.fixture(scope="module")
-def small(postgres: PostgresServer, make_database: Callable[[], Database]) -> Database:
+def small(postgres: PostgresServer, make_database: Callable[[], DatabaseSettings]) -> DatabaseSettings:
     database = make_database()
     fill(postgres, database, FEW, analysed=False)
     return database
@@ -170,13 +172,13 @@ EXPECTED = """SELECT id FROM (SELECT d.*, coalesce(changed_at, submitted_at) AS 
 BY_TIME_OF_DEPOSIT = "state IN ('submitted', 'rejected'), coalesce(settled_at, submitted_at), id"
 
 
-def ids(server: PostgresServer, database: Database, condition: str, order: str) -> list[UUID]:
+def ids(server: PostgresServer, database: DatabaseSettings, condition: str, order: str) -> list[UUID]:
     rows = server.psql(EXPECTED.format(sender=SENDER, condition=condition, order=order), database.name)
     return [UUID(row) for row in rows.split()]
 
 
 @pytest.mark.parametrize("what", LISTS)
-async def test_pages_make_the_whole_list(postgres: PostgresServer, small: Database, what: str) -> None:
+async def test_pages_make_the_whole_list(postgres: PostgresServer, small: DatabaseSettings, what: str) -> None:
     """Each letter once and in order, as one statement without pages says; a page may be short and not be the last."""
     which, condition = LISTS[what]
     order = BY_TIME_OF_DEPOSIT if which.changed_after is None else "changed, id"
@@ -192,7 +194,7 @@ async def test_pages_make_the_whole_list(postgres: PostgresServer, small: Databa
     assert seen
 
 
-async def test_an_export_by_date_reads_its_period(postgres: PostgresServer, small: Database) -> None:
+async def test_an_export_by_date_reads_its_period(postgres: PostgresServer, small: DatabaseSettings) -> None:
     """What was deposited or rejected in it, page by page: its first instant is in it and its last is not."""
     [bounds] = postgres.psql(
         "SELECT min(settled_at), max(settled_at) FROM (SELECT settled_at FROM qerds.delivery "

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from gateway.sender.backlog import WAITING_MAX
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.measures.series import MEASURES
 from pipeline.operate.top import EXACT_MAX
 from pipeline.operate.top import STAGES as STAGES_OF_TOP
@@ -90,16 +90,16 @@ Costs = Mapping[tuple[str, str], Cost]
 
 
 @pytest.fixture(scope="module")
-async def small(postgres: PostgresServer, make_database: Callable[[], Database]) -> Costs:
+async def small(postgres: PostgresServer, make_database: Callable[[], DatabaseSettings]) -> Costs:
     return await measured(postgres, make_database(), SMALL)
 
 
 @pytest.fixture(scope="module")
-async def large(postgres: PostgresServer, make_database: Callable[[], Database]) -> Costs:
+async def large(postgres: PostgresServer, make_database: Callable[[], DatabaseSettings]) -> Costs:
     return await measured(postgres, make_database(), LARGE)
 
 
-async def measured(server: PostgresServer, database: Database, rows: int) -> Costs:
+async def measured(server: PostgresServer, database: DatabaseSettings, rows: int) -> Costs:
     """Every statement, by (statistics, name). Nobody but this function analyses."""
     statements = {**HOT, **DEPTHS}
     off = "".join(f"ALTER TABLE {t} SET (autovacuum_enabled = false);" for t in TABLES.split(", "))

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from pipeline.adapters.postgres.queries import queries
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from tests.scale.explain import cost_of
 from tests.servers import PostgresServer
 
@@ -55,7 +55,9 @@ MIDDLE = LINES // PART_LINES // 2, PART_LINES // 3
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["statistics of empty tables", "fresh statistics"])
-def batch(request: pytest.FixtureRequest, postgres: PostgresServer, make_database: Callable[[], Database]) -> Database:
+def batch(
+    request: pytest.FixtureRequest, postgres: PostgresServer, make_database: Callable[[], DatabaseSettings]
+) -> DatabaseSettings:
     database = make_database()
     off = "".join(f"ALTER TABLE {t} SET (autovacuum_enabled = false);" for t in TABLES.split(", "))
     rows = FILL.format(lines=LINES, part_lines=PART_LINES, sender=SENDER, batch=BATCH, digest="00" * 32)
@@ -64,7 +66,7 @@ def batch(request: pytest.FixtureRequest, postgres: PostgresServer, make_databas
     return database
 
 
-async def opened(database: Database, role: str) -> "asyncpg.Connection[asyncpg.Record]":
+async def opened(database: DatabaseSettings, role: str) -> "asyncpg.Connection[asyncpg.Record]":
     return await asyncpg.connect(
         host=str(database.socket_dir),
         port=database.port,
@@ -76,7 +78,7 @@ async def opened(database: Database, role: str) -> "asyncpg.Connection[asyncpg.R
 
 @pytest.mark.parametrize("plan", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("query", PAGES)
-async def test_a_page_of_results_costs_a_page(batch: Database, query: str, plan: str) -> None:
+async def test_a_page_of_results_costs_a_page(batch: DatabaseSettings, query: str, plan: str) -> None:
     """By index only, and no line before or after the page is looked at."""
     connection = await opened(batch, PAGES[query])
     try:
@@ -91,7 +93,7 @@ async def test_a_page_of_results_costs_a_page(batch: Database, query: str, plan:
     assert found.blocks <= PAGE * BLOCKS_OF_A_LINE, found
 
 
-async def test_pages_of_results_make_the_whole_batch(batch: Database) -> None:
+async def test_pages_of_results_make_the_whole_batch(batch: DatabaseSettings) -> None:
     """Each line once, in order, under its number; a rejected letter with its evidence."""
     connection = await opened(batch, "qerds_gateway")
     try:

@@ -109,7 +109,8 @@ class Repository:
     @cached_property
     def options(self) -> frozenset[str]:
         """`Section.key` of the configuration: a field of a class that is named for its section."""
-        return frozenset(".".join(name.split(".")[-2:]) for name in self.defined if name.count(".") > 2)
+        names = (".".join(name.split(".")[-2:]) for name in self.defined if name.count(".") > 2)
+        return frozenset(name.replace("Settings.", ".") for name in names)
 
     @cached_property
     def verbs(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from joserfc.jwk import ECKey
 
-from pipeline.formats.configuration import Config, Identity, read_secret
+from pipeline.formats.configuration import Config, IdentitySettings, read_secret
 
 KEY_FILE = "identity-provider-key.json"
 SECRET_BYTES = 32
@@ -44,7 +44,7 @@ def _signing_key(path: Path) -> ECKey:
     return ECKey.import_key(json.loads(path.read_text("utf-8")))
 
 
-def _publish(identity: Identity, key: ECKey) -> None:
+def _publish(identity: IdentitySettings, key: ECKey) -> None:
     public = json.dumps({"keys": [key.as_dict(private=False)]}, indent=1) + "\n"
     if not identity.jwks_file.exists() or identity.jwks_file.read_text("utf-8") != public:
         identity.jwks_file.unlink(missing_ok=True)

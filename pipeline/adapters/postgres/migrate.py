@@ -19,7 +19,7 @@ import anyio
 import asyncpg
 
 from pipeline.errors import QerdsError
-from pipeline.formats.configuration import Database, load_from_environment
+from pipeline.formats.configuration import DatabaseSettings, load_from_environment
 
 ROLE = "qerds_owner"
 FOLDER = Path(__file__).resolve().parents[3] / "schemas" / "migrations"
@@ -98,7 +98,7 @@ async def apply(connection: asyncpg.Connection, migrations: list[Migration]) -> 
     return applied
 
 
-async def migrate(database: Database, *, check: bool) -> list[Migration]:
+async def migrate(database: DatabaseSettings, *, check: bool) -> list[Migration]:
     """Connects as the owner and returns what it applied; with `check` what is pending, and nothing is applied."""
     where = {"host": str(database.socket_dir), "port": database.port, "database": database.name}
     connection = await asyncpg.connect(**where, user=ROLE, password=database.password(ROLE), timeout=CONNECT_SECONDS)

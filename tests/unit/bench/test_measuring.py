@@ -14,7 +14,7 @@ from bench.smtp_sink import Sink
 from bench.targets import TARGETS
 from bench.wal import Written, parsed
 from pipeline.adapters.mail import RelayMailer
-from pipeline.formats.configuration import Mail
+from pipeline.formats.configuration import MailSettings
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,7 +58,9 @@ def test_what_was_written_is_a_difference() -> None:
 async def test_the_sink_takes_mails_from_our_mailer(anyio_backend: str) -> None:
     """Mail after mail over one connection, a body with the end mark's beginnings in it included."""
     server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", 0)
-    mailer = RelayMailer(Mail("127.0.0.1", server.sockets[0].getsockname()[1], "none", "notice@registered.example"))
+    mailer = RelayMailer(
+        MailSettings("127.0.0.1", server.sockets[0].getsockname()[1], "none", "notice@registered.example")
+    )
     for body in (b"Subject: a\r\n\r\nhello\r\n", b"Subject: b\r\n\r\n.\r\n..\r\n" + b"x" * 100_000 + b"\r\n"):
         answer = await mailer.send("a@recipient.example", body)
         assert (answer.code, answer.text) == (250, "2.0.0 Ok")

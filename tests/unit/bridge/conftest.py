@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from deploy.local.softhsm import SoftToken
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from tests.bridge_process import BridgeHome, stop
 from tests.servers import short_directory
 
 
 @pytest.fixture(scope="module")
 def make_home(
-    make_softhsm: Callable[[], SoftToken], make_database: Callable[[], Database]
+    make_softhsm: Callable[[], SoftToken], make_database: Callable[[], DatabaseSettings]
 ) -> Iterator[Callable[[], BridgeHome]]:
     """Homes with keys, not started."""
     made: list[BridgeHome] = []

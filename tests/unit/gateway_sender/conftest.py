@@ -151,7 +151,7 @@ class World:
         return sender
 
 
-def make_config(database: configuration.Database, state: Path) -> Config:
+def make_config(database: configuration.DatabaseSettings, state: Path) -> Config:
     """An embedded installation's configuration around this database."""
     return configuration.parse(
         {
@@ -183,7 +183,9 @@ def make_config(database: configuration.Database, state: Path) -> Config:
 
 
 @pytest.fixture
-async def world(postgres: PostgresServer, database: configuration.Database, tmp_path: Path) -> AsyncIterator[World]:
+async def world(
+    postgres: PostgresServer, database: configuration.DatabaseSettings, tmp_path: Path
+) -> AsyncIterator[World]:
     config = make_config(database, tmp_path)
     connections = database_of(config, "qerds_gateway")
     keys = SoftKeys()

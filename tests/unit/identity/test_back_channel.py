@@ -10,7 +10,7 @@ import pytest
 from deploy.local.identity_provider import keys
 from pipeline.adapters.identity_http import ANSWER_BYTES_MAX, HttpIdentityProvider
 from pipeline.errors import Transient
-from pipeline.formats.configuration import ConfigInvalid, Identity, parse
+from pipeline.formats.configuration import ConfigInvalid, IdentitySettings, parse
 from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 from tests.portal_world import config_table
 
@@ -21,13 +21,13 @@ Answer = Callable[[httpx.Request], httpx.Response]
 
 
 @pytest.fixture
-def identity(state_dir: Path) -> Identity:
+def identity(state_dir: Path) -> IdentitySettings:
     config = parse(config_table(state_dir))
     keys.prepare(config)
     return config.identity
 
 
-async def exchange(identity: Identity, answer: Answer) -> IdentityTokens | ExchangeRefused:
+async def exchange(identity: IdentitySettings, answer: Answer) -> IdentityTokens | ExchangeRefused:
     """One exchange with a provider that answers like this."""
     provider = HttpIdentityProvider(identity, httpx.MockTransport(answer))
     try:
@@ -36,7 +36,7 @@ async def exchange(identity: Identity, answer: Answer) -> IdentityTokens | Excha
         await provider.close()
 
 
-async def test_tokens(identity: Identity) -> None:
+async def test_tokens(identity: IdentitySettings) -> None:
     """Code, client and secret go to /token, the access token to /userinfo; what comes back is passed on unread."""
     seen: list[httpx.Request] = []
 
@@ -52,7 +52,7 @@ async def test_tokens(identity: Identity) -> None:
     assert seen[1].headers["authorization"] == "Bearer at"
 
 
-async def test_a_refused_code_is_a_result(identity: Identity) -> None:
+async def test_a_refused_code_is_a_result(identity: IdentitySettings) -> None:
     """RFC 6749 section 5.2: the provider's error code comes back as a refusal."""
     refused = await exchange(identity, lambda _: httpx.Response(400, json={"error": "invalid_grant"}))
     assert refused == ExchangeRefused("invalid_grant")
@@ -71,13 +71,13 @@ async def test_a_refused_code_is_a_result(identity: Identity) -> None:
         lambda r: httpx.Response(200, json=TOKENS) if r.url.path == "/token" else httpx.Response(200, content=b"\xff"),
     ],
 )
-async def test_anything_else_is_for_later(identity: Identity, answer: Answer) -> None:
+async def test_anything_else_is_for_later(identity: IdentitySettings, answer: Answer) -> None:
     """Broken, huge, redirecting or failing answers are Transient: the person is told to try again."""
     with pytest.raises(Transient):
         await exchange(identity, answer)
 
 
-async def test_no_connection_is_for_later(identity: Identity) -> None:
+async def test_no_connection_is_for_later(identity: IdentitySettings) -> None:
     """A provider that cannot be reached is Transient."""
 
     def away(request: httpx.Request) -> httpx.Response:
@@ -87,7 +87,7 @@ async def test_no_connection_is_for_later(identity: Identity) -> None:
         await exchange(identity, away)
 
 
-def test_plain_http_stays_at_home(identity: Identity) -> None:
+def test_plain_http_stays_at_home(identity: IdentitySettings) -> None:
     """An issuer on the network must be https."""
     with pytest.raises(ConfigInvalid, match="https"):
         HttpIdentityProvider(replace(identity, issuer="http://idp.example"))

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pipeline.formats.configuration
 import pytest
 
 import hsm_bridge.config
+import pipeline.formats.configuration
 from deploy.local.children import child_environment
 from tests.personal_data import PERSON, found_in
 

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.formats.configuration import Database
+from pipeline.formats.configuration import DatabaseSettings
 from tests.portal_world import Browser, World, world
 
 
 @pytest.fixture
-async def portal(database: Database, state_dir: Path) -> AsyncIterator[World]:
+async def portal(database: DatabaseSettings, state_dir: Path) -> AsyncIterator[World]:
     async with world(database, state_dir) as built:
         yield built
 
