@@ -21,7 +21,6 @@ import anyio
 import asyncpg
 
 from bench.processes import cpu_seconds
-from hsm_bridge import config as bridge_config
 from hsm_bridge import wire
 from hsm_bridge.operations.seals import seal_evidence
 from hsm_bridge.operations.time_stamps import time_stamp
@@ -64,10 +63,9 @@ class Loop:
     """Everything that does not change from letter to letter."""
 
     def __init__(self, config: Config, content_bytes: int) -> None:
-        settings = bridge_config.load_from_environment()
-        self.token = Token(settings.token)
-        ring = keyring.load(self.token, settings)
-        self._vault = Vault(self.token, ring, settings, b"")
+        self.token = Token(config.token)
+        ring = keyring.load(self.token, config)
+        self._vault = Vault(self.token, ring, config, b"")
         self._mailer = RelayMailer(config.mail)
         self._letterhead = Letterhead(
             config.provider.name, config.mode, config.mail.from_address, config.gateway.public_url

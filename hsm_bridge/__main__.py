@@ -15,7 +15,7 @@ import sys
 import anyio
 import anyio.to_thread
 
-from hsm_bridge import config, health, selftest
+from hsm_bridge import health, selftest
 from hsm_bridge.audit import Audit, AuditBroken
 from hsm_bridge.clock import LegalClock, SystemLegalClock
 from hsm_bridge.metrics import Metrics
@@ -25,6 +25,8 @@ from hsm_bridge.server import Server
 from hsm_bridge.service import Service
 from hsm_bridge.token import keyring
 from hsm_bridge.token.device import KeyMissing, Token, TokenAway, TokenStopped
+from pipeline.formats.checked_table import ConfigInvalid
+from pipeline.formats.configuration import load_from_environment
 from pipeline.process import escapes
 from pipeline.process.recorder import Recorder
 
@@ -35,16 +37,16 @@ CANNOT_START, NEEDS_A_PERSON = 3, 4
 
 async def main() -> None:
     """Runs until told to stop."""
-    settings = config.load_from_environment()
+    settings = load_from_environment()
     token = Token(settings.token)
     ring = keyring.load(token, settings)
     selftest.run(token, ring)
     crl = keyring.crl_path(settings).read_bytes()
     publication = Publication(settings.database)
     legal_clock: LegalClock = publication if settings.embedded else SystemLegalClock()
-    audit = Audit.open(settings.data_dir / "audit.jsonl")
+    audit = Audit.open(settings.bridge.data_dir / "audit.jsonl")
     service = Service(Vault(token, ring, settings, crl), audit, legal_clock, Metrics(settings.config_version))
-    server = Server(service, settings.socket_dir, settings.allowed_uids)
+    server = Server(service, settings.bridge.socket_dir, settings.bridge.allowed_uids)
     try:
         await _serve(service, server, publication)
     finally:
@@ -135,7 +137,7 @@ def run() -> int:
     code = 0
     try:
         anyio.run(main, backend_options={"use_uvloop": True})
-    except* (config.ConfigInvalid, KeyMissing, TokenAway) as group:
+    except* (ConfigInvalid, KeyMissing, TokenAway) as group:
         code = _complain(group, CANNOT_START)
     except* (TokenStopped, AuditBroken) as group:
         code = _complain(group, NEEDS_A_PERSON)

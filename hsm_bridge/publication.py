@@ -17,9 +17,10 @@ import anyio
 import asyncpg
 
 from hsm_bridge.clock import ClockAway, to_milliseconds
-from hsm_bridge.config import DatabaseSettings, read_secret
 from hsm_bridge.errors import BridgeError
 from hsm_bridge.wire import PublicKey
+from pipeline.formats.configuration import DatabaseSettings
+from pipeline.formats.secret_file import read_secret
 
 ROLE = "qerds_bridge"
 STATEMENT_SECONDS_MAX = 5

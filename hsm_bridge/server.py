@@ -31,7 +31,7 @@ CREDENTIALS = struct.Struct("3i")  # struct ucred of SO_PEERCRED: pid, uid, gid
 class Server:
     """All listeners of one bridge."""
 
-    def __init__(self, service: Service, socket_dir: Path, allowed_uids: Mapping[str, tuple[int, ...]]) -> None:
+    def __init__(self, service: Service, socket_dir: Path, allowed_uids: Mapping[Caller, tuple[int, ...]]) -> None:
         self._service = service
         self._socket_dir = socket_dir
         self._allowed_uids = allowed_uids

@@ -20,9 +20,9 @@ from joserfc.jwk import ECKey
 
 from deploy.local import settings
 from deploy.local.softhsm import SoftToken
-from hsm_bridge import config, wire
+from hsm_bridge import wire
 from hsm_bridge.client import BridgeClient
-from pipeline.formats.configuration import DatabaseSettings
+from pipeline.formats.configuration import Config, DatabaseSettings, load
 
 ISSUER = "http://127.0.0.1:8403"
 CLIENT_ID = "qerds-portal"
@@ -47,8 +47,8 @@ class BridgeHome:
         return self.home / "qerds.toml"
 
     @property
-    def config(self) -> config.BridgeConfig:
-        return config.load(self.config_path)
+    def config(self) -> Config:
+        return load(self.config_path)
 
     def write(self) -> None:
         """The configuration file and the pinned keys."""
@@ -83,10 +83,14 @@ class BridgeHome:
                 "public_dir": self.home / "trust",
                 "allowed_uids": self.allowed_uids,
             },
+            "objects": {"root": self.home / "objects"},
+            "mail": {"host": "127.0.0.1", "port": 25, "security": "none", "from_address": "n@registered.example"},
+            "gateway": {"host": "127.0.0.1", "port": 8400, "public_url": "http://127.0.0.1:8400"},
             "identity": {
                 "provider": "embedded",
                 "issuer": ISSUER,
                 "client_id": CLIENT_ID,
+                "client_secret_file": self.home / "client-secret",
                 "jwks_file": jwks,
                 "minimum_level": "substantial",
             },

@@ -31,7 +31,6 @@ from deploy.local.identity_provider import keys as provider_keys
 from deploy.local.identity_provider.server import Provider
 from deploy.local.identity_provider.tokens import Issuer
 from gateway.faces import routes
-from hsm_bridge.config import IdentitySettings
 from pipeline.adapters.identity_http import HttpIdentityProvider
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.consents import PostgresConsentStore
@@ -343,13 +342,10 @@ async def world(database: DatabaseSettings, state: Path) -> AsyncIterator[World]
     """Builds it, and takes it down."""
     config = parse(config_table(state, database))
     provider_keys.prepare(config)
-    identity = config.identity
     fake = FakeBridge(
         legal_now=lambda: datetime.now(UTC),
         random=os.urandom,
-        identity=IdentitySettings(
-            identity.provider, identity.issuer, identity.client_id, identity.jwks_file, "substantial"
-        ),
+        identity=config.identity,
     )
     (state / "ca.pem").write_bytes(x509.load_der_x509_certificate(fake.authority).public_bytes(Encoding.PEM))
     owner = await asyncpg.connect(

@@ -10,10 +10,11 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
+from msgspec.structs import replace
 
 from deploy.local import accounts, postgres
 from deploy.local.roles import prepare_roles

@@ -10,7 +10,8 @@ import secrets
 from pathlib import Path
 
 from deploy.local import postgres
-from pipeline.formats.configuration import DatabaseSettings, read_secret
+from pipeline.formats.configuration import DatabaseSettings
+from pipeline.formats.secret_file import read_secret
 
 ROLES_FILE = Path(__file__).resolve().parents[2] / "schemas" / "roles.sql"
 OWNER = "qerds_owner"

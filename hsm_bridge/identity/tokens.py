@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from hsm_bridge.config import IdentitySettings, Level
+from pipeline.formats.configuration import AssuranceLevel, IdentitySettings
 from pipeline.formats.context import person_sha256
 from pipeline.formats.person import IdentifiedPerson
 
@@ -34,8 +34,8 @@ ISSUED_SECONDS_MAX = 600  # an ID token is used at once; older ones are replays
 AUTHENTICATED_SECONDS_MAX = 3600  # no session of yesterday
 NAME_CHARACTERS_MAX = 400
 SUBJECT_CHARACTERS_MAX = 255  # OpenID Connect Core section 2
-LEVELS: Mapping[str, Level] = {"eidas1": "low", "eidas2": "substantial", "eidas3": "high"}  # acr values
-ORDER: Mapping[Level, int] = {"low": 1, "substantial": 2, "high": 3}  # Regulation (EU) 910/2014 article 8(2)
+LEVELS: Mapping[str, AssuranceLevel] = {"eidas1": "low", "eidas2": "substantial", "eidas3": "high"}  # acr values
+ORDER: Mapping[AssuranceLevel, int] = {"low": 1, "substantial": 2, "high": 3}  # Regulation (EU) 910/2014 article 8(2)
 
 Agree = Callable[[str | None, bytes], bytes]  # (key id or None, uncompressed point) -> shared x coordinate
 
@@ -73,7 +73,7 @@ class Verifier:
     keys: tuple[Mapping[str, object], ...]
     agree: Agree
 
-    def verify(self, id_token: str, userinfo: str, nonce: str, minimum: Level, moment: datetime) -> Identity:
+    def verify(self, id_token: str, userinfo: str, nonce: str, minimum: AssuranceLevel, moment: datetime) -> Identity:
         """Raises IdentityRefused. Steps: 1 open and verify both, 2 who it is from and for, 3 times, 4 login, 5 level,
         6 the same subject in both, 7 the person."""
         if not userinfo:
@@ -201,7 +201,7 @@ def _check_times(claims: Mapping[str, object], moment: datetime) -> None:
         raise IdentityRefused("authentication_not_fresh", "the person did not authenticate just now")
 
 
-def _level(claims: Mapping[str, object], minimum: Level) -> Level:
+def _level(claims: Mapping[str, object], minimum: AssuranceLevel) -> AssuranceLevel:
     level = LEVELS.get(cast("str", claims.get("acr"))) if isinstance(claims.get("acr"), str) else None
     if level is None or ORDER[level] < ORDER[minimum]:
         raise IdentityRefused("level_too_low", f"this letter needs identification at level {minimum}")
@@ -209,7 +209,7 @@ def _level(claims: Mapping[str, object], minimum: Level) -> Level:
 
 
 def _person(
-    claims: Mapping[str, object], subject: str, level: Level, method: str, authenticated_at: datetime
+    claims: Mapping[str, object], subject: str, level: AssuranceLevel, method: str, authenticated_at: datetime
 ) -> IdentifiedPerson:
     usage = _optional_text(claims, "preferred_username").strip()
     birth_date = _optional_text(claims, "birthdate")

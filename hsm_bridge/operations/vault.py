@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from hsm_bridge.config import BridgeConfig
 from hsm_bridge.token.device import Token
 from hsm_bridge.token.keyring import Keyring
+from pipeline.formats.configuration import Config
 
 Answer = TypeVar("Answer", bound=msgspec.Struct, covariant=True)
 
@@ -57,7 +57,7 @@ class Vault:
 
     token: Token
     keyring: Keyring
-    config: BridgeConfig
+    config: Config
     crl: bytes
     token_up: bool = True
     queued_items: int = 0

@@ -18,10 +18,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hsm_bridge import clock, config
+from hsm_bridge import clock
 from hsm_bridge.token import certificates, keyring
 from hsm_bridge.token.certificates import TokenSigningKey
 from hsm_bridge.token.device import KeyMissing, KeyUse, Token, TokenAway, TokenStopped
+from pipeline.formats.checked_table import ConfigInvalid
+from pipeline.formats.configuration import Config, load
 
 SERIAL_BYTES = 16  # RFC 5280 section 4.1.2.2 allows 20
 
@@ -31,17 +33,17 @@ class Ceremony:
     """One run over an open, writable token."""
 
     token: Token
-    config: config.BridgeConfig
+    config: Config
     moment: datetime
 
     def run(self) -> list[str]:
         """Makes what is missing; the names of what was made. Order: keys, authority, its certificates, its list."""
         made = [label for label, use in self._wanted() if self._ensure_key(label, use)]
-        (self.config.data_dir / "public").mkdir(mode=0o755, parents=True, exist_ok=True)
-        self.config.public_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
+        (self.config.bridge.data_dir / "public").mkdir(mode=0o755, parents=True, exist_ok=True)
+        self.config.bridge.public_dir.mkdir(mode=0o755, parents=True, exist_ok=True)
         authority = self._authority()
         made += [f"certificate of {label}" for label in self._uncertified() if self._certify(label, authority)]
-        keyring.write_public(self.config.public_dir / "ca.pem", authority.public_bytes(Encoding.PEM))
+        keyring.write_public(self.config.bridge.public_dir / "ca.pem", authority.public_bytes(Encoding.PEM))
         if not keyring.crl_path(self.config).exists():
             key = TokenSigningKey(self.token, "ca-1")
             first = certificates.revocation_list(authority, key, 1, self.moment)
@@ -108,13 +110,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--config", type=Path, required=True, help="the configuration file")
     settings = parser.parse_args(arguments)
     try:
-        loaded = config.load(settings.config)
+        loaded = load(settings.config)
         token = Token(loaded.token, writable=True)
         try:
             made = Ceremony(token, loaded, clock.now()).run()
         finally:
             token.close()
-    except (config.ConfigInvalid, KeyMissing, TokenAway, TokenStopped) as error:
+    except (ConfigInvalid, KeyMissing, TokenAway, TokenStopped) as error:
         sys.stderr.write(f"key ceremony: {error}\n")
         return 3
     sys.stdout.write("".join(f"made {name}\n" for name in made) or "all keys are there\n")

@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.utils import Buffer
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from hsm_bridge.config import Mode, Provider
 from hsm_bridge.token.device import Token
 from hsm_bridge.token.signatures import der_signature
+from pipeline.formats.configuration import Mode, Provider
 
 CA_DAYS = 3652  # ten years
 SEAL_DAYS = 1095  # three years

@@ -20,8 +20,9 @@ from pkcs11._pkcs11 import lib as PkcsLibrary  # noqa: N812  a class with a lowe
 from pkcs11.mechanisms import KDF, GCMParams
 from pkcs11.util.ec import encode_named_curve_parameters
 
-from hsm_bridge.config import TokenSettings, read_secret
 from hsm_bridge.token.errors import KeyMissing, PointInvalid, TagMismatch, TokenAway, TokenStopped
+from pipeline.formats.configuration import TokenSettings
+from pipeline.formats.secret_file import read_secret
 
 __all__ = ["KeyMissing", "PointInvalid", "TagMismatch", "TokenAway", "TokenStopped"]  # handed on to users of this door
 GENERAL_ERRORS_MAX = 3  # in a row; then the module is taken for stuck and started again

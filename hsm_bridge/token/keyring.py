@@ -21,8 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from hsm_bridge.config import BridgeConfig
 from hsm_bridge.token.device import KeyMissing, KeyUse, Token, TokenStopped
+from pipeline.formats.configuration import Config
 
 MONTHLY_KEY_DAYS = 400  # a new one comes every month; the long end keeps a forgotten rotation from stopping the service
 YEARLY_KEY_DAYS = 731  # of webhooks, likewise: receivers keep the keys of two years
@@ -117,7 +117,7 @@ class Keyring:
         return json.dumps(jwk, separators=(",", ":")).encode()
 
 
-def load(token: Token, config: BridgeConfig) -> Keyring:
+def load(token: Token, config: Config) -> Keyring:
     """Reads labels and certificate files; raises KeyMissing, or TokenStopped for what does not fit together."""
     labels = sorted(
         (parsed for label in token.labels() if (parsed := _parse(label)) is not None), key=lambda p: p.order
@@ -132,7 +132,7 @@ def load(token: Token, config: BridgeConfig) -> Keyring:
     return Keyring(keys, authority, authority_label)
 
 
-def read_certificate(config: BridgeConfig, label: str) -> bytes:
+def read_certificate(config: Config, label: str) -> bytes:
     """The certificate file of a key; raises KeyMissing when there is none."""
     path = certificate_path(config, label)
     if not path.exists():
@@ -140,12 +140,12 @@ def read_certificate(config: BridgeConfig, label: str) -> bytes:
     return path.read_bytes()[:PUBLIC_FILE_BYTES_MAX]
 
 
-def certificate_path(config: BridgeConfig, label: str) -> Path:
-    return config.data_dir / "public" / f"{label}.der"
+def certificate_path(config: Config, label: str) -> Path:
+    return config.bridge.data_dir / "public" / f"{label}.der"
 
 
-def crl_path(config: BridgeConfig) -> Path:
-    return config.public_dir / "crl.der"
+def crl_path(config: Config) -> Path:
+    return config.bridge.public_dir / "crl.der"
 
 
 def write_public(path: Path, data: bytes) -> None:
@@ -186,7 +186,7 @@ def _parse(label: str) -> _Parsed | None:
     return _Parsed(label, cast("KeyUse", monthly), (monthly, int(month_year), int(month)))
 
 
-def _key(token: Token, config: BridgeConfig, parsed: _Parsed, authority: x509.Certificate) -> BridgeKey:
+def _key(token: Token, config: Config, parsed: _Parsed, authority: x509.Certificate) -> BridgeKey:
     label, use = parsed.label, parsed.use
     token.check_key(label, use)
     if use == "webhook":

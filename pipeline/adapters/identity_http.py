@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 import httpx
 
 from pipeline.errors import Transient
-from pipeline.formats.configuration import ConfigInvalid, IdentitySettings, read_secret
+from pipeline.formats.checked_table import ConfigInvalid
+from pipeline.formats.configuration import IdentitySettings
+from pipeline.formats.secret_file import read_secret
 from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 
 CALL_SECONDS = 4.0  # two calls have to fit into the 10 s of a callback

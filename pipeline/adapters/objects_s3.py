@@ -21,7 +21,8 @@ from obstore.store import S3Store
 
 from pipeline.content.names import NAME_PATTERN, check_object_name
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
-from pipeline.formats.configuration import S3, ConfigInvalid
+from pipeline.formats.checked_table import ConfigInvalid
+from pipeline.formats.configuration import S3
 from pipeline.ports.outside import ListedObject
 
 CALL_SECONDS = 10.0  # a healthy store answers in tenths of a second

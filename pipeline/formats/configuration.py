@@ -1,95 +1,92 @@
 """The one configuration file, read once, checked whole, then trusted as types.
 
-Owns     the shape of the TOML file that every process reads (path in the environment variable QERDS_CONFIG)
-Rules    an unknown key, a missing key or a wrong type refuses the whole file, naming the key; nothing has a hidden
-         default that could differ between two processes, except what an installation may leave out (allowed_uids)
-Elsewhere: passwords and PINs. The file names the files that hold them; they are read at the moment of use.
+Owns     the shape of the TOML file that every process reads, the bridge too (path in the variable QERDS_CONFIG)
+Rules    an unknown key, a missing key or a wrong type refuses the whole file, naming the key; a default is a field's
+         default, so that no two processes can differ in it. docs/configuration.md lists every field
+Elsewhere: passwords and PINs. The file names the files that hold them; they are read at the moment of use
 """
 
 import os
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, TypeVar, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pipeline.errors import QerdsError
+from msgspec import Meta, Struct
+
+from pipeline.formats.checked_table import ConfigInvalid, structure
+from pipeline.formats.secret_file import read_secret
 
 CONFIG_ENVIRONMENT = "QERDS_CONFIG"
 FILE_BYTES_MAX = 256 * 1024  # a configuration is a page; more is a wrong path
 DOCUMENT_BYTES_DEFAULT = 100 * 1024 * 1024  # interfaces: a document
 DOCUMENT_BYTES_MAX = 1024 * 1024 * 1024  # qerds.upload takes no more
-SECRET_BYTES_MAX = 4096  # a password, a PIN or a client secret
 KEY_LINES = 2  # of a file in objects.s3.key_dir
+MAIL_WAIT_SECONDS_MAX = 8  # for its turn, of a mail that has a connection
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Mode = Literal["non_qualified", "qualified"]
 MailSecurity = Literal["none", "starttls", "tls"]
 ObjectStore = Literal["local", "s3"]
 AssuranceLevel = Literal["low", "substantial", "high"]  # Regulation (EU) 910/2014 article 8(2)
-Plain = TypeVar("Plain", str, int, bool)
+BridgeCaller = Literal["gateway", "encrypt", "seal", "timestamp", "archive", "webhook", "operator"]
+
+Text = Annotated[str, Meta(min_length=1)]
+Port = Annotated[int, Meta(ge=1, le=65_535)]
+Uids = tuple[Annotated[int, Meta(ge=0)], ...]
 
 
-class ConfigInvalid(QerdsError):
-    """The configuration cannot be used; the text names the key and the remedy, and quotes no value but a port."""
+class Provider(Struct, frozen=True):
+    """Who answers for the service, as evidence, certificates and time-stamps name it."""
+
+    name: Text
+    country: Text
+    policy_oid: Text
+    tsa_policy_oid: Text
 
 
-@dataclass(frozen=True, slots=True)
-class Provider:
-    """Who answers for the service, as the evidence names it."""
-
-    name: str
-    country: str
-    policy_oid: str
-    tsa_policy_oid: str
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseSettings:
+class DatabaseSettings(Struct, frozen=True):
     """Where PostgreSQL listens, and the folder with one password file per role."""
 
     socket_dir: Path
-    port: int
-    name: str
+    port: Port
+    name: Text
     password_dir: Path
 
     def password(self, role: str) -> str:
-        """Reads STATE/secrets/database/ROLE. Raises ConfigInvalid when this process may not be that role."""
+        """Reads PASSWORD_DIR/ROLE. Raises ConfigInvalid when this process may not be that role."""
         if not role.replace("_", "").isalnum():
             raise ConfigInvalid(f"database role {role!r} is not a plain name")
         return read_secret(self.password_dir / role)
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class TokenSettings(Struct, frozen=True):
     """The PKCS#11 module and the token in it; softhsm_conf is absent with real hardware."""
 
     module: Path
-    label: str
+    label: Text
     pin_file: Path
     softhsm_conf: Path | None = None
+    sessions: Annotated[int, Meta(ge=1, le=64)] = 1  # at once: a token that computes in our own process gains little
 
 
-@dataclass(frozen=True, slots=True)
-class Bridge:
+class BridgeSettings(Struct, frozen=True):
     """Sockets, memory and public material of the key bridge; allowed_uids: caller kind to OS user ids."""
 
     socket_dir: Path
     data_dir: Path
     public_dir: Path
-    allowed_uids: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    allowed_uids: dict[BridgeCaller, Uids] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class S3:
+class S3(Struct, frozen=True):
     """A bucket, and the folder with one file per process that may use it: access key id, then secret."""
 
-    endpoint: str
-    bucket: str
-    region: str
+    endpoint: Text
+    bucket: Text
+    region: Text
     key_dir: Path
 
     def key(self, process: str) -> tuple[str, str]:
@@ -101,8 +98,7 @@ class S3:
         return lines[0], lines[1]
 
 
-@dataclass(frozen=True, slots=True)
-class Objects:
+class ObjectsSettings(Struct, frozen=True):
     """Where objects are: a local folder (root) or a bucket (s3)."""
 
     kind: ObjectStore = "local"
@@ -118,67 +114,58 @@ class Objects:
         return found
 
 
-MAIL_CONNECTIONS_MAX = 100
-MAIL_WAIT_SECONDS_MAX = 8  # for its turn, of a mail that has a connection
-
-
-@dataclass(frozen=True, slots=True)
-class MailSettings:
+class MailSettings(Struct, frozen=True):
     """The relay that takes notices."""
 
-    host: str
-    port: int
+    host: Text
+    port: Port
     security: MailSecurity
-    from_address: str
-    connections_max: int = 8
-    mails_per_second_max: int | None = None
+    from_address: Text
+    connections_max: Annotated[int, Meta(ge=1, le=100)] = 8
+    mails_per_second_max: Annotated[int, Meta(ge=1)] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Gateway:
+class GatewaySettings(Struct, frozen=True):
     """Where the gateway listens, and the address that people and machines know it by."""
 
-    host: str
-    port: int
-    public_url: str
-    document_bytes_max: int = DOCUMENT_BYTES_DEFAULT
+    host: Text
+    port: Port
+    public_url: Text
+    document_bytes_max: Annotated[int, Meta(ge=1, le=DOCUMENT_BYTES_MAX)] = DOCUMENT_BYTES_DEFAULT
 
 
-@dataclass(frozen=True, slots=True)
-class IdentitySettings:
+class IdentitySettings(Struct, frozen=True):
     """The identity provider for recipients, and the keys that the bridge pins for it."""
 
-    provider: str
-    issuer: str
-    client_id: str
+    provider: Text
+    issuer: Text
+    client_id: Text
     client_secret_file: Path
     jwks_file: Path
     minimum_level: AssuranceLevel
 
 
-@dataclass(frozen=True, slots=True)
-class Webhooks:
+class WebhooksSettings(Struct, frozen=True):
     """What senders' endpoints may be; loopback_http: plain http on this machine, for an embedded installation."""
 
     loopback_http: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(Struct, frozen=True):
     """The whole file."""
 
-    config_version: str
+    config_version: Text
     mode: Mode
     embedded: bool
     provider: Provider
     database: DatabaseSettings
-    token: Token
-    bridge: Bridge
-    objects: Objects
+    token: TokenSettings
+    bridge: BridgeSettings
+    objects: ObjectsSettings
     mail: MailSettings
-    gateway: Gateway
+    gateway: GatewaySettings
     identity: IdentitySettings
-    webhooks: Webhooks = Webhooks()
+    webhooks: WebhooksSettings = WebhooksSettings()
 
 
 def load_from_environment(environment: Mapping[str, str] = os.environ) -> Config:
@@ -191,6 +178,11 @@ def load_from_environment(environment: Mapping[str, str] = os.environ) -> Config
 
 def load(path: Path) -> Config:
     """Reads and checks the file at `path`."""
+    return parse(read_table(path))
+
+
+def read_table(path: Path) -> dict[str, object]:
+    """A TOML file as a table, its keys not looked at yet. Raises ConfigInvalid."""
     try:
         with path.open("rb") as file:
             text = file.read(FILE_BYTES_MAX + 1)
@@ -199,62 +191,35 @@ def load(path: Path) -> Config:
     if len(text) > FILE_BYTES_MAX:
         raise ConfigInvalid(f"{path} is larger than {FILE_BYTES_MAX} bytes")
     try:
-        table = tomllib.loads(text.decode("utf-8"))
+        return tomllib.loads(text.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigInvalid(f"{path} is not TOML{_place(error)}") from error
-    return parse(table)
 
 
 def parse(table: Mapping[str, object]) -> Config:
     """Checks a parsed TOML table; raises ConfigInvalid, which names the first key that is wrong."""
-    config = cast("Config", _section(Config, table, ""))
-    _check_together(config)
+    config = structure(Config, table)
+    _check_embedded(config)
+    _check_mail(config.mail)
+    _check_objects(config.objects)
+    _check_gateway(config.gateway)
     return config
 
 
-def read_secret(path: Path) -> str:
-    """One secret, without its final newline; a secret that others may read is refused."""
-    try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_mode & 0o007:
-                raise ConfigInvalid(f"{path} can be read by everyone on this machine; chmod 600 it")
-            text = file.read(SECRET_BYTES_MAX + 1)
-    except OSError as error:
-        raise ConfigInvalid(f"cannot read the secret {path}: {error.strerror}") from error
-    if len(text) > SECRET_BYTES_MAX:
-        raise ConfigInvalid(f"{path} is larger than {SECRET_BYTES_MAX} bytes")
-    return text.decode("utf-8").rstrip("\n")
-
-
-def _check_together(config: Config) -> None:
-    """What one key alone cannot tell."""
+def _check_embedded(config: Config) -> None:
+    """What is fit for one machine on which somebody tries the service out, and for nothing else."""
     if config.mail.security == "none" and not config.embedded:
         raise ConfigInvalid("mail.security = none is for an embedded installation only; use starttls or tls")
     if config.identity.provider == "embedded" and not config.embedded:
-        raise ConfigInvalid("identity.provider = embedded is for an embedded installation only")
+        raise ConfigInvalid("identity.provider = embedded is for an embedded installation only; name a real one")
     if config.webhooks.loopback_http and not config.embedded:
-        raise ConfigInvalid("webhooks.loopback_http is for an embedded installation only")
+        raise ConfigInvalid("webhooks.loopback_http is for an embedded installation only; leave it out")
     if config.embedded and config.mode != "non_qualified":
-        raise ConfigInvalid("an embedded installation can only run in mode non_qualified")
-    _check_mail(config.mail)
-    _check_objects(config.objects)
-    for name, port in (
-        ("database.port", config.database.port),
-        ("mail.port", config.mail.port),
-        ("gateway.port", config.gateway.port),
-    ):
-        if not 1 <= port <= 65_535:
-            raise ConfigInvalid(f"{name} = {port} is not a port")
-    if not 1 <= config.gateway.document_bytes_max <= DOCUMENT_BYTES_MAX:
-        raise ConfigInvalid(f"gateway.document_bytes_max must be from 1 to {DOCUMENT_BYTES_MAX}")
-    if not config.gateway.public_url.startswith(("http://", "https://")) or config.gateway.public_url.endswith("/"):
-        raise ConfigInvalid("gateway.public_url must be an http(s) address without a final slash")
+        raise ConfigInvalid("mode: an embedded installation can only run in mode non_qualified")
 
 
 def _check_mail(mail: MailSettings) -> None:
     """A mail may wait for its turn no longer than a batch of notices has (pipeline/stages/notify.py)."""
-    if not 1 <= mail.connections_max <= MAIL_CONNECTIONS_MAX:
-        raise ConfigInvalid(f"mail.connections_max must be from 1 to {MAIL_CONNECTIONS_MAX}")
     rate = mail.mails_per_second_max
     if rate is not None and not mail.connections_max <= MAIL_WAIT_SECONDS_MAX * rate:
         raise ConfigInvalid(
@@ -262,7 +227,7 @@ def _check_mail(mail: MailSettings) -> None:
         )
 
 
-def _check_objects(objects: Objects) -> None:
+def _check_objects(objects: ObjectsSettings) -> None:
     """One place only, and a bucket only where nobody on the way can read or change a request."""
     place = objects.place
     if objects.root is not None and objects.s3 is not None:
@@ -275,64 +240,12 @@ def _check_objects(objects: Objects) -> None:
             raise ConfigInvalid("objects.s3.endpoint must be an address without a path: the bucket is named apart")
 
 
-def _section(kind: type[Any], table: object, at: str) -> object:
-    """One table as its dataclass."""
-    if not isinstance(table, Mapping):
-        raise ConfigInvalid(f"{at or 'the file'} must be a table")
-    known = {f.name: f for f in fields(kind)}
-    unknown = sorted(set(table) - set(known))
-    if unknown:
-        raise ConfigInvalid(f"unknown key {_join(at, unknown[0])}; known here: {', '.join(sorted(known))}")
-    types = get_type_hints(kind)
-    values: dict[str, object] = {}
-    for name, about in known.items():
-        if name in table:
-            values[name] = _value(types[name], table[name], _join(at, name))
-        elif about.default is about.default_factory:  # both are MISSING: the key has to be there
-            raise ConfigInvalid(f"missing key {_join(at, name)}")
-    return kind(**values)
-
-
-def _value(kind: Any, value: object, at: str) -> object:
-    """One value as the type that its field declares."""
-    if isinstance(kind, UnionType):
-        kind = next(option for option in get_args(kind) if option is not type(None))
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            raise ConfigInvalid(f"{at} must be one of {', '.join(get_args(kind))}")
-        return value
-    if kind is Path:
-        return Path(_plain(str, value, at))
-    if kind in (str, int, bool):
-        return _plain(kind, value, at)
-    if get_origin(kind) is Mapping:
-        return _uids(value, at)
-    return _section(kind, value, at)
-
-
-def _plain(kind: type[Plain], value: object, at: str) -> Plain:
-    """A scalar of exactly this type (TOML's true is no integer here), and no empty text."""
-    if type(value) is not kind or value == "":
-        raise ConfigInvalid(f"{at} must be a non-empty {kind.__name__}")
-    return value
-
-
-def _uids(value: object, at: str) -> Mapping[str, tuple[int, ...]]:
-    """A table of caller kind to a list of OS user ids."""
-    if not isinstance(value, Mapping):
-        raise ConfigInvalid(f"{at} must be a table of lists of user ids")
-    for caller, uids in value.items():
-        if not isinstance(uids, list) or not all(type(uid) is int and uid >= 0 for uid in uids):
-            raise ConfigInvalid(f"{_join(at, caller)} must be a list of user ids")
-    return {caller: tuple(uids) for caller, uids in value.items()}
-
-
 def _place(error: ValueError) -> str:
     """Where TOML ends: line and column of tomllib's text, which may quote the file."""
     found = re.search(r"\(at line \d+, column \d+\)$", str(error))
     return f" {found[0]}" if found else ""
 
 
-def _join(at: str, name: str) -> str:
-    """The dotted name of a key."""
-    return f"{at}.{name}" if at else name
+def _check_gateway(gateway: GatewaySettings) -> None:
+    if not gateway.public_url.startswith(("http://", "https://")) or gateway.public_url.endswith("/"):
+        raise ConfigInvalid("gateway.public_url must be an http(s) address without a final slash")

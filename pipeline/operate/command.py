@@ -18,7 +18,8 @@ import anyio
 
 from pipeline.connect import database_of
 from pipeline.errors import Transient
-from pipeline.formats.configuration import Config, ConfigInvalid, load, load_from_environment
+from pipeline.formats.checked_table import ConfigInvalid
+from pipeline.formats.configuration import Config, load, load_from_environment
 
 ROLE = "qerds_operate"
 ANSWER_SECONDS = 900.0  # a predicate of `ledger check` reads every letter there is; a verb can be stopped by hand

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from msgspec import structs
 
 from deploy.local.softhsm import SoftToken
-from hsm_bridge import config, wire
+from hsm_bridge import wire
 from hsm_bridge.client import BridgeClient
 from hsm_bridge.operations.table import OPERATIONS
 from pipeline.errors import Invariant
@@ -31,7 +31,7 @@ from pipeline.formats.context import content_context, parse_content_context
 from pipeline.formats.xades import imprint_sha256, package_signed_info, package_signed_properties
 from tests.bridge_process import CLIENT_ID, ISSUER, BridgeHome, describe, provider_key, stop
 from tests.contract.bridge_cases import DELIVERY, KEYS, BridgeCase, letter_context, proof
-from tests.fakes.bridge import FakeBridge
+from tests.fakes.bridge import FakeBridge, pinned
 from tests.fakes.identity import ProviderTokens
 from tests.servers import short_directory
 
@@ -48,7 +48,7 @@ def in_memory(home: Path) -> BridgeCase:
     def now() -> datetime:
         return datetime.now(UTC)
 
-    identity = config.IdentitySettings("demo-identity", ISSUER, CLIENT_ID, jwks, "substantial")
+    identity = pinned(ISSUER, CLIENT_ID, jwks)
     fake = FakeBridge(legal_now=now, random=secrets.token_bytes, identity=identity)
     return BridgeCase(fake.client, now, key, anyio.run(describe, fake.client("operator")))
 

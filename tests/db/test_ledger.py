@@ -11,6 +11,7 @@ import anyio
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import structs
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.connect import dsn_of
@@ -39,7 +40,7 @@ class Healthy:
         """One to break."""
         name = f"qerds_broken_{secrets.token_hex(6)}"
         self.server.psql(f"CREATE DATABASE {name} OWNER qerds_owner TEMPLATE {self.database.name} STRATEGY FILE_COPY")
-        return replace(self.database, name=name)
+        return structs.replace(self.database, name=name)
 
 
 @pytest.fixture(scope="module")

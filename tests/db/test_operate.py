@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from uuid import uuid4
@@ -12,6 +12,7 @@ from uuid import uuid4
 import anyio
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.connect import dsn_of

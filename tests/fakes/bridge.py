@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from hsm_bridge import config, wire
+from hsm_bridge import wire
 from hsm_bridge.client import BridgeAway, BridgeClient
 from hsm_bridge.operations import tickets
 from hsm_bridge.operations.table import OPERATIONS
@@ -34,6 +34,17 @@ from hsm_bridge.token.device import KeyMissing, KeyUse, PointInvalid, TagMismatc
 from hsm_bridge.token.keyring import BridgeKey, Keyring
 from hsm_bridge.wire import Caller
 from pipeline.adapters.bridge import SocketBridge
+from pipeline.formats.configuration import (
+    BridgeSettings,
+    Config,
+    DatabaseSettings,
+    GatewaySettings,
+    IdentitySettings,
+    MailSettings,
+    ObjectsSettings,
+    Provider,
+    TokenSettings,
+)
 from pipeline.formats.context import person_sha256
 from pipeline.ports.bridge import PublishedKey
 
@@ -129,7 +140,7 @@ class FakeBridge:
         legal_now: Callable[[], datetime],
         random: Callable[[int], bytes],
         now: Callable[[], datetime] | None = None,
-        identity: config.IdentitySettings | None = None,
+        identity: IdentitySettings | None = None,
         valid_from: datetime = datetime(2026, 1, 1, tzinfo=UTC),
     ) -> None:
         self.away = False
@@ -212,24 +223,28 @@ class _InMemoryClient(BridgeClient):
         return wire.decode(wire.encode(response), wire.Response)
 
 
-def _settings(identity: config.IdentitySettings | None) -> config.BridgeConfig:
-    return config.BridgeConfig(
+def pinned(issuer: str, client_id: str, jwks_file: Path) -> IdentitySettings:
+    """A provider whose keys are in that file."""
+    return IdentitySettings("embedded", issuer, client_id, NO_FILE, jwks_file, "substantial")
+
+
+def _settings(identity: IdentitySettings | None) -> Config:
+    return Config(
         config_version="fake-1",
         mode="non_qualified",
         embedded=True,
-        provider=config.Provider("Test Delivery", "FR", f"{POLICY}.1", f"{POLICY}.2"),
-        token=config.TokenSettings(NO_FILE, "fake", NO_FILE, None),
-        socket_dir=NO_FILE,
-        data_dir=NO_FILE,
-        public_dir=NO_FILE,
-        allowed_uids={},
-        identity=identity
-        or config.IdentitySettings("demo-identity", "http://127.0.0.1:8403", "qerds-portal", NO_FILE, "substantial"),
-        database=config.DatabaseSettings(NO_FILE, 1, "fake", NO_FILE),
+        provider=Provider("Test Delivery", "FR", f"{POLICY}.1", f"{POLICY}.2"),
+        token=TokenSettings(NO_FILE, "fake", NO_FILE),
+        bridge=BridgeSettings(NO_FILE, NO_FILE, NO_FILE),
+        objects=ObjectsSettings(root=NO_FILE),
+        mail=MailSettings("127.0.0.1", 1, "none", "notice@registered.example"),
+        gateway=GatewaySettings("127.0.0.1", 1, "http://127.0.0.1:8400"),
+        identity=identity or pinned("http://127.0.0.1:8403", "qerds-portal", NO_FILE),
+        database=DatabaseSettings(NO_FILE, 1, "fake", NO_FILE),
     )
 
 
-def _keyring(token: SoftwareToken, settings: config.BridgeConfig, valid_from: datetime) -> tuple[Keyring, bytes]:
+def _keyring(token: SoftwareToken, settings: Config, valid_from: datetime) -> tuple[Keyring, bytes]:
     def serial() -> int:
         return int.from_bytes(token.random(16), "big") | 1
 

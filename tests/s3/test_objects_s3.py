@@ -12,7 +12,8 @@ from anyio.abc import SocketAttribute, SocketStream, TaskStatus
 
 from pipeline.adapters.objects_s3 import S3Objects
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
-from pipeline.formats.configuration import S3, ConfigInvalid
+from pipeline.formats.checked_table import ConfigInvalid
+from pipeline.formats.configuration import S3
 from tests.contract.objects_cases import BIG, NAME, OTHER, PARTS, ObjectsContract, chunks, content, listed
 from tests.s3_server import HOST, PROCESS, READER_PROCESS, WRITER, S3Server, write_key
 from tests.waiting import until

@@ -160,10 +160,9 @@ VIOLATIONS: Mapping[str, Sequence[tuple[str, str]]] = {
         ("hsm_bridge.token", "hsm_bridge.identity"),
         ("hsm_bridge.identity", "hsm_bridge.token"),
         ("hsm_bridge.wire", "hsm_bridge.token"),
-        ("hsm_bridge.config", "hsm_bridge.identity"),
         ("hsm_bridge.clock", "hsm_bridge.token"),
         ("hsm_bridge.audit", "hsm_bridge.operations"),
-        ("hsm_bridge.client", "hsm_bridge.config"),
+        ("hsm_bridge.client", "hsm_bridge.clock"),
         ("hsm_bridge.client", "hsm_bridge.service"),
     ],
     "the bridge and the rest see of each other formats, process, client and wire": [

@@ -2,14 +2,17 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from deploy.local import settings
 from deploy.local.layout import Layout, Ports
 from deploy.local.softhsm import SoftToken
-from pipeline.formats.configuration import S3, Config, ConfigInvalid, load, load_from_environment, parse, read_secret
+from hsm_bridge.wire import CALLERS
+from pipeline.formats.checked_table import ConfigInvalid
+from pipeline.formats.configuration import S3, BridgeCaller, Config, load, load_from_environment, parse
+from pipeline.formats.secret_file import read_secret
 
 
 def embedded(state: Path) -> dict[str, Any]:
@@ -34,19 +37,38 @@ def test_what_up_writes_is_what_every_process_reads(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "key", "value", "says"),
     [
-        ("mail", "colour", "red", "unknown key mail.colour"),
+        ("mail", "colour", "red", "unknown key mail.colour; known here: connections_max, from_address, host"),
+        ("mail", "conections_max", 8, r"unknown key mail.conections_max; did you mean mail.connections_max\?"),
+        ("", "gatewy", {}, r"unknown key gatewy; did you mean gateway\?"),
         ("", "colour", "red", "unknown key colour"),
-        ("gateway", "port", "8400", r"gateway.port must be a non-empty int"),
-        ("gateway", "document_bytes_max", 0, r"gateway.document_bytes_max must be from 1 to 1073741824"),
-        ("gateway", "document_bytes_max", 2**30 + 1, r"gateway.document_bytes_max must be from 1 to 1073741824"),
-        ("gateway", "port", True, r"gateway.port must be a non-empty int"),
-        ("gateway", "port", 65_536, "is not a port"),
+        ("gateway", "port", "8400", r"gateway.port must be a whole number from 1 to 65535"),
+        ("gateway", "document_bytes_max", 0, r"gateway.document_bytes_max must be a whole number from 1 to 1073741824"),
+        (
+            "gateway",
+            "document_bytes_max",
+            2**30 + 1,
+            r"gateway.document_bytes_max must be a whole number from 1 to 1073741824",
+        ),
+        ("gateway", "port", True, r"gateway.port must be a whole number from 1 to 65535"),
+        ("gateway", "port", 65_536, "gateway.port must be a whole number from 1 to 65535"),
         ("gateway", "public_url", "http://127.0.0.1:8400/", "without a final slash"),
         ("mail", "security", "maybe", "mail.security must be one of none, starttls, tls"),
-        ("mail", "host", "", "mail.host must be a non-empty str"),
+        ("mail", "host", "", "mail.host must be a text, not empty"),
         ("", "mode", "qualified", "can only run in mode non_qualified"),
         ("", "database", "here", "database must be a table"),
-        ("bridge", "allowed_uids", {"seal": [-1]}, "bridge.allowed_uids.seal must be a list of user ids"),
+        ("mail", "mails_per_second_max", 0, "mail.mails_per_second_max must be a whole number, at least 1"),
+        ("mail", "connections_max", 101, "mail.connections_max must be a whole number from 1 to 100"),
+        ("token", "sessions", 0, "token.sessions must be a whole number from 1 to 64"),
+        ("token", "sessions", 65, "token.sessions must be a whole number from 1 to 64"),
+        ("token", "session", 2, r"unknown key token.session; did you mean token.sessions\?"),
+        ("token", "module", "", "token.module must be a path"),
+        ("bridge", "allowed_uids", {"seal": [-1]}, "bridge.allowed_uids.seal must be a list of whole numbers"),
+        (
+            "bridge",
+            "allowed_uids",
+            {"seals": [1]},
+            r"allowed_uids.seals; did you mean bridge.allowed_uids.seal\?",
+        ),
         ("", "embedded", False, "for an embedded installation only"),
     ],
 )
@@ -75,7 +97,10 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
     """Nothing has a silent default that could differ between two processes."""
     table = embedded(tmp_path)
     del table["identity"]["minimum_level"]
-    with pytest.raises(ConfigInvalid, match=r"missing key identity\.minimum_level"):
+    with pytest.raises(ConfigInvalid, match=r"missing key identity\.minimum_level; it must be one of high, low"):
+        parse(table)
+    del table["mail"]
+    with pytest.raises(ConfigInvalid, match="missing key mail; it must be a table"):
         parse(table)
 
 
@@ -132,6 +157,11 @@ def test_one_place_for_objects(tmp_path: Path) -> None:
     ):
         with pytest.raises(ConfigInvalid, match=says):
             parse({**table, "objects": objects})
+
+
+def test_the_bridge_knows_the_callers_that_may_be_named() -> None:
+    """Each caller kind has its list of users, and no other name is taken for one."""
+    assert get_args(BridgeCaller) == CALLERS
 
 
 def test_allowed_uids_arrive_as_numbers(tmp_path: Path) -> None:

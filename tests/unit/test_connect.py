@@ -9,7 +9,8 @@ from pipeline.__main__ import STAGES, Actor
 from pipeline.adapters.objects import LocalObjects
 from pipeline.adapters.objects_s3 import S3Objects
 from pipeline.connect import STORING, Adapters, Settings, verify_objects
-from pipeline.formats.configuration import S3, ConfigInvalid
+from pipeline.formats.checked_table import ConfigInvalid
+from pipeline.formats.configuration import S3
 from pipeline.process.recorder import Recorder
 from tests.s3_server import WRITER, free_ports, write_key
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from joserfc.jwk import ECKey
 
-from pipeline.formats.configuration import Config, IdentitySettings, read_secret
+from pipeline.formats.configuration import Config, IdentitySettings
+from pipeline.formats.secret_file import read_secret
 
 KEY_FILE = "identity-provider-key.json"
 SECRET_BYTES = 32

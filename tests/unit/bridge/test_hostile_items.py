@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from hsm_bridge import config, wire
+from hsm_bridge import wire
 from hsm_bridge.operations.table import OPERATIONS
 from tests.bridge_process import CLIENT_ID, ISSUER, describe, provider_key
 from tests.contract.bridge_cases import DELIVERY, SESSION, BridgeCase
-from tests.fakes.bridge import FakeBridge
+from tests.fakes.bridge import FakeBridge, pinned
 from tests.fakes.identity import ProviderTokens
 
 SEED = 20260302
@@ -29,7 +29,7 @@ async def items(tmp_path: Path) -> tuple[FakeBridge, dict[str, bytes]]:
     key = provider_key()
     jwks = tmp_path / "jwks.json"
     jwks.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
-    settings = config.IdentitySettings("demo-identity", ISSUER, CLIENT_ID, jwks, "substantial")
+    settings = pinned(ISSUER, CLIENT_ID, jwks)
     fake = FakeBridge(legal_now=lambda: datetime.now(UTC), random=secrets.token_bytes, identity=settings)
     description = await describe(fake.client("operator"))
     case = BridgeCase(fake.client, lambda: datetime.now(UTC), key, description)

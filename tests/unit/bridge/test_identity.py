@@ -15,9 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jwe, jws
 from joserfc.jwk import ECKey, RSAKey
 
-from hsm_bridge.config import IdentitySettings
 from hsm_bridge.identity import tokens as identity
 from tests.bridge_process import CLIENT_ID, ISSUER, provider_key
+from tests.fakes.bridge import pinned
 from tests.fakes.identity import ENCRYPTION, ProviderTokens
 
 RECIPIENT = ec.generate_private_key(ec.SECP256R1())
@@ -44,9 +44,9 @@ TOKENS = ProviderTokens(KEY, BRIDGE_JWK, "nonce", MOMENT)
 
 
 def verifier(keys: list[Mapping[str, object]] | None = None) -> identity.Verifier:
-    settings = IdentitySettings("demo-identity", ISSUER, CLIENT_ID, Path("/nonexistent"), "substantial")
-    pinned = identity.pinned_keys(json.dumps({"keys": keys or [KEY.as_dict(private=False)]}).encode())
-    return identity.Verifier(settings, pinned, agree)
+    settings = pinned(ISSUER, CLIENT_ID, Path("/nonexistent"))
+    keyset = identity.pinned_keys(json.dumps({"keys": keys or [KEY.as_dict(private=False)]}).encode())
+    return identity.Verifier(settings, keyset, agree)
 
 
 def verify(

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from pkcs11 import Attribute, KeyType, MechanismFlag
 
 from deploy.local.softhsm import SoftToken
-from hsm_bridge.config import TokenSettings
 from hsm_bridge.token import device as door
 from hsm_bridge.token.device import KeyMissing, PointInvalid, TagMismatch, Token, TokenAway, TokenStopped
 from hsm_bridge.token.signatures import der_signature
+from pipeline.formats.configuration import TokenSettings
 
 PREHASHED = ec.ECDSA(utils.Prehashed(SHA256()))
 

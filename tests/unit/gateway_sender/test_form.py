@@ -3,13 +3,13 @@
 import json
 import tracemalloc
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 import anyio.lowlevel
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from gateway.problems import Problem
 from gateway.sender.form import Form, Part

@@ -3,7 +3,6 @@
 import hmac
 import json
 from base64 import b64encode, urlsafe_b64encode
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +10,7 @@ import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey
+from msgspec.structs import replace
 
 from tests.unit.gateway_sender.conftest import PUBLIC_URL, SECRET, World, problem
 

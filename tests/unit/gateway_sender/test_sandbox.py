@@ -1,10 +1,10 @@
 """The clock of a sandbox: moved by a sender's program, and not there in any other installation."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from gateway.sender import routes
 from pipeline.client.answers import Refused, Unreachable

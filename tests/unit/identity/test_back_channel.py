@@ -1,16 +1,17 @@
 """The back channel: every answer of a provider becomes tokens, a refusal or "try later"."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+from msgspec.structs import replace
 
 from deploy.local.identity_provider import keys
 from pipeline.adapters.identity_http import ANSWER_BYTES_MAX, HttpIdentityProvider
 from pipeline.errors import Transient
-from pipeline.formats.configuration import ConfigInvalid, IdentitySettings, parse
+from pipeline.formats.checked_table import ConfigInvalid
+from pipeline.formats.configuration import IdentitySettings, parse
 from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 from tests.portal_world import config_table
 

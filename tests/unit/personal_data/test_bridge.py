@@ -13,7 +13,6 @@ import pytest
 from hsm_bridge import __main__ as process
 from hsm_bridge import wire
 from hsm_bridge.clock import ClockAway
-from hsm_bridge.config import DatabaseSettings
 from hsm_bridge.errors import BridgeError
 from hsm_bridge.identity.tokens import IdentityRefused
 from hsm_bridge.operations.table import OPERATIONS, Operation
@@ -22,6 +21,7 @@ from hsm_bridge.operations.vault import Done, Moment, Refused, Vault
 from hsm_bridge.publication import Publication, PublicationAway
 from hsm_bridge.service import perform_item
 from hsm_bridge.token.device import KeyMissing
+from pipeline.formats.configuration import DatabaseSettings
 from tests.fakes.bridge import FakeBridge
 from tests.personal_data import PERSON, found_in
 

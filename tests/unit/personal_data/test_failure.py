@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import Invariant, QerdsError, Transient
 from pipeline.formats.canonical_xml import XmlRefused
-from pipeline.formats.configuration import ConfigInvalid
+from pipeline.formats.checked_table import ConfigInvalid
 from pipeline.intake.mistakes import Unreadable
 from pipeline.process.failure import BEHIND_MAX, behind, places_of, reason_of, text_of
 from pipeline.process.recorder import Recorder
