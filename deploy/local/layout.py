@@ -98,9 +98,9 @@ class Layout:
         return self.state / "objects"
 
     @property
-    def objects_section(self) -> Path:
-        """Not ours: an operator's own [objects] section, for a bucket instead of the folder."""
-        return self.state / "objects.toml"
+    def options(self) -> Path:
+        """Not ours: what an operator adds to the configuration, as TOML with the sections of the file."""
+        return self.state / "options.toml"
 
     @property
     def bridge(self) -> Path:

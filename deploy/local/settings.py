@@ -1,18 +1,20 @@
 """Write STATE/qerds.toml, the one file that every process of the installation reads.
 
-Owns     the values of an embedded installation
+Owns     the values of an embedded installation, and adding the operator's own from STATE/options.toml
 Rules    written whole at every start (the run directory changes), by rename, so that no process reads half of it
+         options.toml adds keys; one that is set here is refused there, because processes were started by its value
 Elsewhere: the shape and its checks (pipeline/formats/configuration.py)
 """
 
 import json
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local.layout import HOST, Layout, Ports
 from deploy.local.softhsm import SoftToken
+from pipeline.formats.checked_table import ConfigInvalid
+from pipeline.formats.configuration import read_table
 
 DATABASE = "qerds"
 # Arcs below 2.25 are UUIDs that anybody may make (ITU-T X.667); this one was made for this project.
@@ -22,9 +24,10 @@ Value = str | int | bool | Path | Mapping[str, object]
 
 
 def sections(layout: Layout, ports: Ports, run_dir: Path, token: SoftToken) -> dict[str, Value]:
-    """The whole configuration as a table."""
+    """The whole configuration as a table. Raises ConfigInvalid for options that cannot be added."""
+    own = read_table(layout.options) if layout.options.exists() else {}
     public_url = ports.gateway_url
-    return {
+    table: dict[str, Value] = {
         "config_version": "embedded-1",
         "mode": "non_qualified",
         "embedded": True,
@@ -52,7 +55,7 @@ def sections(layout: Layout, ports: Ports, run_dir: Path, token: SoftToken) -> d
             "public_dir": layout.trust,
             "allowed_uids": {},
         },
-        "objects": objects_section(layout),
+        "objects": {} if "objects" in own else {"root": layout.objects},
         "mail": {"host": HOST, "port": ports.smtp, "security": "none", "from_address": "notice@registered.example"},
         "gateway": {"host": HOST, "port": ports.gateway, "public_url": public_url},
         "webhooks": {"loopback_http": True},
@@ -65,13 +68,18 @@ def sections(layout: Layout, ports: Ports, run_dir: Path, token: SoftToken) -> d
             "minimum_level": "substantial",
         },
     }
+    return table | {name: _added(table, name, options) for name, options in own.items()}
 
 
-def objects_section(layout: Layout) -> Mapping[str, object]:
-    """The folder, or what STATE/objects.toml says (docs/operate.md); that it makes sense is checked by who reads it."""
-    if layout.objects_section.exists():
-        return tomllib.loads(layout.objects_section.read_text())
-    return {"root": layout.objects}
+def _added(table: Mapping[str, Value], name: str, options: object) -> Value:
+    """A section with the operator's options in it. What they are is checked by who reads the whole."""
+    section = table.get(name, {})
+    if not isinstance(section, Mapping) or not isinstance(options, Mapping):
+        raise ConfigInvalid(f"options.toml: {name} is no section that takes options; see docs/configuration.md")
+    taken = sorted(section.keys() & options.keys())
+    if taken:
+        raise ConfigInvalid(f"options.toml: {name}.{taken[0]} is set by ./qerds up; take it out")
+    return {**section, **options}
 
 
 def write(path: Path, table: Mapping[str, Value]) -> None:

@@ -18,10 +18,19 @@ from deploy.local.preparation import Prepared, make_run_dir, prepare, prepare_da
 from deploy.local.steps import StepFailed
 from deploy.local.supervisor import Child, NotReady, Stopped, Supervisor
 from deploy.local.terminal import Terminal, detach
+from pipeline.formats.checked_table import ConfigInvalid
 
 DATABASE_SECONDS = 60.0
 READY_SECONDS = 90.0
-REFUSALS = (StepFailed, NotReady, NoFreePorts, postgres.PostgresFailed, softhsm.TokenFailed, accounts.NoAccount)
+REFUSALS = (
+    StepFailed,
+    NotReady,
+    NoFreePorts,
+    ConfigInvalid,
+    postgres.PostgresFailed,
+    softhsm.TokenFailed,
+    accounts.NoAccount,
+)
 
 
 def main(arguments: Sequence[str]) -> int:

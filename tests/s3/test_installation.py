@@ -29,7 +29,9 @@ def test_letters_by_way_of_a_bucket(bucket: S3) -> None:
         write_key(keys / process, *WRITER)
     section = {"endpoint": bucket.endpoint, "bucket": bucket.bucket, "region": bucket.region, "key_dir": str(keys)}
     lines = [f"{name} = {json.dumps(value)}" for name, value in section.items()]
-    (state / "objects.toml").write_text("\n".join(['kind = "s3"', "[s3]", *lines, ""]))
+    (state / "options.toml").write_text(
+        "\n".join(["[token]", "sessions = 2", "[objects]", 'kind = "s3"', "[objects.s3]", *lines, ""])
+    )
     with installation(state, BASE_PORT) as it:
         send_many(it, LETTERS, "bucket")
         it.wait("all to be notified", lambda: states(it) == {"notified": LETTERS})

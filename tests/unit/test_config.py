@@ -80,6 +80,25 @@ def test_a_wrong_key_is_named(tmp_path: Path, section: str, key: str, value: obj
         parse(table)
 
 
+def test_an_operator_adds_options_to_an_embedded_installation(tmp_path: Path) -> None:
+    """STATE/options.toml is read at every start; what `up` decides itself is refused there, and so is a wrong name."""
+    options = tmp_path / "options.toml"
+    options.write_text("[token]\nsessions = 2\n[mail]\nmails_per_second_max = 30\n")
+    config = parse(embedded(tmp_path))
+    assert (config.token.sessions, config.mail.mails_per_second_max) == (2, 30)
+    assert config.objects.place == tmp_path / "objects"
+    for text, says in (
+        ("[gateway]\nport = 1\n", r"options\.toml: gateway\.port is set by \./qerds up; take it out"),
+        ('mode = "qualified"\n', r"options\.toml: mode is no section that takes options"),
+        ("[token]\nsession = 2\n", r"unknown key token\.session; did you mean token\.sessions\?"),
+        ("[tokens]\nsessions = 2\n", r"unknown key tokens; did you mean token\?"),
+        ("[token]\nsessions = \n", r"options\.toml is not TOML"),
+    ):
+        options.write_text(text)
+        with pytest.raises(ConfigInvalid, match=says):
+            parse(embedded(tmp_path))
+
+
 def test_webhooks_to_this_machine_are_for_an_embedded_installation(tmp_path: Path) -> None:
     """Elsewhere a sender could have us post to our own loopback; without the section nobody can."""
     table = embedded(tmp_path)
@@ -105,15 +124,15 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
 
 
 def in_a_bucket(state: Path, **changes: str) -> dict[str, Any]:
-    """What `up` writes where the operator has put objects.toml."""
+    """What `up` writes where the operator's options name a bucket."""
     table = {"endpoint": "https://s3.example", "bucket": "letters", "region": "eu-1", "key_dir": str(state), **changes}
     lines = [f'{name} = "{value}"' for name, value in table.items()]
-    (state / "objects.toml").write_text("\n".join(['kind = "s3"', "[s3]", *lines]))
+    (state / "options.toml").write_text("\n".join(["[objects]", 'kind = "s3"', "[objects.s3]", *lines]))
     return embedded(state)
 
 
 def test_objects_in_a_bucket(tmp_path: Path) -> None:
-    """An operator's objects.toml takes the place of the folder; the key of a process is in a file of its own."""
+    """An operator's bucket takes the place of the folder; the key of a process is in a file of its own."""
     place = parse(in_a_bucket(tmp_path)).objects.place
     assert isinstance(place, S3)
     assert place == S3("https://s3.example", "letters", "eu-1", tmp_path)
