@@ -14,10 +14,11 @@ from bench.statistics import percentile
 from pipeline.actors import loop
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.delivery.routes import BULK, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
+from pipeline.formats.database_address import Dsn
 from pipeline.ports.mailbox import Message
 from pipeline.process.recorder import Recorder
 

@@ -21,7 +21,7 @@ from bench.server import NAME, PORT, Server
 from deploy.local.children import die_with_parent
 from pipeline.actors import loop
 from pipeline.adapters.ids import SystemRandomness
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.delivery.routes import BULK
 from pipeline.errors import LeaseLost
@@ -87,7 +87,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 async def live(where: DatabaseSettings, name: str, batch_max: int) -> None:
     """One stage until SIGTERM."""
-    dsn = Dsn(where.socket_dir, where.port, where.name, f"qerds_{name}", lambda: where.password(f"qerds_{name}"))
+    dsn = where.dsn(f"qerds_{name}")
     draining, recorder = anyio.Event(), Recorder(name)
     mailbox = PostgresMailbox(dsn, Link(dsn, LeaseLost), name, "bench", SystemRandomness(), recorder)
 

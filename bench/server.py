@@ -19,9 +19,9 @@ import asyncpg
 
 from deploy.local import accounts, postgres
 from deploy.local.roles import prepare_roles
-from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.migrate import migrate
 from pipeline.formats.configuration import DatabaseSettings
+from pipeline.formats.database_address import Dsn
 
 MEMORY = Path("/dev/shm")
 DISK = Path("/var/tmp")  # on most machines /tmp may be memory; this one outlives a boot and so is not
@@ -47,8 +47,7 @@ class Server:
 
     def dsn(self, role: str) -> Dsn:
         """As one of our roles."""
-        where = self.database
-        return Dsn(where.socket_dir, where.port, where.name, role, lambda: where.password(role))
+        return self.database.dsn(role)
 
     def psql(self, sql: str, database: str = NAME) -> str:
         """As the superuser."""

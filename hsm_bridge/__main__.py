@@ -20,7 +20,7 @@ from hsm_bridge.audit import Audit, AuditBroken
 from hsm_bridge.clock import LegalClock, SystemLegalClock
 from hsm_bridge.metrics import Metrics
 from hsm_bridge.operations.vault import Vault
-from hsm_bridge.publication import Publication, PublicationAway
+from hsm_bridge.publication import ROLE, Publication, PublicationAway
 from hsm_bridge.server import Server
 from hsm_bridge.service import Service
 from hsm_bridge.token import keyring
@@ -42,7 +42,7 @@ async def main() -> None:
     ring = keyring.load(token, settings)
     selftest.run(token, ring)
     crl = keyring.crl_path(settings).read_bytes()
-    publication = Publication(settings.database)
+    publication = Publication(settings.database.dsn(ROLE))
     legal_clock: LegalClock = publication if settings.embedded else SystemLegalClock()
     audit = Audit.open(settings.bridge.data_dir / "audit.jsonl")
     service = Service(Vault(token, ring, settings, crl), audit, legal_clock, Metrics(settings.config_version))

@@ -19,10 +19,10 @@ import asyncpg
 from hsm_bridge.clock import ClockAway, to_milliseconds
 from hsm_bridge.errors import BridgeError
 from hsm_bridge.wire import PublicKey
-from pipeline.formats.configuration import DatabaseSettings
-from pipeline.formats.secret_file import read_secret
+from pipeline.formats.database_address import Dsn
 
 ROLE = "qerds_bridge"
+STATEMENTS_MAX = 8  # prepared ones kept: all of ours
 STATEMENT_SECONDS_MAX = 5
 # InternalClientError: the driver's answer when the server ends the connection between two messages of one statement
 DRIVER_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
@@ -45,8 +45,8 @@ class PublicationAway(BridgeError):
 class Publication:
     """One connection, made when needed and again after any trouble."""
 
-    def __init__(self, settings: DatabaseSettings) -> None:
-        self._settings = settings
+    def __init__(self, dsn: Dsn) -> None:
+        self._dsn = dsn
         self._connection: Any = None
         self._lock = anyio.Lock()
 
@@ -90,16 +90,7 @@ class Publication:
                 raise PublicationAway(f"PostgreSQL: {type(error).__name__}") from error
 
     async def _connect(self) -> Any:
-        settings = self._settings
-        return await asyncpg.connect(
-            host=str(settings.socket_dir),
-            port=settings.port,
-            user=ROLE,
-            password=read_secret(settings.password_dir / ROLE),
-            database=settings.name,
-            statement_cache_size=8,
-            server_settings={"application_name": ROLE},
-        )
+        return await asyncpg.connect(**self._dsn.arguments(), statement_cache_size=STATEMENTS_MAX)
 
     def _drop(self) -> None:
         if self._connection is not None:

@@ -29,7 +29,7 @@ from pipeline.adapters.postgres.facts import PostgresFacts
 from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.adapters.postgres.garbage import PostgresGarbage
 from pipeline.adapters.postgres.keys import PostgresKeys
-from pipeline.adapters.postgres.link import GUARD_SECONDS, Dsn, Link
+from pipeline.adapters.postgres.link import GUARD_SECONDS, Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.adapters.postgres.portal import PostgresPortalStore
 from pipeline.adapters.postgres.sandbox import PostgresSandboxClock
@@ -75,12 +75,6 @@ class Adapters:
     randomness: SystemRandomness
 
 
-def dsn_of(config: Config, role: str) -> Dsn:
-    """Where PostgreSQL is and as whom; the password is read when it is used."""
-    database = config.database
-    return Dsn(database.socket_dir, database.port, database.name, role, lambda: database.password(role))
-
-
 def objects_of(config: Config, process: str) -> ObjectStore:
     """The store that the configuration names, as that process may use it."""
     place = config.objects.place
@@ -101,7 +95,7 @@ async def verify_objects(objects: ObjectStore, recorder: Recorder) -> None:
 async def connect(config: Config, stage: str, recorder: Recorder) -> AsyncIterator[Adapters]:
     """The adapters of one stage's process. The mailbox opens the database link when it starts its epoch."""
     randomness = SystemRandomness()
-    dsn = dsn_of(config, f"qerds_{stage}")
+    dsn = config.database.dsn(f"qerds_{stage}")
     link = Link(dsn, LeaseLost)
     keys = PostgresKeys(link.call, config.bridge.public_dir / ANCHOR_FILE)
     bridge = SocketBridge.at(config.bridge.socket_dir, stage)
@@ -136,13 +130,13 @@ async def connect(config: Config, stage: str, recorder: Recorder) -> AsyncIterat
 
 def connect_sequencer(config: Config) -> tuple[PostgresEventLog, SystemRandomness]:
     """What the sequencer of events needs; its session is opened when it stands for election."""
-    return PostgresEventLog(dsn_of(config, "qerds_events")), SystemRandomness()
+    return PostgresEventLog(config.database.dsn("qerds_events")), SystemRandomness()
 
 
 @asynccontextmanager
 async def connect_garbage(config: Config) -> AsyncIterator[PostgresGarbage]:
     """What the janitor of an `archive` process needs, on a connection of its own."""
-    database = Database(dsn_of(config, "qerds_archive"), connections_max=1)
+    database = Database(config.database.dsn("qerds_archive"), connections_max=1)
     try:
         yield PostgresGarbage(database)
     finally:
@@ -154,7 +148,7 @@ def connect_watch(config: Config) -> tuple[PostgresWatch, LocalVolumes, SystemRa
     folders = {"bridge": config.bridge.data_dir}
     if isinstance(config.objects.place, Path):
         folders["objects"] = config.objects.place
-    return PostgresWatch(dsn_of(config, "qerds_ops")), LocalVolumes(folders), SystemRandomness()
+    return PostgresWatch(config.database.dsn("qerds_ops")), LocalVolumes(folders), SystemRandomness()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +208,7 @@ async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[G
 
 def database_of(config: Config, role: str, answer_seconds: float = GUARD_SECONDS) -> Database:
     """A few connections under one role, for the gateway and for verbs."""
-    return Database(dsn_of(config, role), answer_seconds=answer_seconds)
+    return Database(config.database.dsn(role), answer_seconds=answer_seconds)
 
 
 def keys_of(config: Config, database: Database) -> PostgresKeys:

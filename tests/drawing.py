@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.actors import loop
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.draws import PostgresDraws
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.errors import LeaseLost
 from pipeline.formats.configuration import DatabaseSettings
@@ -51,9 +51,7 @@ class Ingest:
 @asynccontextmanager
 async def ingest_process(database: DatabaseSettings) -> AsyncIterator[Ingest]:
     """A life of one process, ended in good order."""
-    dsn = Dsn(
-        database.socket_dir, database.port, database.name, "qerds_ingest", lambda: database.password("qerds_ingest")
-    )
+    dsn = database.dsn("qerds_ingest")
     link, log = Link(dsn, LeaseLost), list[str]()
     recorder = Recorder("ingest", log.append)
     box = PostgresMailbox(dsn, link, "ingest", "test", SystemRandomness(), recorder, LEASE_SECONDS)

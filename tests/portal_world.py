@@ -37,7 +37,6 @@ from pipeline.adapters.postgres.consents import PostgresConsentStore
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
 from pipeline.adapters.postgres.keys import PostgresKeys
-from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.portal import PostgresPortalStore
 from pipeline.content.envelope import CONTENT_FORMAT, Encryptor, associated_data
 from pipeline.delivery.facts import AcceptanceWindow, ContentWrap, Notice
@@ -352,7 +351,9 @@ async def world(database: DatabaseSettings, state: Path) -> AsyncIterator[World]
         host=str(database.socket_dir), port=database.port, database=database.name, user="qerds_owner",
         password=database.password("qerds_owner"),
     )  # fmt: skip
-    roles = {role: Database(_dsn(database, role)) for role in ("gateway", "encrypt", "notify", "seal", "timestamp")}
+    roles = {
+        role: Database(database.dsn(f"qerds_{role}")) for role in ("gateway", "encrypt", "notify", "seal", "timestamp")
+    }
     try:
         await _publish(owner, fake)
         yield await _assemble(config, fake, owner, roles)
@@ -416,11 +417,6 @@ async def _identity_key(owner: Any) -> ECKey:
     [key] = KeySet.import_key_set(json.loads(body)).keys
     assert isinstance(key, ECKey)
     return key
-
-
-def _dsn(database: DatabaseSettings, kind: str) -> Dsn:
-    role = f"qerds_{kind}"
-    return Dsn(database.socket_dir, database.port, database.name, role, lambda: database.password(role))
 
 
 NO_DATABASE = DatabaseSettings(Path("/nonexistent"), 5432, "none", Path("/nonexistent"))

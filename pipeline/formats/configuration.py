@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct
 
 from pipeline.formats.checked_table import ConfigInvalid, structure
+from pipeline.formats.database_address import Dsn
 from pipeline.formats.secret_file import read_secret
 
 CONFIG_ENVIRONMENT = "QERDS_CONFIG"
@@ -54,6 +55,10 @@ class DatabaseSettings(Struct, frozen=True):
     port: Port
     name: Text
     password_dir: Path
+
+    def dsn(self, role: str) -> Dsn:
+        """For connections as this role."""
+        return Dsn(self.socket_dir, self.port, self.name, role, lambda: self.password(role))
 
     def password(self, role: str) -> str:
         """Reads PASSWORD_DIR/ROLE. Raises ConfigInvalid when this process may not be that role."""

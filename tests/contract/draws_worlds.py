@@ -22,7 +22,6 @@ from pipeline.formats.configuration import DatabaseSettings
 from pipeline.stores.batches import SUBMITTED, BatchTx, DrawFacts, StoredLine
 from pipeline.stores.senders import Consent, Document, Order, Recipient, Submission, Upload
 from tests.db import small_batch
-from tests.db.test_one_hop import dsn
 from tests.memory.batches import BatchRow, MemoryDraws
 from tests.memory.database import MemoryClock, MemoryDatabase
 from tests.servers import PostgresServer
@@ -113,7 +112,7 @@ class PostgresWorld:
         )
 
     async def submit(self, *parts: Sequence[bytes]) -> UUID:
-        gateway = Database(dsn(self._config, "qerds_gateway"))
+        gateway = Database(self._config.dsn("qerds_gateway"))
         batch = await small_batch.submit(gateway, SENDER, [list(part) for part in parts])
         await gateway.close()
         self._ask("DELETE FROM outbox.ingest")
@@ -143,7 +142,7 @@ class PostgresWorld:
 
     @asynccontextmanager
     async def _link(self) -> AsyncIterator[Link]:
-        link = Link(dsn(self._config, "qerds_ingest"))
+        link = Link(self._config.dsn("qerds_ingest"))
         await link.open()
         try:
             yield link

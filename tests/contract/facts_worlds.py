@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pipeline.adapters.postgres.facts import PostgresFacts
 from pipeline.adapters.postgres.keys import PostgresKeys
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.formats.configuration import DatabaseSettings, Provider
 from pipeline.ports.bridge import Keys, PublishedKey
@@ -154,8 +154,7 @@ class PostgresWorld:
 
     @asynccontextmanager
     async def _link(self, stage: str) -> AsyncIterator[Link]:
-        config, role = self._config, f"qerds_{stage}"
-        link = Link(Dsn(config.socket_dir, config.port, config.name, role, lambda: config.password(role)))
+        link = Link(self._config.dsn(f"qerds_{stage}"))
         await link.open()
         try:
             yield link

@@ -16,7 +16,7 @@ import asyncpg
 
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.errors import LeaseLost
 from pipeline.evidence.dossier import Dossier, Issuer, RecipientParty, SenderParty
@@ -69,13 +69,13 @@ class PostgresWorld:
         )
 
     def mailbox(self, stage: str) -> Mailbox[MailboxTx]:
-        dsn = self._dsn(f"qerds_{stage}")
+        dsn = self._config.dsn(f"qerds_{stage}")
         recorder = Recorder(stage, self.lines.append)
         return PostgresMailbox(dsn, Link(dsn, LeaseLost), stage, "test", SystemRandomness(), recorder, LEASE_SECONDS)
 
     @asynccontextmanager
     async def gateway(self) -> AsyncIterator[Tx]:
-        database = Database(self._dsn("qerds_gateway"))
+        database = Database(self._config.dsn("qerds_gateway"))
         try:
             async with database.transaction() as tx:
                 yield tx
@@ -124,10 +124,6 @@ class PostgresWorld:
     def signature(self, evidence: UUID) -> bytes:
         row = self._run(f"SELECT encode(signature, 'hex') FROM qerds.evidence_seal WHERE evidence = '{evidence}'")
         return bytes.fromhex(row)
-
-    def _dsn(self, role: str) -> Dsn:
-        config = self._config
-        return Dsn(config.socket_dir, config.port, config.name, role, lambda: config.password(role))
 
     def _run(self, sql: str) -> str:
         return self._server.psql(sql, self._config.name).strip()

@@ -9,7 +9,6 @@ import asyncpg
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.feed import PostgresEventStore
-from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.sequencer import PostgresEventLog
 from pipeline.feed.payload import Event
 from pipeline.formats.configuration import DatabaseSettings
@@ -18,10 +17,6 @@ from pipeline.stores.feed import EventQuestion
 from tests.servers import PostgresServer
 
 NOTE = "INSERT INTO qerds.event_unsequenced (type, sender, subject) VALUES ('batch.completed', $1, $2)"
-
-
-def dsn(config: DatabaseSettings, role: str) -> Dsn:
-    return Dsn(config.socket_dir, config.port, config.name, role, lambda: config.password(role))
 
 
 def recorder() -> Recorder:
@@ -74,7 +69,7 @@ class EventsWorld:
 
     def log(self) -> PostgresEventLog:
         """A candidate for sequencing."""
-        return PostgresEventLog(dsn(self.config, "qerds_events"))
+        return PostgresEventLog(self.config.dsn("qerds_events"))
 
     async def sequence(self) -> int:
         """All there is, once."""
@@ -90,7 +85,7 @@ class EventsWorld:
 
     async def events(self, sender: UUID, after: int = 0) -> list[Event]:
         """The whole list, page by page."""
-        database = Database(dsn(self.config, "qerds_gateway"))
+        database = Database(self.config.dsn("qerds_gateway"))
         store = PostgresEventStore(database)
         found: list[Event] = []
         try:

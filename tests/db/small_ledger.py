@@ -35,7 +35,7 @@ from pipeline.adapters.postgres.facts import PostgresFacts
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
-from pipeline.connect import Adapters, dsn_of, settings_of
+from pipeline.connect import Adapters, settings_of
 from pipeline.delivery.facts import ContentWrap, DecisionIntent, Handover, UploadWrap
 from pipeline.delivery.number import with_check_digit
 from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
@@ -237,7 +237,7 @@ class Installation:
         at: datetime | None = None,
     ) -> None:
         """Lock, draft, add, emit: one transaction under the role of that process kind."""
-        database = Database(dsn_of(self.config, f"qerds_{kind}"))
+        database = Database(self.config.database.dsn(f"qerds_{kind}"))
         keys = PostgresKeys(database.fetch, self.config.bridge.public_dir / "ca.pem")
         issuer = issuer_of(self.config.provider, await keys.active("seal"))
         dossier = (await read_dossiers(database.fetch, [delivery], issuer))[delivery]
@@ -271,7 +271,7 @@ class Installation:
 
     async def advance(self, period: str) -> None:
         """The operator's own verb, then the bridge's clock."""
-        database = Database(dsn_of(self.config, "qerds_operate"))
+        database = Database(self.config.database.dsn("qerds_operate"))
         await clock.advance(self.config, database, clock.period_of(period))
         await database.close()
         self.ahead += clock.period_of(period)
@@ -291,7 +291,7 @@ class Installation:
     async def _actor(self, row: Actor[Any, Any]) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
         """One stage's process for a while: `turn` sweeps, takes and handles one batch."""
         stage = row.stage
-        dsn = dsn_of(self.config, f"qerds_{stage.name}")
+        dsn = self.config.database.dsn(f"qerds_{stage.name}")
         link, recorder, randomness = Link(dsn, LeaseLost), Recorder(stage.name, print), SystemRandomness()
         box = PostgresMailbox(dsn, link, stage.name, "test", randomness, recorder)
         keys = PostgresKeys(link.call, self.config.bridge.public_dir / "ca.pem")
@@ -350,7 +350,7 @@ async def live(it: Installation) -> Letters:
     await it.draft("ingest", rejected, [("A.2", None)])
     await it.drain()
     await it.pack()
-    gateway = Database(dsn_of(it.config, "qerds_gateway"))
+    gateway = Database(it.config.database.dsn("qerds_gateway"))
     packed = await it.owner.fetchval("SELECT upload FROM qerds.upload_segment WHERE object_offset = 10")
     batch = await small_batch.half_drawn(gateway, it.config.database, it.sender, packed)
     submitted = await it.submit()

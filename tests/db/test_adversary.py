@@ -16,7 +16,7 @@ from pipeline.errors import Invariant, Transient
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.ports.mailbox import Message
 from pipeline.process.recorder import Recorder
-from tests.db.test_one_hop import dsn, hand_on, mailbox, running, send, stage_of, waiting
+from tests.db.test_one_hop import hand_on, mailbox, running, send, stage_of, waiting
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio
@@ -153,7 +153,7 @@ async def test_a_draft_names_a_key_that_may_seal_it(postgres: PostgresServer, da
         "INSERT INTO qerds.installation (mode, embedded) VALUES ('non_qualified', true) ON CONFLICT DO NOTHING",
         database.name,
     )
-    asking = Database(dsn(database, "qerds_expire"))
+    asking = Database(database.dsn("qerds_expire"))
     assert [row["key_id"] for row in await asking.fetch("active_key", "seal")] == ["now"]
     postgres.psql("INSERT INTO qerds.legal_clock (ahead) VALUES (interval '31 days')", database.name)
     assert await asking.fetch("active_key", "seal") == []

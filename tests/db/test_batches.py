@@ -15,7 +15,6 @@ from pipeline.formats.configuration import DatabaseSettings
 from pipeline.intake import drawing
 from pipeline.stores.batches import References
 from tests.db import small_batch
-from tests.db.test_one_hop import dsn
 from tests.drawing import Ingest, ingest_process
 from tests.servers import PostgresServer
 
@@ -65,7 +64,7 @@ async def world(postgres: PostgresServer, database: DatabaseSettings) -> AsyncIt
         f"VALUES ('{upload}', '{sender}', 'a.pdf', 'application/pdf', 0, sha256(''), sha256(''), 'infinity')",
         database.name,
     )
-    gateway = Database(dsn(database, "qerds_gateway"))
+    gateway = Database(database.dsn("qerds_gateway"))
     yield World(postgres, database, gateway, sender, upload)
     await gateway.close()
 

@@ -13,7 +13,7 @@ import anyio
 import asyncpg
 import pytest
 
-from pipeline.adapters.postgres.link import GUARD_SECONDS, Dsn, Link
+from pipeline.adapters.postgres.link import GUARD_SECONDS, Link
 from pipeline.delivery.routes import SUBMITTED
 from pipeline.formats.configuration import DatabaseSettings
 from tests.servers import PostgresServer
@@ -33,8 +33,7 @@ def emitted(delivery: UUID) -> list[list[object]]:
 
 @pytest.fixture
 async def link(database: DatabaseSettings) -> AsyncIterator[Link]:
-    role = "qerds_gateway"
-    it = Link(Dsn(database.socket_dir, database.port, database.name, role, lambda: database.password(role)))
+    it = Link(database.dsn("qerds_gateway"))
     await it.open()
     yield it
     await it.close()

@@ -12,7 +12,7 @@ from pipeline.errors import Transient
 from pipeline.feed.types import PROOF_OF_STATE, TYPE_OF_STATE, TYPES
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.stores.feed import EventQuestion
-from tests.db.events_world import NOTE, EventsWorld, dsn
+from tests.db.events_world import NOTE, EventsWorld
 from tests.servers import PostgresServer
 from tests.waiting import until
 
@@ -129,7 +129,7 @@ async def test_a_filter_that_nothing_meets_still_moves_the_cursor(world: EventsW
     letters = world.add_letters(sender, 4)
     world.move(letters, "deposited")
     await world.sequence()
-    database = Database(dsn(world.config, "qerds_gateway"))
+    database = Database(world.config.dsn("qerds_gateway"))
     store = PostgresEventStore(database)
     none = await store.events(EventQuestion(sender, 0, ("batch.completed",), None, 10))
     assert (none.events, none.read_through, none.has_more) == ((), 4, False)

@@ -15,7 +15,6 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.export_facts import PostgresExportFacts
 from pipeline.adapters.postgres.exports import PostgresExportStore
 from pipeline.adapters.postgres.link import Link
-from pipeline.connect import dsn_of
 from pipeline.evidence.package.batch_proof import ProvenLine, open_batch_proof
 from pipeline.evidence.verification import Verdict, verify
 from pipeline.formats.configuration import DatabaseSettings
@@ -112,7 +111,7 @@ async def world(database: DatabaseSettings) -> AsyncIterator[World]:
         await it.draft("ingest", rejected, [("A.2", None)])
         await it.drain()
         await plant_batch(it, [notified, refused, rejected])
-        gateway = Database(dsn_of(it.config, "qerds_gateway"))
+        gateway = Database(it.config.database.dsn("qerds_gateway"))
         yield World(it, PostgresExportStore(gateway), [notified, refused, rejected])
         await gateway.close()
     shutil.rmtree(state)
@@ -161,7 +160,7 @@ async def test_a_batch_that_is_not_completed_has_no_proof_yet(world: World) -> N
 
 async def test_lines_are_read_page_by_page(world: World) -> None:
     """Whatever the size of a page, every line comes once and in order, across parts."""
-    link = Link(dsn_of(world.it.config, "qerds_archive"))
+    link = Link(world.it.config.database.dsn("qerds_archive"))
     await link.open()
     facts = PostgresExportFacts(link, world.it.config.provider)
     for size in (1, 2, 3, 4):
@@ -212,7 +211,7 @@ async def test_the_ledger_is_sound_with_proofs_and_exports_in_it(world: World) -
     await world.store.order_export(
         ExportOrder(uuid4(), world.it.sender, BATCH, None, None, ("package",))
     )  # its message waits
-    operator = Database(dsn_of(world.it.config, "qerds_operate"))
+    operator = Database(world.it.config.database.dsn("qerds_operate"))
     try:
         assert await check_ledger(operator, (world.it.bridge.authority,)) == []
     finally:

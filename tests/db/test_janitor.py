@@ -11,7 +11,6 @@ import pytest
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.garbage import PostgresGarbage
-from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.queries import queries
 from pipeline.errors import Transient
 from pipeline.formats.configuration import DatabaseSettings
@@ -88,9 +87,7 @@ class Store:
 
 @pytest.fixture
 async def store(postgres: PostgresServer, database: DatabaseSettings) -> AsyncIterator[Store]:
-    role = "qerds_archive"
-    dsn = Dsn(database.socket_dir, database.port, database.name, role, lambda: database.password(role))
-    connections = Database(dsn, connections_max=1)
+    connections = Database(database.dsn("qerds_archive"), connections_max=1)
     made = Store(postgres, database, MemoryObjects(), PostgresGarbage(connections))
     made.psql(
         "INSERT INTO qerds.published_key (key_id, use, spki, not_before, until) VALUES "
@@ -185,9 +182,7 @@ async def test_two_janitors_at_once_remove_each_thing_once(store: Store) -> None
     """Any number of `archive` processes may clean."""
     for _ in range(5):
         store.upload(over_hours=25)
-    role = "qerds_archive"
-    c = store.config
-    other = Database(Dsn(c.socket_dir, c.port, c.name, role, lambda: c.password(role)), connections_max=1)
+    other = Database(store.config.dsn("qerds_archive"), connections_max=1)
     rounds: list[Round] = []
 
     async def one(garbage: PostgresGarbage) -> None:

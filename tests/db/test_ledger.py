@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import structs
 
 from pipeline.adapters.postgres.database import Database
-from pipeline.connect import dsn_of
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.operate.ledger import PREDICATES, check_ledger
 from pipeline.operate.ledger_proofs import Violation
@@ -59,7 +58,7 @@ def healthy(postgres: PostgresServer) -> Iterator[Healthy]:
 
 
 async def violations(healthy: Healthy, database: DatabaseSettings) -> list[Violation]:
-    operator = Database(dsn_of(small_ledger.config_of(database, Path("/none")), "qerds_operate"))
+    operator = Database(small_ledger.config_of(database, Path("/none")).database.dsn("qerds_operate"))
     try:
         return await check_ledger(operator, (healthy.anchor,))
     finally:

@@ -21,7 +21,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from pipeline.adapters.postgres.database import Database
-from pipeline.connect import dsn_of
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.operate.__main__ import run
 from pipeline.operate.command import Refused, Row, Rows
@@ -73,7 +72,7 @@ class Ledger:
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Database]:
         config = small_ledger.config_of(self.database, self.state)
-        database = Database(dsn_of(config, "qerds_operate"))
+        database = Database(config.database.dsn("qerds_operate"))
         try:
             yield database
         finally:

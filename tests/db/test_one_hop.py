@@ -11,7 +11,7 @@ from pipeline.actors import loop
 from pipeline.actors.contract import Bury, Done, Outcome, Retry, Stage, Work
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.delivery.routes import CHECKED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost, Transient
@@ -24,19 +24,15 @@ pytestmark = pytest.mark.anyio
 LEASE_SECONDS = 1.0
 
 
-def dsn(config: DatabaseSettings, role: str) -> Dsn:
-    return Dsn(config.socket_dir, config.port, config.name, role, lambda: config.password(role))
-
-
 def mailbox(config: DatabaseSettings, stage: str, lines: list[str] | None = None) -> PostgresMailbox:
-    role = dsn(config, f"qerds_{stage}")
+    role = config.dsn(f"qerds_{stage}")
     recorder = Recorder(stage, (lines if lines is not None else []).append)
     return PostgresMailbox(role, Link(role, LeaseLost), stage, "test", SystemRandomness(), recorder, LEASE_SECONDS)
 
 
 async def send(config: DatabaseSettings, count: int, lane: int = 0) -> list[UUID]:
     deliveries = [uuid4() for _ in range(count)]
-    database = Database(dsn(config, "qerds_gateway"))
+    database = Database(config.dsn("qerds_gateway"))
     async with database.transaction() as tx:
         await tx.emit([Emission(SUBMITTED, d, lane=lane) for d in deliveries])
     await database.close()

@@ -15,7 +15,6 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline.adapters.postgres.database import Database
-from pipeline.connect import dsn_of
 from pipeline.delivery.facts import ContentWrap
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.operate import clock, senders
@@ -267,7 +266,7 @@ def test_wrong_usage_is_status_2(installed: Installed, capsys: pytest.CaptureFix
 
 async def _one_redrive(database: DatabaseSettings, stage: str, dead: int) -> int:
     config = small_ledger.config_of(database, Path("/none"))
-    operator = Database(dsn_of(config, "qerds_operate"))
+    operator = Database(config.database.dsn("qerds_operate"))
     async with operator.transaction() as tx:
         moved = await tx.fetch(f"operate_redrive@{stage}", [dead])
     await operator.close()

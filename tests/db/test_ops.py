@@ -10,7 +10,6 @@ import pytest
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.watch import PostgresWatch
 from pipeline.adapters.volumes import LocalVolumes
-from pipeline.connect import dsn_of
 from pipeline.formats.configuration import DatabaseSettings, load
 from pipeline.measures import measurer as service
 from pipeline.measures import series as measures
@@ -37,7 +36,7 @@ async def ledger(database: DatabaseSettings) -> DatabaseSettings:
 def watch(database: DatabaseSettings, tmp_path: Path) -> PostgresWatch:
     path = tmp_path / "qerds.toml"
     path.write_text(small_ledger.toml_of(database, tmp_path))
-    return PostgresWatch(dsn_of(load(path), "qerds_ops"))
+    return PostgresWatch(load(path).database.dsn("qerds_ops"))
 
 
 async def test_one_is_elected_and_the_next_follows_it(

@@ -14,7 +14,6 @@ from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
-from pipeline.connect import dsn_of
 from pipeline.errors import LeaseLost
 from pipeline.formats.configuration import Config, load
 from pipeline.operate.__main__ import run
@@ -84,7 +83,7 @@ def test_a_paused_stage_takes_nothing_until_it_is_resumed(it: Installed) -> None
     it.psql(f"INSERT INTO outbox.archive (lane, kind, delivery) VALUES (0, 'preserve', '{NOBODY}')")
 
     async def takes() -> None:
-        dsn = dsn_of(it.config, "qerds_archive")
+        dsn = it.config.database.dsn("qerds_archive")
         recorder = Recorder("archive", write=lambda _: None)
         box = PostgresMailbox(dsn, Link(dsn, LeaseLost), "archive", "test", SystemRandomness(), recorder)
         await box.start()
@@ -216,7 +215,7 @@ def test_a_deep_mailbox_is_not_counted_to_its_end(it: Installed) -> None:
     )
 
     async def depths(exact: int) -> int:
-        database = Database(dsn_of(it.config, "qerds_ops"))
+        database = Database(it.config.database.dsn("qerds_ops"))
         rows = await database.fetch("ops_depths", ["seal"], exact)
         await database.close()
         return int(sum(row["ready"] for row in rows))

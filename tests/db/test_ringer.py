@@ -14,7 +14,6 @@ from pipeline.adapters.postgres.ringer import Ringer
 from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
 from pipeline.errors import LeaseLost, Transient
 from pipeline.formats.configuration import DatabaseSettings
-from tests.db.test_one_hop import dsn
 
 pytestmark = pytest.mark.anyio
 COMMITS = 60
@@ -29,7 +28,7 @@ async def emit(database: Database, kind: str = SUBMITTED) -> None:
 async def test_rings_of_many_commits_are_merged_and_heard(database: DatabaseSettings) -> None:
     """The last commit is heard too; a commit does not wait for its ring."""
     heard: Counter[str] = Counter()
-    ear = Link(dsn(database, "qerds_ingest"))
+    ear = Link(database.dsn("qerds_ingest"))
     await ear.open()
     heard_last = anyio.Event()
 
@@ -39,7 +38,7 @@ async def test_rings_of_many_commits_are_merged_and_heard(database: DatabaseSett
             heard_last.set()
 
     await ear.listen("doorbell", listen)
-    writers = Database(dsn(database, "qerds_gateway"))
+    writers = Database(database.dsn("qerds_gateway"))
     async with writers.ringing():
         for _ in range(COMMITS):
             await emit(writers)
@@ -54,7 +53,7 @@ async def test_rings_of_many_commits_are_merged_and_heard(database: DatabaseSett
 async def test_without_a_ringer_each_commit_rings_by_itself(database: DatabaseSettings) -> None:
     """What a verb of an operator does: no task is left behind."""
     heard: list[str] = []
-    ear = Link(dsn(database, "qerds_ingest"))
+    ear = Link(database.dsn("qerds_ingest"))
     await ear.open()
     done = anyio.Event()
 
@@ -63,7 +62,7 @@ async def test_without_a_ringer_each_commit_rings_by_itself(database: DatabaseSe
         done.set()
 
     await ear.listen("doorbell", listen)
-    writer = Database(dsn(database, "qerds_gateway"))
+    writer = Database(database.dsn("qerds_gateway"))
     await emit(writer)
     with anyio.fail_after(HEARD_SECONDS):
         await done.wait()

@@ -28,7 +28,7 @@ from pipeline.formats.configuration import DatabaseSettings
 from pipeline.process.recorder import Recorder
 from pipeline.stages import webhook
 from pipeline.stores.feed import NewWebhook, WebhookChange, WebhookSeen
-from tests.db.events_world import EventsWorld, dsn, recorder
+from tests.db.events_world import EventsWorld, recorder
 from tests.endpoints import Endpoint, Received, Say, endpoint
 from tests.fakes.bridge import FakeBridge
 from tests.servers import PostgresServer
@@ -61,7 +61,7 @@ def world(postgres: PostgresServer, database: DatabaseSettings) -> HookWorld:
 
 @asynccontextmanager
 async def store_of(world: EventsWorld) -> AsyncIterator[PostgresEventStore]:
-    database = Database(dsn(world.config, "qerds_gateway"))
+    database = Database(world.config.dsn("qerds_gateway"))
     yield PostgresEventStore(database)
     await database.close()
 
@@ -69,7 +69,7 @@ async def store_of(world: EventsWorld) -> AsyncIterator[PostgresEventStore]:
 @asynccontextmanager
 async def process(world: EventsWorld, bridge: FakeBridge, lines: list[str], post_seconds: float) -> AsyncIterator[None]:
     """One `webhook` process."""
-    where, log = dsn(world.config, "qerds_webhook"), Recorder("webhook", lines.append)
+    where, log = world.config.dsn("qerds_webhook"), Recorder("webhook", lines.append)
     link, draining, randomness = Link(where, LeaseLost), anyio.Event(), SystemRandomness()
     async with anyio.create_task_group() as tasks, anyio.create_task_group() as flights:
         courier = HttpCourier(flights, SystemClock(), loopback_http=True, post_seconds=post_seconds)

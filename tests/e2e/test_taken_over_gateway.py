@@ -21,7 +21,6 @@ from hsm_bridge import wire
 from hsm_bridge.client import BridgeAway, BridgeClient, BridgeDenied
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.dossiers import read_dossiers
-from pipeline.adapters.postgres.link import Dsn
 from pipeline.adapters.postgres.queries import queries
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
 from pipeline.evidence.dossier import Dossier, Issuer, Reason
@@ -118,8 +117,7 @@ async def at_the_bridge(sockets: Path, wrap: dict[str, str], delivery: str) -> d
 
 async def in_the_database(config: Config, password: str, delivery: str) -> dict[str, str]:
     """Drafts of every kind; the act of a recipient is drafted with a receipt that nobody gave."""
-    place = config.database
-    database = Database(Dsn(place.socket_dir, place.port, place.name, "qerds_gateway", lambda: password))
+    database = Database(replace(config.database.dsn("qerds_gateway"), read_password=lambda: password))
     identifier = UUID(delivery)
     [key] = await database.fetch("active_key", "seal")
     issuer = Issuer("Forger", "FR", "2.25.1", key["key_id"], hashlib.sha256(key["certificate"]).digest())

@@ -23,7 +23,7 @@ from deploy.local.children import die_with_parent
 from pipeline.actors import loop
 from pipeline.actors.contract import Done, Outcome, Retry, Stage, Work
 from pipeline.adapters.ids import SystemRandomness
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.delivery.routes import CHECKED, DRAFT, SEALED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
@@ -68,8 +68,7 @@ def is_retried(message: Message) -> bool:
 
 def live(job: Job, name: str) -> None:
     """One worker, until it is killed."""
-    role, where = f"qerds_{name}", job.database
-    dsn = Dsn(where.socket_dir, where.port, where.name, role, lambda: where.password(role))
+    dsn = job.database.dsn(f"qerds_{name}")
     randomness, recorder = SystemRandomness(), Recorder(name)
     mailbox = PostgresMailbox(dsn, Link(dsn, LeaseLost), name, "test", randomness, recorder, job.lease_seconds)
 

@@ -13,7 +13,7 @@ from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.feed import sequencer as service
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.stores.feed import EventQuestion
-from tests.db.events_world import NOTE, EventsWorld, dsn, recorder
+from tests.db.events_world import NOTE, EventsWorld, recorder
 from tests.servers import PostgresServer
 from tests.waiting import instant, until
 
@@ -29,7 +29,7 @@ class Follower:
     """Reads by the cursor, all the time, and writes down what it saw."""
 
     def __init__(self, world: EventsWorld, sender: UUID) -> None:
-        self._database = Database(dsn(world.config, "qerds_gateway"))
+        self._database = Database(world.config.dsn("qerds_gateway"))
         self._sender = sender
         self.seen: list[tuple[int, UUID | None]] = []
         self.after = 0

@@ -17,7 +17,7 @@ import anyio
 import pytest
 
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import Link
 from pipeline.delivery.routes import CHECKED, SUBMITTED, Emission
 from pipeline.errors import Transient
 from pipeline.formats.configuration import DatabaseSettings
@@ -85,14 +85,12 @@ def world(mortal: tuple[MortalServer, Path]) -> Iterator[World]:
 
 
 def link_as(database: DatabaseSettings, role: str) -> Link:
-    return Link(Dsn(database.socket_dir, database.port, database.name, role, lambda: database.password(role)))
+    return Link(database.dsn(role))
 
 
 async def feed(world: World, sent: Sent) -> None:
     """Submit without end, as the gateway does."""
-    role = "qerds_gateway"
-    where = world.database
-    database = Database(Dsn(where.socket_dir, where.port, where.name, role, lambda: where.password(role)))
+    database = Database(world.database.dsn("qerds_gateway"))
     try:
         while True:
             batch = [uuid4() for _ in range(FED)]

@@ -21,7 +21,6 @@ from pipeline.delivery.states import STATES
 from pipeline.exports.ports import ExportStanding
 from pipeline.formats.configuration import DatabaseSettings, Provider
 from pipeline.stores.lists import LOOKED_AT_MAX, Filter, Place, starts
-from tests.db.events_world import dsn
 from tests.scale.explain import Cost, cost_of
 from tests.servers import PostgresServer
 
@@ -182,7 +181,7 @@ async def test_pages_make_the_whole_list(postgres: PostgresServer, small: Databa
     """Each letter once and in order, as one statement without pages says; a page may be short and not be the last."""
     which, condition = LISTS[what]
     order = BY_TIME_OF_DEPOSIT if which.changed_after is None else "changed, id"
-    connections = Connections(dsn(small, "qerds_gateway"))
+    connections = Connections(small.dsn("qerds_gateway"))
     store, seen, after = PostgresSenderStore(connections), list[UUID](), None
     while True:
         page, after = await store.deliveries(SENDER, which, after, 170)
@@ -202,7 +201,7 @@ async def test_an_export_by_date_reads_its_period(postgres: PostgresServer, smal
         small.name,
     ).splitlines()
     first, last = (datetime.fromisoformat(bound) for bound in bounds.split("|"))
-    link = Link(dsn(small, "qerds_archive"))
+    link = Link(small.dsn("qerds_archive"))
     await link.open()
     facts = PostgresExportFacts(link, Provider("Test Delivery", "FR", "2.25.1.1", "2.25.1.2"))
     standing = ExportStanding(UUID(int=9), SENDER, None, first, last, frozenset({"evidence"}), 0, "", is_done=False)

@@ -12,10 +12,11 @@ from typing import Any
 import anyio
 import asyncpg
 
-from pipeline.adapters.postgres.link import GUARD_SECONDS, Dsn, Link
+from pipeline.adapters.postgres.link import GUARD_SECONDS, Link
 from pipeline.adapters.postgres.ringer import LOST, Ringer
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.errors import Transient
+from pipeline.formats.database_address import Dsn
 
 CONNECTIONS_MAX = 8  # for one gateway on two cores; more only moves the queue into the server
 WAIT_SECONDS = 5.0  # for a free connection; a request that waits longer gets a 503

@@ -9,8 +9,6 @@ Elsewhere: what the statements are (queries.py), who may reconnect when (mailbox
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
@@ -18,6 +16,7 @@ import asyncpg
 
 from pipeline.adapters.postgres.queries import queries
 from pipeline.errors import QerdsError, Transient
+from pipeline.formats.database_address import Dsn
 
 GUARD_SECONDS = 10.0  # for a statement or a COMMIT that does not come back
 CONNECT_SECONDS = 5.0
@@ -33,17 +32,6 @@ _AWAY = (
 )
 _NOT_NOW = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.LockNotAvailableError)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Dsn:
-    """Where and as whom. The password stays out of every repr."""
-
-    socket_dir: Path
-    port: int
-    database: str
-    role: str
-    read_password: Callable[[], str]
 
 
 class Link:
@@ -63,18 +51,9 @@ class Link:
     async def open(self) -> None:
         """Connect anew. Raises Transient when the server is away."""
         self.terminate()
-        dsn = self._dsn
         try:
             with anyio.fail_after(CONNECT_SECONDS):
-                self._connection = await asyncpg.connect(
-                    host=str(dsn.socket_dir),
-                    port=dsn.port,
-                    user=dsn.role,
-                    database=dsn.database,
-                    password=dsn.read_password(),
-                    statement_cache_size=STATEMENTS_MAX,
-                    server_settings={"application_name": dsn.role},
-                )
+                self._connection = await asyncpg.connect(**self._dsn.arguments(), statement_cache_size=STATEMENTS_MAX)
         except (
             OSError,
             TimeoutError,

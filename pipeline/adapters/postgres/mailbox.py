@@ -16,11 +16,12 @@ from typing import Any
 
 import anyio
 
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.ringer import Ringer
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.delivery.routes import interactive_cap
 from pipeline.errors import LeaseLost
+from pipeline.formats.database_address import Dsn
 from pipeline.ports.mailbox import Message
 from pipeline.ports.outside import Randomness
 from pipeline.process.recorder import Recorder

@@ -100,8 +100,7 @@ async def apply(connection: asyncpg.Connection, migrations: list[Migration]) -> 
 
 async def migrate(database: DatabaseSettings, *, check: bool) -> list[Migration]:
     """Connects as the owner and returns what it applied; with `check` what is pending, and nothing is applied."""
-    where = {"host": str(database.socket_dir), "port": database.port, "database": database.name}
-    connection = await asyncpg.connect(**where, user=ROLE, password=database.password(ROLE), timeout=CONNECT_SECONDS)
+    connection = await asyncpg.connect(**database.dsn(ROLE).arguments(), timeout=CONNECT_SECONDS)
     try:
         migrations = read_folder()
         return await (pending if check else apply)(connection, migrations)

@@ -10,7 +10,8 @@ from typing import Any
 
 import anyio
 
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import Link
+from pipeline.formats.database_address import Dsn
 
 KIND = "events"
 WATERMARK_SECONDS = 20.0  # numbers become visible out of order: look this far behind the newest that was placed

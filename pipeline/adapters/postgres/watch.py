@@ -4,7 +4,8 @@ from typing import Any
 
 import asyncpg
 
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import Link
+from pipeline.formats.database_address import Dsn
 
 
 class PostgresWatch:

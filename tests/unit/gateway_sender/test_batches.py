@@ -18,7 +18,6 @@ from gateway.sender import backlog, batch_items
 from pipeline.adapters.postgres.database import Database
 from pipeline.errors import Transient
 from pipeline.stores.batches import NewPart
-from tests.db.test_one_hop import dsn
 from tests.drawing import ingest_process
 from tests.unit.gateway_sender.conftest import PDF, World, content_digest, letter, problem, upload
 
@@ -411,7 +410,7 @@ async def test_a_body_that_is_dropped_as_broken_does_not_become_a_part(world: Wo
     await store.begin_intake(intake, batch)
     await store.add_lines(intake, [(n, b"{}") for n in range(1, 50)])
     world.psql("UPDATE qerds.batch_intake SET began_at = now() - interval '2 h'")
-    gateway = Database(dsn(world.parts.config.database, "qerds_gateway"))
+    gateway = Database(world.parts.config.database.dsn("qerds_gateway"))
     assert [r["intake"] for r in await gateway.fetch("claim_broken_intakes", 20)] == [intake]
     await gateway.fetch("drop_lines", intake, 0, 20)  # and before the next ones go, it has come to its end:
     await store.add_lines(intake, [(50, b"{}")])
@@ -434,7 +433,7 @@ async def test_what_a_cancelled_batch_says_of_people_goes_after_a_week(world: Wo
     await world.parts.batches.forget_expired()
     assert [row["client_ref"] for row in await results(client, batch)] == ["r-2", "r-3", "r-4", "r-5"]
     world.psql("UPDATE qerds.batch SET completed_at = now() - interval '8 d'")
-    gateway = Database(dsn(world.parts.config.database, "qerds_gateway"))
+    gateway = Database(world.parts.config.database.dsn("qerds_gateway"))
     await gateway.fetch("empty_lines", UUID(batch), 99, 0, 1)  # killed after the first step
     await gateway.close()
     assert [row["client_ref"] for row in await results(client, batch)] == ["r-2", "r-3", "r-4", None]
