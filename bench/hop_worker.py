@@ -137,7 +137,7 @@ def main() -> None:
     if given.verb == "produce":
         anyio.run(produce, given.rate, given.seconds, backend_options={"use_uvloop": True})
         return
-    where = DatabaseSettings(given.socket_dir, PORT, NAME, given.password_dir)
+    where = DatabaseSettings(socket_dir=given.socket_dir, port=PORT, name=NAME, password_dir=given.password_dir)
     anyio.run(live, where, given.name, given.batch_max, backend_options={"use_uvloop": True})
 
 

@@ -117,7 +117,9 @@ def server(*, emulated_flush: bool, settings: Mapping[str, str] | None = None) -
         postgres.create(cluster, durable=not emulated_flush)
         process = postgres.start(cluster, home / "postgres.log")
         try:
-            database = DatabaseSettings(cluster.socket_dir, PORT, NAME, home / "passwords")
+            database = DatabaseSettings(
+                socket_dir=cluster.socket_dir, port=PORT, name=NAME, password_dir=home / "passwords"
+            )
             prepare_roles(cluster, database)
             anyio.run(lambda: migrate(database, check=False))
             postgres.psql(

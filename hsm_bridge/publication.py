@@ -11,6 +11,7 @@ Elsewhere: what is published (service). This is a door to asyncpg of its own, be
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -20,6 +21,7 @@ from hsm_bridge.clock import ClockAway, to_milliseconds
 from hsm_bridge.errors import BridgeError
 from hsm_bridge.wire import PublicKey
 from pipeline.formats.database_address import Dsn
+from pipeline.process.first_host import NoHost, connect_first
 
 ROLE = "qerds_bridge"
 STATEMENTS_MAX = 8  # prepared ones kept: all of ours
@@ -80,17 +82,21 @@ class Publication:
     async def _run(self, work: Callable[[Any], Awaitable[Result]]) -> Result:
         """One at a time, whole, with a deadline: a cancelled statement would leave the connection unsure."""
         async with self._lock:
+            if self._connection is None:
+                self._connection = await self._connect()
             try:
                 with anyio.fail_after(STATEMENT_SECONDS_MAX, shield=True):
-                    if self._connection is None:
-                        self._connection = await self._connect()
                     return await work(self._connection)
             except DRIVER_ERRORS as error:
                 self._drop()
                 raise PublicationAway(f"PostgreSQL: {type(error).__name__}") from error
 
     async def _connect(self) -> Any:
-        return await asyncpg.connect(**self._dsn.arguments(), statement_cache_size=STATEMENTS_MAX)
+        connect = partial(asyncpg.connect, statement_cache_size=STATEMENTS_MAX)
+        try:
+            return await connect_first(self._dsn, connect, DRIVER_ERRORS)
+        except NoHost as error:
+            raise PublicationAway(f"PostgreSQL is away: {error}") from error
 
     def _drop(self) -> None:
         if self._connection is not None:

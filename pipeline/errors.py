@@ -6,6 +6,7 @@
     │   └── ObjectExists    the name is taken
     ├── LeaseLost      this process was taken for dead: drop the work, start a new epoch
     ├── Invariant      something that must hold does not: stop the process, a person has to look
+    ├── NoHost         none of the database hosts may be used now
     └── ConfigInvalid, MigrationRefused      the installation is not as this build needs it: do not start
 
 These texts, and no others, are written to logs and dead letters (pipeline/process/failure.py). So they carry ids,

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import anyio
 from joserfc.jwk import ECKey
+from msgspec.structs import asdict
 
 from deploy.local import settings
 from deploy.local.softhsm import SoftToken
@@ -65,12 +66,7 @@ class BridgeHome:
                 "policy_oid": f"{POLICY}.1",
                 "tsa_policy_oid": f"{POLICY}.2",
             },
-            "database": {
-                "socket_dir": self.database.socket_dir,
-                "port": self.database.port,
-                "name": self.database.name,
-                "password_dir": self.database.password_dir,
-            },
+            "database": {name: value for name, value in asdict(self.database).items() if value is not None},
             "token": {
                 "module": self.token.module,
                 "softhsm_conf": self.token.conf,

@@ -419,7 +419,9 @@ async def _identity_key(owner: Any) -> ECKey:
     return key
 
 
-NO_DATABASE = DatabaseSettings(Path("/nonexistent"), 5432, "none", Path("/nonexistent"))
+NO_DATABASE = DatabaseSettings(
+    socket_dir=Path("/nonexistent"), port=5432, name="none", password_dir=Path("/nonexistent")
+)
 
 
 def config_table(state: Path, database: DatabaseSettings = NO_DATABASE) -> dict[str, Any]:

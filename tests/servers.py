@@ -62,7 +62,7 @@ def short_directory() -> Path:
     return path
 
 
-def start_server(home: Path, settings: Mapping[str, str] = postgres.FOR_TESTS) -> PostgresServer:
+def start_server(home: Path, settings: Mapping[str, str] = postgres.FOR_TESTS, port: int = PORT) -> PostgresServer:
     """initdb, start, roles, template. Without `settings` the server is as durable as in an installation."""
     account = accounts.database_account()
     socket_dir = home / "s"
@@ -70,10 +70,10 @@ def start_server(home: Path, settings: Mapping[str, str] = postgres.FOR_TESTS) -
     accounts.give(account, socket_dir)
     password = secrets.token_urlsafe(16)
     binaries = postgres.reachable_binaries(postgres.find_binaries(), home, account)
-    cluster = postgres.Cluster(binaries, home / "data", socket_dir, PORT, password, account, settings=settings)
+    cluster = postgres.Cluster(binaries, home / "data", socket_dir, port, password, account, settings=settings)
     postgres.create(cluster, durable=False)
     process = postgres.start(cluster, home / "postgres.log")
-    database = DatabaseSettings(socket_dir, PORT, TEMPLATE, home / "passwords")
+    database = DatabaseSettings(socket_dir=socket_dir, port=port, name=TEMPLATE, password_dir=home / "passwords")
     prepare_roles(cluster, database)
     anyio.run(lambda: migrate(database, check=False))
     postgres.psql(cluster, "INSERT INTO qerds.installation (mode, embedded) VALUES ('non_qualified', true)", TEMPLATE)

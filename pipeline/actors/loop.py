@@ -6,7 +6,7 @@ Rules    one transaction per batch; the fence is its first statement; nothing ou
 Elsewhere: how rows are stored (ports.Mailbox), when to try again (backoff.py), what a stage does (pipeline/stages)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -96,13 +96,24 @@ async def run(
                 tasks.start_soon(prefetch.run)
                 await _pull(stage, mailbox, prefetch, ports, draining, randomness, recorder)
                 tasks.cancel_scope.cancel()
-        except* (LeaseLost, Transient, TimeoutError):
+        except* (LeaseLost, Transient, TimeoutError) as ended:
             recorder.count("epochs_lost")
+            for error in _errors_in(ended):
+                recorder.error("epoch", error)  # it waits and tries again: the log is where a person learns for what
             recorder.is_ready = False
             lost += 1
         if lost:
             await _pause(min(retry_seconds(lost, randomness.unit()), PAUSE_SECONDS_MAX), draining)
     await mailbox.stop()
+
+
+def _errors_in(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    """Those that a group is made of, at any depth."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _errors_in(error)
+        else:
+            yield error
 
 
 async def _wake_when_draining(mailbox: Mailbox[MailboxTx], draining: anyio.Event) -> None:

@@ -1,1 +1,1 @@
-"""Byte formats shared with the bridge: pure functions, no I/O, no clock, no randomness."""
+"""What the bridge shares: byte formats, pure, without clock and randomness; and the configuration with its files."""

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct
 
 from pipeline.formats.checked_table import ConfigInvalid, structure
-from pipeline.formats.database_address import Dsn
+from pipeline.formats.database_address import LOOPBACK, DatabaseTls, Dsn, Host, read_host
 from pipeline.formats.secret_file import read_secret
 
 CONFIG_ENVIRONMENT = "QERDS_CONFIG"
@@ -26,7 +26,6 @@ DOCUMENT_BYTES_DEFAULT = 100 * 1024 * 1024  # interfaces: a document
 DOCUMENT_BYTES_MAX = 1024 * 1024 * 1024  # qerds.upload takes no more
 KEY_LINES = 2  # of a file in objects.s3.key_dir
 MAIL_WAIT_SECONDS_MAX = 8  # for its turn, of a mail that has a connection
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 Mode = Literal["non_qualified", "qualified"]
 MailSecurity = Literal["none", "starttls", "tls"]
@@ -48,17 +47,31 @@ class Provider(Struct, frozen=True):
     tsa_policy_oid: Text
 
 
-class DatabaseSettings(Struct, frozen=True):
-    """Where PostgreSQL listens, and the folder with one password file per role."""
+class DatabaseSettings(Struct, frozen=True, kw_only=True):
+    """Where PostgreSQL listens, over TCP (hosts) or at a socket of this machine (socket_dir, port), and the folder with
+    one password file per role."""
 
-    socket_dir: Path
-    port: Port
     name: Text
     password_dir: Path
+    hosts: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=8)] | None = None
+    tls: DatabaseTls = "verify-full"
+    ca_file: Path | None = None
+    socket_dir: Path | None = None
+    port: Port | None = None
+
+    @property
+    def places(self) -> tuple[Host, ...]:
+        """Every server that may be the one, in the order in which they are tried."""
+        if self.hosts is not None:
+            return tuple(map(read_host, self.hosts))
+        if self.socket_dir is None or self.port is None:
+            raise ConfigInvalid("database needs hosts, or the socket_dir and the port of a socket on this machine")
+        return (Host(str(self.socket_dir), self.port),)
 
     def dsn(self, role: str) -> Dsn:
         """For connections as this role."""
-        return Dsn(self.socket_dir, self.port, self.name, role, lambda: self.password(role))
+        tls = "none" if self.hosts is None else self.tls
+        return Dsn(self.places, self.name, role, lambda: self.password(role), tls, self.ca_file)
 
     def password(self, role: str) -> str:
         """Reads PASSWORD_DIR/ROLE. Raises ConfigInvalid when this process may not be that role."""
@@ -205,6 +218,7 @@ def parse(table: Mapping[str, object]) -> Config:
     """Checks a parsed TOML table; raises ConfigInvalid, which names the first key that is wrong."""
     config = structure(Config, table)
     _check_embedded(config)
+    _check_database(config.database)
     _check_mail(config.mail)
     _check_objects(config.objects)
     _check_gateway(config.gateway)
@@ -221,6 +235,18 @@ def _check_embedded(config: Config) -> None:
         raise ConfigInvalid("webhooks.loopback_http is for an embedded installation only; leave it out")
     if config.embedded and config.mode != "non_qualified":
         raise ConfigInvalid("mode: an embedded installation can only run in mode non_qualified")
+
+
+def _check_database(database: DatabaseSettings) -> None:
+    """Hosts or a socket; over the network only with TLS that verifies chain and name."""
+    if database.hosts is not None and (database.socket_dir is not None or database.port is not None):
+        key = "socket_dir" if database.socket_dir is not None else "port"
+        raise ConfigInvalid(f"database.hosts and database.{key} exclude each other; each of hosts has its own port")
+    places = database.places
+    if database.tls == "none" and not {place.name for place in places} <= LOOPBACK:
+        raise ConfigInvalid("database.tls = none is for hosts on loopback only; leave it out, and name the ca_file")
+    if database.ca_file is not None and (database.hosts is None or database.tls == "none"):
+        raise ConfigInvalid("database.ca_file is for hosts with TLS; take it out")
 
 
 def _check_mail(mail: MailSettings) -> None:

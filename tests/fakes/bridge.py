@@ -240,7 +240,7 @@ def _settings(identity: IdentitySettings | None) -> Config:
         mail=MailSettings("127.0.0.1", 1, "none", "notice@registered.example"),
         gateway=GatewaySettings("127.0.0.1", 1, "http://127.0.0.1:8400"),
         identity=identity or pinned("http://127.0.0.1:8403", "qerds-portal", NO_FILE),
-        database=DatabaseSettings(NO_FILE, 1, "fake", NO_FILE),
+        database=DatabaseSettings(socket_dir=NO_FILE, port=1, name="fake", password_dir=NO_FILE),
     )
 
 

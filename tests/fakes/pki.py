@@ -6,8 +6,10 @@ Signs what the bridge signs, with the same `pipeline.formats` functions. Product
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -67,6 +69,7 @@ def leaf(
     name: str = "Test Seal",
     *,
     purposes: list[x509.ObjectIdentifier] | None = None,
+    addresses: Sequence[str] = (),
     not_before: datetime = FROM,
     not_after: datetime = UNTIL,
 ) -> Signer:
@@ -79,6 +82,9 @@ def leaf(
     builder = builder.add_extension(issuer_key, critical=False)
     if purposes is not None:
         builder = builder.add_extension(x509.ExtendedKeyUsage(purposes), critical=True)
+    if addresses:
+        names = x509.SubjectAlternativeName([x509.IPAddress(ip_address(one)) for one in addresses])
+        builder = builder.add_extension(names, critical=False)
     return Signer(key, builder.sign(issuer.key, hashes.SHA256()))
 
 

@@ -110,7 +110,10 @@ def main() -> None:
     parser.add_argument("password_dir", type=Path)
     parser.add_argument("lease_seconds", type=float)
     given = parser.parse_args()
-    job = Job(DatabaseSettings(given.socket_dir, given.port, given.name, given.password_dir), given.lease_seconds)
+    where = DatabaseSettings(
+        socket_dir=given.socket_dir, port=given.port, name=given.name, password_dir=given.password_dir
+    )
+    job = Job(where, given.lease_seconds)
     for request in sys.stdin:
         print(answer(job, request), flush=True)
 

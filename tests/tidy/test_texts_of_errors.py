@@ -36,9 +36,6 @@ LOOKED_AT = {
     ("hsm_bridge/audit.py", "old.name"),  # a file
     ("hsm_bridge/audit.py", "old[-1].name"),
     ("hsm_bridge/audit.py", "path.name"),
-    ("hsm_bridge/config.py", "', '.join(choices)"),
-    ("hsm_bridge/config.py", "key"),  # of the configuration, likewise below
-    ("hsm_bridge/config.py", "self.name"),
     ("hsm_bridge/token/device.py", "', '.join(wrong)"),  # names of attributes
     ("hsm_bridge/token/device.py", "self._general_errors >= GENERAL_ERRORS_MAX"),
     ("hsm_bridge/token/device.py", "so"),  # a file
@@ -52,14 +49,16 @@ LOOKED_AT = {
     ("pipeline/adapters/postgres/migrate.py", "path.name"),
     ("pipeline/adapters/postgres/migrate.py", "row['name']"),
     ("pipeline/adapters/postgres/migrate.py", "rows[-1]['name']"),
-    ("pipeline/formats/configuration.py", "', '.join(get_args(kind))"),
-    ("pipeline/formats/configuration.py", "', '.join(sorted(known))"),
-    ("pipeline/formats/configuration.py", "_join(at, caller)"),
-    ("pipeline/formats/configuration.py", "_join(at, name)"),
-    ("pipeline/formats/configuration.py", "_join(at, unknown[0])"),
+    ("pipeline/formats/checked_table.py", "_join(at, name)"),  # keys of the configuration, likewise below
+    ("pipeline/formats/checked_table.py", "at"),
+    ("pipeline/formats/checked_table.py", "hint"),
+    ("pipeline/formats/checked_table.py", "words(field.type)"),  # what a value must be
+    ("pipeline/formats/checked_table.py", "words(kind)"),
     ("pipeline/formats/configuration.py", "_place(error)"),  # line and column
-    ("pipeline/formats/configuration.py", "at"),
-    ("pipeline/formats/configuration.py", "kind.__name__"),
+    ("pipeline/formats/configuration.py", "key"),
+    ("pipeline/formats/database_address.py", "self.ca_file"),
+    ("pipeline/formats/database_address.py", "text"),  # a host's name and port, from the configuration
+    ("pipeline/process/first_host.py", "', '.join(reasons)"),  # hosts, and kinds of errors
     ("pipeline/formats/configuration.py", "name"),
     ("pipeline/exports/batch_proof.py", "denied"),  # carries the code of the bridge
     ("pipeline/operate/__main__.py", "'|'.join(VERBS)"),

@@ -14,6 +14,8 @@ from pipeline.formats.checked_table import ConfigInvalid
 from pipeline.formats.configuration import S3, BridgeCaller, Config, load, load_from_environment, parse
 from pipeline.formats.secret_file import read_secret
 
+NO_SOCKET = {"socket_dir": None, "port": None}
+
 
 def embedded(state: Path) -> dict[str, Any]:
     """What `up` writes, as a table."""
@@ -110,6 +112,33 @@ def test_webhooks_to_this_machine_are_for_an_embedded_installation(tmp_path: Pat
     real["identity"] = {**real["identity"], "provider": "franceconnect"}
     with pytest.raises(ConfigInvalid, match=r"webhooks\.loopback_http is for an embedded installation only"):
         parse(real)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"hosts": ["db1:5432"]}, "database.hosts and database.socket_dir exclude each other"),
+        ({"hosts": ["db1:5432"], "socket_dir": None}, "database.hosts and database.port exclude each other"),
+        ({"socket_dir": None}, "database needs hosts, or the socket_dir and the port of a socket"),
+        ({"port": None}, "database needs hosts, or the socket_dir and the port of a socket"),
+        ({"ca_file": "ca.pem"}, "database.ca_file is for hosts with TLS; take it out"),
+        ({**NO_SOCKET, "hosts": []}, "database.hosts must be a list of 1 to 8 texts"),
+        ({**NO_SOCKET, "hosts": ["db1:5432"] * 9}, "database.hosts must be a list of 1 to 8 texts"),
+        ({**NO_SOCKET, "hosts": ["db1"]}, "database.hosts: 'db1' must be a name and a port"),
+        (
+            {**NO_SOCKET, "hosts": ["127.0.0.1:1", "db1:1"], "tls": "none"},
+            "database.tls = none is for hosts on loop",
+        ),
+        ({**NO_SOCKET, "hosts": ["[::1]:1"], "tls": "none", "ca_file": "c"}, "database.ca_file is for hosts with TLS"),
+        ({**NO_SOCKET, "hosts": ["db1:1"], "tls": "require"}, "database.tls must be one of none, verify-full"),
+    ],
+)
+def test_a_database_is_reached_in_one_way(tmp_path: Path, changes: dict[str, object], says: str) -> None:
+    """By hosts or by a socket; over the network never without TLS."""
+    table = embedded(tmp_path)
+    database = {name: value for name, value in {**table["database"], **changes}.items() if value is not None}
+    with pytest.raises(ConfigInvalid, match=says):
+        parse({**table, "database": database})
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ Elsewhere: what the statements are (queries.py), who may reconnect when (mailbox
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -17,12 +18,14 @@ import asyncpg
 from pipeline.adapters.postgres.queries import queries
 from pipeline.errors import QerdsError, Transient
 from pipeline.formats.database_address import Dsn
+from pipeline.process.first_host import NoHost, connect_first
 
 GUARD_SECONDS = 10.0  # for a statement or a COMMIT that does not come back
-CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 1.0
 STATEMENTS_MAX = 512  # prepared ones kept per connection: all of ours
 
+# What a server that cannot be used answers to a connection, or its network does.
+REFUSALS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 # Server errors that say "not now" or "this session is over", not "this statement is wrong".
 _AWAY = (
     asyncpg.PostgresConnectionError,
@@ -49,19 +52,13 @@ class Link:
         return self._connection is not None and not self._connection.is_closed()
 
     async def open(self) -> None:
-        """Connect anew. Raises Transient when the server is away."""
+        """Connect anew. Raises Transient when no server of the address is there, trusted and takes writes."""
         self.terminate()
+        connect = partial(asyncpg.connect, statement_cache_size=STATEMENTS_MAX)
         try:
-            with anyio.fail_after(CONNECT_SECONDS):
-                self._connection = await asyncpg.connect(**self._dsn.arguments(), statement_cache_size=STATEMENTS_MAX)
-        except (
-            OSError,
-            TimeoutError,
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,
-        ) as error:
-            raise Transient(f"PostgreSQL is away: {type(error).__name__}") from error
+            self._connection = await connect_first(self._dsn, connect, REFUSALS)
+        except NoHost as error:
+            raise Transient(f"PostgreSQL is away: {error}") from error
 
     async def close(self) -> None:
         """Leave in good order when the server still answers."""
@@ -69,7 +66,7 @@ class Link:
         if connection is not None:
             try:
                 await connection.close(timeout=CLOSE_SECONDS)
-            except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            except REFUSALS:
                 connection.terminate()
 
     def terminate(self) -> None:

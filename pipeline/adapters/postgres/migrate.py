@@ -18,15 +18,17 @@ from pathlib import Path
 import anyio
 import asyncpg
 
+from pipeline.adapters.postgres.link import REFUSALS
 from pipeline.errors import QerdsError
+from pipeline.formats.checked_table import ConfigInvalid
 from pipeline.formats.configuration import DatabaseSettings, load_from_environment
+from pipeline.process.first_host import HOST_SECONDS, NoHost, connect_first
 
 ROLE = "qerds_owner"
 FOLDER = Path(__file__).resolve().parents[3] / "schemas" / "migrations"
 FILE_NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 ADVISORY_LOCK = 0x7165726473  # "qerds"; any constant, the same in every build
 LOCK_SECONDS, STATEMENT_SECONDS = 5, 600
-CONNECT_SECONDS = 20
 TABLE = """CREATE TABLE IF NOT EXISTS public.schema_migration
     (name text PRIMARY KEY, sha256 bytea NOT NULL, applied_at timestamptz NOT NULL DEFAULT clock_timestamp())"""
 OTHERS = "the database has {} where this build has {}: it was made by other migrations; see docs/operate.md, Upgrade"
@@ -99,24 +101,24 @@ async def apply(connection: asyncpg.Connection, migrations: list[Migration]) -> 
 
 
 async def migrate(database: DatabaseSettings, *, check: bool) -> list[Migration]:
-    """Connects as the owner and returns what it applied; with `check` what is pending, and nothing is applied."""
-    connection = await asyncpg.connect(**database.dsn(ROLE).arguments(), timeout=CONNECT_SECONDS)
+    """Connects as the owner; what it applied, or with `check` what is pending. Raises MigrationRefused or NoHost."""
+    connection = await connect_first(database.dsn(ROLE), asyncpg.connect, REFUSALS)
     try:
         migrations = read_folder()
         return await (pending if check else apply)(connection, migrations)
     finally:
-        await connection.close(timeout=CONNECT_SECONDS)
+        await connection.close(timeout=HOST_SECONDS)
 
 
 def main() -> int:
-    """qerds migrate [--check | --apply]: exit 0 done or nothing to do, 1 pending (--check) or refused."""
+    """qerds migrate [--check | --apply]: exit 0 done or nothing to do, 1 pending (--check), refused or no database."""
     parser = argparse.ArgumentParser(prog="qerds migrate", description="Bring the database's schema forward.")
     parser.add_argument("--check", action="store_true", help="only say what is pending, and its head; exit 1 if any is")
     parser.add_argument("--apply", action="store_false", dest="check", help="apply it (the default)")
     check = parser.parse_args().check
     try:
         migrations = anyio.run(lambda: migrate(load_from_environment().database, check=check))
-    except MigrationRefused as error:
+    except (MigrationRefused, NoHost, ConfigInvalid) as error:
         print(f"migrate: {error}", file=sys.stderr)
         return 1
     for migration in migrations:

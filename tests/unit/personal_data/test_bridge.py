@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -21,7 +20,7 @@ from hsm_bridge.operations.vault import Done, Moment, Refused, Vault
 from hsm_bridge.publication import Publication, PublicationAway
 from hsm_bridge.service import perform_item
 from hsm_bridge.token.device import KeyMissing
-from pipeline.formats.configuration import DatabaseSettings
+from pipeline.formats.database_address import Dsn, Host
 from tests.fakes.bridge import FakeBridge
 from tests.personal_data import PERSON, found_in
 
@@ -111,7 +110,7 @@ class Refusing:
 
 async def test_what_postgresql_says(capsys: pytest.CaptureFixture[str]) -> None:
     """Its type is told, on stderr too: DETAIL quotes the row."""
-    publication: Any = Publication(DatabaseSettings(Path("/nonexistent"), 5432, "x", Path("/nonexistent")))
+    publication: Any = Publication(Dsn((Host("/nonexistent", 5432),), "x", "x", str))
     publication._connection = Refusing()
     with pytest.raises(PublicationAway) as away:
         await publication.publish([], [])

@@ -20,13 +20,14 @@ from pipeline.adapters.postgres.exports import PostgresExportStore
 from pipeline.adapters.postgres.facts import PostgresFacts
 from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.adapters.postgres.keys import PostgresKeys
-from pipeline.adapters.postgres.link import Dsn, Link
+from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.portal import PostgresPortalStore
 from pipeline.adapters.postgres.senders import PostgresSenderStore
 from pipeline.errors import LeaseLost, Transient
 from pipeline.evidence.dossier import Issuer
 from pipeline.exports.ports import ExportStanding
 from pipeline.formats.configuration import Provider
+from pipeline.formats.database_address import Dsn, Host
 from pipeline.ports.mailbox import Message
 from pipeline.stores.batches import Cursor
 from tests.personal_data import PERSON, found_in, quoted_by, told_by
@@ -158,7 +159,7 @@ class Refusing:
 @pytest.mark.parametrize("lost", [Transient, LeaseLost])
 async def test_a_driver_that_quotes(error: Exception, lost: type[Transient] | type[LeaseLost]) -> None:
     """Whether the session died, the server refuses the statement or the driver does: the type is named."""
-    link = Link(Dsn(Path("/nonexistent"), 5432, "x", "x", str), lost)
+    link = Link(Dsn((Host("/nonexistent", 5432),), "x", "x", str), lost)
     link._connection = cast("Any", Refusing(error))
 
     async def work(_message: Message) -> Outcome[None] | None:
