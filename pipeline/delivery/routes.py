@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from pipeline.delivery.deadlines import access_ends_at
+from pipeline.delivery.states import Stamped
+
 # Kinds of message. A message is an address, not a payload.
 SUBMITTED = "submitted"
 CHECKED = "checked"
@@ -94,6 +97,16 @@ class Emission:
     at: datetime | None = None
     lane: int | None = None
     traceparent: str | None = None
+
+
+def follow(delivery: UUID, stamped: Stamped) -> list[Emission]:
+    """What one newly stamped event of a delivery sets going."""
+    return [
+        Emission(kind, delivery, at=access_ends_at(stamped.event_time), lane=BULK)
+        if kind == ACCESS_END
+        else Emission(kind, delivery)
+        for kind in AFTER[stamped.event]
+    ]
 
 
 def lane_of(event: str) -> int | None:

@@ -7,15 +7,20 @@ if gen_time is not before it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from pipeline.evidence.certificates import CertificateRefused, load
+from pipeline.evidence.certificates import CertificateRefused, check_issued, load
 from pipeline.formats.tst import TokenInvalid, check_imprint, check_token, parse_token
 from pipeline.formats.xades import imprint_sha256
 
 ACCURACY_SECONDS_MAX = 1  # EN 319 421 clause 7.7.2; a vague token would prove any time
 RESOLUTION = timedelta(milliseconds=1)  # both times are milliseconds, rounded down
+
+
+class TimeStampRefused(ValueError):
+    """The token, or who issued its unit's certificate, proves nothing; the text says which and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +31,20 @@ class TimeStamp:
     accuracy: timedelta
     policy: str
     certificate_der: bytes
+
+
+def proven_time(token: bytes, signature: bytes, event_time: datetime, anchors: Sequence[bytes] | None) -> datetime:
+    """The gen_time of a token that proves `event_time`. Raises TimeStampRefused.
+
+    anchors: DER certificates of which one must have issued the unit's; None: who issued it is not asked.
+    """
+    try:
+        stamp = checked_time_stamp(token, signature, event_time)
+        if anchors is not None:
+            check_issued(stamp.certificate_der, anchors, stamp.gen_time)
+    except (TokenInvalid, CertificateRefused) as error:
+        raise TimeStampRefused(str(error)) from error
+    return stamp.gen_time
 
 
 def checked_time_stamp(token: bytes, signature: bytes, event_time: datetime) -> TimeStamp:

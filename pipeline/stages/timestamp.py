@@ -12,17 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
-from pipeline.delivery.deadlines import access_ends_at
-from pipeline.delivery.routes import ACCESS_END, AFTER, BULK, SEALED
-from pipeline.delivery.states import Stamped
+from pipeline.delivery.routes import SEALED, follow
 from pipeline.errors import Invariant
-from pipeline.evidence.certificates import CertificateRefused, check_issued
 from pipeline.evidence.facts import EvidenceToken
-from pipeline.evidence.time_stamp import checked_time_stamp
-from pipeline.formats.tst import TokenInvalid
+from pipeline.evidence.time_stamp import TimeStampRefused, proven_time
 from pipeline.formats.xades import imprint_sha256
 from pipeline.ports.bridge import Keys, TimeStampAuthority, wire
-from pipeline.ports.mailbox import Advanced
 from pipeline.ports.rows import Facts, StoredSeal
 
 
@@ -53,11 +48,10 @@ def judge(
     if isinstance(answer, wire.Denied):
         return Retry(message, f"not stamped: {answer.code}")
     try:
-        stamp = checked_time_stamp(answer.token, seal.signature, seal.event_time)
-        check_issued(stamp.certificate_der, (anchor,), stamp.gen_time)
-    except (TokenInvalid, CertificateRefused) as error:
+        gen_time = proven_time(answer.token, seal.signature, seal.event_time, (anchor,))
+    except TimeStampRefused as error:
         raise Invariant(f"the token over evidence {seal.evidence} does not verify") from error
-    return Done(message, EvidenceToken(seal.evidence, answer.token, stamp.gen_time))
+    return Done(message, EvidenceToken(seal.evidence, answer.token, gen_time))
 
 
 async def commit(tx: Tx, done: Sequence[Done[EvidenceToken]]) -> list[Emission]:
@@ -65,17 +59,8 @@ async def commit(tx: Tx, done: Sequence[Done[EvidenceToken]]) -> list[Emission]:
     deliveries = [d.message.subject for d in done]
     await tx.lock(deliveries)  # before the tokens: lock order, and nobody else can stamp the same delivery meanwhile
     await tx.add([d.fact for d in done])
-    return [e for advanced in await tx.advance(deliveries) for s in advanced.reached for e in follow(advanced, s)]
-
-
-def follow(advanced: Advanced, stamped: Stamped) -> list[Emission]:
-    """What one newly stamped event sets going."""
-    return [
-        Emission(kind, advanced.delivery, at=access_ends_at(stamped.event_time), lane=BULK)
-        if kind == ACCESS_END
-        else Emission(kind, advanced.delivery)
-        for kind in AFTER[stamped.event]
-    ]
+    advanced = await tx.advance(deliveries)
+    return [emission for a in advanced for stamped in a.reached for emission in follow(a.delivery, stamped)]
 
 
 STAGE = Stage("timestamp", Work(frozenset({SEALED}), perform, commit))

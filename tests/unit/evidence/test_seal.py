@@ -8,10 +8,10 @@ import pytest
 
 from pipeline.evidence.form import xades
 from pipeline.evidence.form.xades import SealInvalid
-from pipeline.evidence.time_stamp import checked_time_stamp
+from pipeline.evidence.time_stamp import TimeStampRefused, checked_time_stamp, proven_time
 from pipeline.formats.tst import TokenInvalid
 from pipeline.formats.xades import imprint_sha256, package_signed_info, signature_value_element
-from tests.fakes.pki import leaf, time_stamp
+from tests.fakes.pki import Provider, leaf, time_stamp
 from tests.unit.evidence.conftest import Letter
 
 
@@ -98,6 +98,16 @@ def test_a_token_is_not_older_than_its_event(letter: Letter, accuracy_seconds: i
         return
     with pytest.raises(TokenInvalid):
         checked_time_stamp(token, signature, at)
+
+
+def test_a_time_is_proven_by_a_unit_that_the_anchor_issued(letter: Letter) -> None:
+    """One answer for one question: another provider's token, an empty list of anchors and no token prove nothing."""
+    signature, at = signature_of(letter), letter.drafts[0].event_time
+    token, anchor = time_stamp(letter.provider.unit, imprint_sha256(signature), at), letter.provider.root.der
+    assert proven_time(token, signature, at, [anchor]) == proven_time(token, signature, at, None) == at
+    for refused, anchors in ((token, [Provider.new().root.der]), (token, []), (b"no token", None)):
+        with pytest.raises(TimeStampRefused):
+            proven_time(refused, signature, at, anchors)
 
 
 def test_inputs_of_the_templates_are_checked() -> None:
