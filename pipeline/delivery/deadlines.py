@@ -15,6 +15,7 @@ WINDOW_DAYS = 15  # CPCE R.53-3 I
 QUIET_SECONDS_BEFORE_MIDNIGHT = 120  # no notice leaves so late that its answer may fall on the next Paris date
 INTENT_SECONDS = 60  # a decision taken in time has this long to become a draft
 EXPIRY_GRACE_SECONDS = 2 * INTENT_SECONDS  # C.5 is drafted when no intent can be alive any more
+EXPIRY_AGAIN_SECONDS = 60  # of legal time until a window is looked at again that something under way keeps from closing
 ACCESS_DAYS = 365  # how long an accepted content stays available
 
 
@@ -31,6 +32,21 @@ def last_day(notice_date: date) -> date:
 def expires_at(notice_date: date) -> datetime:
     """The instant at which the window is closed: midnight Paris after the last day."""
     return paris_midnight(last_day(notice_date) + timedelta(days=1))
+
+
+def last_day_before(expires: datetime) -> date:
+    """The last day of the window that is closed at this instant."""
+    return paris_date(expires) - timedelta(days=1)
+
+
+def expiry_due_at(expires: datetime) -> datetime:
+    """The instant from which nobody's decision can be under way any more in a window that is closed at `expires`."""
+    return expires + timedelta(seconds=EXPIRY_GRACE_SECONDS)
+
+
+def expiry_again_at(now: datetime) -> datetime:
+    """When to look again at a window that could not be closed now."""
+    return now + timedelta(seconds=EXPIRY_AGAIN_SECONDS)
 
 
 def access_ends_at(accepted: datetime) -> datetime:

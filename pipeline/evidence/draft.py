@@ -166,6 +166,7 @@ __all__ = [
     "Deposit",
     "Dossier",
     "DraftRefused",
+    "EvidenceDraft",
     "Head",
     "Issuer",
     "Part",

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.delivery.deadlines import (
-    EXPIRY_GRACE_SECONDS,
     INTENT_SECONDS,
     PARIS,
     QUIET_SECONDS_BEFORE_MIDNIGHT,
     access_ends_at,
     expires_at,
+    expiry_due_at,
     last_day,
+    last_day_before,
     paris_date,
     too_late_to_send,
 )
@@ -47,6 +48,7 @@ def test_the_last_day_ends_when_the_window_closes(day: date) -> None:
     assert paris_date(closes - timedelta(milliseconds=1)) == last_day(day)
     assert paris_date(closes) == last_day(day) + timedelta(days=1)
     assert (closes.hour, closes.minute) == (0, 0)
+    assert last_day_before(closes) == last_day_before(closes.astimezone(UTC)) == last_day(day)
 
 
 @given(INSTANTS)
@@ -82,4 +84,5 @@ def test_access_lasts_whole_days() -> None:
 
 def test_no_intent_outlives_the_grace() -> None:
     """A decision taken at the last moment has become a draft, or died, before C.5 may be drafted."""
-    assert EXPIRY_GRACE_SECONDS > INTENT_SECONDS
+    closes = expires_at(date(2026, 3, 2))
+    assert expiry_due_at(closes) > closes + timedelta(seconds=INTENT_SECONDS)
