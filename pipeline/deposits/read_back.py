@@ -5,7 +5,7 @@ Owns     what `encrypt` must know of an upload before it is anybody's deposit, e
 Rules    keys are asked for in one call, a pack's once for all its contents; nothing decrypted is kept; an upload's own
          trouble is that upload's verdict and stops no other; what the store or the bridge cannot do now is no verdict
          on the content
-Elsewhere: what becomes of the letters (stages/encrypt.py), ciphers (content/envelope.py)
+Elsewhere: what becomes of the letters (examination.py), ciphers (content/envelope.py)
 """
 
 import hashlib
@@ -26,6 +26,7 @@ from pipeline.ports.bridge import Bridge, wire
 from pipeline.ports.outside import Objects
 from pipeline.ports.rows import Segment
 
+EncryptBridge = Bridge[Literal["encrypt"]]  # the bridge as `encrypt` sees it
 INTAKE_INVALID = "intake_invalid"  # the bridge's only no that is about the sealed key itself
 
 
@@ -73,7 +74,7 @@ OpenedKeys = Mapping[wire.OpenIntake, wire.Opened | wire.Denied]
 
 
 async def read_back(
-    uploads: Mapping[UUID, Upload], bridge: Bridge[Literal["encrypt"]], objects: Objects, seconds: float
+    uploads: Mapping[UUID, Upload], bridge: EncryptBridge, objects: Objects, seconds: float
 ) -> dict[UUID, Verdict]:
     """A verdict for each. None is begun when `seconds` are over: the last one has the rest of its caller's time."""
     opened = await _open([s for u in uploads.values() for s in u.segments], bridge)
@@ -102,7 +103,7 @@ def _item(segment: Segment) -> wire.OpenIntake:
     return wire.OpenIntake(s.intake_key_id, info, s.sealed_key)
 
 
-async def _open(segments: Sequence[Segment], bridge: Bridge[Literal["encrypt"]]) -> OpenedKeys:
+async def _open(segments: Sequence[Segment], bridge: EncryptBridge) -> OpenedKeys:
     """Every different key once, in one call."""
     items = list(dict.fromkeys(_item(s) for s in segments))
     return dict(zip(items, await bridge.ask(items), strict=True))

@@ -3,16 +3,15 @@
 Owns     what the contexts say: of an upload what it is and until when letters may be made of it; of a letter its
          contents and its addressee
 Elsewhere: reading (read_back.py), the conditions (hsm_bridge/operations/wraps.py), what becomes of a letter
-         (encrypt.py)
+         (examination.py)
 """
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, timedelta
-from typing import Literal
 from uuid import UUID
 
 from pipeline.delivery.facts import ContentWrap, UploadWrap
-from pipeline.deposits.read_back import Sound, Upload
+from pipeline.deposits.read_back import EncryptBridge, Sound, Upload
 from pipeline.evidence.dossier import Dossier
 from pipeline.formats.context import (
     AddresseeRecord,
@@ -22,14 +21,14 @@ from pipeline.formats.context import (
     content_context,
     wrap_context,
 )
-from pipeline.ports.bridge import Bridge, wire
+from pipeline.ports.bridge import wire
 from pipeline.ports.rows import Content
 
 OPEN_DAYS = 90  # from an upload on, letters may be made of it: it is used within days, and no outage lasts a season
 
 
 async def wrap_contents(
-    found: Mapping[UUID, tuple[Upload, Sound]], bridge: Bridge[Literal["encrypt"]]
+    found: Mapping[UUID, tuple[Upload, Sound]], bridge: EncryptBridge
 ) -> dict[UUID, UploadWrap | wire.Denied]:
     """The wrap of each upload that was found sound, in one call."""
     contexts = {name: content_context_of(name, upload, sound) for name, (upload, sound) in found.items()}
@@ -44,7 +43,7 @@ async def wrap_contents(
 
 
 async def derive_wraps(
-    letters: Sequence[Content], minimum_level: Level, bridge: Bridge[Literal["encrypt"]]
+    letters: Sequence[Content], minimum_level: Level, bridge: EncryptBridge
 ) -> list[ContentWrap | wire.Denied]:
     """The wrap of each letter, of those of its uploads, in one call."""
     items = [

@@ -9,12 +9,12 @@ from uuid import UUID
 import pytest
 
 from pipeline.delivery.facts import ContentWrap, UploadWrap
+from pipeline.deposits.examination import unread
 from pipeline.deposits.read_back import read_back
 from pipeline.deposits.wrapping import OPEN_DAYS
 from pipeline.evidence.form.reading import read
 from pipeline.formats.context import parse_content_context, parse_wrap_context
 from pipeline.ports.bridge import wire
-from pipeline.stages import encrypt
 from tests.stages.contents import in_a_pack, in_parts, letter, watched
 from tests.stages.line import Line
 
@@ -217,6 +217,6 @@ async def test_no_upload_is_read_for_a_letter_without_consent() -> None:
     content = (
         await line.facts.contents([await letter(line, in_parts(line, b"content"), consent="withdrawn")])
     ).values()
-    assert encrypt.unread(content) == {}
+    assert unread(content) == {}
     assert await read_back({}, bridge, objects, 1.0) == {}  # type: ignore[arg-type]
     assert not bridge.asked
