@@ -5,21 +5,16 @@ Rules    made once, when every line is deposited or rejected; a line in between 
 Crash    before the commit leaves an object that no row names; the next try writes another one under another name
 """
 
-import hashlib
 from collections.abc import AsyncIterator, Sequence
-from typing import cast
 
 from pipeline.actors.contract import Bury, Done, Outcome, Retry
-from pipeline.content.names import NAME_RANDOM_BYTES, object_name
-from pipeline.errors import Invariant, Transient
-from pipeline.evidence.form.xades import SealInvalid
 from pipeline.evidence.package.batch_proof import LINES_PER_ENTRY, BatchHead, BatchProofWriter, ProvenLine
-from pipeline.evidence.package.snapshot import PackageToSign, package_imprint_sha256
-from pipeline.exports.digested import digested
 from pipeline.exports.facts import BatchProof
 from pipeline.exports.ports import ExportPorts
 from pipeline.ports.bridge import wire
 from pipeline.ports.mailbox import Message
+from pipeline.retention.packages import Unsealed, sealed
+from pipeline.retention.storing import store
 
 WAIT_SECONDS = 5.0  # until a batch that is not settled is looked at again; nobody asks before it is completed
 
@@ -41,15 +36,14 @@ async def prove(message: Message, ports: ExportPorts) -> Outcome[BatchProof | No
         return Done(message, None)
     if standing.head is None:
         return _wait(message)
-    name = object_name(ports.randomness.random_bytes(NAME_RANDOM_BYTES))
-    writer, sha256 = BatchProofWriter(), hashlib.sha256()
+    writer = BatchProofWriter()
     try:
-        stored_bytes = await ports.objects.put(name, digested(_pieces(standing.head, writer, ports), sha256))
+        stored = await store(_pieces(standing.head, writer, ports), ports.objects, ports.randomness)
     except _NotNow:
         return _wait(message)
     except _SealDenied as denied:
         return Bury(message, f"package seal denied: {denied}")
-    fact = BatchProof(message.subject, name, stored_bytes, sha256.digest(), writer.line_count)
+    fact = BatchProof(message.subject, stored.object, stored.object_bytes, stored.sha256, writer.line_count)
     return Done(message, fact)
 
 
@@ -64,23 +58,13 @@ async def _pieces(head: BatchHead, writer: BatchProofWriter, ports: ExportPorts)
         yield writer.lines(some)
     anchor, revoked = await ports.keys.trust_anchor(), await ports.keys.document("crl")
     yield writer.describe(head, (anchor,), () if revoked is None else (revoked,))
-    yield await _sealed(writer, writer.to_sign(await ports.facts.legal_now()), ports)
+    package = writer.to_sign(await ports.facts.legal_now())
+    [end] = await sealed([Unsealed(f"batch {head.batch}", package, writer.finish)], ports.bridge, ports.keys)
+    if isinstance(end, wire.Denied):
+        raise _SealDenied(end.code)
+    yield end
 
 
 def _check(some: Sequence[ProvenLine]) -> None:
     if any(line.evidence is None and line.reason is None for line in some):
         raise _NotNow
-
-
-async def _sealed(writer: BatchProofWriter, package: PackageToSign, ports: ExportPorts) -> bytes:
-    [seal] = await ports.bridge.ask([wire.SealPackage(package.digests, package.signing_time)])
-    if isinstance(seal, wire.Denied):
-        raise _SealDenied(seal.code)
-    certificate = cast(bytes, (await ports.keys.by_id(seal.key_id)).certificate)
-    [stamped] = await ports.bridge.ask([wire.TimeStamp(package_imprint_sha256(seal.signature), package.signing_time)])
-    if isinstance(stamped, wire.Denied):
-        raise Transient(f"the seal of a batch's proof was not stamped: {stamped.code}")
-    try:
-        return writer.finish(package, certificate, seal.signature, stamped.token)
-    except SealInvalid as error:
-        raise Invariant("the seal of a batch's proof does not verify") from error

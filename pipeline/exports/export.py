@@ -16,16 +16,15 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from pipeline.actors.contract import Bury, Done, Outcome, Retry
-from pipeline.content.names import NAME_RANDOM_BYTES, object_name
 from pipeline.delivery.routes import BULK, EXPORT, PRESERVE, Emission
 from pipeline.errors import Transient
 from pipeline.evidence.form.xades import assemble
 from pipeline.evidence.package.container import Packer
-from pipeline.exports.digested import digested
 from pipeline.exports.facts import ExportStep
 from pipeline.exports.ports import ExportPorts, ExportRow, ExportStanding, StoredPackage
 from pipeline.formats.evidence_head import time_text
 from pipeline.ports.mailbox import Message
+from pipeline.retention.storing import store
 
 PACKAGE, EVIDENCE = "package", "evidence"
 KINDS = (PACKAGE, EVIDENCE)
@@ -89,21 +88,17 @@ async def _fact(
     standing: ExportStanding, rows: Sequence[ExportRow], chosen: Sequence[ExportRow], ports: ExportPorts
 ) -> ExportStep:
     cursor = rows[-1].cursor if rows else standing.cursor
-    name, stored_bytes, sha256 = None, None, None
-    if chosen:
-        name = object_name(ports.randomness.random_bytes(NAME_RANDOM_BYTES))
-        digest = hashlib.sha256()
-        stored_bytes = await ports.objects.put(name, digested(_pieces(standing.kinds, chosen, ports), digest))
-        sha256 = digest.digest()
+    pieces = _pieces(standing.kinds, chosen, ports)
+    stored = await store(pieces, ports.objects, ports.randomness) if chosen else None
     return ExportStep(
         export=standing.export,
         step=standing.steps + 1,
         cursor=cursor,
         is_last=len(rows) < STEP_ROWS,
         deliveries=len(chosen),
-        object=name,
-        part_bytes=stored_bytes,
-        sha256=sha256,
+        object=None if stored is None else stored.object,
+        part_bytes=None if stored is None else stored.object_bytes,
+        sha256=None if stored is None else stored.sha256,
     )
 
 

@@ -11,7 +11,9 @@ from pipeline.delivery.routes import BATCH_PROOF, EXPORT
 from pipeline.exports import batch_proof, export
 from pipeline.exports.export import PackagesWanted
 from pipeline.exports.facts import BatchProof, ExportStep
-from pipeline.exports.ports import ExportPorts
+from pipeline.exports.ports import ExportFacts, ExportPorts
+
+__all__ = ["EXPORTS", "ExportFacts"]  # what it asks of the outside is named here for the stage
 
 Fact = BatchProof | ExportStep | PackagesWanted | None
 
@@ -30,4 +32,4 @@ async def commit(tx: Tx, done: Sequence[Done[Fact]]) -> list[Emission]:
     return [emission for d in done for emission in export.follows(d.fact)]
 
 
-WORK = Work(frozenset({BATCH_PROOF, EXPORT}), perform, commit)
+EXPORTS = Work(frozenset({BATCH_PROOF, EXPORT}), perform, commit)

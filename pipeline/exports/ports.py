@@ -8,13 +8,14 @@ Rules    every page is bounded, so that a million letters need the memory of one
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Protocol
 from uuid import UUID
 
 from pipeline.evidence.package.batch_proof import BatchHead, ProvenLine
-from pipeline.ports.bridge import Bridge, Keys
+from pipeline.ports.bridge import Keys
 from pipeline.ports.outside import Objects, Randomness
 from pipeline.ports.rows import Facts
+from pipeline.retention.packages import ArchiveBridge
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ class ExportPorts(Protocol):
     @property
     def exports(self) -> ExportFacts: ...
     @property
-    def bridge(self) -> Bridge[Literal["archive"]]: ...
+    def bridge(self) -> ArchiveBridge: ...
     @property
     def objects(self) -> Objects: ...
     @property

@@ -1,1 +1,1 @@
-"""How long things are kept, and who removes them."""
+"""How proofs are kept: packages made, sealed and stored; and how long other things are, and who removes them."""

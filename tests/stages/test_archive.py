@@ -25,7 +25,7 @@ class Stubborn:
     stamp: wire.Denied | None = None
 
     async def ask(self, items: Sequence[wire.Item[Any, Literal["archive"]]]) -> Sequence[Any]:
-        told = self.stamp if isinstance(items[0], wire.TimeStamp) else self.seal
+        told = self.stamp if items and isinstance(items[0], wire.TimeStamp) else self.seal
         return await self.honest.ask(items) if told is None else [told for _ in items]
 
 
