@@ -5,7 +5,7 @@ Owns     what an answer means: 2xx the relay has it, 5xx to recipient or mail is
          The warm connections, how many there may be, how many mails a second
 Rules    the envelope sender is configuration; the bytes are the stored ones, never rebuilt; every step has a deadline;
          a connection is used again only after a mail that went well, and a relay that closed it meanwhile costs nothing
-Elsewhere: what a refusal means for the delivery (stages/notify.py). aiosmtplib is imported here only
+Elsewhere: what a refusal means for the delivery (notices/answers.py). aiosmtplib is imported here only
 """
 
 import ssl

@@ -14,11 +14,11 @@ from pipeline.delivery.routes import ASK_CONSENT, MAIL_CONSENT
 from pipeline.evidence.draft import one_line
 from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
 from pipeline.notices.consent_mail import compose
-from pipeline.notices.consent_ports import ConsentPorts, Question
-from pipeline.notices.relaying import Post, relay
+from pipeline.notices.consent_ports import ConsentFacts, ConsentPorts, Question
+from pipeline.notices.relaying import RELAY_CHARACTERS_MAX, Post, relay
 from pipeline.ports.outside import MailRefused, Relayed
 
-RELAY_CHARACTERS_MAX = 200  # of what a relay says that are kept
+__all__ = ["CONSENTS", "ConsentFacts"]  # what it asks of the outside is named here for the stage
 
 Fact = ConsentMail | ConsentMailResult | None  # None: there is nothing to be done any more
 
@@ -63,4 +63,4 @@ async def commit(tx: Tx, done: Sequence[Done[Fact]]) -> list[Emission]:
     return [Emission(MAIL_CONSENT, f.request) for f in facts if isinstance(f, ConsentMail)]
 
 
-WORK = Work(frozenset({ASK_CONSENT, MAIL_CONSENT}), perform, commit)
+CONSENTS = Work(frozenset({ASK_CONSENT, MAIL_CONSENT}), perform, commit)

@@ -2,7 +2,7 @@
 
 Rules    no mail begins in the last LAST_MAIL_SECONDS before the deadline of the perform: what is begun is waited for,
          what is not goes back to the mailbox and costs no attempt
-Elsewhere: what is sent and what the answers mean (stages/notify.py, consents.py), the wire (adapters/mail.py)
+Elsewhere: what is sent and what the answers mean (answers.py, consents.py), the wire (adapters/mail.py)
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,7 @@ from pipeline.ports.mailbox import Message
 from pipeline.ports.outside import Mailer, MailRefused, Relayed
 
 LAST_MAIL_SECONDS = 30.0  # what is begun, 20 s a mail, must end before the batch does
+RELAY_CHARACTERS_MAX = 200  # of what a relay says that are kept, and that go into an evidence
 
 
 @dataclass(frozen=True, slots=True)
