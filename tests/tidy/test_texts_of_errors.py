@@ -70,6 +70,7 @@ LOOKED_AT = {
     ("pipeline/process/recorder.py", "behind(error)"),
     ("pipeline/process/recorder.py", "told"),
     ("pipeline/process/recorder.py", "where"),
+    ("pipeline/retention/packages.py", "unsealed.about"),  # which package, by ids
     ("pipeline/retention/janitor.py", "done.refused"),  # counts
     ("pipeline/retention/janitor.py", "done.strays"),
     ("pipeline/retention/janitor.py", "told"),
