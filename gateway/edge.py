@@ -56,7 +56,6 @@ class Edge:
         self._config = config
         self._ids = ids
         self._recorder = recorder
-        self.in_flight = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,7 +66,6 @@ class Edge:
             answer.headers[versions.HEADER] = versions.NEWEST
         scope["app"] = self  # lets the router raise for an unknown path or method instead of answering in plain text
         started = time.monotonic()
-        self.in_flight += 1
         try:
             with anyio.fail_after(deadline_seconds(scope)):
                 if is_machine:
@@ -76,7 +74,6 @@ class Edge:
         except Exception as error:
             await self._refuse(scope, receive, answer, error)
         finally:
-            self.in_flight -= 1
             self._count(scope, answer.status, time.monotonic() - started)
 
     async def _refuse(self, scope: Scope, receive: Receive, answer: "_Answer", error: Exception) -> None:

@@ -35,7 +35,6 @@ from pipeline.stores.letters import StoredDocument, TicketHolder
 BRIDGE_SECONDS = 10
 RECORD_SECONDS = 10
 CHUNK_SECONDS = 60  # a reader that takes nothing for a minute has gone
-PART_CHARACTERS_MAX = 2
 
 
 class Downloads(Faces):

@@ -13,7 +13,6 @@ from pipeline.client.wire import Wire, json_of
 PART_SECONDS = 120.0
 NDJSON, CSV = "application/x-ndjson", "text/csv"
 OPEN = "open"
-ENDED = ("completed", "completed_with_errors", "failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +27,6 @@ class Batch:
     def of(cls, body: Mapping[str, Any]) -> "Batch":
         """From an answer of the API."""
         return cls(body["id"], body["state"], body)
-
-    @property
-    def is_ended(self) -> bool:
-        """Nothing of it is under way any more."""
-        return self.state in ENDED
 
     def count(self, name: str) -> int:
         """received, accepted, rejected or unprocessed lines."""

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -24,7 +23,6 @@ POLL_SECONDS = 1.0
 PATIENCE_SECONDS = 120.0
 ORDER_FILE = "export.json"  # in the folder: which export it is, so that the same command goes on with it
 DAYS_IN = ZoneInfo("Europe/Paris")  # a day of this service
-DAY = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

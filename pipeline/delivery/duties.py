@@ -13,7 +13,6 @@ from datetime import date, datetime, timedelta
 from pipeline.delivery.deadlines import paris_midnight
 
 DEPOSIT_PROOF, NOTICE, REFUSAL_PROOF, NON_CLAIM_PROOF = "deposit_proof", "notice", "refusal_proof", "non_claim_proof"
-DUTIES = (DEPOSIT_PROOF, NOTICE, REFUSAL_PROOF, NON_CLAIM_PROOF)
 PROMISE = timedelta(days=1)  # for the proof of deposit after the submission; as much again for the notice
 
 

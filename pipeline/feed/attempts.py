@@ -23,7 +23,7 @@ EVENTS_AT_ONCE = 50  # to one endpoint in one turn
 RETRY_AFTER_SECONDS_MAX = 86_400  # an endpoint may put us off for a day
 GONE_STATUS = 410
 
-BY_SENDER, GONE, EXHAUSTED = "by_sender", "gone", "exhausted"
+GONE, EXHAUSTED = "gone", "exhausted"  # why we disabled a webhook; sql/webhooks.sql writes by_sender
 
 
 @dataclass(frozen=True, slots=True)
