@@ -17,7 +17,7 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from gateway.pages.desk import Desk, Faces, letter_address, see_other
+from gateway.pages.context import Desk, Faces, letter_address, see_other
 from gateway.pages.language import LANGUAGES, negotiated
 from gateway.pages.session import (
     Browser,

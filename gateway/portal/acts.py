@@ -9,7 +9,7 @@ Elsewhere: the decision itself (decision.py), the pages (letter.py)
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.pages.desk import see_other
+from gateway.pages.context import see_other
 from gateway.pages.session import FormRefused, submitted
 from gateway.portal import decision
 from gateway.portal.decision import Outcome

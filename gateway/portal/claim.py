@@ -11,7 +11,7 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.pages.desk import Faces, letter_address, see_other
+from gateway.pages.context import Faces, letter_address, see_other
 from gateway.pages.session import enter
 from gateway.pages.standing import Standing, standing
 from pipeline.stores.letters import Letter

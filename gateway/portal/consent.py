@@ -18,7 +18,7 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from gateway.pages.desk import Faces, see_other
+from gateway.pages.context import Faces, see_other
 from gateway.pages.language import Language, known, negotiated
 from gateway.pages.session import Browser, FormRefused, browser, enter, submitted
 from gateway.portal.acts import UNDERSTOOD

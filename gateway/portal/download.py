@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.pages.desk import Desk, Faces, see_other
+from gateway.pages.context import Desk, Faces, see_other
 from gateway.pages.headers import DOWNLOAD_POLICY
 from gateway.pages.ports import PortalPorts
 from gateway.pages.standing import Standing

@@ -8,7 +8,7 @@ Elsewhere: acts (acts.py), identity pages (gateway/identity), documents (downloa
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from gateway.pages.desk import Desk, Faces, see_other
+from gateway.pages.context import Desk, Faces, see_other
 from gateway.pages.standing import Standing
 
 FORM_NONCE_BYTES = 16

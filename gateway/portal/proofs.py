@@ -8,7 +8,7 @@ Elsewhere: the package (gateway/sender), checking it (gateway/verify)
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.pages.desk import Faces, see_other
+from gateway.pages.context import Faces, see_other
 from gateway.pages.headers import DOWNLOAD_POLICY
 from gateway.pages.standing import Standing
 from pipeline.evidence.form.xades import assemble

@@ -3,7 +3,7 @@
 Owns     SHA-256 in place, SHA3-256 in a thread: of all that is done to a byte on its way it takes longest (0.6 GB/s,
          where SHA-256 and the cipher do two), and it would hold up every other request meanwhile
 Rules    bounded: at most two blocks of a body are held for it; what is shorter than a block is digested in place
-Elsewhere: what the digests are compared with (passage.py)
+Elsewhere: what the digests are compared with (encrypted_upload.py)
 """
 
 from concurrent.futures import Future, ThreadPoolExecutor

@@ -3,7 +3,8 @@
 Owns     finding documents[].inline_base64, naming the upload that it becomes instead
 Rules    no plain content reaches the database: what is no content leaves an empty text, which the judgement of the
          letter refuses. The type of a content is what it begins like; `encrypt` checks the whole of it
-Elsewhere: encryption (packs.py for a line, passage.py for a letter); the digest, compared when the letter is judged
+Elsewhere: encryption (packs.py for a line, encrypted_upload.py for a letter); the digest, compared when the letter is
+         judged
 """
 
 import json

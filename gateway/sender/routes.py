@@ -14,11 +14,11 @@ from gateway.sender.deliveries import Deliveries
 from gateway.sender.events import Events
 from gateway.sender.exports import Exports
 from gateway.sender.oauth import OAuth
-from gateway.sender.pages import Pages
-from gateway.sender.places import Places
 from gateway.sender.ports import SenderPorts
 from gateway.sender.proofs import Proofs
+from gateway.sender.service_pages import Pages
 from gateway.sender.submissions import Submissions
+from gateway.sender.upload_limit import Places
 from gateway.sender.uploads import Uploads
 from gateway.sender.verify import Verify
 from gateway.sender.webhooks import Webhooks

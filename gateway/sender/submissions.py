@@ -7,7 +7,7 @@ Rules    202 means: committed, with its message to `ingest`; whatever dies after
          content that came with the letter is stored, so that a repetition stores nothing
 Crash    before the commit there are at most objects without a row; after it the answer may be lost: the same request
          again gets it
-Elsewhere: what a submission must say (submission.py), contents that come with it (own_contents.py), the transaction
+Elsewhere: what a submission must say (submission.py), contents that come with it (attachments.py), the transaction
          (store), where letters are (deliveries.py)
 """
 
@@ -24,14 +24,14 @@ from starlette.responses import JSONResponse, Response
 from gateway.limits import JSON_BYTES_MAX, LETTER_BYTES_MAX, read_body
 from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender import presentation
+from gateway.sender.attachments import Contents, Own, OwnContents
 from gateway.sender.backlog import Backlog
 from gateway.sender.deliveries import WRITE_SCOPE
 from gateway.sender.form import Form, form_of, is_form, read_metadata
 from gateway.sender.json_body import declared_json_object, json_object
 from gateway.sender.oauth import OAuth
-from gateway.sender.own_contents import Contents, Own, OwnContents
-from gateway.sender.places import Places
 from gateway.sender.ports import SenderPorts
+from gateway.sender.upload_limit import Places
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.submission import DOCUMENTS_MAX, judge, read_submission
 from pipeline.stores.senders import (

@@ -7,7 +7,7 @@ Rules    a part is a segment with an object and a key of its own. Its bytes are 
          is a proof of deposit: the gateway sees the parts in any order, keeps no state of a digest between requests and
          cannot read back what it sealed. Only of a single part is it known here
 Crash    between an object and its row: an object without a key; `archive` removes it, the sender sends the part again
-Elsewhere: the pass over a body (passage.py)
+Elsewhere: the pass over a body (encrypted_upload.py)
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -21,9 +21,9 @@ from gateway.limits import JSON_BYTES_MAX, pieces, read_body
 from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender import presentation
 from gateway.sender.content_headers import content_digest
+from gateway.sender.encrypted_upload import Expected, Passage, store
 from gateway.sender.json_body import json_object
 from gateway.sender.oauth import OAuth, Principal
-from gateway.sender.passage import Expected, Passage, store
 from gateway.sender.ports import SenderPorts
 from pipeline.content.parts import PARTS_MAX, part_bytes_of, part_length, parts_of
 from pipeline.content.types import ALLOWED

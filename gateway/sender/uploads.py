@@ -2,8 +2,8 @@
 
 Owns     the whole upload
 Rules    what the body is follows from its type: JSON announces, everything else is a file
-Elsewhere: the pass over the body (passage.py), parts (upload_parts.py), how many bodies at once (places.py),
-         reading back (`encrypt` does, before there is a proof of deposit)
+Elsewhere: the pass over the body (encrypted_upload.py), parts (upload_parts.py), how many bodies at once
+         (upload_limit.py), reading back (`encrypt` does, before there is a proof of deposit)
 """
 
 from datetime import timedelta
@@ -14,10 +14,10 @@ from starlette.responses import Response
 from gateway.limits import pieces
 from gateway.sender import presentation
 from gateway.sender.content_headers import describe
+from gateway.sender.encrypted_upload import Expected, store
 from gateway.sender.oauth import OAuth
-from gateway.sender.passage import Expected, store
-from gateway.sender.places import Places
 from gateway.sender.ports import SenderPorts
+from gateway.sender.upload_limit import Places
 from gateway.sender.upload_parts import UploadParts
 from pipeline.stores.senders import UPLOAD_DAYS, Upload
 

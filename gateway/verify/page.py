@@ -17,7 +17,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.pages.desk import Faces, see_other
+from gateway.pages.context import Faces, see_other
 from gateway.pages.language import Language, known, negotiated
 from gateway.pages.ports import PortalPorts
 from gateway.pages.rendering import Pages

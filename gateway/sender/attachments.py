@@ -6,7 +6,7 @@ Rules    a document is named by an upload in the end, whichever way it came: the
          stored while it arrives, under the digest that the metadata gave. No row is written here: the uploads are
          committed with the letter or not at all, and expire like any other if the letter is rejected
 Crash    objects without a row, whose keys nobody has; `archive` removes them a day later
-Elsewhere: finding them (inline.py, form.py), encryption (passage.py)
+Elsewhere: finding them (inline.py, form.py), encryption (encrypted_upload.py)
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,9 +16,9 @@ from hashlib import sha3_256, sha256
 from uuid import UUID
 
 from gateway.problems import Problem, field_problem, problem_of
+from gateway.sender.encrypted_upload import Expected, store
 from gateway.sender.form import FIELD, Form, Named, Part, named_parts
 from gateway.sender.inline import Content, taken_apart
-from gateway.sender.passage import Expected, store
 from gateway.sender.ports import SenderPorts
 from pipeline.content.types import ALLOWED
 from pipeline.intake.mistakes import Mistake
