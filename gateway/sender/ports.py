@@ -1,12 +1,11 @@
 """What the sender API needs from outside, in one bundle. pipeline/connect.py makes it, tests make another."""
 
-from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from pipeline.formats.configuration import Config
 from pipeline.ports.bridge import Keys
-from pipeline.ports.outside import Objects
+from pipeline.ports.outside import Clock, Ids, Objects
 from pipeline.process.recorder import Recorder
 from pipeline.stores.batches import BatchStore
 from pipeline.stores.consents import ConsentStore
@@ -15,16 +14,9 @@ from pipeline.stores.feed import EventStore
 from pipeline.stores.senders import PackRows, SandboxClock, SenderStore
 
 
-class Clock(Protocol):
-    """The real clock: tokens and assertions. Legal time comes from the database."""
+class LetterIds(Ids, Protocol):
+    """Identifiers, keys and names of objects, public numbers of letters."""
 
-    def now(self) -> datetime: ...
-
-
-class Ids(Protocol):
-    """Identifiers and random bytes."""
-
-    def uuid7(self) -> UUID: ...
     def random_bytes(self, count: int) -> bytes: ...
     def random_number(self) -> str: ...
 
@@ -75,6 +67,6 @@ class SenderPorts(Protocol):
     @property
     def clock(self) -> Clock: ...
     @property
-    def ids(self) -> Ids: ...
+    def ids(self) -> LetterIds: ...
     @property
     def recorder(self) -> Recorder: ...

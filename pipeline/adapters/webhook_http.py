@@ -24,7 +24,8 @@ import httpx
 
 from pipeline.feed.attempts import Answer, answer_of_status
 from pipeline.feed.endpoint import Endpoint, EndpointRefused, choose, read_url
-from pipeline.feed.ports import Clock, Flight, Post
+from pipeline.feed.ports import Flight, Post
+from pipeline.ports.outside import Clock
 
 POST_SECONDS = 15.0  # resolving, connecting, TLS, sending and the head of the answer
 CONNECT_SECONDS = 5.0

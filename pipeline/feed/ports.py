@@ -6,7 +6,6 @@ Elsewhere: what a sender asks about events and webhooks (pipeline/stores/feed.py
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
@@ -93,15 +92,3 @@ class Courier(Protocol):
 
     async def settle(self, webhooks: Sequence[UUID], seconds: float) -> None:
         """Waits until these are over, at most so long."""
-
-
-class Clock(Protocol):
-    """The real clock: the time in signatures."""
-
-    def now(self) -> datetime: ...
-
-
-class Ids(Protocol):
-    """Identifiers of trial events."""
-
-    def uuid7(self) -> UUID: ...

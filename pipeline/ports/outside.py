@@ -1,4 +1,4 @@
-"""What else a process may ask of the outside: objects, the relay, the identity provider, randomness.
+"""What else a process may ask of the outside: objects, the relay, the identity provider, randomness, time.
 
 Adapters implement them, one file per outside thing. Every method says what is durable when it returns, whether it may
 be called twice and which errors it raises.
@@ -6,7 +6,9 @@ be called twice and which errors it raises.
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,20 @@ class Mailer(Protocol):
 
     async def send(self, recipient: str, mail: bytes) -> Relayed | MailRefused:
         """Hand one mail to the relay. Raises Transient on 4xx, without the TLS required, on any trouble."""
+
+
+class Ids(Protocol):
+    """Identifiers of rows, requests and events."""
+
+    def uuid7(self) -> UUID:
+        """RFC 9562 version 7."""
+
+
+class Clock(Protocol):
+    """The machine's clock: tokens, assertions, deadlines. Legal time comes from the database."""
+
+    def now(self) -> datetime:
+        """UTC."""
 
 
 class Randomness(Protocol):

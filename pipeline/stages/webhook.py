@@ -20,8 +20,9 @@ from pipeline.feed import signature
 from pipeline.feed.attempts import Job, Tried, Webhook, after, idle, next_job
 from pipeline.feed.facts import Fact, WebhookProgress, attempt_of, facts_of
 from pipeline.feed.payload import body_bytes, trial
-from pipeline.feed.ports import Clock, Courier, Flight, Ids, Post, WebhookFacts
+from pipeline.feed.ports import Courier, Flight, Post, WebhookFacts
 from pipeline.ports.bridge import Bridge, wire
+from pipeline.ports.outside import Clock, Ids
 
 SETTLE_SECONDS = 0.25  # all that an endpoint that hangs can hold up the others, once a try
 LOOK_SECONDS = 1.0  # until a flight that does not move is looked at again; one that moves is waited for
