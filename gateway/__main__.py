@@ -17,7 +17,8 @@ from socket import socket
 import anyio
 import uvicorn
 
-from gateway.app import Ports, application
+from gateway.app import application
+from gateway.faces import Ports
 from gateway.listening import HOST, Farewell, bound, inherited
 from pipeline.connect import connect_gateway, recorder_of
 from pipeline.errors import Transient

@@ -1,43 +1,30 @@
 """The gateway's application: every route of every face behind the one edge.
 
-Owns     which tables of routes are mounted, in which order
+Owns     what stands between the edge and a route: which addresses are the API's, and what an unknown one is answered
 Rules    nothing here knows a database or a key: the ports come ready made (pipeline/connect.py)
-Elsewhere: serving (gateway/__main__.py), what a route does
+Elsewhere: serving (gateway/__main__.py), which routes there are (faces.py)
 """
 
 from collections.abc import Callable
-from typing import Protocol
 
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route, Router
 from starlette.types import Receive, Scope, Send
 
-from gateway import faces, health, trust
-from gateway.edge import MACHINE_PATHS, Edge
-from gateway.pages.ports import PortalPorts
+from gateway import faces
+from gateway.edge import MACHINE_PATHS, Edge, EdgePorts
+from gateway.faces import Ports
 from gateway.problems import Problem
-from gateway.sender import routes as sender
-from gateway.sender.ports import SenderPorts
 
 METHOD_NOT_ALLOWED = 405
 
 
-class Ports(SenderPorts, PortalPorts, Protocol):
-    """What all faces together need."""
-
-
 def application(ports: Ports, draining: Callable[[], bool]) -> Edge:
-    """The whole gateway. Addresses of different faces do not overlap, so that their order decides nothing."""
-    table: list[BaseRoute] = [
-        *health.routes(ports, draining),
-        *sender.routes(ports),
-        *trust.routes(ports.keys),
-        *faces.routes(ports),
-    ]
-    return behind_edge(table, ports)
+    """The whole gateway."""
+    return behind_edge(faces.routes(ports, draining), ports)
 
 
-def behind_edge(table: list[BaseRoute], ports: SenderPorts) -> Edge:
+def behind_edge(table: list[BaseRoute], ports: EdgePorts) -> Edge:
     """Any table of routes, with the manners of the gateway.
 
     What begins like an address of the API is looked up among those only: a page's `/{language}/verify` would otherwise
@@ -60,7 +47,7 @@ def behind_edge(table: list[BaseRoute], ports: SenderPorts) -> Edge:
             allowed = sorted({method for route in first for method in route.methods or ()})
             raise HTTPException(METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(allowed)}) from error
 
-    return Edge(whole, ports.config, ports.ids, ports.recorder)
+    return Edge(whole, ports)
 
 
 async def _nothing_there(scope: Scope, receive: Receive, send: Send) -> None:

@@ -9,7 +9,6 @@ Elsewhere: what the routes do; pages of the portal render their own refusals
 import time
 from collections.abc import MutableMapping
 from typing import Protocol
-from uuid import UUID
 
 import anyio
 from starlette.datastructures import Headers
@@ -25,6 +24,7 @@ from gateway.problem_pages import problem_page
 from gateway.problems import Problem
 from pipeline.errors import Transient
 from pipeline.formats.configuration import Config
+from pipeline.ports.outside import Ids
 from pipeline.process.recorder import Recorder
 
 # What the API calls the provider's standing; the page a person reads says the same.
@@ -42,20 +42,25 @@ HEADERS = {
 STATUS_CODES = {404: "not_found", 405: "method_not_allowed", 413: "body_too_large", 415: "type_not_allowed"}
 
 
-class Ids(Protocol):
-    """Identifiers of requests."""
+class EdgePorts(Protocol):
+    """What the edge needs from outside."""
 
-    def uuid7(self) -> UUID: ...
+    @property
+    def config(self) -> Config: ...
+    @property
+    def ids(self) -> Ids: ...
+    @property
+    def recorder(self) -> Recorder: ...
 
 
 class Edge:
     """The application that the server calls."""
 
-    def __init__(self, inner: ASGIApp, config: Config, ids: Ids, recorder: Recorder) -> None:
+    def __init__(self, inner: ASGIApp, ports: EdgePorts) -> None:
         self._inner = inner
-        self._config = config
-        self._ids = ids
-        self._recorder = recorder
+        self._config = ports.config
+        self._ids = ports.ids
+        self._recorder = ports.recorder
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

@@ -6,23 +6,42 @@ Rules    health never asks anything outside, so that a stalled disk or database 
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import anyio
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from gateway.sender.ports import SenderPorts
 from pipeline.errors import Transient
 from pipeline.process.exposition import CONTENT_TYPE, exposition
+from pipeline.process.recorder import Recorder
 
 READY_SECONDS = 3.0  # a balancer asks every few seconds
+
+
+class Checked(Protocol):
+    """Something outside that may be away."""
+
+    async def check(self) -> None:
+        """Raises Transient when it cannot be used now."""
+
+
+class HealthPorts(Protocol):
+    """What has to be there before a request can be taken, and what was counted."""
+
+    @property
+    def senders(self) -> Checked: ...
+    @property
+    def objects(self) -> Checked: ...
+    @property
+    def recorder(self) -> Recorder: ...
 
 
 class Health:
     """Three small answers."""
 
-    def __init__(self, ports: SenderPorts, draining: Callable[[], bool]) -> None:
+    def __init__(self, ports: HealthPorts, draining: Callable[[], bool]) -> None:
         self._ports = ports
         self._draining = draining
 
@@ -47,7 +66,7 @@ class Health:
         return Response(exposition("gateway", self._ports.recorder), media_type=CONTENT_TYPE)
 
 
-def routes(ports: SenderPorts, draining: Callable[[], bool]) -> list[BaseRoute]:
+def routes(ports: HealthPorts, draining: Callable[[], bool]) -> list[BaseRoute]:
     """To be mounted at the root."""
     health = Health(ports, draining)
     return [

@@ -30,7 +30,7 @@ from starlette.applications import Starlette
 from deploy.local.identity_provider import keys as provider_keys
 from deploy.local.identity_provider.server import Provider
 from deploy.local.identity_provider.tokens import Issuer
-from gateway.faces import routes
+from gateway.faces import page_routes
 from pipeline.adapters.identity_http import HttpIdentityProvider
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.consents import PostgresConsentStore
@@ -66,7 +66,7 @@ LETTER_DAYS = 15
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """What gateway.faces.routes takes."""
+    """What gateway.faces.page_routes takes."""
 
     config: Config
     portal: PostgresPortalStore
@@ -389,7 +389,7 @@ async def _assemble(config: Config, fake: FakeBridge, owner: Any, roles: Mapping
         identity=HttpIdentityProvider(config.identity, httpx.ASGITransport(provider)),
         ids=SystemRandomness(),
     )
-    return World(config, fake, ports, Starlette(routes=routes(ports)), provider, roles, owner)
+    return World(config, fake, ports, Starlette(routes=page_routes(ports)), provider, roles, owner)
 
 
 async def _publish(owner: Any, fake: FakeBridge) -> None:

@@ -17,7 +17,9 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from gateway.pages.context import Desk, Faces, letter_address, see_other
+from gateway.identity.ports import IdentityPorts
+from gateway.pages.context import LetterHandler, LetterRequest, letter_address
+from gateway.pages.handler import see_other
 from gateway.pages.language import LANGUAGES, negotiated
 from gateway.pages.session import (
     Browser,
@@ -29,7 +31,7 @@ from gateway.pages.session import (
     remember,
     submitted,
 )
-from gateway.pages.standing import Standing
+from gateway.pages.standing import LetterStanding
 from pipeline.delivery.facts import Identification
 from pipeline.errors import Transient
 from pipeline.formats.configuration import AssuranceLevel
@@ -51,36 +53,36 @@ RESULTS = frozenset({"mismatch", "limit", "cancelled", "unavailable", "refused",
 MET_AS_MISMATCH = frozenset({"near", "no"})
 
 
-class Gate(Faces):
+class Gate(LetterHandler[IdentityPorts]):
     """The identity pages of a letter and the provider's way back."""
 
     async def explain(self, request: Request) -> Response:
         """GET: why, what is asked, what is kept; and what became of the last attempt."""
-        desk = await self.desk(request)
-        if isinstance(desk, Response):
-            return desk
+        letter_request = await self.letter_request(request)
+        if isinstance(letter_request, Response):
+            return letter_request
         result = request.query_params.get("result")
-        if desk.standing in (Standing.CLOSED, Standing.NOT_OPEN):
-            return see_other(desk.address)
-        return self._page(desk, result if result in RESULTS else None)
+        if letter_request.standing in (LetterStanding.CLOSED, LetterStanding.NOT_OPEN):
+            return see_other(letter_request.address)
+        return self._page(letter_request, result if result in RESULTS else None)
 
     async def begin(self, request: Request) -> Response:
         """POST: off to the provider."""
-        desk = await self.desk(request)
-        if isinstance(desk, Response):
-            return desk
+        letter_request = await self.letter_request(request)
+        if isinstance(letter_request, Response):
+            return letter_request
         try:
-            await submitted(self.ports, request, desk.browser)
+            await submitted(self.ports, request, letter_request.browser)
         except FormRefused:
-            return self.form_refused(desk.language, desk.address)
-        if desk.standing in (Standing.CLOSED, Standing.NOT_OPEN):
-            return see_other(desk.address)
-        if await self.ports.portal.recent_mismatches(desk.letter.delivery) >= MISMATCHES_MAX:
-            return self._page(desk, "limit", 429)
+            return self.form_refused(letter_request.language, letter_request.address)
+        if letter_request.standing in (LetterStanding.CLOSED, LetterStanding.NOT_OPEN):
+            return see_other(letter_request.address)
+        if await self.ports.portal.recent_mismatches(letter_request.letter.delivery) >= MISMATCHES_MAX:
+            return self._page(letter_request, "limit", 429)
         try:
-            return see_other(await self._authorization(desk))
+            return see_other(await self._authorization(letter_request))
         except (Transient, TimeoutError):
-            return self._page(desk, "unavailable", 503)
+            return self._page(letter_request, "unavailable", 503)
 
     async def finish(self, request: Request) -> Response:
         """GET of the callback: to the letter's page, with an identified person in a renewed session, or without."""
@@ -97,15 +99,16 @@ class Gate(Faces):
         except (Transient, TimeoutError):
             return _back(begun, "unavailable")
 
-    async def _authorization(self, desk: Desk) -> str:
+    async def _authorization(self, letter_request: LetterRequest) -> str:
         """The provider's address with a fresh state and the bridge's nonce; the transaction is stored first."""
-        session, identity = desk.browser.session.session_sha256, self.ports.config.identity
+        session, identity = letter_request.browser.session.session_sha256, self.ports.config.identity
         with anyio.fail_after(BRIDGE_SECONDS):
-            [answer] = await self.ports.bridge.ask([wire.BeginIdentity(desk.letter.delivery, session)])
+            [answer] = await self.ports.bridge.ask([wire.BeginIdentity(letter_request.letter.delivery, session)])
         if isinstance(answer, wire.Denied):
             raise Transient(f"the bridge gives no nonce: {answer.code}")
         state = self.ports.ids.random_bytes(STATE_BYTES).hex()
-        begun = Transaction(desk.letter.delivery, desk.letter.number, desk.language, answer.nonce, session)
+        letter = letter_request.letter
+        begun = Transaction(letter.delivery, letter.number, letter_request.language, answer.nonce, session)
         await self.ports.portal.begin_transaction(session, _state_digest(state), begun)
         asked = {
             "client_id": identity.client_id,
@@ -194,16 +197,16 @@ class Gate(Faces):
     def _callback(self) -> str:
         return f"{self.ports.config.gateway.public_url}/identity/callback"
 
-    def _page(self, desk: Desk, result: str | None, status: int = 200) -> HTMLResponse:
+    def _page(self, letter_request: LetterRequest, result: str | None, status: int = 200) -> HTMLResponse:
         template = "mismatch.html" if result in ("mismatch", "limit") else "identity.html"
         return self.pages.page(
             template,
-            desk.language,
+            letter_request.language,
             status,
-            letter=desk.letter,
-            address=desk.address,
+            letter=letter_request.letter,
+            address=letter_request.address,
             result=result,
-            form_token=desk.browser.form_token,
+            form_token=letter_request.browser.form_token,
             embedded=self.ports.config.identity.provider == "embedded",
         )
 

@@ -9,13 +9,15 @@ Source   OWASP ASVS 5 chapter 3; W3C CSP 3 (form-action also governs the redirec
 from collections.abc import Sequence
 
 from starlette.datastructures import MutableHeaders
+from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from pipeline.formats.configuration import Config
 
 POLICY = (
     "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; font-src 'self'; "
     "connect-src 'self'; form-action 'self'{form_targets}; frame-ancestors 'none'; base-uri 'none'"
 )
-DOWNLOAD_POLICY = "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
 FIXED = {
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -48,3 +50,9 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_guarded)
+
+
+def security_headers(config: Config, form_targets: Sequence[str] = ()) -> list[Middleware]:
+    """For a row of a table of addresses. form_targets: other origins that its forms may lead to."""
+    secure = config.gateway.public_url.startswith("https://")
+    return [Middleware(SecurityHeaders, secure=secure, form_targets=form_targets)]

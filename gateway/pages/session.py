@@ -15,14 +15,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qsl
-from uuid import UUID
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.pages.ports import PortalPorts
+from gateway.pages.ports import SessionPorts
 from pipeline.stores.letters import Session
-from pipeline.stores.portal import SESSION_LETTERS_MAX, SESSION_SECONDS
+from pipeline.stores.portal import SESSION_SECONDS
 
 COOKIE = "__Host-session"
 IDENTIFIER_BYTES = 32
@@ -48,13 +47,8 @@ class Browser:
         """What every form of this session carries."""
         return form_token(self.identifier)
 
-    def intent(self, delivery: UUID, act: str, form: str) -> UUID:
-        """The name of one form that was shown once: the same form, sent twice, is one intent."""
-        named = hashlib.sha256(b"qerds-form-v1\x00" + f"{self.identifier}/{delivery}/{act}/{form}".encode())
-        return uuid8(named.digest())
 
-
-def fresh_identifier(ports: PortalPorts) -> str:
+def fresh_identifier(ports: SessionPorts) -> str:
     """For a new session, or for the same browser after somebody identified."""
     return ports.ids.random_bytes(IDENTIFIER_BYTES).hex()
 
@@ -74,7 +68,7 @@ def form_digest(identifier: str) -> bytes:
     return hashlib.sha256(form_token(identifier).encode("ascii")).digest()
 
 
-async def browser(ports: PortalPorts, request: Request) -> Browser | None:
+async def browser(ports: SessionPorts, request: Request) -> Browser | None:
     """The session that the request's cookie names, while it lives."""
     identifier = request.cookies.get(COOKIE, "")
     if not IDENTIFIER_PATTERN.fullmatch(identifier):
@@ -90,20 +84,7 @@ def remember(response: Response, identifier: str) -> None:
     )
 
 
-async def enter(ports: PortalPorts, request: Request, opened: UUID, answer: Response) -> None:
-    """Lets this browser see what a link leads to: in its session, or in a new one. opened: a letter or a request."""
-    present = await browser(ports, request)
-    if present is not None and opened in present.session.deliveries:
-        return
-    if present is not None and len(present.session.deliveries) < SESSION_LETTERS_MAX:
-        await ports.portal.join_session(present.session.session_sha256, opened)
-        return
-    identifier = fresh_identifier(ports)
-    await ports.portal.open_session(digest(identifier), form_digest(identifier), opened)
-    remember(answer, identifier)
-
-
-async def submitted(ports: PortalPorts, request: Request, sent_by: Browser) -> Mapping[str, str]:
+async def submitted(ports: SessionPorts, request: Request, sent_by: Browser) -> Mapping[str, str]:
     """The fields of a form of this session; raises FormRefused."""
     require_same_origin(request, ports.config.gateway.public_url)
     fields = await form_fields(request)
@@ -135,11 +116,3 @@ async def form_fields(request: Request) -> Mapping[str, str]:
         return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS_MAX))
     except ValueError as error:
         raise FormRefused("the form cannot be read") from error
-
-
-def uuid8(named: bytes) -> UUID:
-    """RFC 9562 section 5.8: a UUID of our own making, from a digest."""
-    value = int.from_bytes(named[:16], "big")
-    value = value & ~(0xF << 76) | 8 << 76
-    value = value & ~(0x3 << 62) | 2 << 62
-    return UUID(int=value)

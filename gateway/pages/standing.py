@@ -10,7 +10,7 @@ from pipeline.delivery import states
 from pipeline.stores.letters import Letter
 
 
-class Standing(Enum):
+class LetterStanding(Enum):
     """What the recipient can do now."""
 
     NOT_OPEN = "not_open"  # announced, the proof of it not stamped yet: seconds
@@ -24,26 +24,26 @@ class Standing(Enum):
 
 
 BY_STATE = {
-    states.SUBMITTED: Standing.NOT_OPEN,
-    states.DEPOSITED: Standing.NOT_OPEN,
-    states.ACCEPTED: Standing.ACCEPTED,
-    states.RECEIVED: Standing.ACCEPTED,
-    states.REFUSED: Standing.REFUSED,
+    states.SUBMITTED: LetterStanding.NOT_OPEN,
+    states.DEPOSITED: LetterStanding.NOT_OPEN,
+    states.ACCEPTED: LetterStanding.ACCEPTED,
+    states.RECEIVED: LetterStanding.ACCEPTED,
+    states.REFUSED: LetterStanding.REFUSED,
 }
 
 
-def standing(letter: Letter) -> Standing:
+def standing(letter: Letter) -> LetterStanding:
     """The standing of `letter` at its own legal time."""
     if letter.state != states.NOTIFIED:
-        return BY_STATE.get(letter.state, Standing.CLOSED)
+        return BY_STATE.get(letter.state, LetterStanding.CLOSED)
     if "C.3" in letter.drafted:
-        return Standing.ACCEPTING
+        return LetterStanding.ACCEPTING
     if "C.4" in letter.drafted:
-        return Standing.REFUSING
+        return LetterStanding.REFUSING
     if letter.drafted & {"C.2", "C.5"}:
-        return Standing.CLOSED
+        return LetterStanding.CLOSED
     if letter.intent_alive:
-        return Standing.DECIDING
+        return LetterStanding.DECIDING
     if letter.expires_at is None or letter.legal_time >= letter.expires_at:
-        return Standing.CLOSED
-    return Standing.OPEN
+        return LetterStanding.CLOSED
+    return LetterStanding.OPEN

@@ -6,11 +6,14 @@ Rules    POST only, from a page of this session, by a person who identified for 
 Elsewhere: the decision itself (decision.py), the pages (letter.py)
 """
 
+import hashlib
+from uuid import UUID
+
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.pages.context import see_other
-from gateway.pages.session import FormRefused, submitted
+from gateway.pages.handler import see_other
+from gateway.pages.session import Browser, FormRefused, submitted
 from gateway.portal import decision
 from gateway.portal.decision import Outcome
 from gateway.portal.letter import LetterPages, act_of
@@ -24,24 +27,38 @@ class Acts(LetterPages):
 
     async def decide(self, request: Request) -> Response:
         """Decides once."""
-        desk = await self.desk(request)
-        if isinstance(desk, Response):
-            return desk
+        letter_request = await self.letter_request(request)
+        if isinstance(letter_request, Response):
+            return letter_request
         try:
-            fields = await submitted(self.ports, request, desk.browser)
+            fields = await submitted(self.ports, request, letter_request.browser)
         except FormRefused:
-            return self.form_refused(desk.language, desk.address)
-        if desk.holder is None:
-            return see_other(desk.address)
+            return self.form_refused(letter_request.language, letter_request.address)
+        if letter_request.holder is None:
+            return see_other(letter_request.address)
         act, form = act_of(request), fields.get("form", "")
         if fields.get("understood") != UNDERSTOOD or len(form) != FORM_CHARACTERS:
-            return self.confirmation(desk, act, "checkbox")
-        intent = desk.browser.intent(desk.letter.delivery, act, form)
-        outcome = await decision.decide(self.ports, desk.letter.delivery, desk.holder, act, intent)
-        return see_other(desk.address + AFTERWARDS.get(outcome, ""))
+            return self.confirmation(letter_request, act, "checkbox")
+        intent = intent_of(letter_request.browser, letter_request.letter.delivery, act, form)
+        outcome = await decision.decide(self.ports, letter_request.letter.delivery, letter_request.holder, act, intent)
+        return see_other(letter_request.address + AFTERWARDS.get(outcome, ""))
 
 
 AFTERWARDS = {
     Outcome.NOT_RECORDED: "?message=not_recorded",
     Outcome.IDENTIFY: "/identity?result=again",
 }
+
+
+def intent_of(browser: Browser, delivery: UUID, act: str, form: str) -> UUID:
+    """The name of one form that was shown once: the same form, sent twice, is one intent."""
+    named = hashlib.sha256(b"qerds-form-v1\x00" + f"{browser.identifier}/{delivery}/{act}/{form}".encode())
+    return uuid8(named.digest())
+
+
+def uuid8(named: bytes) -> UUID:
+    """RFC 9562 section 5.8: a UUID of our own making, from a digest."""
+    value = int.from_bytes(named[:16], "big")
+    value = value & ~(0xF << 76) | 8 << 76
+    value = value & ~(0x3 << 62) | 2 << 62
+    return UUID(int=value)

@@ -5,22 +5,18 @@ Rules    the link is a pointer without power: GET and HEAD change nothing of a l
 Elsewhere: identity, which comes before anything else (gateway/identity)
 """
 
-import hashlib
-from uuid import UUID
-
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.pages.context import Faces, letter_address, see_other
-from gateway.pages.session import enter
-from gateway.pages.standing import Standing, standing
+from gateway.pages.context import letter_address
+from gateway.pages.handler import PageHandler, see_other
+from gateway.pages.standing import LetterStanding, standing
+from gateway.portal.links import NOBODY, enter, link_digest
+from gateway.portal.ports import PortalPorts
 from pipeline.stores.letters import Letter
 
-TOKEN_CHARACTERS_MAX = 128  # 128 bits in any encoding are far shorter
-NOBODY = UUID(int=0)
 
-
-class ClaimLink(Faces):
+class ClaimLink(PageHandler[PortalPorts]):
     """GET /c/{token}."""
 
     async def open(self, request: Request) -> Response:
@@ -36,8 +32,8 @@ class ClaimLink(Faces):
 
     async def _letter(self, token: str) -> Letter | None:
         """Two queries, whatever the token is."""
-        claimed = await self.ports.portal.claimed(hashlib.sha256(token[:TOKEN_CHARACTERS_MAX].encode()).digest())
+        claimed = await self.ports.portal.claimed(link_digest(token))
         letter = await self.ports.portal.letter(claimed or NOBODY)
-        if letter is None or standing(letter) is Standing.CLOSED:
+        if letter is None or standing(letter) is LetterStanding.CLOSED:
             return None
         return letter

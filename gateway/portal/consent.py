@@ -10,7 +10,6 @@ Elsewhere: the text (pipeline/notices/consent_wording.py), rows and transactions
 Source   CPCE L.100 I, R.53-1
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
@@ -18,21 +17,22 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from gateway.pages.context import Faces, see_other
+from gateway.pages.handler import PageHandler, see_other
 from gateway.pages.language import Language, known, negotiated
-from gateway.pages.session import Browser, FormRefused, browser, enter, submitted
+from gateway.pages.session import Browser, FormRefused, browser, submitted
 from gateway.portal.acts import UNDERSTOOD
-from gateway.portal.claim import NOBODY, TOKEN_CHARACTERS_MAX
+from gateway.portal.links import NOBODY, enter, link_digest
+from gateway.portal.ports import PortalPorts
 from pipeline.notices.consent_wording import Asking, digest, paragraphs, whole
-from pipeline.stores.consents import GIVEN, REFUSED, RequestSeen, Standing
+from pipeline.stores.consents import GIVEN, REFUSED, ConsentStanding, RequestSeen
 
 ANSWERS = {"yes": GIVEN, "no": REFUSED}
 WITHDRAW = "withdraw"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """What one browser's visit is about."""
+class ConsentPageRequest:
+    """What a request for the page of a consent request is about."""
 
     language: Language
     browser: Browser
@@ -44,13 +44,12 @@ class Table:
         return page_address(self.language, self.request.id)
 
 
-class ConsentPages(Faces):
+class ConsentPages(PageHandler[PortalPorts]):
     """/consent/{token} and /{language}/consent/{request}."""
 
     async def open(self, request: Request) -> Response:
         """The link: a redirect to the page in the mail's language, or one neutral page for whatever is no link."""
-        token = request.path_params["token"][:TOKEN_CHARACTERS_MAX]
-        linked = await self.ports.consents.linked(hashlib.sha256(token.encode()).digest())
+        linked = await self.ports.consents.linked(link_digest(request.path_params["token"]))
         found = await self.ports.consents.request(linked or NOBODY)
         if found is None:
             language = negotiated(request.headers.get("accept-language", ""))
@@ -62,37 +61,39 @@ class ConsentPages(Faces):
 
     async def show(self, request: Request) -> Response:
         """GET: the question, or how it was answered."""
-        table = await self._table(request)
-        return table if isinstance(table, Response) else self._page(table)
+        page_request = await self._page_request(request)
+        return page_request if isinstance(page_request, Response) else self._page(page_request)
 
     async def decide(self, request: Request) -> Response:
         """POST: yes, no, or withdraw; then the page, which says what stands."""
-        table = await self._table(request)
-        if isinstance(table, Response):
-            return table
+        page_request = await self._page_request(request)
+        if isinstance(page_request, Response):
+            return page_request
         try:
-            fields = await submitted(self.ports, request, table.browser)
+            fields = await submitted(self.ports, request, page_request.browser)
         except FormRefused:
-            return self.form_refused(table.language, None)
-        if table.request.may_answer:
-            return await self._answer(table, fields)
-        if table.request.standing is Standing.GIVEN and fields.get("answer") == WITHDRAW:
+            return self.form_refused(page_request.language, None)
+        if page_request.request.may_answer:
+            return await self._answer(page_request, fields)
+        if page_request.request.standing is ConsentStanding.GIVEN and fields.get("answer") == WITHDRAW:
             if fields.get("understood") != UNDERSTOOD:
-                return self._page(table, "checkbox")
-            await self.ports.consents.withdraw(table.request.id)
-        return see_other(table.address)
+                return self._page(page_request, "checkbox")
+            await self.ports.consents.withdraw(page_request.request.id)
+        return see_other(page_request.address)
 
-    async def _answer(self, table: Table, fields: Mapping[str, str]) -> Response:
+    async def _answer(self, page_request: ConsentPageRequest, fields: Mapping[str, str]) -> Response:
         answer = ANSWERS.get(fields.get("answer", ""))
         if answer is None:
-            return self._page(table, "choose")
-        asking = self._asking(table.request)
-        if fields.get("text") != digest(asking, table.language):
-            return self._page(table, "changed")
-        await self.ports.consents.answer(table.request.id, answer, table.language, whole(asking, table.language))
-        return see_other(table.address)
+            return self._page(page_request, "choose")
+        asking = self._asking(page_request.request)
+        if fields.get("text") != digest(asking, page_request.language):
+            return self._page(page_request, "changed")
+        await self.ports.consents.answer(
+            page_request.request.id, answer, page_request.language, whole(asking, page_request.language)
+        )
+        return see_other(page_request.address)
 
-    async def _table(self, request: Request) -> Table | Response:
+    async def _page_request(self, request: Request) -> ConsentPageRequest | Response:
         language = known(request.path_params["language"])
         if language is None:
             return self.neutral(request)
@@ -103,21 +104,21 @@ class ConsentPages(Faces):
             found = await self.ports.consents.request(wanted)
         if sent_by is None or found is None:
             return self.session_ended(language)
-        return Table(language, sent_by, found)
+        return ConsentPageRequest(language, sent_by, found)
 
-    def _page(self, table: Table, message: str | None = None) -> HTMLResponse:
-        asking = self._asking(table.request)
+    def _page(self, page_request: ConsentPageRequest, message: str | None = None) -> HTMLResponse:
+        asking = self._asking(page_request.request)
         return self.pages.page(
             "consent.html",
-            table.language,
+            page_request.language,
             200 if message is None else 422,
-            address=table.address,
-            form_token=table.browser.form_token,
-            asked=table.request,
-            is_open=table.request.may_answer,
-            standing=table.request.standing.value,
-            paragraphs=paragraphs(asking, table.language),
-            text=digest(asking, table.language),
+            address=page_request.address,
+            form_token=page_request.browser.form_token,
+            asked=page_request.request,
+            is_open=page_request.request.may_answer,
+            standing=page_request.request.standing.value,
+            paragraphs=paragraphs(asking, page_request.language),
+            text=digest(asking, page_request.language),
             message=message,
         )
 

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import anyio
 
-from gateway.pages.ports import PortalPorts
+from gateway.portal.ports import PortalPorts
 from pipeline.delivery import states
 from pipeline.delivery.deadlines import INTENT_SECONDS
 from pipeline.delivery.facts import DecisionIntent

@@ -18,10 +18,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from gateway.pages.context import Desk, Faces, see_other
-from gateway.pages.headers import DOWNLOAD_POLICY
-from gateway.pages.ports import PortalPorts
-from gateway.pages.standing import Standing
+from gateway.pages.context import LetterHandler, LetterRequest
+from gateway.pages.handler import see_other
+from gateway.pages.standing import LetterStanding
+from gateway.portal.ports import PortalPorts
 from pipeline.content.envelope import KEY_BYTES, ContentInvalid, Decryptor, stream_data
 from pipeline.delivery.facts import Handover
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
@@ -32,39 +32,40 @@ from pipeline.ports.bridge import wire
 from pipeline.ports.outside import Objects
 from pipeline.stores.letters import StoredDocument, TicketHolder
 
+DOWNLOAD_POLICY = "sandbox; default-src 'none'; frame-ancestors 'none'; base-uri 'none'"
 BRIDGE_SECONDS = 10
 RECORD_SECONDS = 10
 CHUNK_SECONDS = 60  # a reader that takes nothing for a minute has gone
 
 
-class Downloads(Faces):
+class Downloads(LetterHandler[PortalPorts]):
     """GET /{language}/letter/{number}/documents/{part}."""
 
     async def document(self, request: Request) -> Response:
         """The document, or the page that says what is missing."""
-        desk = await self.desk(request)
-        if isinstance(desk, Response):
-            return desk
-        if desk.holder is None or desk.standing is not Standing.ACCEPTED:
-            return see_other(desk.address)
-        document = await self.ports.portal.document(desk.letter.delivery, request.path_params["part"])
+        letter_request = await self.letter_request(request)
+        if isinstance(letter_request, Response):
+            return letter_request
+        if letter_request.holder is None or letter_request.standing is not LetterStanding.ACCEPTED:
+            return see_other(letter_request.address)
+        document = await self.ports.portal.document(letter_request.letter.delivery, request.path_params["part"])
         if document is None:
             return self.neutral(request)
         headers = file_headers(document)
         if request.method == "HEAD":
             return Response(headers=headers)
-        return await self._released(desk, desk.holder, document, headers)
+        return await self._released(letter_request, letter_request.holder, document, headers)
 
     async def _released(
-        self, desk: Desk, holder: TicketHolder, document: StoredDocument, headers: dict[str, str]
+        self, letter_request: LetterRequest, holder: TicketHolder, document: StoredDocument, headers: dict[str, str]
     ) -> Response:
         wrap = document.wrap
         item = wire.Release(wrap.wrapped, wrap.key_id, wrap.context, holder.ticket, document.receipt)
         with anyio.fail_after(BRIDGE_SECONDS):
             [answer] = await self.ports.bridge.ask([item])
         if isinstance(answer, wire.Denied):  # the ticket has run out, or somebody else identified meanwhile
-            return see_other(f"{desk.address}/identity?result=again")
-        return HandoverResponse(self.ports, desk.letter.delivery, holder.person, document, answer, headers)
+            return see_other(f"{letter_request.address}/identity?result=again")
+        return HandoverResponse(self.ports, letter_request.letter.delivery, holder.person, document, answer, headers)
 
 
 def file_headers(document: StoredDocument) -> dict[str, str]:

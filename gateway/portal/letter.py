@@ -8,8 +8,10 @@ Elsewhere: acts (acts.py), identity pages (gateway/identity), documents (downloa
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from gateway.pages.context import Desk, Faces, see_other
-from gateway.pages.standing import Standing
+from gateway.pages.context import LetterHandler, LetterRequest
+from gateway.pages.handler import see_other
+from gateway.pages.standing import LetterStanding
+from gateway.portal.ports import PortalPorts
 
 FORM_NONCE_BYTES = 16
 WAIT_SECONDS = 3  # between two looks while something is being sealed: C.3 and D.1 take about a second
@@ -17,70 +19,72 @@ MESSAGES = frozenset({"not_recorded"})
 
 
 def act_of(request: Request) -> str:
-    """accept or refuse: the last step of the address, one of the two that faces.py names."""
+    """accept or refuse: the last step of the address, one of the two that routes.py names."""
     return request.url.path.rpartition("/")[2]
 
 
-class LetterPages(Faces):
+class LetterPages(LetterHandler[PortalPorts]):
     """GET of everything under /{language}/letter/{number} that is no file."""
 
     async def show(self, request: Request) -> Response:
         """The one page that fits where the letter stands and who looks."""
-        desk = await self.desk(request)
-        if isinstance(desk, Response):
-            return desk
-        if desk.standing is Standing.CLOSED:
-            return self._page("closed.html", desk, 410)
-        if desk.holder is None:
-            return self._page("landing.html", desk)
-        match desk.standing:
-            case Standing.NOT_OPEN:
-                return self._waiting(desk)
-            case Standing.OPEN:
+        letter_request = await self.letter_request(request)
+        if isinstance(letter_request, Response):
+            return letter_request
+        if letter_request.standing is LetterStanding.CLOSED:
+            return self._page("closed.html", letter_request, 410)
+        if letter_request.holder is None:
+            return self._page("landing.html", letter_request)
+        match letter_request.standing:
+            case LetterStanding.NOT_OPEN:
+                return self._waiting(letter_request)
+            case LetterStanding.OPEN:
                 message = request.query_params.get("message")
-                return self._page("choose.html", desk, message=message if message in MESSAGES else None)
-            case Standing.DECIDING | Standing.ACCEPTING | Standing.REFUSING:
-                return self._waiting(desk)
-            case Standing.REFUSED:
-                return self._page("refused.html", desk)
-            case Standing.ACCEPTED:
-                return await self._accepted(desk)
+                return self._page("choose.html", letter_request, message=message if message in MESSAGES else None)
+            case LetterStanding.DECIDING | LetterStanding.ACCEPTING | LetterStanding.REFUSING:
+                return self._waiting(letter_request)
+            case LetterStanding.REFUSED:
+                return self._page("refused.html", letter_request)
+            case LetterStanding.ACCEPTED:
+                return await self._accepted(letter_request)
 
     async def confirm(self, request: Request) -> Response:
         """The page that asks once more. Its form is good for one decision."""
-        desk = await self.desk(request)
-        if isinstance(desk, Response):
-            return desk
-        if desk.holder is None or desk.standing is not Standing.OPEN:
-            return see_other(desk.address)
-        return self.confirmation(desk, act_of(request), None)
+        letter_request = await self.letter_request(request)
+        if isinstance(letter_request, Response):
+            return letter_request
+        if letter_request.holder is None or letter_request.standing is not LetterStanding.OPEN:
+            return see_other(letter_request.address)
+        return self.confirmation(letter_request, act_of(request), None)
 
-    def confirmation(self, desk: Desk, act: str, message: str | None) -> HTMLResponse:
+    def confirmation(self, letter_request: LetterRequest, act: str, message: str | None) -> HTMLResponse:
         """The form, with a fresh one-time name."""
         form = self.ports.ids.random_bytes(FORM_NONCE_BYTES).hex()
-        return self._page("confirm.html", desk, 200 if message is None else 422, act=act, form=form, message=message)
+        return self._page(
+            "confirm.html", letter_request, 200 if message is None else 422, act=act, form=form, message=message
+        )
 
-    def _waiting(self, desk: Desk) -> HTMLResponse:
+    def _waiting(self, letter_request: LetterRequest) -> HTMLResponse:
         """Recorded, or about to be; looks again by itself, without a script."""
-        page = self._page("recorded.html", desk)
+        page = self._page("recorded.html", letter_request)
         page.headers["Refresh"] = str(WAIT_SECONDS)
         return page
 
-    async def _accepted(self, desk: Desk) -> Response:
-        opened = await self.ports.portal.opened(desk.letter.delivery)
+    async def _accepted(self, letter_request: LetterRequest) -> Response:
+        opened = await self.ports.portal.opened(letter_request.letter.delivery)
         if opened is None:  # the state is `accepted`, so this cannot be before acceptance: a stamp came in between
-            return self._waiting(desk)
-        return self._page("accepted.html", desk, opened=opened)
+            return self._waiting(letter_request)
+        return self._page("accepted.html", letter_request, opened=opened)
 
-    def _page(self, template: str, desk: Desk, status: int = 200, **values: object) -> HTMLResponse:
+    def _page(self, template: str, letter_request: LetterRequest, status: int = 200, **values: object) -> HTMLResponse:
         return self.pages.page(
             template,
-            desk.language,
+            letter_request.language,
             status,
-            letter=desk.letter,
-            standing=desk.standing.value,
-            person=None if desk.holder is None else desk.holder.person,
-            address=desk.address,
-            form_token=desk.browser.form_token,
+            letter=letter_request.letter,
+            standing=letter_request.standing.value,
+            person=None if letter_request.holder is None else letter_request.holder.person,
+            address=letter_request.address,
+            form_token=letter_request.browser.form_token,
             **values,
         )

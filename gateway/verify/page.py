@@ -17,10 +17,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.pages.context import Faces, see_other
+from gateway.pages.handler import PageHandler, see_other
 from gateway.pages.language import Language, known, negotiated
-from gateway.pages.ports import PortalPorts
 from gateway.pages.rendering import Pages
+from gateway.verify.ports import VerifyPorts
 from pipeline.evidence.verification import ContentDigests, Report, content_digests, verify
 
 UPLOAD_BYTES_MAX = 32 * 1024 * 1024
@@ -46,10 +46,10 @@ class _InMemory(MultiPartParser):
     spool_max_size = UPLOAD_BYTES_MAX + 1  # never reached, so nothing is written to a disk
 
 
-class VerifyPages(Faces):
+class VerifyPages(PageHandler[VerifyPorts]):
     """/verify and /{language}/verify."""
 
-    def __init__(self, ports: PortalPorts, pages: Pages) -> None:
+    def __init__(self, ports: VerifyPorts, pages: Pages) -> None:
         super().__init__(ports, pages)
         self._places = anyio.CapacityLimiter(UPLOADS_AT_ONCE)
 

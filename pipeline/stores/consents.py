@@ -21,7 +21,7 @@ METHOD = "request"  # of a consent that was given on our own page; no sender may
 GIVEN, REFUSED = "given", "refused"
 
 
-class Standing(Enum):
+class ConsentStanding(Enum):
     """Where a request stands."""
 
     ASKED = "asked"
@@ -72,15 +72,15 @@ class RequestSeen:
     withdrawn_by: str | None
 
     @property
-    def standing(self) -> Standing:
+    def standing(self) -> ConsentStanding:
         """Where it stands."""
         if self.withdrawn_at is not None:
-            return Standing.WITHDRAWN
+            return ConsentStanding.WITHDRAWN
         if self.answer is not None:
-            return Standing(self.answer)
+            return ConsentStanding(self.answer)
         if self.mail_outcome == "refused":
-            return Standing.UNDELIVERABLE
-        return Standing.EXPIRED if self.is_over else Standing.ASKED
+            return ConsentStanding.UNDELIVERABLE
+        return ConsentStanding.EXPIRED if self.is_over else ConsentStanding.ASKED
 
     @property
     def may_answer(self) -> bool:

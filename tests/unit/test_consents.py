@@ -17,9 +17,9 @@ from pipeline.notices.notice import Letterhead
 from pipeline.stores.consents import (
     ASKED_DAYS,
     ASKED_MAX,
+    ConsentStanding,
     Earlier,
     RequestSeen,
-    Standing,
     StillOpen,
     TooOften,
     objection,
@@ -93,17 +93,17 @@ def test_an_address_is_asked_once_at_a_time_and_a_few_times_a_month() -> None:
 @pytest.mark.parametrize(
     ("change", "expected", "may_answer"),
     [
-        ({}, Standing.ASKED, True),
-        ({"mail_outcome": "relayed"}, Standing.ASKED, True),
-        ({"mail_outcome": "refused"}, Standing.UNDELIVERABLE, True),
-        ({"is_over": True}, Standing.EXPIRED, False),
-        ({"answer": "given"}, Standing.GIVEN, False),
-        ({"answer": "given", "is_over": True}, Standing.GIVEN, False),
-        ({"answer": "refused"}, Standing.REFUSED, False),
-        ({"answer": "given", "withdrawn_at": NOW}, Standing.WITHDRAWN, False),
+        ({}, ConsentStanding.ASKED, True),
+        ({"mail_outcome": "relayed"}, ConsentStanding.ASKED, True),
+        ({"mail_outcome": "refused"}, ConsentStanding.UNDELIVERABLE, True),
+        ({"is_over": True}, ConsentStanding.EXPIRED, False),
+        ({"answer": "given"}, ConsentStanding.GIVEN, False),
+        ({"answer": "given", "is_over": True}, ConsentStanding.GIVEN, False),
+        ({"answer": "refused"}, ConsentStanding.REFUSED, False),
+        ({"answer": "given", "withdrawn_at": NOW}, ConsentStanding.WITHDRAWN, False),
     ],
 )
-def test_standing(change: dict[str, object], expected: Standing, may_answer: bool) -> None:
+def test_standing(change: dict[str, object], expected: ConsentStanding, may_answer: bool) -> None:
     """One answer for every answer, time and word of the relay."""
     seen = replace(SEEN, **change)  # type: ignore[arg-type]
     assert (seen.standing, seen.may_answer) == (expected, may_answer)

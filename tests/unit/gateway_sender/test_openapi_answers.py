@@ -28,7 +28,7 @@ from pipeline.feed.types import SUBJECTS, TYPES
 from pipeline.intake.batches import problem
 from pipeline.intake.mistakes import Mistake
 from pipeline.stores.batches import Batch, Progress, ResultSeen
-from pipeline.stores.consents import RequestSeen, Standing
+from pipeline.stores.consents import ConsentStanding, RequestSeen
 from pipeline.stores.senders import Consent, Delivery, EventSeen, SnapshotSeen, Upload
 from tests.fakes import letters
 from tests.fakes.pki import Provider, authority
@@ -60,7 +60,7 @@ VALUES: dict[Any, Any] = {
 # A list of words in the description, and all that the code has of them.
 WORDS = {
     ("Delivery", "state"): STATES,
-    ("ConsentRequest", "state"): {standing.value for standing in Standing},
+    ("ConsentRequest", "state"): {standing.value for standing in ConsentStanding},
     ("Event", "type"): TYPES,
     ("BatchResult", "status"): set(STATUSES),
     ("Webhook", "signature"): set(SIGNATURES),

@@ -11,8 +11,8 @@ from jinja2.ext import babel_extract
 
 from gateway.pages.language import LANGUAGES, LOCALES, negotiated, translations
 from gateway.pages.rendering import TEMPLATES, masked
-from gateway.pages.session import uuid8
-from gateway.pages.standing import Standing, standing
+from gateway.pages.standing import LetterStanding, standing
+from gateway.portal.acts import uuid8
 from gateway.portal.download import attachment
 from pipeline.stores.letters import Letter
 
@@ -77,25 +77,25 @@ def test_language_negotiation(header: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        ({}, Standing.OPEN),
-        ({"state": "deposited"}, Standing.NOT_OPEN),
-        ({"intent_alive": True}, Standing.DECIDING),
-        ({"expires_at": NOW}, Standing.CLOSED),
-        ({"expires_at": None}, Standing.CLOSED),
-        ({"drafted": frozenset({"A.1", "C.1", "C.3", "D.1"})}, Standing.ACCEPTING),
-        ({"drafted": frozenset({"A.1", "C.1", "C.4"}), "expires_at": NOW}, Standing.REFUSING),
-        ({"drafted": frozenset({"A.1", "C.1", "C.5"})}, Standing.CLOSED),
-        ({"drafted": frozenset({"A.1", "C.1", "C.2"})}, Standing.CLOSED),
-        ({"state": "accepted"}, Standing.ACCEPTED),
-        ({"state": "received"}, Standing.ACCEPTED),
-        ({"state": "refused"}, Standing.REFUSED),
-        ({"state": "unclaimed"}, Standing.CLOSED),
-        ({"state": "notice_failed"}, Standing.CLOSED),
-        ({"state": "rejected"}, Standing.CLOSED),
-        ({"state": "uncollected"}, Standing.CLOSED),
+        ({}, LetterStanding.OPEN),
+        ({"state": "deposited"}, LetterStanding.NOT_OPEN),
+        ({"intent_alive": True}, LetterStanding.DECIDING),
+        ({"expires_at": NOW}, LetterStanding.CLOSED),
+        ({"expires_at": None}, LetterStanding.CLOSED),
+        ({"drafted": frozenset({"A.1", "C.1", "C.3", "D.1"})}, LetterStanding.ACCEPTING),
+        ({"drafted": frozenset({"A.1", "C.1", "C.4"}), "expires_at": NOW}, LetterStanding.REFUSING),
+        ({"drafted": frozenset({"A.1", "C.1", "C.5"})}, LetterStanding.CLOSED),
+        ({"drafted": frozenset({"A.1", "C.1", "C.2"})}, LetterStanding.CLOSED),
+        ({"state": "accepted"}, LetterStanding.ACCEPTED),
+        ({"state": "received"}, LetterStanding.ACCEPTED),
+        ({"state": "refused"}, LetterStanding.REFUSED),
+        ({"state": "unclaimed"}, LetterStanding.CLOSED),
+        ({"state": "notice_failed"}, LetterStanding.CLOSED),
+        ({"state": "rejected"}, LetterStanding.CLOSED),
+        ({"state": "uncollected"}, LetterStanding.CLOSED),
     ],
 )
-def test_standing(change: dict[str, object], expected: Standing) -> None:
+def test_standing(change: dict[str, object], expected: LetterStanding) -> None:
     """One answer for every state, draft and time."""
     assert standing(replace(LETTER, **change)) is expected  # type: ignore[arg-type]
 
