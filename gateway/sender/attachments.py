@@ -16,8 +16,8 @@ from hashlib import sha3_256, sha256
 from uuid import UUID
 
 from gateway.problems import Problem, field_problem, problem_of
-from gateway.sender.encrypted_upload import Expected, store
-from gateway.sender.form import FIELD, Form, Named, Part, named_parts
+from gateway.sender.encrypted_upload import ExpectedBody, store_encrypted
+from gateway.sender.form import FIELD, FormPart, LetterForm, Named, named_parts
 from gateway.sender.inline import Content, taken_apart
 from gateway.sender.ports import SenderPorts
 from pipeline.content.types import ALLOWED
@@ -69,7 +69,7 @@ class OwnContents:
         table, contents = taken_apart(table, describe)
         return table, Own(contents, parts), mistakes
 
-    async def store(self, sender: UUID, submission: Submission, own: Own, form: Form | None) -> Contents:
+    async def store(self, sender: UUID, submission: Submission, own: Own, form: LetterForm | None) -> Contents:
         """All of them, encrypted, each an object with a key of its own. Raises Problem."""
         if not own.contents and form is None:
             return ()
@@ -77,7 +77,7 @@ class OwnContents:
         found = []
         for upload, plain in own.contents:
             place = (sender, upload.id, ONLY_SEGMENT)
-            stored = await store(self._ports, intake, place, _whole(plain), Expected(upload.sha256))
+            stored = await store_encrypted(self._ports, intake, place, _whole(plain), ExpectedBody(upload.sha256))
             found.append((upload, stored.segment))
         if form is not None:
             found += await self._arrived(sender, intake, {d.upload: d for d in submission.documents}, own.parts, form)
@@ -89,7 +89,7 @@ class OwnContents:
         intake: PublishedKey,
         documents: Mapping[UUID, Document],
         parts: Mapping[str, Named],
-        form: Form,
+        form: LetterForm,
     ) -> list[tuple[Upload, StoredSegment]]:
         missing = dict(parts)
         found = []
@@ -105,14 +105,14 @@ class OwnContents:
         return found
 
     async def _one(
-        self, sender: UUID, intake: PublishedKey, document: Document, part: Part, form: Form
+        self, sender: UUID, intake: PublishedKey, document: Document, part: FormPart, form: LetterForm
     ) -> tuple[Upload, StoredSegment]:
         if part.content_type not in ALLOWED:
             raise Problem("type_not_allowed", f"the part {part.name} must be one of {', '.join(ALLOWED)}")
         bytes_max = self._ports.config.gateway.document_bytes_max
         body = _bounded(form.pieces(), bytes_max, f"the part {part.name} has more than {bytes_max} bytes")
-        expected = Expected(document.sha256, pointer=f"/documents/{document.part - 1}/sha256")
-        stored = await store(self._ports, intake, (sender, document.upload, ONLY_SEGMENT), body, expected)
+        expected = ExpectedBody(document.sha256, pointer=f"/documents/{document.part - 1}/sha256")
+        stored = await store_encrypted(self._ports, intake, (sender, document.upload, ONLY_SEGMENT), body, expected)
         digests, plain_bytes = (stored.sha256, stored.sha3_256), stored.segment.plain_bytes
         name_and_type = (document.file_name, part.content_type)
         return self._upload(document.upload, sender, *name_and_type, plain_bytes, digests), stored.segment

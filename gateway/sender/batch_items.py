@@ -50,7 +50,7 @@ DROP_SECONDS = 10.0
 TYPES = {"ndjson": ("application/x-ndjson", "application/ndjson", "application/jsonl"), "csv": ("text/csv",)}
 
 
-class _Passage:
+class _PartIntake:
     """One body on its way into the table of lines."""
 
     def __init__(self, store: BatchStore, intake: UUID, reader: LineReader, sender: UUID, pack: PackWriter) -> None:
@@ -147,9 +147,9 @@ class BatchItems:
         await self._store.begin_intake(intake, batch.id)
         try:
             async with packing(self._ports, key) as pack:
-                passage = _Passage(self._store, intake, reader, sender, pack)
-                await passage.take(pieces(request, PART_BYTES_MAX))
-                _check_body(passage, reader, expected)
+                part_intake = _PartIntake(self._store, intake, reader, sender, pack)
+                await part_intake.take(pieces(request, PART_BYTES_MAX))
+                _check_body(part_intake, reader, expected)
                 contents = await pack.finish()
         except LineBroken as error:
             await self._drop(intake)
@@ -157,7 +157,7 @@ class BatchItems:
         except BaseException:
             await self._drop(intake)
             raise
-        part = NewPart(batch.id, number, intake, expected, passage.body_bytes, reader.number)
+        part = NewPart(batch.id, number, intake, expected, part_intake.body_bytes, reader.number)
         answer = await self._store.add_part(sender, part, contents)
         if isinstance(answer, NotOpen):
             raise not_open(answer.batch)
@@ -203,8 +203,8 @@ async def _compare(request: Request, expected: bytes) -> None:
         raise field_problem("digest_mismatch", "Content-Digest", "the body has another SHA-256")
 
 
-def _check_body(passage: _Passage, reader: LineReader, expected: bytes) -> None:
-    if passage.digest() != expected:
+def _check_body(part_intake: _PartIntake, reader: LineReader, expected: bytes) -> None:
+    if part_intake.digest() != expected:
         raise field_problem("digest_mismatch", "Content-Digest", "the body has another SHA-256")
     if reader.number == 0:
         raise LineBroken("part_malformed", 1, 0, "has no lines")

@@ -30,7 +30,7 @@ from pipeline.stores.senders import StoredSegment
 
 
 @dataclass(frozen=True, slots=True)
-class Expected:
+class ExpectedBody:
     """What the request says of the body; plain_bytes is None where it says nothing. pointer: where its digest is."""
 
     sha256: bytes
@@ -39,7 +39,7 @@ class Expected:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class EncryptedUpload:
     """A segment that is in the store and in no row yet; the digests of its plain bytes."""
 
     segment: StoredSegment
@@ -47,10 +47,10 @@ class Stored:
     sha3_256: bytes
 
 
-class Passage:
+class CheckedBody:
     """Digests and length of what passed."""
 
-    def __init__(self, expected: Expected) -> None:
+    def __init__(self, expected: ExpectedBody) -> None:
         self._expected = expected
         self._digests = Digests()
         self.plain_bytes = 0
@@ -79,30 +79,30 @@ class Passage:
             raise field_problem("digest_mismatch", self._expected.pointer, "the body has another SHA-256")
 
 
-async def store(
+async def store_encrypted(
     ports: SenderPorts,
     intake: PublishedKey,
     place: tuple[UUID, UUID, int],
     body: AsyncIterator[bytes],
-    expected: Expected,
-) -> Stored:
+    expected: ExpectedBody,
+) -> EncryptedUpload:
     """Encrypts a body into an object of its own. `place`: sender, upload, number; the key is bound to it."""
     sender, upload, number = place
     ids = ports.ids
     key, name = ids.random_bytes(KEY_BYTES), object_name(ids.random_bytes(NAME_RANDOM_BYTES))
     salt, prefix = ids.random_bytes(SALT_BYTES), ids.random_bytes(NONCE_PREFIX_BYTES)
-    passage = Passage(expected)
+    checked = CheckedBody(expected)
     encryptor = Encryptor(key, associated_data(name), salt, prefix)
-    await ports.objects.put(name, passage.encrypted(body, encryptor))
-    ports.recorder.count("qerds_upload_bytes_total", by=passage.plain_bytes)
-    info = intake_info(sender, upload, number, name, CONTENT_FORMAT, passage.plain_bytes)
+    await ports.objects.put(name, checked.encrypted(body, encryptor))
+    ports.recorder.count("qerds_upload_bytes_total", by=checked.plain_bytes)
+    info = intake_info(sender, upload, number, name, CONTENT_FORMAT, checked.plain_bytes)
     segment = StoredSegment(
         segment=number,
         object=name,
         content_format=CONTENT_FORMAT,
-        plain_bytes=passage.plain_bytes,
+        plain_bytes=checked.plain_bytes,
         intake_key_id=intake.key_id,
         sealed_key=seal_key(intake.spki, info, key),
-        sha256=passage.sha256,
+        sha256=checked.sha256,
     )
-    return Stored(segment, passage.sha256, passage.sha3_256)
+    return EncryptedUpload(segment, checked.sha256, checked.sha3_256)

@@ -34,19 +34,19 @@ HEADER_BYTES_MAX = 4096
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)  # the sender is told what is wrong; our log is not its
 
 
-class Part(NamedTuple):
+class FormPart(NamedTuple):
     """The head of a part. content_type: in lower case, without parameters; RFC 7578 4.4 when there is none."""
 
     name: str
     content_type: str
 
 
-class Form:
+class LetterForm:
     """A form on its way in."""
 
     def __init__(self, boundary: bytes, body: AsyncIterator[bytes]) -> None:
         self._body = body
-        self._found: deque[Part | bytes | None] = deque()  # the head of a part, a piece of it, its end
+        self._found: deque[FormPart | bytes | None] = deque()  # the head of a part, a piece of it, its end
         self._headers: dict[bytes, bytes] = {}
         self._field = self._value = b""
         self._is_over = False
@@ -67,13 +67,13 @@ class Form:
             max_header_size=HEADER_BYTES_MAX,
         )
 
-    async def next_part(self) -> Part | None:
+    async def next_part(self) -> FormPart | None:
         """The head of the next part, None after the last; what was not read of the one before is passed over."""
         async for _ in self.pieces():
             pass
         while True:
             found = await self._next()
-            if isinstance(found, Part):
+            if isinstance(found, FormPart):
                 self._is_in_part = True
                 return found
             if self._is_over and not self._found:
@@ -93,7 +93,7 @@ class Form:
         async for _ in self._body:
             pass
 
-    async def _next(self) -> Part | bytes | None:
+    async def _next(self) -> FormPart | bytes | None:
         while not self._found and not self._is_over:
             piece = await anext(self._body, None)
             if piece is None:
@@ -117,7 +117,7 @@ class Form:
     def _head(self) -> None:
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
         kind, _ = parse_options_header(self._headers.get(b"content-type", b"text/plain"))
-        self._found.append(Part(_text(options.get(b"name", b"")), _text(kind).lower()))
+        self._found.append(FormPart(_text(options.get(b"name", b"")), _text(kind).lower()))
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         self._found.append(data[start:end])
@@ -138,16 +138,16 @@ def is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
 
 
-def form_of(request: Request, bytes_max: int) -> Form:
+def form_of(request: Request, bytes_max: int) -> LetterForm:
     """Raises Problem when there is no boundary."""
     _, options = parse_options_header(request.headers["content-type"])
     boundary = options.get(b"boundary", b"")
     if not 1 <= len(boundary) <= 70:  # RFC 2046 5.1.1
         raise malformed("its boundary is missing or longer than 70 characters")
-    return Form(boundary, pieces(request, bytes_max))
+    return LetterForm(boundary, pieces(request, bytes_max))
 
 
-async def read_metadata(form: Form, bytes_max: int) -> bytes:
+async def read_metadata(form: LetterForm, bytes_max: int) -> bytes:
     """The JSON of the letter, from the first part."""
     part = await form.next_part()
     if part is None or part.name != METADATA:

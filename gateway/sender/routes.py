@@ -16,9 +16,9 @@ from gateway.sender.exports import Exports
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from gateway.sender.proofs import Proofs
-from gateway.sender.service_pages import Pages
+from gateway.sender.service_pages import ServicePages
 from gateway.sender.submissions import Submissions
-from gateway.sender.upload_limit import Places
+from gateway.sender.upload_limit import UploadLimit
 from gateway.sender.uploads import Uploads
 from gateway.sender.verify import Verify
 from gateway.sender.webhooks import Webhooks
@@ -36,8 +36,8 @@ def routes(ports: SenderPorts) -> list[BaseRoute]:
 
 
 def _letters(ports: SenderPorts, oauth: OAuth, backlog: Backlog) -> list[BaseRoute]:
-    places = Places()
-    uploads, submissions = Uploads(ports, oauth, places), Submissions(ports, oauth, backlog, places)
+    limit = UploadLimit()
+    uploads, submissions = Uploads(ports, oauth, limit), Submissions(ports, oauth, backlog, limit)
     deliveries, proofs = Deliveries(ports, oauth), Proofs(ports, oauth)
     return [
         Route("/v1/uploads", uploads.create, methods=["POST"]),
@@ -93,12 +93,12 @@ def _told(ports: SenderPorts, oauth: OAuth) -> list[BaseRoute]:
 
 
 def _others(ports: SenderPorts, oauth: OAuth) -> list[BaseRoute]:
-    pages, consents, verify = Pages(ports, oauth), Consents(ports, oauth), Verify(ports)
+    service, consents, verify = ServicePages(ports, oauth), Consents(ports, oauth), Verify(ports)
     consent_requests = ConsentRequests(ports, oauth)
     return [
         Route("/oauth2/token", oauth.token, methods=["POST"]),
         Route("/.well-known/oauth-authorization-server", oauth.metadata, methods=["GET"]),
-        Route("/v1/me", pages.me, methods=["GET"]),
+        Route("/v1/me", service.me, methods=["GET"]),
         Route("/v1/consents/requests", consent_requests.create, methods=["POST"]),
         Route("/v1/consents/requests/{ref}", consent_requests.show, methods=["GET"]),
         Route("/v1/consents/{ref}", consents.put, methods=["PUT"]),
@@ -106,8 +106,8 @@ def _others(ports: SenderPorts, oauth: OAuth) -> list[BaseRoute]:
         Route("/v1/consents/{ref}/withdraw", consents.withdraw, methods=["POST"]),
         *sandbox.routes(ports, oauth),
         Route("/v1/verify", verify.judge, methods=["POST"]),
-        Route("/v1/status", pages.status, methods=["GET"]),
-        Route("/v1/openapi.json", pages.openapi, methods=["GET"]),
-        Route("/v1/problems/{code}", pages.problem, methods=["GET"]),
-        Route("/docs", pages.docs, methods=["GET"]),
+        Route("/v1/status", service.status, methods=["GET"]),
+        Route("/v1/openapi.json", service.openapi, methods=["GET"]),
+        Route("/v1/problems/{code}", service.problem, methods=["GET"]),
+        Route("/docs", service.docs, methods=["GET"]),
     ]

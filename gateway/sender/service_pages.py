@@ -37,7 +37,7 @@ STATIC_SECONDS = 300
 PAGE_POLICY = "default-src 'none'; style-src 'sha256-{style}'; frame-ancestors 'none'; base-uri 'none'"
 
 
-class Pages:
+class ServicePages:
     """Small answers without a letter in them."""
 
     def __init__(self, ports: SenderPorts, oauth: OAuth) -> None:

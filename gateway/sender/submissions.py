@@ -27,11 +27,11 @@ from gateway.sender import presentation
 from gateway.sender.attachments import Contents, Own, OwnContents
 from gateway.sender.backlog import Backlog
 from gateway.sender.deliveries import WRITE_SCOPE
-from gateway.sender.form import Form, form_of, is_form, read_metadata
+from gateway.sender.form import LetterForm, form_of, is_form, read_metadata
 from gateway.sender.json_body import declared_json_object, json_object
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from gateway.sender.upload_limit import Places
+from gateway.sender.upload_limit import UploadLimit
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.submission import DOCUMENTS_MAX, judge, read_submission
 from pipeline.stores.senders import (
@@ -53,12 +53,12 @@ TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-
 class Submissions:
     """POST /v1/deliveries and validate."""
 
-    def __init__(self, ports: SenderPorts, oauth: OAuth, backlog: Backlog, places: Places) -> None:
+    def __init__(self, ports: SenderPorts, oauth: OAuth, backlog: Backlog, limit: UploadLimit) -> None:
         self._ports = ports
         self._store = ports.senders
         self._oauth = oauth
         self._backlog = backlog
-        self._places = places
+        self._limit = limit
         self._own = OwnContents(ports)
         self._form_bytes_max = DOCUMENTS_MAX * ports.config.gateway.document_bytes_max + LETTER_BYTES_MAX
 
@@ -68,7 +68,7 @@ class Submissions:
         if not is_form(request):
             with self._room(request):
                 return await self._submitted(request, sender, await read_body(request, LETTER_BYTES_MAX), None)
-        with self._places.one():
+        with self._limit.held():
             form = form_of(request, self._form_bytes_max)
             answer = await self._submitted(request, sender, await read_metadata(form, JSON_BYTES_MAX), form)
             await form.pass_over()
@@ -89,9 +89,9 @@ class Submissions:
         """A letter with contents takes the place of an upload; one that only names uploads is small."""
         announced = request.headers.get("content-length", "")
         is_small = announced.isdecimal() and len(announced) <= 9 and int(announced) <= JSON_BYTES_MAX
-        return nullcontext() if is_small else self._places.one()
+        return nullcontext() if is_small else self._limit.held()
 
-    async def _submitted(self, request: Request, sender: UUID, body: bytes, form: Form | None) -> Response:
+    async def _submitted(self, request: Request, sender: UUID, body: bytes, form: LetterForm | None) -> Response:
         key = _idempotency_key(request, body)  # of a form the metadata: the digests of all documents are in it
         if key is not None and (remembered := await self._store.remembered(sender, key.key)) is not None:
             return _again(remembered, key)

@@ -14,15 +14,15 @@ from gateway.problems import Problem
 UPLOADS_AT_ONCE = 32  # each holds some three segments of 1 MiB
 
 
-class Places:
+class UploadLimit:
     """Of one process."""
 
     def __init__(self) -> None:
         self._limiter = anyio.CapacityLimiter(UPLOADS_AT_ONCE)
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """A place, or Problem unavailable at once."""
+    def held(self) -> Iterator[None]:
+        """While one is on its way; Problem unavailable at once when there is no room."""
         holder = object()
         try:
             self._limiter.acquire_on_behalf_of_nowait(holder)

@@ -10,8 +10,7 @@ Crash    between an object and its row: an object without a key; `archive` remov
 Elsewhere: the pass over a body (encrypted_upload.py)
 """
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 from starlette.requests import Request
@@ -21,10 +20,11 @@ from gateway.limits import JSON_BYTES_MAX, pieces, read_body
 from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender import presentation
 from gateway.sender.content_headers import content_digest
-from gateway.sender.encrypted_upload import Expected, Passage, store
+from gateway.sender.encrypted_upload import CheckedBody, ExpectedBody, store_encrypted
 from gateway.sender.json_body import json_object
 from gateway.sender.oauth import OAuth, Principal
 from gateway.sender.ports import SenderPorts
+from gateway.sender.upload_limit import UploadLimit
 from pipeline.content.parts import PARTS_MAX, part_bytes_of, part_length, parts_of
 from pipeline.content.types import ALLOWED
 from pipeline.intake.mistakes import Mistake
@@ -32,16 +32,15 @@ from pipeline.intake.reading import Fields, digest, file_name_mistake, identifie
 from pipeline.stores.senders import UPLOAD_DAYS, PartialUpload, Upload
 
 SCOPE = "deliveries:write"
-Place = Callable[[], AbstractContextManager[None]]
 
 
 class UploadParts:
     """The addresses of one upload."""
 
-    def __init__(self, ports: SenderPorts, oauth: OAuth, place: Place) -> None:
+    def __init__(self, ports: SenderPorts, oauth: OAuth, limit: UploadLimit) -> None:
         self._ports = ports
         self._oauth = oauth
-        self._place = place
+        self._limit = limit
 
     async def announce(self, request: Request) -> Response:
         """POST /v1/uploads with JSON: what will come, and in which pieces it has to."""
@@ -55,14 +54,14 @@ class UploadParts:
         """PUT parts/{n}: 201 when it is new, 200 when it was there."""
         _, found = await self._find(request)
         number, length = _part_of(request, found.upload)
-        wanted = Expected(content_digest(request), length)
-        with self._place():
+        wanted = ExpectedBody(content_digest(request), length)
+        with self._limit.held():
             body = pieces(request, length)
             if number in found.parts:
                 return await self._again(body, wanted, found, number)
             intake = await self._ports.keys.active("intake")
             place = (found.upload.sender, found.upload.id, number)
-            stored = await store(self._ports, intake, place, body, wanted)
+            stored = await store_encrypted(self._ports, intake, place, body, wanted)
         if not await self._ports.senders.add_upload_part(found.upload.id, stored.segment):
             _, found = await self._find(request)  # another request with this part was faster
             return _same(found, number, wanted)
@@ -102,8 +101,10 @@ class UploadParts:
             raise Problem("upload_expired", "it was not used within 7 days, or was given up")
         return principal, found
 
-    async def _again(self, body: AsyncIterator[bytes], wanted: Expected, found: PartialUpload, number: int) -> Response:
-        async for _ in Passage(wanted).plain(body):
+    async def _again(
+        self, body: AsyncIterator[bytes], wanted: ExpectedBody, found: PartialUpload, number: int
+    ) -> Response:
+        async for _ in CheckedBody(wanted).plain(body):
             pass  # a sender that is still sending hears no answer; and whether the bytes are the announced ones matters
         return _same(found, number, wanted)
 
@@ -151,11 +152,11 @@ def _missing(found: PartialUpload) -> tuple[int, ...]:
     return tuple(n for n in range(1, count + 1) if n not in found.parts)
 
 
-def _same(found: PartialUpload, number: int, wanted: Expected) -> Response:
+def _same(found: PartialUpload, number: int, wanted: ExpectedBody) -> Response:
     if found.parts.get(number) != wanted.sha256:
         raise Problem("part_conflict", f"part {number} was sent before with other bytes")
     return JSONResponse(_part(number, wanted))
 
 
-def _part(number: int, wanted: Expected) -> dict[str, object]:
+def _part(number: int, wanted: ExpectedBody) -> dict[str, object]:
     return {"part": number, "bytes": wanted.plain_bytes, "sha256": wanted.sha256.hex()}

@@ -14,10 +14,10 @@ from starlette.responses import Response
 from gateway.limits import pieces
 from gateway.sender import presentation
 from gateway.sender.content_headers import describe
-from gateway.sender.encrypted_upload import Expected, store
+from gateway.sender.encrypted_upload import ExpectedBody, store_encrypted
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from gateway.sender.upload_limit import Places
+from gateway.sender.upload_limit import UploadLimit
 from gateway.sender.upload_parts import UploadParts
 from pipeline.stores.senders import UPLOAD_DAYS, Upload
 
@@ -29,11 +29,11 @@ JSON = "application/json"
 class Uploads:
     """/v1/uploads."""
 
-    def __init__(self, ports: SenderPorts, oauth: OAuth, places: Places) -> None:
+    def __init__(self, ports: SenderPorts, oauth: OAuth, limit: UploadLimit) -> None:
         self._ports = ports
         self._oauth = oauth
-        self._places = places
-        self.parts = UploadParts(ports, oauth, self._places.one)
+        self._limit = limit
+        self.parts = UploadParts(ports, oauth, limit)
 
     async def create(self, request: Request) -> Response:
         """POST."""
@@ -43,10 +43,10 @@ class Uploads:
         file = describe(request)
         intake = await self._ports.keys.active("intake")
         upload_id = self._ports.ids.uuid7()
-        with self._places.one():
+        with self._limit.held():
             body = pieces(request, self._ports.config.gateway.document_bytes_max)
             place = (principal.sender, upload_id, ONLY_SEGMENT)
-            stored = await store(self._ports, intake, place, body, Expected(file.sha256))
+            stored = await store_encrypted(self._ports, intake, place, body, ExpectedBody(file.sha256))
         upload = Upload(
             id=upload_id,
             sender=principal.sender,

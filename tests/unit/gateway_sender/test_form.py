@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from gateway.problems import Problem
-from gateway.sender.form import Form, Part
+from gateway.sender.form import FormPart, LetterForm
 from tests.unit.gateway_sender.conftest import PDF, World, letter, plain_contents, problem, upload, uploaded_letter
 from tests.unit.gateway_sender.test_deliveries import nothing_stored
 from tests.unit.gateway_sender.test_inline import inline, objects
@@ -205,14 +205,14 @@ async def test_pieces_of_any_size(size: int) -> None:
         for begin in range(0, len(whole), size):
             yield whole[begin : begin + size]
 
-    reader = Form(BOUNDARY.encode(), body())
+    reader = LetterForm(BOUNDARY.encode(), body())
     found = []
     while (head := await reader.next_part()) is not None:
         found.append((head, b"".join([piece async for piece in reader.pieces()])))
     assert found == [
-        (Part("metadata", "application/json"), b"{}"),
-        (Part("a", "application/pdf"), TEXT),
-        (Part("b", "text/plain"), b""),
+        (FormPart("metadata", "application/json"), b"{}"),
+        (FormPart("a", "application/pdf"), TEXT),
+        (FormPart("b", "text/plain"), b""),
     ]
     await reader.pass_over()
 
@@ -224,7 +224,7 @@ async def test_a_part_is_passed_over() -> None:
     async def body() -> AsyncIterator[bytes]:
         yield whole[:-4]
 
-    reader = Form(BOUNDARY.encode(), body())
-    assert [(await reader.next_part()) for _ in range(2)][1] == Part("a", "application/pdf")
+    reader = LetterForm(BOUNDARY.encode(), body())
+    assert [(await reader.next_part()) for _ in range(2)][1] == FormPart("a", "application/pdf")
     with pytest.raises(Problem, match="field_invalid"):
         await reader.next_part()
