@@ -5,13 +5,14 @@ Rules    nothing here knows a database or a key: the ports come ready made (pipe
 Elsewhere: serving (gateway/__main__.py), which routes there are (faces.py)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match, Route, Router
+from starlette.routing import Match, Router
 from starlette.types import Receive, Scope, Send
 
 from gateway import faces
+from gateway.addresses import Address, Row
 from gateway.edge import MACHINE_PATHS, Edge, EdgePorts
 from gateway.faces import Ports
 from gateway.problems import Problem
@@ -24,13 +25,13 @@ def application(ports: Ports, draining: Callable[[], bool]) -> Edge:
     return behind_edge(faces.routes(ports, draining), ports)
 
 
-def behind_edge(table: list[BaseRoute], ports: EdgePorts) -> Edge:
+def behind_edge(table: Sequence[Row], ports: EdgePorts) -> Edge:
     """Any table of routes, with the manners of the gateway.
 
     What begins like an address of the API is looked up among those only: a page's `/{language}/verify` would otherwise
     answer GET /v1/verify, in the language "v1".
     """
-    api = [route for route in table if isinstance(route, Route) and route.path.startswith(MACHINE_PATHS)]
+    api = [route for route in table if isinstance(route, Address) and route.path.startswith(MACHINE_PATHS)]
     pages = [route for route in table if route not in api]
     routers = [(Router(part, redirect_slashes=False, default=_nothing_there), part) for part in (pages, api)]
 
@@ -42,7 +43,7 @@ def behind_edge(table: list[BaseRoute], ports: EdgePorts) -> Edge:
         except HTTPException as error:
             if error.status_code != METHOD_NOT_ALLOWED:
                 raise
-            known = [route for route in part if isinstance(route, Route) and route.matches(scope)[0] != Match.NONE]
+            known = [route for route in part if isinstance(route, Address) and route.matches(scope)[0] != Match.NONE]
             first = [route for route in known if route.path == known[0].path]
             allowed = sorted({method for route in first for method in route.methods or ()})
             raise HTTPException(METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(allowed)}) from error

@@ -1,9 +1,9 @@
-"""The outermost handler: every request has an id, a deadline and one answer, whatever happens inside.
+"""The outermost handler: every request has an id and one answer, whatever happens inside.
 
-Owns     Request-Id, Mode, Qerds-Version, the safe headers; the deadline by route; turning errors into problems; counts
+Owns     Request-Id, Mode, Qerds-Version, the safe headers; turning errors into problems; counts
 Rules    the only place of the gateway that catches Exception, and it always records. After the first byte of an answer
          nothing else can be said: the connection is closed, so that a cut body is never taken for a whole one
-Elsewhere: what the routes do; pages of the portal render their own refusals
+Elsewhere: what the routes do, and how long each may take (addresses.py); pages of the portal render their own refusals
 """
 
 import time
@@ -11,14 +11,13 @@ from collections.abc import MutableMapping
 from typing import Protocol
 
 import anyio
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import problems, versions
-from gateway.limits import DOWNLOAD_SECONDS, EVENTS_SECONDS, REQUEST_SECONDS, UPLOAD_SECONDS
+from gateway.limits import REQUEST_SECONDS
 from gateway.problem_codes import PROBLEMS
 from gateway.problem_pages import problem_page
 from gateway.problems import Problem
@@ -72,10 +71,9 @@ class Edge:
         scope["app"] = self  # lets the router raise for an unknown path or method instead of answering in plain text
         started = time.monotonic()
         try:
-            with anyio.fail_after(deadline_seconds(scope)):
-                if is_machine:
-                    answer.headers[versions.HEADER] = versions.asked_version(scope)
-                await self._inner(scope, receive, answer)
+            if is_machine:
+                answer.headers[versions.HEADER] = versions.asked_version(scope)
+            await self._inner(scope, receive, answer)
         except Exception as error:
             await self._refuse(scope, receive, answer, error)
         finally:
@@ -127,31 +125,6 @@ def face_of(route: str) -> str:
     if route.startswith(MACHINE_PATHS):
         return "api"
     return "watch" if route in WATCH_ROUTES else "page"
-
-
-def deadline_seconds(scope: Scope) -> float:
-    """By what the request does: bodies and downloads may take long, everything else may not."""
-    path, method = scope["path"], scope["method"]
-    if method == "POST" and (path == "/v1/uploads" or path.endswith("/verify")):
-        return UPLOAD_SECONDS
-    if method == "POST" and path == "/v1/deliveries" and brings_documents(scope):
-        return UPLOAD_SECONDS
-    if method == "PUT" and path.startswith(("/v1/uploads/", "/v1/batches/")):
-        return UPLOAD_SECONDS
-    if path.startswith("/v1/batches/") and path.endswith(("/results", "/validate", "/proof")):
-        return DOWNLOAD_SECONDS
-    if path.startswith("/v1/exports/"):
-        return DOWNLOAD_SECONDS
-    if path == "/v1/events":
-        return EVENTS_SECONDS
-    if method == "GET" and not path.startswith(("/oauth2/", "/.well-known/")):
-        return DOWNLOAD_SECONDS if "/package" in path or "/documents/" in path else REQUEST_SECONDS
-    return REQUEST_SECONDS
-
-
-def brings_documents(scope: Scope) -> bool:
-    """A letter as a form has its documents with it."""
-    return Headers(scope=scope).get("content-type", "").lower().startswith("multipart/")
 
 
 class _Answer:

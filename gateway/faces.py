@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from gateway import health, trust
+from gateway.addresses import Folder, Row
 from gateway.identity import routes as identity
 from gateway.identity.ports import IdentityPorts
+from gateway.limits import REQUEST_SECONDS
 from gateway.pages.headers import security_headers
 from gateway.pages.rendering import Pages
 from gateway.portal import routes as portal
@@ -35,7 +36,7 @@ class Ports(SenderPorts, PagePorts, Protocol):
     """What all faces together need."""
 
 
-def routes(ports: Ports, draining: Callable[[], bool]) -> list[BaseRoute]:
+def routes(ports: Ports, draining: Callable[[], bool]) -> list[Row]:
     """All of them. draining: whether the process is about to end."""
     return [
         *health.routes(ports, draining),
@@ -45,12 +46,12 @@ def routes(ports: Ports, draining: Callable[[], bool]) -> list[BaseRoute]:
     ]
 
 
-def page_routes(ports: PagePorts) -> list[BaseRoute]:
+def page_routes(ports: PagePorts) -> list[Row]:
     """Those of people with a browser: recipients, and whoever checks a proof."""
     pages = Pages(ports.config)
     return [
         *portal.routes(ports, pages),
         *identity.routes(ports, pages),
         *verify.routes(ports, pages),
-        Mount("/static", StaticFiles(directory=STATIC), middleware=security_headers(ports.config)),
+        Folder("/static", StaticFiles(directory=STATIC), REQUEST_SECONDS, middleware=security_headers(ports.config)),
     ]

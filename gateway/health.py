@@ -11,8 +11,9 @@ from typing import Protocol
 import anyio
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import BaseRoute, Route
 
+from gateway.addresses import Address, Row
+from gateway.limits import REQUEST_SECONDS
 from pipeline.errors import Transient
 from pipeline.process.exposition import CONTENT_TYPE, exposition
 from pipeline.process.recorder import Recorder
@@ -66,11 +67,11 @@ class Health:
         return Response(exposition("gateway", self._ports.recorder), media_type=CONTENT_TYPE)
 
 
-def routes(ports: HealthPorts, draining: Callable[[], bool]) -> list[BaseRoute]:
+def routes(ports: HealthPorts, draining: Callable[[], bool]) -> list[Row]:
     """To be mounted at the root."""
     health = Health(ports, draining)
     return [
-        Route("/healthz", health.live, methods=["GET"]),
-        Route("/readyz", health.ready, methods=["GET"]),
-        Route("/metrics", health.metrics, methods=["GET"]),
+        Address("GET", "/healthz", health.live, REQUEST_SECONDS),
+        Address("GET", "/readyz", health.ready, REQUEST_SECONDS),
+        Address("GET", "/metrics", health.metrics, REQUEST_SECONDS),
     ]

@@ -1,6 +1,6 @@
 """What one request may cost: bytes and seconds.
 
-Owns     the limits that every route stays within, and the bounded reading of a body
+Owns     the limits that rows of addresses state, and the bounded reading of a body
 Rules    a body is counted as it arrives, so that a false Content-Length changes nothing; every wait has an end
 """
 
@@ -48,8 +48,3 @@ async def pieces(request: Request, bytes_max: int, piece_seconds: float = PIECE_
             raise too_large
         if piece:
             yield piece
-
-
-async def read_body(request: Request, bytes_max: int) -> bytes:
-    """A small body, whole."""
-    return b"".join([piece async for piece in pieces(request, bytes_max)])

@@ -8,8 +8,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_der_x509_certificate
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
 
+from gateway.addresses import Address, Row
+from gateway.limits import REQUEST_SECONDS
 from gateway.problems import Problem
 from pipeline.ports.bridge import Keys
 
@@ -35,10 +36,10 @@ class Trust:
         return Response(crl, media_type="application/pkix-crl")  # RFC 2585 4.2
 
 
-def routes(keys: Keys) -> list[BaseRoute]:
+def routes(keys: Keys) -> list[Row]:
     """To be mounted at the root."""
     trust = Trust(keys)
     return [
-        Route("/v1/trust/ca.pem", trust.certificate, methods=["GET"]),
-        Route("/v1/trust/crl.der", trust.revocations, methods=["GET"]),
+        Address("GET", "/v1/trust/ca.pem", trust.certificate, REQUEST_SECONDS),
+        Address("GET", "/v1/trust/crl.der", trust.revocations, REQUEST_SECONDS),
     ]

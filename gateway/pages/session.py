@@ -19,6 +19,7 @@ from urllib.parse import parse_qsl
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.addresses import body_bytes_max
 from gateway.pages.ports import SessionPorts
 from pipeline.stores.letters import Session
 from pipeline.stores.portal import SESSION_SECONDS
@@ -107,10 +108,10 @@ async def form_fields(request: Request) -> Mapping[str, str]:
     """A urlencoded body, bounded; raises FormRefused."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM_TYPE:
         raise FormRefused("not a form")
-    body = bytearray()
+    body, bytes_max = bytearray(), body_bytes_max(request)
     async for chunk in request.stream():
         body += chunk
-        if len(body) > FORM_BYTES_MAX:
+        if len(body) > bytes_max:
             raise FormRefused("the form is too large")
     try:
         return dict(parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS_MAX))

@@ -1,10 +1,11 @@
 """Every address of the recipient's pages, as one literal table."""
 
-from starlette.routing import BaseRoute, Route
-
+from gateway.addresses import Address, Row
+from gateway.limits import DOWNLOAD_SECONDS, REQUEST_SECONDS
 from gateway.pages.context import LETTER
 from gateway.pages.headers import security_headers
 from gateway.pages.rendering import Pages
+from gateway.pages.session import FORM_BYTES_MAX
 from gateway.portal.acts import Acts
 from gateway.portal.claim import ClaimLink
 from gateway.portal.consent import ConsentPages
@@ -14,21 +15,30 @@ from gateway.portal.ports import PortalPorts
 from gateway.portal.proofs import ProofFiles
 
 
-def routes(ports: PortalPorts, pages: Pages) -> list[BaseRoute]:
+def routes(ports: PortalPorts, pages: Pages) -> list[Row]:
     """To be mounted at the root of the gateway's application."""
     guarded = security_headers(ports.config)
     claim, letters, acts = ClaimLink(ports, pages), LetterPages(ports, pages), Acts(ports, pages)
     downloads, proofs, consents = Downloads(ports, pages), ProofFiles(ports, pages), ConsentPages(ports, pages)
     return [
-        Route("/c/{token:path}", claim.open, methods=["GET"], middleware=guarded),
-        Route("/consent/{token:path}", consents.open, methods=["GET"], middleware=guarded),
-        Route("/{language}/consent/{request:uuid}", consents.show, methods=["GET"], middleware=guarded),
-        Route("/{language}/consent/{request:uuid}", consents.decide, methods=["POST"], middleware=guarded),
-        Route(LETTER, letters.show, methods=["GET"], middleware=guarded),
-        Route(f"{LETTER}/accept", letters.confirm, methods=["GET"], middleware=guarded),
-        Route(f"{LETTER}/accept", acts.decide, methods=["POST"], middleware=guarded),
-        Route(f"{LETTER}/refuse", letters.confirm, methods=["GET"], middleware=guarded),
-        Route(f"{LETTER}/refuse", acts.decide, methods=["POST"], middleware=guarded),
-        Route(f"{LETTER}/documents/{{part:int}}", downloads.document, methods=["GET"], middleware=guarded),
-        Route(f"{LETTER}/evidence/{{evidence:uuid}}.xml", proofs.evidence, methods=["GET"], middleware=guarded),
+        Address("GET", "/c/{token:path}", claim.open, REQUEST_SECONDS, middleware=guarded),
+        Address("GET", "/consent/{token:path}", consents.open, REQUEST_SECONDS, middleware=guarded),
+        Address("GET", "/{language}/consent/{request:uuid}", consents.show, REQUEST_SECONDS, middleware=guarded),
+        Address(
+            "POST",
+            "/{language}/consent/{request:uuid}",
+            consents.decide,
+            REQUEST_SECONDS,
+            FORM_BYTES_MAX,
+            middleware=guarded,
+        ),
+        Address("GET", LETTER, letters.show, REQUEST_SECONDS, middleware=guarded),
+        Address("GET", f"{LETTER}/accept", letters.confirm, REQUEST_SECONDS, middleware=guarded),
+        Address("POST", f"{LETTER}/accept", acts.decide, REQUEST_SECONDS, FORM_BYTES_MAX, middleware=guarded),
+        Address("GET", f"{LETTER}/refuse", letters.confirm, REQUEST_SECONDS, middleware=guarded),
+        Address("POST", f"{LETTER}/refuse", acts.decide, REQUEST_SECONDS, FORM_BYTES_MAX, middleware=guarded),
+        Address("GET", f"{LETTER}/documents/{{part:int}}", downloads.document, DOWNLOAD_SECONDS, middleware=guarded),
+        Address(
+            "GET", f"{LETTER}/evidence/{{evidence:uuid}}.xml", proofs.evidence, REQUEST_SECONDS, middleware=guarded
+        ),
     ]

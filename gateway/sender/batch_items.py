@@ -15,6 +15,7 @@ import anyio
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from gateway.addresses import body_bytes_max
 from gateway.limits import pieces
 from gateway.problems import Problem, field_problem
 from gateway.sender.backlog import Backlog
@@ -148,7 +149,7 @@ class BatchItems:
         try:
             async with packing(self._ports, key) as pack:
                 part_intake = _PartIntake(self._store, intake, reader, sender, pack)
-                await part_intake.take(pieces(request, PART_BYTES_MAX))
+                await part_intake.take(pieces(request, body_bytes_max(request)))
                 _check_body(part_intake, reader, expected)
                 contents = await pack.finish()
         except LineBroken as error:
@@ -197,7 +198,7 @@ def _check_type(request: Request, batch: Batch) -> None:
 async def _compare(request: Request, expected: bytes) -> None:
     """A part that is there already: its bytes again, or not."""
     digest = sha256()
-    async for piece in pieces(request, PART_BYTES_MAX):
+    async for piece in pieces(request, body_bytes_max(request)):
         digest.update(piece)
     if digest.digest() != expected:
         raise field_problem("digest_mismatch", "Content-Digest", "the body has another SHA-256")

@@ -14,7 +14,8 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.limits import JSON_BYTES_MAX, LIST_DEFAULT, LIST_MAX, read_body
+from gateway.addresses import read_body
+from gateway.limits import LIST_DEFAULT, LIST_MAX
 from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender import batch_view
 from gateway.sender.backlog import Backlog
@@ -45,7 +46,7 @@ class Batches:
     async def open(self, request: Request) -> Response:
         """POST: 201."""
         principal = await self._oauth.authorise(request, WRITE_SCOPE)
-        table = declared_json_object(request, await read_body(request, JSON_BYTES_MAX))
+        table = declared_json_object(request, await read_body(request))
         opened = await self._store.open(self._read(table, principal.sender))
         return JSONResponse(batch_view.batch(opened), 201, {"Location": f"/v1/batches/{opened.id}"})
 
@@ -67,7 +68,7 @@ class Batches:
         """POST submit: 202, and it is being drawn."""
         principal = await self._oauth.authorise(request, WRITE_SCOPE)
         batch = await find_batch(self._ports, principal.sender, request)
-        closing = _read_closing(declared_json_object(request, await read_body(request, JSON_BYTES_MAX)))
+        closing = _read_closing(declared_json_object(request, await read_body(request)))
         if batch.state != OPEN or batch.expired:
             raise not_open(batch, submitting=True)
         await self._backlog.check(interactive=False)

@@ -12,7 +12,7 @@ import re
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.limits import JSON_BYTES_MAX, read_body
+from gateway.addresses import read_body
 from gateway.problems import Problem, problem_of
 from gateway.sender import presentation
 from gateway.sender.consents import WRITE_SCOPE, ref_conflict
@@ -47,7 +47,7 @@ class ConsentRequests:
     async def create(self, request: Request) -> Response:
         """POST: 202 when it is new, 200 when the same one is there."""
         principal = await self._oauth.authorise(request, WRITE_SCOPE, writes_to_people=True)
-        new = self._read(await read_body(request, JSON_BYTES_MAX), principal)
+        new = self._read(await read_body(request), principal)
         location = {"Location": f"/v1/consents/requests/{new.ref}"}
         match await self._store.ask(new):
             case New(stored):

@@ -14,7 +14,7 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.limits import JSON_BYTES_MAX, read_body
+from gateway.addresses import read_body
 from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender import presentation
 from gateway.sender.json_body import json_object
@@ -43,7 +43,7 @@ class Consents:
         """PUT: 201 when it is new, 200 when the same one is there."""
         principal = await self._oauth.authorise(request, WRITE_SCOPE)
         ref = _ref(request)
-        wanted = self._read(await read_body(request, JSON_BYTES_MAX), ref, principal)
+        wanted = self._read(await read_body(request), ref, principal)
         found = await self._ports.senders.put_consent(wanted)
         if found is None:
             raise ref_conflict("the recipient was asked under this reference; use a new one")

@@ -13,7 +13,7 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.limits import JSON_BYTES_MAX, read_body
+from gateway.addresses import read_body
 from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender.json_body import declared_json_object
 from gateway.sender.oauth import OAuth
@@ -41,7 +41,7 @@ class Exports:
     async def create(self, request: Request) -> Response:
         """POST: 202, the export is being made."""
         principal = await self._oauth.authorise(request, SCOPE)
-        body = await read_body(request, JSON_BYTES_MAX)
+        body = await read_body(request)
         order = self._read(request, body, principal.sender, self._id_of(request, principal.sender))
         if order.batch is not None and not await self._ports.exports.has_batch(principal.sender, order.batch):
             raise field_problem("field_invalid", "/batch_id", "no batch of yours has this id")

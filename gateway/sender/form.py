@@ -20,6 +20,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.requests import Request
 
+from gateway.addresses import body_bytes_max
 from gateway.limits import pieces
 from gateway.problems import Problem, field_problem
 from pipeline.intake.mistakes import Mistake
@@ -138,13 +139,13 @@ def is_form(request: Request) -> bool:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
 
 
-def form_of(request: Request, bytes_max: int) -> LetterForm:
+def form_of(request: Request) -> LetterForm:
     """Raises Problem when there is no boundary."""
     _, options = parse_options_header(request.headers["content-type"])
     boundary = options.get(b"boundary", b"")
     if not 1 <= len(boundary) <= 70:  # RFC 2046 5.1.1
         raise malformed("its boundary is missing or longer than 70 characters")
-    return LetterForm(boundary, pieces(request, bytes_max))
+    return LetterForm(boundary, pieces(request, body_bytes_max(request)))
 
 
 async def read_metadata(form: LetterForm, bytes_max: int) -> bytes:

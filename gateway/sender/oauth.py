@@ -24,7 +24,7 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.limits import FORM_BYTES_MAX, read_body
+from gateway.addresses import read_body
 from gateway.problems import Problem
 from gateway.sender.ports import SenderPorts
 from pipeline.stores.senders import TOKEN_SECONDS, Client
@@ -88,7 +88,7 @@ class OAuth:
     async def token(self, request: Request) -> Response:
         """POST /oauth2/token."""
         try:
-            form = _form(request, await read_body(request, FORM_BYTES_MAX))
+            form = _form(request, await read_body(request))
             if form.get("grant_type") != "client_credentials":
                 raise Refused("unsupported_grant_type", "grant_type must be client_credentials")
             client = await self._client(request, form)

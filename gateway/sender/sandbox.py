@@ -8,9 +8,9 @@ Elsewhere: people who decide by themselves (deploy/local/recipients.py)
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
 
-from gateway.limits import JSON_BYTES_MAX, read_body
+from gateway.addresses import Address, Row, read_body
+from gateway.limits import JSON_BYTES_MAX, REQUEST_SECONDS
 from gateway.problems import field_problem, problem_of
 from gateway.sender import presentation
 from gateway.sender.json_body import declared_json_object
@@ -35,7 +35,7 @@ class Sandbox:
         """POST: 200, the new time of the law."""
         await self._oauth.authorise(request, SUBMITTING)
         mistakes: list[Mistake] = []
-        fields = Fields(declared_json_object(request, await read_body(request, JSON_BYTES_MAX)), mistakes)
+        fields = Fields(declared_json_object(request, await read_body(request)), mistakes)
         wanted = fields.parsed("advance", period, WHAT)
         fields.end()
         if wanted is None or mistakes:
@@ -46,8 +46,10 @@ class Sandbox:
         return JSONResponse({"legal_time": presentation.time_text(moved)})
 
 
-def routes(ports: SenderPorts, oauth: OAuth) -> list[BaseRoute]:
+def routes(ports: SenderPorts, oauth: OAuth) -> list[Row]:
     """None where there is no sandbox: the address is then like any other that is not there."""
     if ports.sandbox is None:
         return []
-    return [Route("/v1/sandbox/clock", Sandbox(ports.sandbox, oauth).advance, methods=["POST"])]
+    return [
+        Address("POST", "/v1/sandbox/clock", Sandbox(ports.sandbox, oauth).advance, REQUEST_SECONDS, JSON_BYTES_MAX)
+    ]

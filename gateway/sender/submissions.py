@@ -21,7 +21,8 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.limits import JSON_BYTES_MAX, LETTER_BYTES_MAX, read_body
+from gateway.addresses import read_body
+from gateway.limits import JSON_BYTES_MAX, LETTER_BYTES_MAX
 from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender import presentation
 from gateway.sender.attachments import Contents, Own, OwnContents
@@ -33,7 +34,7 @@ from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from gateway.sender.upload_limit import UploadLimit
 from pipeline.intake.mistakes import Mistake
-from pipeline.intake.submission import DOCUMENTS_MAX, judge, read_submission
+from pipeline.intake.submission import judge, read_submission
 from pipeline.stores.senders import (
     Accepted,
     ClientRefTaken,
@@ -60,7 +61,6 @@ class Submissions:
         self._backlog = backlog
         self._limit = limit
         self._own = OwnContents(ports)
-        self._form_bytes_max = DOCUMENTS_MAX * ports.config.gateway.document_bytes_max + LETTER_BYTES_MAX
 
     async def submit(self, request: Request) -> Response:
         """POST: 202, or 200 with the delivery that has this client_ref already."""
@@ -69,7 +69,7 @@ class Submissions:
             with self._room(request):
                 return await self._submitted(request, sender, await read_body(request, LETTER_BYTES_MAX), None)
         with self._limit.held():
-            form = form_of(request, self._form_bytes_max)
+            form = form_of(request)
             answer = await self._submitted(request, sender, await read_metadata(form, JSON_BYTES_MAX), form)
             await form.pass_over()
             return answer
@@ -78,7 +78,7 @@ class Submissions:
         """POST validate: what submit would say, and nothing is stored."""
         sender = (await self._oauth.authorise(request, WRITE_SCOPE)).sender
         with self._room(request):
-            table = declared_json_object(request, await read_body(request, LETTER_BYTES_MAX))
+            table = declared_json_object(request, await read_body(request))
             table, own, _ = self._own.take_apart(table, sender, in_form=False)
             submission, mistakes = read_submission(table)
             if submission is not None:

@@ -16,7 +16,8 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.limits import JSON_BYTES_MAX, pieces, read_body
+from gateway.addresses import read_body
+from gateway.limits import JSON_BYTES_MAX, pieces
 from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender import presentation
 from gateway.sender.content_headers import content_digest

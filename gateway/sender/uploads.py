@@ -11,6 +11,7 @@ from datetime import timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.addresses import body_bytes_max
 from gateway.limits import pieces
 from gateway.sender import presentation
 from gateway.sender.content_headers import describe
@@ -44,7 +45,7 @@ class Uploads:
         intake = await self._ports.keys.active("intake")
         upload_id = self._ports.ids.uuid7()
         with self._limit.held():
-            body = pieces(request, self._ports.config.gateway.document_bytes_max)
+            body = pieces(request, body_bytes_max(request))
             place = (principal.sender, upload_id, ONLY_SEGMENT)
             stored = await store_encrypted(self._ports, intake, place, body, ExpectedBody(file.sha256))
         upload = Upload(

@@ -15,6 +15,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from gateway.addresses import body_bytes_max
 from gateway.limits import PACKAGE_BYTES_MAX, pieces
 from gateway.problems import Problem, field_problem, language_of
 from gateway.sender.ports import SenderPorts
@@ -87,5 +88,5 @@ def _by_digest(value: UploadFile | str) -> ContentDigests:
 
 
 async def _body(request: Request) -> AsyncGenerator[bytes, None]:
-    async for piece in pieces(request, BODY_BYTES_MAX):
+    async for piece in pieces(request, body_bytes_max(request)):
         yield piece

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.limits import JSON_BYTES_MAX, LIST_DEFAULT, read_body
+from gateway.addresses import read_body
+from gateway.limits import LIST_DEFAULT
 from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender.events import cursor_of, read_types, sequence_of
 from gateway.sender.json_body import declared_json_object
@@ -48,7 +49,7 @@ class Webhooks:
         """POST: 201; a v1 secret is in this answer and in no other."""
         sender = (await self._oauth.authorise(request, SCOPE)).sender
         mistakes: list[Mistake] = []
-        fields = Fields(declared_json_object(request, await read_body(request, JSON_BYTES_MAX)), mistakes)
+        fields = Fields(declared_json_object(request, await read_body(request)), mistakes)
         url = self._url(fields, required=True)
         types = _types(fields)
         signature = fields.choice("signature", SIGNATURES, default="v1a")
@@ -78,7 +79,7 @@ class Webhooks:
         """PATCH: url, types, enabled: false."""
         sender, found = await self._named(request)
         mistakes: list[Mistake] = []
-        fields = Fields(declared_json_object(request, await read_body(request, JSON_BYTES_MAX)), mistakes)
+        fields = Fields(declared_json_object(request, await read_body(request)), mistakes)
         url, types = self._url(fields, required=False), _types(fields)
         enabled = fields.value("enabled", bool, "false; to enable, POST enable", required=False)
         if enabled:
@@ -112,7 +113,7 @@ class Webhooks:
         """POST replay {after}: everything after this cursor again, under the same ids."""
         sender, found = await self._named(request)
         mistakes: list[Mistake] = []
-        fields = Fields(declared_json_object(request, await read_body(request, JSON_BYTES_MAX)), mistakes)
+        fields = Fields(declared_json_object(request, await read_body(request)), mistakes)
         after = fields.parsed("after", sequence_of, "a next_cursor of /v1/events")
         if after is not None and after > await self._store.head():
             fields.mistake("after", "is a place that no event has yet")

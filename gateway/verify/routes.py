@@ -1,19 +1,19 @@
 """Every address of the public check."""
 
-from starlette.routing import BaseRoute, Route
-
+from gateway.addresses import Address, Row
+from gateway.limits import REQUEST_SECONDS, UPLOAD_SECONDS
 from gateway.pages.headers import security_headers
 from gateway.pages.rendering import Pages
-from gateway.verify.page import VerifyPages
+from gateway.verify.page import UPLOAD_BYTES_MAX, VerifyPages
 from gateway.verify.ports import VerifyPorts
 
 
-def routes(ports: VerifyPorts, pages: Pages) -> list[BaseRoute]:
+def routes(ports: VerifyPorts, pages: Pages) -> list[Row]:
     """To be mounted at the root of the gateway's application."""
     checking, guarded = VerifyPages(ports, pages), security_headers(ports.config)
     return [
-        Route("/verify", checking.choose_language, methods=["GET"], middleware=guarded),
-        Route("/verify", checking.judge, methods=["POST"], middleware=guarded),
-        Route("/{language}/verify", checking.form, methods=["GET"], middleware=guarded),
-        Route("/{language}/verify", checking.judge, methods=["POST"], middleware=guarded),
+        Address("GET", "/verify", checking.choose_language, REQUEST_SECONDS, middleware=guarded),
+        Address("POST", "/verify", checking.judge, UPLOAD_SECONDS, UPLOAD_BYTES_MAX, middleware=guarded),
+        Address("GET", "/{language}/verify", checking.form, REQUEST_SECONDS, middleware=guarded),
+        Address("POST", "/{language}/verify", checking.judge, UPLOAD_SECONDS, UPLOAD_BYTES_MAX, middleware=guarded),
     ]

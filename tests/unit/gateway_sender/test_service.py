@@ -11,12 +11,11 @@ import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 from starlette.types import Message
 
 from gateway import limits
+from gateway.addresses import Address
 from gateway.app import behind_edge
-from gateway.edge import deadline_seconds
 from gateway.problem_codes import PROBLEMS
 from gateway.problems import Problem
 from pipeline.adapters.objects import LocalObjects
@@ -27,7 +26,7 @@ from tests.unit.gateway_sender.conftest import PUBLIC_URL, World, problem, uploa
 pytestmark = pytest.mark.anyio
 
 
-def client_of(world: World, *table: Route) -> httpx.AsyncClient:
+def client_of(world: World, *table: Address) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(behind_edge(list(table), world.parts))
     return httpx.AsyncClient(transport=transport, base_url=PUBLIC_URL)
 
@@ -64,7 +63,7 @@ async def test_a_fault_of_ours_is_recorded_and_not_told(world: World) -> None:
     async def fails(request: Request) -> Response:
         raise KeyError("secret text")
 
-    answer = await client_of(world, Route("/v1/x", fails)).get("/v1/x")
+    answer = await client_of(world, Address("GET", "/v1/x", fails, 30)).get("/v1/x")
     problem(answer, 500, "internal_error")
     assert "secret text" not in answer.text
     assert len(world.log) == 1
@@ -85,7 +84,7 @@ async def test_errors_in_our_own_words(world: World, error: Exception, status: i
     async def fails(request: Request) -> Response:
         raise error
 
-    answer = await client_of(world, Route("/v1/x", fails)).get("/v1/x")
+    answer = await client_of(world, Address("GET", "/v1/x", fails, 30)).get("/v1/x")
     problem(answer, status, code)
     assert ("retry-after" in answer.headers) == (status == 503)
 
@@ -101,30 +100,22 @@ async def test_an_error_after_the_first_byte_cuts_the_answer(world: World) -> No
         return StreamingResponse(body())
 
     with pytest.raises(ConnectionAbortedError):
-        await client_of(world, Route("/v1/x", half)).get("/v1/x")
+        await client_of(world, Address("GET", "/v1/x", half, 30)).get("/v1/x")
     assert len(world.log) == 1
 
 
-def test_every_request_has_a_deadline() -> None:
-    """Bodies and downloads may take minutes, everything else 30 s."""
-    for method, path, seconds in [
-        ("POST", "/v1/uploads", limits.UPLOAD_SECONDS),
-        ("POST", "/v1/verify", limits.UPLOAD_SECONDS),
-        ("POST", "/fr/verify", limits.UPLOAD_SECONDS),
-        ("POST", "/v1/deliveries", limits.REQUEST_SECONDS),
-        ("GET", "/v1/deliveries/1/package", limits.DOWNLOAD_SECONDS),
-        ("GET", "/fr/letter/1/documents/1", limits.DOWNLOAD_SECONDS),
-        ("PUT", "/v1/batches/1/items", limits.UPLOAD_SECONDS),
-        ("GET", "/v1/batches/1/results", limits.DOWNLOAD_SECONDS),
-        ("POST", "/v1/batches/1/validate", limits.DOWNLOAD_SECONDS),
-        ("GET", "/v1/deliveries", limits.REQUEST_SECONDS),
-        ("GET", "/healthz", limits.REQUEST_SECONDS),
-    ]:
-        scope = {"type": "http", "method": method, "path": path, "headers": []}
-        assert deadline_seconds(scope) == seconds
-    form = [(b"content-type", b"Multipart/Form-Data; boundary=x")]
-    with_documents = {"type": "http", "method": "POST", "path": "/v1/deliveries", "headers": form}
-    assert deadline_seconds(with_documents) == limits.UPLOAD_SECONDS
+async def test_a_request_ends_with_its_deadline(world: World) -> None:
+    """Whatever its handler waits for; a form with documents has the time that its row gives to forms."""
+
+    async def waits(request: Request) -> Response:
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    client = client_of(world, Address("POST", "/v1/x", waits, 60, form_seconds=0.01))
+    form = {"Content-Type": "Multipart/Form-Data; boundary=x"}
+    problem(await client.post("/v1/x", headers=form), 503, "unavailable")
+    client = client_of(world, Address("POST", "/v1/x", waits, 0.01, form_seconds=60))
+    problem(await client.post("/v1/x"), 503, "unavailable")
 
 
 async def test_a_body_that_stalls() -> None:
@@ -307,8 +298,9 @@ async def test_a_page_answers_no_address_of_the_api(world: World) -> None:
 
     client = client_of(
         world,
-        Route("/v1/verify", page, methods=["POST"]),
-        Route("/{language}/verify", page, methods=["GET", "POST"]),
+        Address("POST", "/v1/verify", page, 30),
+        Address("GET", "/{language}/verify", page, 30),
+        Address("POST", "/{language}/verify", page, 30),
     )
     answer = await client.get("/v1/verify")
     problem(answer, 405, "method_not_allowed")
