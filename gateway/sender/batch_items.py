@@ -7,6 +7,7 @@ Crash    lines without their part count for nothing; the hourly round drops them
 Elsewhere: whether a letter can be made of a line: it is judged when it is drawn, or by validate
 """
 
+import json
 from collections.abc import AsyncIterator
 from hashlib import sha256
 from uuid import UUID
@@ -22,11 +23,12 @@ from gateway.sender.backlog import Backlog
 from gateway.sender.batches import find_batch, not_open
 from gateway.sender.content_headers import content_digest
 from gateway.sender.deliveries import WRITE_SCOPE
-from gateway.sender.inline import CONTENTS_MAX, has_inline, taken_out
 from gateway.sender.oauth import OAuth
 from gateway.sender.packs import packing
 from gateway.sender.ports import PackWriter, SenderPorts
+from pipeline.content.types import type_of
 from pipeline.errors import Transient
+from pipeline.intake.attachments import has_contents, take_contents
 from pipeline.intake.lines import LINE_BYTES_MAX, Line, LineBroken, LineReader, line_reader
 from pipeline.stores.batches import (
     BATCH_LINES_MAX,
@@ -43,6 +45,7 @@ from pipeline.stores.batches import (
 
 PART_BYTES_MAX = 64 * 1024 * 1024
 PART_MAX = 100_000
+CONTENTS_MAX = 20_000  # in one part: each is a row in memory until the part is stored
 PARTS_AT_ONCE = 4  # of one gateway: each may use a core
 SLICE_BYTES = 256 * 1024  # the loop does something else in between
 STORED_LINES = 2000  # by one COPY
@@ -82,15 +85,20 @@ class _PartIntake:
     async def _keep(self, line: Line) -> None:
         if line.number > BATCH_LINES_MAX:
             raise too_many_lines()
-        body = await self._take_out(line) if has_inline(line.table) else line.body
+        body = await self._take_out(line) if has_contents(line.table) else line.body
         self._rows.append((line.number, body))
         self._rows_bytes += len(body)
         if len(self._rows) >= STORED_LINES or self._rows_bytes >= STORED_BYTES:
             await self._store_rows()
 
     async def _take_out(self, line: Line) -> bytes:
-        body, taken = await taken_out(line.table, self._sender, self._pack)
-        self._contents += taken
+        """The line with uploads in the places of its contents."""
+        documents, contents = take_contents(line.table)
+        for place, file_name, content in contents:
+            upload = await self._pack.add(self._sender, file_name, type_of(content), content)
+            documents[place]["upload_id"] = str(upload)
+        body = json.dumps({**line.table, "documents": documents}).encode()
+        self._contents += len(contents)
         if self._contents > CONTENTS_MAX:
             raise Problem("body_too_large", f"a part takes at most {CONTENTS_MAX} contents in its lines")
         if len(body) > LINE_BYTES_MAX:

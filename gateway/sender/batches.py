@@ -23,10 +23,11 @@ from gateway.sender.deliveries import READ_SCOPE, WRITE_SCOPE
 from gateway.sender.json_body import declared_json_object
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
+from pipeline.intake.attachments import Carrier
 from pipeline.intake.columns import COLUMN_CHARACTERS_MAX, COLUMNS_MAX, ColumnsInvalid, read_paths
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, digest, identifier, text_mistake
-from pipeline.intake.submission import read_submission
+from pipeline.intake.submission import read_letter
 from pipeline.stores.batches import BATCH_DAYS, CANCELLED, OPEN, Batch, Closing, Mismatch, NewBatch, NotOpen
 
 NAME_CHARACTERS_MAX = 200
@@ -163,7 +164,7 @@ def _defaults(fields: Fields) -> Mapping[str, object]:
             detail = f"is no default; known: {', '.join(sorted(DEFAULTS_KNOWN))}"
             fields.mistakes.append(Mistake("field_unknown", f"{at}/{name[:100]}", detail))
     known = {name: value for name, value in found.items() if name in DEFAULTS_KNOWN}
-    _, mistakes = read_submission(known)
+    _, mistakes = read_letter(known, Carrier.LINE)
     told = [m for m in mistakes if _is_there(known, m.pointer)]
     fields.mistakes.extend(Mistake(m.code, f"{at}{m.pointer}", m.detail) for m in told)
     return found

@@ -1,19 +1,17 @@
 """A letter as multipart/form-data: its JSON in the part `metadata`, then its documents, each a part of any name.
 
-Owns     reading a form part by part while it arrives; which documents of the metadata are parts
+Owns     reading a form part by part while it arrives
 Rules    memory holds one piece of the body, however long the parts are, and nothing is written to a disk: a parser that
          keeps parts for later would have to put plain contents somewhere. So the metadata comes first, and a part is
          read when it comes or passed over
-Elsewhere: what is done with a part (submissions.py)
+Elsewhere: which documents are parts (pipeline/intake/attachments.py), what is done with a part (attachments.py)
 Source   RFC 7578
 """
 
 import logging
-import re
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, NamedTuple
-from uuid import UUID
+from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
@@ -23,12 +21,9 @@ from starlette.requests import Request
 from gateway.addresses import body_bytes_max
 from gateway.limits import pieces
 from gateway.problems import Problem, field_problem
-from pipeline.intake.mistakes import Mistake
+from pipeline.intake.attachments import METADATA
 
 FORM = "multipart/form-data"
-METADATA = "metadata"
-FIELD = "part"
-PART_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 HEADERS_MAX = 8
 HEADER_BYTES_MAX = 4096
 
@@ -127,13 +122,6 @@ class LetterForm:
         self._is_over = True
 
 
-class Named(NamedTuple):
-    """A document that is a part: its place in the metadata, and the upload that it will be."""
-
-    place: int
-    upload: UUID
-
-
 def is_form(request: Request) -> bool:
     """What the request says it sends."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower() == FORM
@@ -163,38 +151,9 @@ async def read_metadata(form: LetterForm, bytes_max: int) -> bytes:
     return bytes(found)
 
 
-def named_parts(
-    table: Mapping[str, Any], draw: Callable[[], UUID]
-) -> tuple[Mapping[str, Any], dict[str, Named], list[Mistake]]:
-    """The letter with uploads instead of names of parts, and the parts by their names."""
-    parts: dict[str, Named] = {}
-    mistakes: list[Mistake] = []
-    if not isinstance(table.get("documents"), list):
-        return table, parts, mistakes
-    documents = list(table["documents"])
-    for place, document in enumerate(documents):
-        if not isinstance(document, dict) or document.get(FIELD) is None:
-            continue
-        named, name = Named(place, draw()), document[FIELD]
-        if wrong := _wrong(name, document, parts):
-            mistakes.append(Mistake("field_invalid", f"/documents/{place}/{FIELD}", wrong))
-        else:
-            parts[name] = named
-        documents[place] = {**{k: v for k, v in document.items() if k != FIELD}, "upload_id": str(named.upload)}
-    return {**table, "documents": documents}, parts, mistakes
-
-
 def malformed(why: str) -> Problem:
     """The form cannot be read."""
     return field_problem("field_invalid", "", f"the multipart body is not well-formed: {why}")
-
-
-def _wrong(name: object, document: Mapping[str, Any], parts: Mapping[str, Named]) -> str | None:
-    if not isinstance(name, str) or not PART_NAME.fullmatch(name) or name == METADATA:
-        return f"must be the name of a part, 1 to 64 of A-Z a-z 0-9 . _ -, and not {METADATA}"
-    if name in parts:
-        return "is the part of another document"
-    return "must stand without an upload_id" if document.get("upload_id") is not None else None
 
 
 def _text(value: bytes) -> str:

@@ -30,7 +30,7 @@ from gateway.sender.upload_limit import UploadLimit
 from gateway.sender.uploads import Uploads
 from gateway.sender.verify import BODY_BYTES_MAX, Verify
 from gateway.sender.webhooks import Webhooks
-from pipeline.intake.submission import DOCUMENTS_MAX
+from pipeline.intake.attachments import DOCUMENTS_MAX
 
 
 def routes(ports: SenderPorts) -> list[Row]:

@@ -19,8 +19,8 @@ from gateway.sender.oauth import OAuth
 from gateway.sender.openapi import description
 from gateway.sender.ports import SenderPorts
 from pipeline.errors import Transient
+from pipeline.intake.attachments import DOCUMENTS_MAX, INLINE_BYTES_MAX
 from pipeline.intake.lines import LINE_BYTES_MAX
-from pipeline.intake.submission import DOCUMENTS_MAX, INLINE_BYTES_MAX
 from pipeline.stores.batches import BATCH_LINES_MAX
 
 LIMITS = {

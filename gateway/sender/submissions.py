@@ -7,15 +7,14 @@ Rules    202 means: committed, with its message to `ingest`; whatever dies after
          content that came with the letter is stored, so that a repetition stores nothing
 Crash    before the commit there are at most objects without a row; after it the answer may be lost: the same request
          again gets it
-Elsewhere: what a submission must say (submission.py), contents that come with it (attachments.py), the transaction
-         (store), where letters are (deliveries.py)
+Elsewhere: what a letter must say (pipeline/intake/submission.py), documents that come with it (attachments.py), the
+         transaction (store), where letters are (deliveries.py)
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from uuid import UUID
 
 from starlette.requests import Request
@@ -25,7 +24,7 @@ from gateway.addresses import read_body
 from gateway.limits import JSON_BYTES_MAX, LETTER_BYTES_MAX
 from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender import presentation
-from gateway.sender.attachments import Contents, Own, OwnContents
+from gateway.sender.attachments import Attachments, StoredAttachments
 from gateway.sender.backlog import Backlog
 from gateway.sender.deliveries import WRITE_SCOPE
 from gateway.sender.form import LetterForm, form_of, is_form, read_metadata
@@ -33,8 +32,9 @@ from gateway.sender.json_body import declared_json_object, json_object
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from gateway.sender.upload_limit import UploadLimit
+from pipeline.intake.attachments import Carrier
 from pipeline.intake.mistakes import Mistake
-from pipeline.intake.submission import judge, read_submission
+from pipeline.intake.submission import SubmittedLetter, judge, read_letter
 from pipeline.stores.senders import (
     Accepted,
     ClientRefTaken,
@@ -44,7 +44,6 @@ from pipeline.stores.senders import (
     KeyTaken,
     Order,
     Remembered,
-    Submission,
 )
 
 IDEMPOTENCY_CHARACTERS_MAX = 255
@@ -60,7 +59,7 @@ class Submissions:
         self._oauth = oauth
         self._backlog = backlog
         self._limit = limit
-        self._own = OwnContents(ports)
+        self._attachments = Attachments(ports)
 
     async def submit(self, request: Request) -> Response:
         """POST: 202, or 200 with the delivery that has this client_ref already."""
@@ -79,10 +78,9 @@ class Submissions:
         sender = (await self._oauth.authorise(request, WRITE_SCOPE)).sender
         with self._room(request):
             table = declared_json_object(request, await read_body(request))
-            table, own, _ = self._own.take_apart(table, sender, in_form=False)
-            submission, mistakes = read_submission(table)
-            if submission is not None:
-                mistakes = await self._judge(sender, submission, own)
+            letter, mistakes = read_letter(table, Carrier.JSON)
+            if letter is not None:
+                mistakes = await self._judge(sender, letter)
         return JSONResponse({"errors": [{"pointer": m.pointer, "code": m.code, "detail": m.detail} for m in mistakes]})
 
     def _room(self, request: Request) -> AbstractContextManager[None]:
@@ -92,43 +90,44 @@ class Submissions:
         return nullcontext() if is_small else self._limit.held()
 
     async def _submitted(self, request: Request, sender: UUID, body: bytes, form: LetterForm | None) -> Response:
-        key = _idempotency_key(request, body)  # of a form the metadata: the digests of all documents are in it
+        """Steps: 1 answered before under this key, 2 read, 3 there already, 4 judged, 5 stored. Raises Problem."""
+        key = _idempotency_key(request, body)  # 1; of a form the metadata: the digests of all documents are in it
         if key is not None and (remembered := await self._store.remembered(sender, key.key)) is not None:
             return _again(remembered, key)
-        table = declared_json_object(request, body) if form is None else json_object(body)
-        submission, own = self._read(table, sender, in_form=form is not None)
-        if submission.client_ref is not None:
-            existing = await self._store.delivery_by_ref(sender, submission.client_ref)
+        if form is None:  # 2
+            letter = _read(declared_json_object(request, body), Carrier.JSON)
+        else:
+            letter = _read(json_object(body), Carrier.FORM)
+        if letter.client_ref is not None:  # 3
+            existing = await self._store.delivery_by_ref(sender, letter.client_ref)
             if existing is not None:
-                return self._replayed(existing, submission)
-        if mistakes := await self._judge(sender, submission, own):
+                return self._replayed(existing, letter)
+        if mistakes := await self._judge(sender, letter):  # 4
             raise problem_of(mistakes)
         await self._backlog.check(interactive=True)
-        contents = await self._own.store(sender, submission, own, form)
-        order = self._ordered(sender, submission, contents, _traceparent(request))
-        return await self._answer(order, key, own)
+        stored = await self._attachments.store(sender, letter, form)  # 5
+        return await self._answer(self._ordered(sender, letter, stored, _traceparent(request)), key, letter)
 
-    def _read(self, table: Mapping[str, object], sender: UUID, *, in_form: bool) -> tuple[Submission, Own]:
-        table, own, mistakes = self._own.take_apart(table, sender, in_form=in_form)
-        submission, wrong = read_submission(table)
-        if submission is None or mistakes:
-            raise problem_of([*mistakes, *wrong])
-        return submission, own
+    async def _judge(self, sender: UUID, letter: SubmittedLetter) -> list[Mistake]:
+        uploads = await self._store.uploads(sender, letter.uploads) if letter.uploads else {}
+        ref = letter.consent_ref
+        consent = None if ref is None else await self._store.consent(sender, ref)
+        return judge(letter, uploads, consent)
 
-    def _ordered(self, sender: UUID, submission: Submission, contents: Contents, trace: str | None) -> Order:
+    def _ordered(self, sender: UUID, letter: SubmittedLetter, stored: StoredAttachments, trace: str | None) -> Order:
         return Order(
             delivery=self._ports.ids.uuid7(),
             number=self._ports.ids.random_number(),
             sender=sender,
             mode=self._ports.config.mode,
             config_version=self._ports.config.config_version,
-            submission=submission,
-            contents=contents,
+            submission=letter.submission({part: upload.id for part, (upload, _) in stored.items()}),
+            contents=tuple(stored.values()),
             traceparent=trace,
         )
 
-    async def _answer(self, order: Order, key: IdempotencyKey | None, own: Own) -> Response:
-        config, submission = self._ports.config, order.submission
+    async def _answer(self, order: Order, key: IdempotencyKey | None, letter: SubmittedLetter) -> Response:
+        config = self._ports.config
         location = f"/v1/deliveries/{order.delivery}"
         answer = await self._store.submit(
             order, key, lambda d: presentation.json_bytes(presentation.delivery(config, d)), location
@@ -136,29 +135,26 @@ class Submissions:
         if isinstance(answer, Accepted):
             return Response(answer.body, 202, {"Location": location}, "application/json")
         if isinstance(answer, ClientRefTaken):
-            return self._replayed(answer.existing, submission)
+            return self._replayed(answer.existing, letter)
         if isinstance(answer, KeyTaken) and key is not None:
             return _again(answer.remembered, key)
         if isinstance(answer, KeyInFlight):
             raise Problem("idempotency_in_flight")
-        raise problem_of(await self._judge(order.sender, submission, own) or [_gone()])
+        raise problem_of(await self._judge(order.sender, letter) or [_gone()])
 
-    async def _judge(self, sender: UUID, submission: Submission, own: Own) -> list[Mistake]:
-        """What is to arrive is compared with its digest when it does."""
-        documents = tuple(d for d in submission.documents if d.upload not in own.arriving)
-        uploads = {upload.id: upload for upload in own.uploads}
-        if named := [d.upload for d in documents if d.upload not in uploads]:
-            uploads |= await self._store.uploads(sender, named)
-        ref = submission.consent_ref
-        consent = None if ref is None else await self._store.consent(sender, ref)
-        return judge(replace(submission, documents=documents), uploads, consent)
-
-    def _replayed(self, existing: Delivery, submission: Submission) -> Response:
-        if existing.request_sha256 != submission.request_sha256:
+    def _replayed(self, existing: Delivery, letter: SubmittedLetter) -> Response:
+        if existing.request_sha256 != letter.request_sha256:
             mistake = Mistake("client_ref_conflict", "/client_ref", "another letter has this reference")
             raise Problem(mistake.code, mistake.detail, (mistake,), extra={"existing_id": str(existing.id)})
         shown = {**presentation.delivery(self._ports.config, existing), "replayed": True}
         return JSONResponse(shown, 200, {"Location": f"/v1/deliveries/{existing.id}"})
+
+
+def _read(table: Mapping[str, object], carrier: Carrier) -> SubmittedLetter:
+    letter, mistakes = read_letter(table, carrier)
+    if letter is None:
+        raise problem_of(mistakes)
+    return letter
 
 
 def _traceparent(request: Request) -> str | None:

@@ -23,6 +23,11 @@ MAGIC = {
 NOT_IN_TEXT = re.compile(rb"[\x00-\x08\x0b\x0e-\x1f]")  # controls but tab, line feed, form feed, carriage return
 
 
+def type_of(content: bytes) -> str:
+    """What the bytes begin like; text when they begin like nothing else. Whether the whole fits, TypeCheck tells."""
+    return next((kind for kind, magic in MAGIC.items() if content.startswith(magic)), TEXT)
+
+
 class TypeMismatch(ValueError):
     """The bytes are not of the declared type."""
 

@@ -14,9 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from pipeline.delivery.number import DIGITS, with_check_digit
+from pipeline.intake.attachments import Carrier
 from pipeline.intake.mistakes import Mistake, Unreadable, summary
 from pipeline.intake.reading import REFUSED_IN_TEXT, read_json
-from pipeline.intake.submission import CLIENT_REF, judge, read_submission
+from pipeline.intake.submission import CLIENT_REF, SubmittedLetter, judge, read_letter
 from pipeline.stores.batches import (
     COMPLETED,
     COMPLETED_WITH_ERRORS,
@@ -38,11 +39,11 @@ Mint = Callable[[Submission], Order]
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A line that was read: a submission, or what is wrong with it."""
+    """A line that was read: a letter, or what is wrong with it."""
 
     stored: StoredLine
     client_ref: str | None
-    submission: Submission | None
+    letter: SubmittedLetter | None
     mistakes: tuple[Mistake, ...] = ()
 
 
@@ -85,33 +86,33 @@ def read_line(defaults: Mapping[str, Any], stored: StoredLine) -> Judged:
         table = merged(defaults, read_json(stored.body))
     except Unreadable as error:
         return Judged(stored, None, None, (Mistake(error.code, "", error.detail),))
-    submission, mistakes = read_submission(table)
+    letter, mistakes = read_letter(table, Carrier.LINE)
     ref = table.get("client_ref")
     client_ref = ref if isinstance(ref, str) and CLIENT_REF.fullmatch(ref) else None
-    return Judged(stored, client_ref, submission, tuple(mistakes))
+    return Judged(stored, client_ref, letter, tuple(mistakes))
 
 
 def wanted(lines: Sequence[Judged]) -> tuple[list[UUID], list[str], list[str]]:
     """The uploads, consents and client_refs that lines name."""
-    submissions = [line.submission for line in lines if line.submission is not None]
-    uploads = {document.upload for s in submissions for document in s.documents}
-    consents = {s.consent_ref for s in submissions if s.consent_ref is not None}
-    refs = {s.client_ref for s in submissions if s.client_ref is not None}
+    letters = [line.letter for line in lines if line.letter is not None]
+    uploads = {upload for letter in letters for upload in letter.uploads}
+    consents = {letter.consent_ref for letter in letters if letter.consent_ref is not None}
+    refs = {letter.client_ref for letter in letters if letter.client_ref is not None}
     return list(uploads), list(consents), list(refs)
 
 
 def judged_against(line: Judged, references: References) -> Judged:
     """What stored state says against the line. A line that is a letter again is not judged anew."""
-    submission = line.submission
-    if submission is None:
+    letter = line.letter
+    if letter is None:
         return line
-    known = None if submission.client_ref is None else references.deliveries.get(submission.client_ref)
+    known = None if letter.client_ref is None else references.deliveries.get(letter.client_ref)
     if known is not None:
-        mistakes = [] if known.request_sha256 == submission.request_sha256 else [CONFLICT]
+        mistakes = [] if known.request_sha256 == letter.request_sha256 else [CONFLICT]
     else:
-        consent = None if submission.consent_ref is None else references.consents.get(submission.consent_ref)
-        mistakes = judge(submission, references.uploads, consent)
-    return replace(line, submission=None, mistakes=tuple(mistakes)) if mistakes else line
+        consent = None if letter.consent_ref is None else references.consents.get(letter.consent_ref)
+        mistakes = judge(letter, references.uploads, consent)
+    return replace(line, letter=None, mistakes=tuple(mistakes)) if mistakes else line
 
 
 # ------------------------------------------------------------------ one draw
@@ -121,13 +122,13 @@ def plan(draw: Draw, lines: Sequence[Judged], references: References, mint: Mint
     planned = []
     for line in lines:
         judged = judged_against(line, references)
-        submission = judged.submission
-        if submission is None or submission.client_ref in refs:
+        letter = judged.letter
+        if letter is None or letter.client_ref in refs:
             planned.append(Planned(judged))
             continue
-        if submission.client_ref is not None:
-            refs.add(submission.client_ref)
-        planned.append(Planned(judged, mint(submission)))
+        if letter.client_ref is not None:
+            refs.add(letter.client_ref)
+        planned.append(Planned(judged, mint(letter.submission({}))))
     return Plan(draw, tuple(planned), references.deliveries)
 
 
@@ -136,21 +137,21 @@ def results(plan: Plan, added: frozenset[UUID], taken: Mapping[tuple[UUID, str],
     known = {**plan.known, **{ref: rival for (sender, ref), rival in taken.items() if sender == plan.draw.sender}}
     found = []
     for line in plan.lines:
-        submission, order = line.judged.submission, line.order
-        if submission is None:
+        letter, order = line.judged.letter, line.order
+        if letter is None:
             found.append(_rejected(line.judged, line.judged.mistakes))
         elif order is not None and order.delivery in added:
             found.append(_accepted(line.judged, order.delivery, replayed=False))
-            if submission.client_ref is not None:
-                known[submission.client_ref] = KnownDelivery(order.delivery, submission.request_sha256)
+            if letter.client_ref is not None:
+                known[letter.client_ref] = KnownDelivery(order.delivery, letter.request_sha256)
         else:
-            found.append(_again(line.judged, submission, known))
+            found.append(_again(line.judged, letter, known))
     return tuple(found)
 
 
-def _again(line: Judged, submission: Submission, known: Mapping[str, KnownDelivery]) -> Result:
-    there = known[submission.client_ref or ""]
-    if there.request_sha256 != submission.request_sha256:
+def _again(line: Judged, letter: SubmittedLetter, known: Mapping[str, KnownDelivery]) -> Result:
+    there = known[letter.client_ref or ""]
+    if there.request_sha256 != letter.request_sha256:
         return _rejected(line, (CONFLICT,))
     return _accepted(line, there.delivery, replayed=True)
 

@@ -66,6 +66,21 @@ class Fields:
         self._at = at
         self._known: set[str] = set()
 
+    @property
+    def table(self) -> Mapping[str, object]:
+        """The object as it is, for what depends on more than one field."""
+        return self._table
+
+    def note(self, *names: str) -> None:
+        """Marks fields as known."""
+        self._known |= set(names)
+
+    def take(self, name: str) -> object:
+        """A field that only some carriers of this object have: it leaves the object, which is not told of it."""
+        value = self._table[name]
+        self._table = {other: found for other, found in self._table.items() if other != name}
+        return value
+
     def pointer(self, name: str) -> str:
         """RFC 6901."""
         return f"{self._at}/{name.replace('~', '~0').replace('/', '~1')}"

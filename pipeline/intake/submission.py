@@ -1,39 +1,68 @@
 """What a request for a delivery must say. Pure.
 
 Owns     the fields of a letter (POST /v1/deliveries, a line of a batch), the digest that makes two requests the same
-         letter, and the judgement over the uploads and the consent that it names
+         letter, and the judgement over the uploads, the contents and the consent that it names
 Rules    everything a request alone can tell is told at once, before anything is stored; the digest is over what the
          letter says, not over upload identifiers: a file uploaded again is the same letter
-Elsewhere: storing (pipeline/stores/senders.py), what only the content can tell (`encrypt`)
+Elsewhere: its documents (attachments.py), storing (pipeline/stores/senders.py), what only the content can tell
+         (`encrypt`)
 """
 
 import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from uuid import UUID
 
 from pipeline.intake.addresses import AddressInvalid, parse_address
+from pipeline.intake.attachments import UPLOAD, Attachment, Carrier, InForm, Inline, Uploaded, read_attachments
 from pipeline.intake.mistakes import Mistake
-from pipeline.intake.reading import Fields, day, digest, file_name_mistake, identifier
+from pipeline.intake.reading import Fields, day
 from pipeline.stores.senders import Consent, Document, Recipient, Submission, Upload
 
 CLIENT_REF = re.compile(r"[A-Za-z0-9._:/-]{1,64}", re.ASCII)  # no @: an address would end up in logs and lists
 SIREN = re.compile(r"[0-9]{9}", re.ASCII)  # nine digits, INSEE
-DOCUMENTS_MAX = 20
 NAME_CHARACTERS_MAX = 200
 SUBJECT_CHARACTERS_MAX = 200
 METADATA_MAX = 10
 METADATA_KEY_CHARACTERS_MAX = 40
 METADATA_VALUE_CHARACTERS_MAX = 200
 KINDS = ("consumer", "professional")
-INLINE_BYTES_MAX = 64 * 1024  # of the content itself; a longer one is worth an upload of its own (docs/client.md)
-INLINE_REFUSED = "must be base64 of 1 byte to 64 KiB, without an upload_id; else upload the file"
 LANGUAGES = ("fr", "en")
 
 
-def read_submission(table: Mapping[str, object]) -> tuple[Submission | None, list[Mistake]]:
-    """The submission, or everything that is wrong with it."""
+@dataclass(frozen=True, slots=True)
+class SubmittedLetter:
+    """A letter that says all that it must; request_sha256 tells whether another request asks for the same one."""
+
+    client_ref: str | None
+    recipient: Recipient
+    consent_ref: str | None
+    subject: str
+    metadata: Mapping[str, str]
+    attachments: tuple[Attachment, ...]
+    request_sha256: bytes
+
+    @property
+    def uploads(self) -> tuple[UUID, ...]:
+        """Those that it names."""
+        return tuple(a.source.upload for a in self.attachments if isinstance(a.source, Uploaded))
+
+    def submission(self, stored: Mapping[int, UUID]) -> Submission:
+        """To be stored. stored: the upload that each document has become whose bytes came with the letter."""
+        documents = [
+            Document(
+                a.part, a.source.upload if isinstance(a.source, Uploaded) else stored[a.part], a.file_name, a.sha256
+            )
+            for a in self.attachments
+        ]
+        letter = (self.client_ref, self.recipient, self.consent_ref, self.subject, self.metadata)
+        return Submission(*letter, tuple(documents), self.request_sha256)
+
+
+def read_letter(table: Mapping[str, object], carrier: Carrier) -> tuple[SubmittedLetter | None, list[Mistake]]:
+    """The letter, or everything that is wrong with it."""
     mistakes: list[Mistake] = []
     fields = Fields(table, mistakes)
     client_ref = fields.matching("client_ref", CLIENT_REF, "1 to 64 of A-Z a-z 0-9 . _ : / -", required=False)
@@ -41,15 +70,16 @@ def read_submission(table: Mapping[str, object]) -> tuple[Submission | None, lis
     consent_ref = fields.text("consent_ref", 64, required=False)
     subject = fields.text("subject", SUBJECT_CHARACTERS_MAX)
     metadata = _metadata(fields)
-    documents = _documents(fields)
+    attachments, of_parts = read_attachments(fields, carrier)
     fields.end()
     consumer = recipient is not None and recipient.kind == "consumer"
     if consumer and consent_ref is None and table.get("consent_ref") is None:
         fields.mistake("consent_ref", "a consumer has to have consented to electronic mail", "consent_required")
-    if mistakes or recipient is None or subject is None:
-        return None, mistakes
-    request = _digest(client_ref, recipient, consent_ref, subject, metadata, documents)
-    return Submission(client_ref, recipient, consent_ref, subject, metadata, tuple(documents), request), []
+    if of_parts or mistakes or recipient is None or subject is None:
+        return None, [*of_parts, *mistakes]
+    request = _digest(client_ref, recipient, consent_ref, subject, metadata, attachments)
+    letter = (client_ref, recipient, consent_ref, subject, metadata)
+    return SubmittedLetter(*letter, tuple(attachments), request), []
 
 
 def read_email(fields: Fields, name: str = "email") -> str | None:
@@ -103,31 +133,13 @@ def _metadata(body: Fields) -> dict[str, str]:
     return found
 
 
-def _documents(body: Fields) -> list[Document]:
-    documents = []
-    for part, fields in enumerate(body.items("documents", 1, DOCUMENTS_MAX), start=1):
-        inline = fields.value("inline_base64", str, "base64", required=False)
-        if inline is not None:  # one that is good was taken out before: it has become the upload
-            fields.mistake("inline_base64", INLINE_REFUSED)
-        what = "the id that POST /v1/uploads gave"
-        upload = fields.parsed("upload_id", identifier, what, required=inline is None)
-        file_name = fields.text("file_name", 255)
-        if file_name is not None and (wrong := file_name_mistake(file_name)):
-            fields.mistake("file_name", wrong)
-        sha256 = fields.parsed("sha256", digest, "a SHA-256 digest in hexadecimal or base64")
-        fields.end()
-        if upload is not None and file_name is not None and sha256 is not None:
-            documents.append(Document(part, upload, file_name, sha256))
-    return documents
-
-
 def _digest(
     client_ref: str | None,
     recipient: Recipient,
     consent_ref: str | None,
     subject: str,
     metadata: Mapping[str, str],
-    documents: Sequence[Document],
+    attachments: Sequence[Attachment],
 ) -> bytes:
     r = recipient
     letter = [
@@ -135,30 +147,40 @@ def _digest(
         [r.organisation_name, r.organisation_siren, r.language],
         [client_ref, consent_ref, subject],
         sorted(metadata.items()),
-        [[d.file_name, d.sha256.hex()] for d in documents],
+        [[a.file_name, a.sha256.hex()] for a in attachments],
     ]
     return hashlib.sha256(json.dumps(["delivery-v1", letter], ensure_ascii=False).encode()).digest()
 
 
-def judge(submission: Submission, uploads: Mapping[UUID, Upload], consent: Consent | None) -> list[Mistake]:
-    """What stored state says against the submission. Anything that changes afterwards is the pipeline's to find."""
-    mistakes = []
-    for document in submission.documents:
-        at = f"/documents/{document.part - 1}"
-        upload = uploads.get(document.upload)
-        if upload is None:
-            mistakes.append(Mistake("upload_unknown", f"{at}/upload_id", "no upload of yours has this id"))
-        elif upload.expired:
-            mistakes.append(Mistake("upload_expired", f"{at}/upload_id", "was not used within 7 days"))
-        elif upload.sha256 != document.sha256:
-            mistakes.append(Mistake("digest_mismatch", f"{at}/sha256", "is not the digest of the uploaded bytes"))
-    return mistakes + _judge_consent(submission, consent)
+def judge(letter: SubmittedLetter, uploads: Mapping[UUID, Upload], consent: Consent | None) -> list[Mistake]:
+    """What stored state says against the letter. Anything that changes afterwards is the pipeline's to find."""
+    mistakes = [m for a in letter.attachments if (m := _judge_attachment(a, uploads)) is not None]
+    return mistakes + _judge_consent(letter, consent)
 
 
-def _judge_consent(submission: Submission, consent: Consent | None) -> list[Mistake]:
-    if submission.consent_ref is None:
+def _judge_attachment(attachment: Attachment, uploads: Mapping[UUID, Upload]) -> Mistake | None:
+    """What is to arrive is compared with its digest when it does."""
+    match attachment.source:
+        case Uploaded(name):
+            upload = uploads.get(name)
+            if upload is None:
+                return Mistake("upload_unknown", attachment.pointer(UPLOAD), "no upload of yours has this id")
+            if upload.expired:
+                return Mistake("upload_expired", attachment.pointer(UPLOAD), "was not used within 7 days")
+            sha256 = upload.sha256
+        case Inline(content):
+            sha256 = hashlib.sha256(content).digest()
+        case InForm():
+            return None
+    if sha256 != attachment.sha256:
+        return Mistake("digest_mismatch", attachment.pointer("sha256"), "is not the digest of the uploaded bytes")
+    return None
+
+
+def _judge_consent(letter: SubmittedLetter, consent: Consent | None) -> list[Mistake]:
+    if letter.consent_ref is None:
         return []
-    if consent is None or consent.email != submission.recipient.email:
+    if consent is None or consent.email != letter.recipient.email:
         detail = "no consent with this reference was recorded for the recipient's address"
         return [Mistake("consent_unknown", "/consent_ref", detail)]
     if consent.withdrawn_at is not None:

@@ -68,7 +68,7 @@ def test_an_identity_is_a_version_7_uuid_and_a_number(random: bytes, moment: dat
 def test_a_line_that_cannot_be_read_any_more_has_a_result(body: bytes) -> None:
     """What another version let in is a rejected line, not a dead letter."""
     judged = batches.read_line({}, StoredLine(1, 1, body))
-    assert judged.submission is None
+    assert judged.letter is None
     assert judged.mistakes[0].code in ("invalid_encoding", "malformed_json")
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.client.api import QerdsClient
 from pipeline.client.uploads import inline_document
-from pipeline.intake.submission import INLINE_BYTES_MAX
+from pipeline.intake.attachments import INLINE_BYTES_MAX
 from tests.unit.gateway_sender.conftest import (
     PDF,
     PUBLIC_URL,

@@ -16,9 +16,9 @@ import pytest
 
 from gateway.sender.consent_requests import REF
 from gateway.sender.consents import METHOD
-from gateway.sender.form import FIELD, PART_NAME
 from gateway.sender.oauth import ASSERTION_TYPE
 from gateway.sender.openapi import description
+from pipeline.intake.attachments import PART, PART_NAME
 from pipeline.intake.submission import CLIENT_REF, SIREN
 from tests.unit.gateway_sender.api_shapes import Operation, Table, changed, operations, resolved, types_of
 from tests.unit.gateway_sender.conftest import PUBLIC_URL, SECRET, World
@@ -37,7 +37,7 @@ PATTERNS = {  # by the property's place among the schemas
     "NewConsent properties method": METHOD,
     "NewConsentRequest properties ref": REF,
 }
-READ_BEFORE = {"FormDocument": {FIELD}}  # before the others, so that the gateway does not name it among them
+READ_BEFORE = {"FormDocument": {PART}}  # before the others, so that the gateway does not name it among them
 SCHEMAS = "components schemas"
 PLANTED: list[tuple[str, Any, str]] = [  # where, what stands there (None: nothing), how what is found begins
     (f"{SCHEMAS} Recipient properties usage_name", None, "Recipient: usage_name is read and not described"),
