@@ -47,29 +47,6 @@ CROSS JOIN LATERAL (SELECT y.sender, y.client_ref, y.id AS delivery, y.request_s
 SELECT b.id AS batch, b.state, b.drawn_part, b.drawn_line FROM qerds.batch b
 WHERE b.id = ANY ($1::uuid[]) ORDER BY b.id FOR NO KEY UPDATE;
 
--- name: add_drawn_deliveries
--- Inside, in the order of client_ref, so that two draws of one sender wait for each other and never deadlock. What does
--- not come back has a rival.
-INSERT INTO qerds.delivery (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
-    recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
-    consent_ref, subject, metadata, batch, submitted_at)
-SELECT o.id, o.number, o.sender, o.client_ref, o.request_sha256, 2, o.mode, o.config_version, o.recipient_kind,
-    o.recipient_email, o.given_names, o.birth_name, o.usage_name, o.birth_date, o.organisation_name, o.organisation_siren,
-    o.language, o.consent_ref, o.subject, o.metadata::jsonb, o.batch, (SELECT qerds.legal_now())
-FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::text[], $9::text[],
-    $10::text[], $11::text[], $12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::text[], $18::text[],
-    $19::text[], $20::uuid[])
-    AS o(id, number, sender, client_ref, request_sha256, mode, config_version, recipient_kind, recipient_email, given_names,
-         birth_name, usage_name, birth_date, organisation_name, organisation_siren, language, consent_ref, subject, metadata,
-         batch)
-ON CONFLICT DO NOTHING RETURNING id;
-
--- name: add_drawn_documents
--- Inside, after their deliveries.
-INSERT INTO qerds.delivery_document (delivery, part, upload, file_name, sha256)
-SELECT x.delivery, x.part, x.upload, x.file_name, x.sha256
-FROM unnest($1::uuid[], $2::smallint[], $3::uuid[], $4::text[], $5::bytea[]) AS x(delivery, part, upload, file_name, sha256);
-
 -- name: add_batch_results
 -- Inside, under the locks of their batches. A letter that existed before and is deposited by now will never be rejected: only of
 -- the others does anybody have to ask again. By the key of each, whatever else the table holds.

@@ -130,19 +130,6 @@ SELECT qerds.legal_now() AS legal_now;
 -- the operator's verb.
 SELECT qerds.advance_legal_clock($1::float8) AS legal_now;
 
--- name: read_dossiers
--- Everything an evidence says about a delivery, but the documents.
-SELECT d.id AS delivery, d.number, d.client_ref, d.mode, d.config_version, d.submitted_at, d.consent_ref, d.state,
-       d.recipient_kind, d.recipient_email, d.given_names, d.birth_name, d.usage_name, d.birth_date,
-       d.organisation_name, d.organisation_siren, d.language,
-       s.name AS sender_name, s.email AS sender_email, s.identity_level, s.identity_method, s.identified_at,
-       a.evidence AS deposit_evidence, a.sha256 AS deposit_sha256, a.event_time AS deposited_at, sha256(l.signature) AS deposit_seal_sha256
-FROM qerds.delivery d
-JOIN qerds.sender s ON s.id = d.sender
-LEFT JOIN (qerds.evidence a JOIN qerds.evidence_seal l ON l.evidence = a.evidence)
-       ON a.delivery = d.id AND a.event = 'A.1' AND d.stamped_through >= 1
-WHERE d.id = ANY ($1::uuid[]);
-
 -- name: read_documents
 -- The documents of deliveries, in order, with the digests taken while they were streamed in; the second one of an upload
 -- in parts is known when it was read back.

@@ -121,20 +121,6 @@ WHERE i.sender = $1::uuid AND i.key = $2::text AND i.created_at <= clock_timesta
 INSERT INTO qerds.idempotency (sender, key, request_sha256, status, location, body)
 VALUES ($1::uuid, $2::text, $3::bytea, $4::smallint, $5::text, $6::bytea);
 
--- name: add_delivery
--- Inside. No row back: the client_ref is taken, or (rarely) the number. Waits for a rival that is about to commit.
-INSERT INTO qerds.delivery (id, number, sender, client_ref, request_sha256, mode, config_version, recipient_kind,
-    recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
-    consent_ref, subject, metadata, lane, submitted_at)
-VALUES ($1::uuid, $2::text, $3::uuid, $4::text, $5::bytea, $6::text, $7::text, $8::text, $9::text, $10::text, $11::text,
-    $12::text, $13::text, $14::text, $15::text, $16::text, $17::text, $18::text, $19::jsonb, $20::smallint, qerds.legal_now())
-ON CONFLICT DO NOTHING RETURNING submitted_at;
-
--- name: add_delivery_document
--- Inside, after its delivery. The foreign key refuses an upload that is gone meanwhile.
-INSERT INTO qerds.delivery_document (delivery, part, upload, file_name, sha256)
-VALUES ($1::uuid, $2::smallint, $3::uuid, $4::text, $5::bytea);
-
 -- name: sender_delivery
 -- One delivery, by id or by number.
 SELECT d.id, d.number, d.client_ref, d.request_sha256, d.state, d.submitted_at, d.settled_at,
