@@ -246,8 +246,8 @@ def instant(text: str) -> datetime:
     return found
 
 
-def day(text: str) -> str:
-    """A calendar date as it was written."""
+def day(text: str) -> date:
+    """A calendar date."""
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII):
         raise ValueError("not a date")
-    return date.fromisoformat(text).isoformat()
+    return date.fromisoformat(text)

@@ -15,11 +15,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from pipeline.evidence.dossier import RecipientParty
 from pipeline.intake.addresses import AddressInvalid, parse_address
 from pipeline.intake.attachments import UPLOAD, Attachment, Carrier, InForm, Inline, Uploaded, read_attachments
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, day
-from pipeline.stores.senders import Consent, Document, Recipient, Submission, Upload
+from pipeline.stores.senders import Consent, Document, Submission, Upload
 
 CLIENT_REF = re.compile(r"[A-Za-z0-9._:/-]{1,64}", re.ASCII)  # no @: an address would end up in logs and lists
 SIREN = re.compile(r"[0-9]{9}", re.ASCII)  # nine digits, INSEE
@@ -37,7 +38,8 @@ class SubmittedLetter:
     """A letter that says all that it must; request_sha256 tells whether another request asks for the same one."""
 
     client_ref: str | None
-    recipient: Recipient
+    recipient: RecipientParty
+    language: str
     consent_ref: str | None
     subject: str
     metadata: Mapping[str, str]
@@ -57,7 +59,7 @@ class SubmittedLetter:
             )
             for a in self.attachments
         ]
-        letter = (self.client_ref, self.recipient, self.consent_ref, self.subject, self.metadata)
+        letter = (self.client_ref, self.recipient, self.language, self.consent_ref, self.subject, self.metadata)
         return Submission(*letter, tuple(documents), self.request_sha256)
 
 
@@ -66,7 +68,7 @@ def read_letter(table: Mapping[str, object], carrier: Carrier) -> tuple[Submitte
     mistakes: list[Mistake] = []
     fields = Fields(table, mistakes)
     client_ref = fields.matching("client_ref", CLIENT_REF, "1 to 64 of A-Z a-z 0-9 . _ : / -", required=False)
-    recipient = _recipient(fields)
+    recipient, language = _recipient(fields)
     consent_ref = fields.text("consent_ref", 64, required=False)
     subject = fields.text("subject", SUBJECT_CHARACTERS_MAX)
     metadata = _metadata(fields)
@@ -75,10 +77,10 @@ def read_letter(table: Mapping[str, object], carrier: Carrier) -> tuple[Submitte
     consumer = recipient is not None and recipient.kind == "consumer"
     if consumer and consent_ref is None and table.get("consent_ref") is None:
         fields.mistake("consent_ref", "a consumer has to have consented to electronic mail", "consent_required")
-    if of_parts or mistakes or recipient is None or subject is None:
+    if of_parts or mistakes or recipient is None or language is None or subject is None:
         return None, [*of_parts, *mistakes]
-    request = _digest(client_ref, recipient, consent_ref, subject, metadata, attachments)
-    letter = (client_ref, recipient, consent_ref, subject, metadata)
+    letter = (client_ref, recipient, language, consent_ref, subject, metadata)
+    request = _digest(*letter, attachments)
     return SubmittedLetter(*letter, tuple(attachments), request), []
 
 
@@ -94,10 +96,11 @@ def read_email(fields: Fields, name: str = "email") -> str | None:
         return None
 
 
-def _recipient(body: Fields) -> Recipient | None:
+def _recipient(body: Fields) -> tuple[RecipientParty | None, str | None]:
+    """Whom the letter is for, and the language of the mails to them."""
     fields = body.fields("recipient")
     if fields is None:
-        return None
+        return None, None
     kind = fields.choice("kind", KINDS)
     email = read_email(fields)
     given_names = fields.text("given_names", NAME_CHARACTERS_MAX)
@@ -113,8 +116,8 @@ def _recipient(body: Fields) -> Recipient | None:
         organisation.end()
     fields.end()
     if kind is None or email is None or given_names is None or birth_name is None or language is None:
-        return None
-    return Recipient(kind, email, given_names, birth_name, usage_name, birth_date, name, siren, language)
+        return None, None
+    return RecipientParty(kind, email, given_names, birth_name, usage_name, birth_date, name, siren), language
 
 
 def _metadata(body: Fields) -> dict[str, str]:
@@ -135,7 +138,8 @@ def _metadata(body: Fields) -> dict[str, str]:
 
 def _digest(
     client_ref: str | None,
-    recipient: Recipient,
+    recipient: RecipientParty,
+    language: str,
     consent_ref: str | None,
     subject: str,
     metadata: Mapping[str, str],
@@ -143,8 +147,8 @@ def _digest(
 ) -> bytes:
     r = recipient
     letter = [
-        [r.kind, r.email, r.given_names, r.birth_name, r.usage_name, r.birth_date],
-        [r.organisation_name, r.organisation_siren, r.language],
+        [r.kind, r.email, r.given_names, r.birth_name, r.usage_name, r.birth_date and r.birth_date.isoformat()],
+        [r.organisation_name, r.organisation_siren, language],
         [client_ref, consent_ref, subject],
         sorted(metadata.items()),
         [[a.file_name, a.sha256.hex()] for a in attachments],

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from pipeline.evidence.dossier import RecipientParty
 from pipeline.ports.rows import StampedEvidence
 from pipeline.stores.lists import Filter, Place
 
@@ -144,26 +145,15 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Recipient:
-    """Whom a letter is for."""
-
-    kind: str
-    email: str
-    given_names: str
-    birth_name: str
-    usage_name: str | None
-    birth_date: str | None
-    organisation_name: str | None
-    organisation_siren: str | None
-    language: str
-
-
-@dataclass(frozen=True, slots=True)
 class Submission:
-    """A valid request for a delivery; request_sha256 says whether another request asks for the same letter."""
+    """A valid request for a delivery; request_sha256 says whether another request asks for the same letter.
+
+    language: of the mails to the recipient, and of the pages that they lead to.
+    """
 
     client_ref: str | None
-    recipient: Recipient
+    recipient: RecipientParty
+    language: str
     consent_ref: str | None
     subject: str
     metadata: Mapping[str, str]

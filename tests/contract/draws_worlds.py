@@ -19,8 +19,10 @@ from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.evidence.dossier import SenderParty
 from pipeline.formats.configuration import DatabaseSettings
+from pipeline.formats.configuration import Database as DatabaseConfig
+from pipeline.evidence.dossier import RecipientParty, SenderParty
 from pipeline.stores.batches import SUBMITTED, BatchTx, DrawFacts, StoredLine
-from pipeline.stores.senders import Consent, Document, Order, Recipient, Submission, Upload
+from pipeline.stores.senders import Consent, Document, Order, Submission, Upload
 from tests.db import small_batch
 from tests.memory.batches import BatchRow, MemoryDraws
 from tests.memory.database import MemoryClock, MemoryDatabase
@@ -47,10 +49,10 @@ class World(Protocol):
 
 def order(delivery: UUID, ref: str | None, number: int, subject: str = "s") -> Order:
     """A professional's letter."""
-    recipient = Recipient("professional", EMAIL, "Jean", "Martin", None, None, None, None, "fr")
+    recipient = RecipientParty("professional", EMAIL, "Jean", "Martin")
     documents = (Document(1, UPLOAD, "a.pdf", bytes(32)),)
     digest = subject.encode().ljust(32, b".")
-    submission = Submission(ref, recipient, None, subject, {"k": "v"}, documents, digest)
+    submission = Submission(ref, recipient, "fr", None, subject, {"k": "v"}, documents, digest)
     return Order(delivery, f"{number:014d}", SENDER, "non_qualified", "embedded-1", submission)
 
 

@@ -15,7 +15,7 @@ import anyio.lowlevel
 
 from pipeline.delivery.states import REJECTED, SUBMITTED
 from pipeline.errors import Invariant
-from pipeline.evidence.dossier import Dossier, Issuer, Part, RecipientParty, SenderParty
+from pipeline.evidence.dossier import Dossier, Issuer, Part, SenderParty
 from pipeline.ports.rows import Segment
 from pipeline.stores.batches import (
     BEGINNING,
@@ -203,7 +203,7 @@ class BatchWrites:
         return self._rows.get(batch) or self._database.bulk.batches[batch]
 
     def _submission(self, order: Order) -> Submission:
-        bulk, s, r = self._database.bulk, order.submission, order.submission.recipient
+        bulk, s = self._database.bulk, order.submission
         parts, segments = [], []
         for document in s.documents:
             upload, own = bulk.uploads[document.upload]
@@ -217,13 +217,13 @@ class BatchWrites:
             config_version=order.config_version,
             issuer=NO_ISSUER,
             sender=bulk.senders[order.sender],
-            recipient=RecipientParty(r.kind, r.email, r.given_names, r.birth_name, r.usage_name),
+            recipient=s.recipient,
             parts=tuple(parts),
             submitted_at=self._database.clock.legal_now(),
             consent_ref=s.consent_ref,
         )
         declared = tuple(document.sha256 for document in s.documents)
-        return Submission(dossier, r.language, bulk.consent_of(order), declared, tuple(segments))
+        return Submission(dossier, s.language, bulk.consent_of(order), declared, tuple(segments))
 
 
 def _part(number: int, file_name: str, upload: Upload) -> Part:

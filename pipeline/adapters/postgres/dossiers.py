@@ -3,13 +3,16 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import date
 from typing import Any
 from uuid import UUID
 
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Deposit, Dossier, Issuer, Part, RecipientParty, SenderParty
 from pipeline.formats.configuration import Provider
+from pipeline.adapters.postgres.orders import recipient_of
+from pipeline.formats.configuration import Provider
+from pipeline.errors import Transient
+from pipeline.evidence.dossier import Deposit, Dossier, Issuer, Part, SenderParty
 from pipeline.ports.bridge import PublishedKey
 
 Fetch = Callable[..., Awaitable[Sequence[Mapping[str, Any]]]]
@@ -66,16 +69,7 @@ def _dossier(row: Mapping[str, Any], parts: tuple[Part, ...], issuer: Issuer) ->
             identity_method=row["identity_method"],
             identified_at=row["identified_at"],
         ),
-        recipient=RecipientParty(
-            kind=row["recipient_kind"],
-            email=row["recipient_email"],
-            given_names=row["given_names"],
-            birth_name=row["birth_name"],
-            usage_name=row["usage_name"],
-            birth_date=None if row["birth_date"] is None else date.fromisoformat(row["birth_date"]),
-            organisation_name=row["organisation_name"],
-            organisation_siren=row["organisation_siren"],
-        ),
+        recipient=recipient_of(row),
         parts=parts,
         submitted_at=row["submitted_at"],
         consent_ref=row["consent_ref"],

@@ -1,11 +1,14 @@
-"""A letter that is ordered as the columns of its row: for one submission, and for the many of a draw.
+"""A letter that is ordered as the columns of its row, and its recipient read back from them.
 
-Owns     the order of the columns, that of the parameters of add_delivery and add_drawn_deliveries
+Owns     the order of the columns, that of the parameters of add_delivery and add_drawn_deliveries (sql/orders.sql)
 """
 
 import json
+from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
+from pipeline.evidence.dossier import RecipientParty
 from pipeline.stores.senders import Order
 
 
@@ -25,11 +28,25 @@ def columns_of(order: Order) -> tuple[Any, ...]:
         r.given_names,
         r.birth_name,
         r.usage_name,
-        r.birth_date,
+        None if r.birth_date is None else r.birth_date.isoformat(),
         r.organisation_name,
         r.organisation_siren,
-        r.language,
+        s.language,
         s.consent_ref,
         s.subject,
         json.dumps(dict(s.metadata)),
+    )
+
+
+def recipient_of(row: Mapping[str, Any]) -> RecipientParty:
+    """As the sender declared it; of a row of read_dossiers."""
+    return RecipientParty(
+        kind=row["recipient_kind"],
+        email=row["recipient_email"],
+        given_names=row["given_names"],
+        birth_name=row["birth_name"],
+        usage_name=row["usage_name"],
+        birth_date=None if row["birth_date"] is None else date.fromisoformat(row["birth_date"]),
+        organisation_name=row["organisation_name"],
+        organisation_siren=row["organisation_siren"],
     )
