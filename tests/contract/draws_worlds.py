@@ -17,10 +17,8 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.draws import PostgresDraws
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.tx import PostgresTx
-from pipeline.evidence.dossier import SenderParty
-from pipeline.formats.configuration import DatabaseSettings
-from pipeline.formats.configuration import Database as DatabaseConfig
 from pipeline.evidence.dossier import RecipientParty, SenderParty
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.stores.batches import SUBMITTED, BatchTx, DrawFacts, StoredLine
 from pipeline.stores.senders import Consent, Document, Order, Submission, Upload
 from tests.db import small_batch

@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "ARCHITECTURE.md"
 BEGIN, END = "<!-- rooms -->\n", "<!-- /rooms -->\n"
-HOUSES = ("pipeline", "hsm_bridge")  # what has storeys
+HOUSES = ("pipeline", "gateway", "hsm_bridge")  # what has storeys
 BESIDE = ("deploy.local",)
 
 

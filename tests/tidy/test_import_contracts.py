@@ -141,8 +141,17 @@ VIOLATIONS: Mapping[str, Sequence[tuple[str, str]]] = {
         ("deploy.local.softhsm", "hsm_bridge.token"),
         ("pipeline.stages.seal", "deploy.local.layout"),
         ("pipeline.connect", "deploy.local.settings"),
+        ("pipeline.formats.configuration", "deploy.local.settings"),
         ("gateway.app", "deploy.local.layout"),
         ("hsm_bridge.publication", "deploy.local.settings"),
+    ],
+    "faces of the gateway are independent": [
+        ("gateway.sender", "gateway.portal"),
+        ("gateway.portal", "gateway.sender"),
+        ("gateway.health", "gateway.sender"),
+        ("gateway.health", "gateway.portal"),
+        ("gateway.identity", "gateway.verify"),
+        ("gateway.verify", "gateway.identity"),
     ],
     "nothing below sees a face": [
         ("pipeline.adapters", "gateway.edge"),
@@ -358,7 +367,7 @@ def test_every_contract_refuses_something(walls: Walls) -> None:
     assert idle == set()
 
 
-@pytest.mark.parametrize("room", ["pipeline.attic", "hsm_bridge.attic"])
+@pytest.mark.parametrize("room", ["pipeline.attic", "gateway.attic", "hsm_bridge.attic"])
 def test_a_room_without_a_storey_is_refused(walls: Walls, room: str) -> None:
     """Whoever builds a room says on which storey it lies; none is outside of the contracts by having been forgotten."""
     assert walls.refusing_room(room)

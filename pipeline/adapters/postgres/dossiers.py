@@ -6,13 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from pipeline.errors import Transient
-from pipeline.evidence.dossier import Deposit, Dossier, Issuer, Part, RecipientParty, SenderParty
-from pipeline.formats.configuration import Provider
 from pipeline.adapters.postgres.orders import recipient_of
-from pipeline.formats.configuration import Provider
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Deposit, Dossier, Issuer, Part, SenderParty
+from pipeline.formats.configuration import Provider
 from pipeline.ports.bridge import PublishedKey
 
 Fetch = Callable[..., Awaitable[Sequence[Mapping[str, Any]]]]

@@ -1,6 +1,7 @@
 """The gateway's edge: whatever a route raises over what somebody sent, before an answer or in the middle of one."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from gateway.problems import Problem
 from gateway.verify.page import UploadRefused
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.errors import Invariant, Transient
-from pipeline.formats.configuration import parse
+from pipeline.formats.configuration import Config, parse
 from pipeline.intake.addresses import AddressInvalid, parse_address
 from pipeline.intake.columns import ColumnsInvalid
 from pipeline.intake.mistakes import Mistake, Unreadable
@@ -23,6 +24,15 @@ from tests.personal_data import EMAIL, NAME, PERSON, found_in
 from tests.portal_world import config_table
 
 pytestmark = pytest.mark.anyio
+
+
+@dataclass(frozen=True)
+class Outside:
+    """What the edge needs."""
+
+    config: Config
+    ids: SystemRandomness
+    recorder: Recorder
 
 
 def raising(error: Exception) -> Callable[[], object]:
@@ -60,7 +70,7 @@ async def test_what_a_route_raises(state_dir: Path, work: Callable[[], object], 
         work()
 
     config = parse(config_table(state_dir))
-    edge = Edge(inner, config, SystemRandomness(), Recorder("gateway", lines.append))
+    edge = Edge(inner, Outside(config, SystemRandomness(), Recorder("gateway", lines.append)))
     transport = httpx.ASGITransport(edge, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as client:
         await client.post("/v1/consents", content=PERSON)
@@ -77,7 +87,8 @@ async def test_the_words_of_ours_are_kept(state_dir: Path, error: Exception) -> 
         await send({"type": "http.response.start", "status": 200, "headers": []})
         raise error from ValueError(PERSON)
 
-    edge = Edge(inner, parse(config_table(state_dir)), SystemRandomness(), Recorder("gateway", lines.append))
+    config = parse(config_table(state_dir))
+    edge = Edge(inner, Outside(config, SystemRandomness(), Recorder("gateway", lines.append)))
     transport = httpx.ASGITransport(edge, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway.test") as client:
         await client.get("/v1/events")
