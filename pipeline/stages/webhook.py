@@ -73,7 +73,8 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Result
         if m.id not in outcomes:
             outcomes[m.id] = outcome_of(m, ports.courier.flight(m.subject))
     done = [o.message.subject for o in outcomes.values() if isinstance(o, Done)]
-    over = [webhook for webhook in dict.fromkeys(done) if ports.courier.flight(webhook) is not None]
+    # Over: a push with nothing to send is done while the flight of a trial to the same endpoint is still under way.
+    over = [w for w in dict.fromkeys(done) if (flown := ports.courier.flight(w)) is not None and flown.is_over]
     for webhook in over:
         ports.courier.land(webhook)
     await ports.webhooks.release(over)

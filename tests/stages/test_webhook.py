@@ -177,6 +177,19 @@ async def test_a_webhook_that_is_gone_or_idle_ends_its_message() -> None:
     assert [f.under_way for f in off.fact.facts if isinstance(f, WebhookProgress)] == [False]
 
 
+async def test_a_test_under_way_is_not_forgotten_because_there_is_nothing_to_push() -> None:
+    """A disabled webhook is tried: its push ends at once, and the answer to the trial is waited for and logged."""
+    world = World(hooks={HOOK: hook(enabled=False)})
+    ping, push = await world.perform(message(PING), message(PUSH, 2))
+    assert isinstance(ping, Retry) and isinstance(push, Done)
+    assert (world.held, list(world.flights)) == ({HOOK}, [HOOK])
+    flight = world.flights[HOOK]
+    flight.answers, flight.is_over = [Answer("delivered", 200)], True
+    [ping] = await world.perform(message(PING))
+    assert isinstance(ping, Done) and [type(f) for f in ping.fact.facts] == [WebhookAttempt]
+    assert (world.held, len(world.posts)) == (set(), 1)
+
+
 async def test_a_test_and_a_push_to_one_endpoint_do_not_meet() -> None:
     """The second one waits until the first is over; a test moves no cursor."""
     world = World(answers=[Answer("refused", 500)])
