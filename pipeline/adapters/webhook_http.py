@@ -6,7 +6,7 @@ Rules    a name is resolved once per flight; if any of its addresses is not publ
          second answer of the name server cannot lead inside. No redirects, no proxy, no cookies; an answer's body is
          not looked at. A flight has its own connection: a pool would lend it to other names on that address
          Each endpoint has one flight at a time and a hanging one harms itself alone
-Elsewhere: what an answer means (pipeline/feed/attempts.py), what is sent (pipeline/stages/webhook.py)
+Elsewhere: what an answer means (pipeline/feed/attempts.py), what is sent (pipeline/feed/posts.py)
 """
 
 import socket

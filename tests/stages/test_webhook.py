@@ -12,8 +12,10 @@ from pipeline.actors.contract import Done, Outcome, Retry
 from pipeline.delivery.routes import PING, PUSH
 from pipeline.feed.attempts import Answer, Webhook
 from pipeline.feed.facts import WebhookAttempt, WebhookProgress, WebhookRetry
+from pipeline.feed.flights import LOOK_SECONDS, Result
 from pipeline.feed.payload import Event
 from pipeline.feed.ports import Flight, Post
+from pipeline.feed.posts import KEY_HEADER
 from pipeline.ports.bridge import wire
 from pipeline.ports.mailbox import Message
 from pipeline.stages import webhook
@@ -87,7 +89,7 @@ class World:
     def uuid7(self) -> UUID:
         return uuid4()
 
-    async def perform(self, *batch: Message) -> list[Outcome[webhook.Result]]:
+    async def perform(self, *batch: Message) -> list[Outcome[Result]]:
         return await webhook.perform(batch, webhook.Ports(self, self, self, self, self))
 
 
@@ -106,7 +108,7 @@ async def test_what_is_delivered_moves_the_cursor_and_is_logged() -> None:
     )
     assert [a.outcome for a in attempts if isinstance(a, WebhookAttempt)] == ["delivered"] * 2
     assert [p.headers["webhook-id"] for p in world.posts] == [str(e.id) for e in world.hooks[HOOK].fresh]
-    assert {p.headers[webhook.KEY_HEADER] for p in world.posts} == {"webhook-1"}
+    assert {p.headers[KEY_HEADER] for p in world.posts} == {"webhook-1"}
     assert (world.held, world.flights) == (set(), {})
 
 
@@ -130,12 +132,12 @@ async def test_a_flight_that_moves_comes_back_at_once_and_one_that_hangs_later()
     """Many answers may take longer than a turn waits; an endpoint that says nothing must not be asked all the time."""
     world = World()
     [outcome] = await world.perform(message())
-    assert isinstance(outcome, Retry) and outcome.after_seconds == webhook.LOOK_SECONDS
+    assert isinstance(outcome, Retry) and outcome.after_seconds == LOOK_SECONDS
     world.flights[HOOK].answers = [Answer("delivered", 200)]
     [outcome] = await world.perform(message(number=2))
     assert isinstance(outcome, Retry) and outcome.after_seconds == 0.0
     [outcome] = await world.perform(message(number=3))
-    assert isinstance(outcome, Retry) and outcome.after_seconds == webhook.LOOK_SECONDS
+    assert isinstance(outcome, Retry) and outcome.after_seconds == LOOK_SECONDS
 
 
 async def test_an_endpoint_that_another_process_speaks_to_is_left_alone() -> None:
@@ -170,7 +172,7 @@ async def test_a_webhook_that_is_gone_or_idle_ends_its_message() -> None:
     """No row for what is deleted; under_way ends for what has nothing to send."""
     world = World(hooks={})
     [gone] = await world.perform(message())
-    assert isinstance(gone, Done) and gone.fact == webhook.Result()
+    assert isinstance(gone, Done) and gone.fact == Result()
     world = World(hooks={HOOK: hook(enabled=False)})
     [off] = await world.perform(message())
     assert isinstance(off, Done)

@@ -1,0 +1,94 @@
+"""Start flights to endpoints, and tell what one that is over has come to. What `webhook` performs with.
+
+Owns     what there is to send for a message, who may send it, what is written about a flight
+Rules    one process speaks to an endpoint: a webhook is claimed before its flight begins, and released when none began
+Elsewhere: requests (posts.py), the schedule of tries (attempts.py), the flight (pipeline/adapters/webhook_http.py)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.actors.contract import Done, Message, Outcome, Retry
+from pipeline.delivery.routes import PING
+from pipeline.feed.attempts import Job, Progress, Tried, Webhook, after, idle, next_job
+from pipeline.feed.facts import Fact, attempt_of, facts_of
+from pipeline.feed.payload import trial
+from pipeline.feed.ports import Courier, Flight, WebhookFacts
+from pipeline.feed.posts import WebhookBridge, signed
+from pipeline.ports.outside import Clock, Ids
+
+LOOK_SECONDS = 1.0  # until a flight that does not move is looked at again; one that moves is waited for
+
+
+class FlightPorts(Protocol):
+    """What starting a flight may ask of the outside: `webhook` has it."""
+
+    @property
+    def webhooks(self) -> WebhookFacts: ...
+    @property
+    def bridge(self) -> WebhookBridge: ...
+    @property
+    def courier(self) -> Courier: ...
+    @property
+    def clock(self) -> Clock: ...
+    @property
+    def ids(self) -> Ids: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What commit writes, and whether there is more to send."""
+
+    facts: tuple[Fact, ...] = ()
+    has_more: bool = False
+
+
+async def start(batch: Sequence[Message], ports: FlightPorts) -> dict[int, Outcome[Result]]:
+    """Flights to webhooks that have none. The outcomes, by the id of the message, where none begins, because there is
+    nothing to send, or not now. A webhook that another process speaks to gets neither."""
+    webhooks = await ports.webhooks.webhooks([m.subject for m in batch]) if batch else {}
+    outcomes: dict[int, Outcome[Result]] = {}
+    jobs: list[tuple[Message, Flight]] = []
+    for m in batch:
+        webhook = webhooks.get(m.subject)
+        if webhook is None:
+            outcomes[m.id] = Done(m, Result())  # deleted
+        elif (job := _job(m, webhook, ports)) is None:
+            outcomes[m.id] = Done(m, _result(webhook, idle(webhook)))
+        else:
+            jobs.append((m, Flight(m.kind, webhook, job)))
+    return outcomes | (await _begin(jobs, ports) if jobs else {})
+
+
+def _job(message: Message, webhook: Webhook, ports: FlightPorts) -> Job | None:
+    if message.kind == PING:
+        return Job((trial(ports.ids.uuid7(), webhook.id, ports.clock.now()),))
+    return next_job(webhook)
+
+
+async def _begin(jobs: Sequence[tuple[Message, Flight]], ports: FlightPorts) -> dict[int, Outcome[Result]]:
+    """Sign and send what no other process is sending."""
+    claimed = await ports.webhooks.claim([m.subject for m, _ in jobs])
+    mine = [(m, flight) for m, flight in jobs if m.subject in claimed]
+    ready = await signed([(flight.webhook, flight.job) for _, flight in mine], ports.bridge, ports.clock.now())
+    outcomes: dict[int, Outcome[Result]] = {}
+    for (m, flight), posts in zip(mine, ready, strict=True):
+        if posts is None:
+            outcomes[m.id] = Retry(m, "the bridge does not sign")
+        elif ports.courier.flight(m.subject) is None and not ports.courier.start(flight, posts):
+            outcomes[m.id] = Retry(m, "no room", LOOK_SECONDS, counted=False)
+    await ports.webhooks.release([m.subject for m, _ in mine if ports.courier.flight(m.subject) is None])
+    return outcomes
+
+
+def result_of(flight: Flight) -> Result:
+    """What a flight that is over has come to. A trial moves no cursor."""
+    if flight.kind == PING:
+        tried = Tried(flight.job.events[0], 1, flight.answers[0], None)
+        return Result((attempt_of(flight.webhook.id, tried),))
+    return _result(flight.webhook, after(flight.webhook, flight.job, flight.answers))
+
+
+def _result(webhook: Webhook, progress: Progress) -> Result:
+    return Result(tuple(facts_of(webhook, progress)), progress.has_more)
