@@ -19,11 +19,11 @@ WITH got AS (
     DELETE FROM outbox.ingest r WHERE r.ctid = ANY (ARRAY(
         SELECT w.ctid FROM outbox.ingest w WHERE w.lane = 2::smallint AND w.id >= {low} ORDER BY w.id LIMIT {limit}
         FOR UPDATE SKIP LOCKED))
-    RETURNING r.id, r.lane, r.delivery, r.evidence, r.ordinal, r.traceparent),
+    RETURNING r.id, r.lane, r.subject, r.evidence, r.ordinal, r.traceparent),
 moved AS (
-    INSERT INTO outbox.encrypt (lane, kind, delivery, evidence, ordinal, traceparent)
-    SELECT g.lane, 'checked', g.delivery, g.evidence, g.ordinal, g.traceparent FROM got g ORDER BY g.id)
-SELECT g.id, g.delivery FROM got g
+    INSERT INTO outbox.encrypt (lane, kind, subject, evidence, ordinal, traceparent)
+    SELECT g.lane, 'checked', g.subject, g.evidence, g.ordinal, g.traceparent FROM got g ORDER BY g.id)
+SELECT g.id, g.subject FROM got g
 """
 AS_OUR_ROLES = "SET enable_seqscan = off; SET enable_bitmapscan = off; SET plan_cache_mode = force_generic_plan"
 PGBENCH_SECONDS_MAX = 120

@@ -24,7 +24,7 @@ from pipeline.process.recorder import Recorder
 
 PINNED_RATE = 2000  # messages a second
 WRITERS = 16
-SEND = "INSERT INTO outbox.ingest (lane, kind, delivery) VALUES (0, 'submitted', $1)"
+SEND = "INSERT INTO outbox.ingest (lane, kind, subject) VALUES (0, 'submitted', $1)"
 SINK_FULL_SECONDS = 10.0
 BETWEEN_SECONDS = (0.023, 0.041, 0.067)  # uneven, so that nothing beats in time with a timer of ours
 
@@ -115,20 +115,18 @@ def five_hops(server: Server, messages: int) -> list[float]:
         sender, ringer = await server.connect(), await server.connect()
         sent: dict[str, float] = {}
         for number in range(messages):
-            delivery = uuid4()
-            sent[str(delivery)] = time.time()
-            await sender.execute(SEND, delivery)
+            subject = uuid4()
+            sent[str(subject)] = time.time()
+            await sender.execute(SEND, subject)
             await ringer.execute("SELECT pg_notify('doorbell', 'ingest')")
             await anyio.sleep(BETWEEN_SECONDS[number % len(BETWEEN_SECONDS)])
-        question = (
-            "SELECT delivery::text AS delivery, extract(epoch FROM enqueued_at)::float8 AS at FROM outbox.archive"
-        )
+        question = "SELECT subject::text AS subject, extract(epoch FROM enqueued_at)::float8 AS at FROM outbox.archive"
         with anyio.fail_after(SINK_FULL_SECONDS):
             while len(arrived := await sender.fetch(question)) < messages:  # noqa: ASYNC110 - the database is asked
                 await anyio.sleep(0.1)
         await sender.close()
         await ringer.close()
-        return [(row["at"] - sent[row["delivery"]]) * 1000 for row in arrived]
+        return [(row["at"] - sent[row["subject"]]) * 1000 for row in arrived]
 
     server.psql(hop_stage.GRANTS)
     hop_stage.fill(server, "ingest", 0)

@@ -32,7 +32,7 @@ SINK = "archive"  # where a chain of five hops ends
 DRAIN_SECONDS_MAX = 120.0
 WARM_BATCHES = 2  # in which a connection prepares its statements
 FILL = """
-INSERT INTO outbox.{stage} (lane, kind, delivery)
+INSERT INTO outbox.{stage} (lane, kind, subject)
 SELECT {lane}, '{kind}', gen_random_uuid() FROM generate_series(1, {rows})
 """
 # notify hands on to archive in the bench only; in the service it does not

@@ -30,7 +30,7 @@ from pipeline.process.recorder import Recorder
 
 STOP_SECONDS = 10
 INSERT = """
-INSERT INTO outbox.ingest (lane, kind, delivery)
+INSERT INTO outbox.ingest (lane, kind, subject)
 SELECT $1, 'submitted', gen_random_uuid() FROM generate_series(1, $2)
 """
 TICK_SECONDS = 0.010

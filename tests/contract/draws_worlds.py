@@ -136,7 +136,7 @@ class PostgresWorld:
 
     def wait(self, stage: str, count: int) -> None:
         self._ask(
-            f"INSERT INTO outbox.{stage} (lane, kind, delivery) "
+            f"INSERT INTO outbox.{stage} (lane, kind, subject) "
             f"SELECT n % 4, 'any', gen_random_uuid() FROM generate_series(1, {count}) n"
         )
 

@@ -46,8 +46,8 @@ async def test_nothing_is_buried_in_silence(postgres: PostgresServer, database: 
     """By an outcome, by its last attempt, by what it does to its process: a line and a counter say which message."""
     deliveries = await send(database, 3)
     postgres.psql(
-        f"UPDATE outbox.ingest SET attempts = 499 WHERE delivery = '{deliveries[1]}';"
-        f"UPDATE outbox.ingest SET rescues = {RESCUES_MAX - 1} WHERE delivery = '{deliveries[2]}';"
+        f"UPDATE outbox.ingest SET attempts = 499 WHERE subject = '{deliveries[1]}';"
+        f"UPDATE outbox.ingest SET rescues = {RESCUES_MAX - 1} WHERE subject = '{deliveries[2]}';"
         "UPDATE outbox.ingest SET lane = 1",
         database.name,
     )
@@ -123,7 +123,7 @@ async def test_a_message_that_breaks_an_invariant_stops_its_process_five_times_a
         await waiting(postgres, database, "dead", 1)
         draining.set()
     assert deaths == RESCUES_MAX
-    assert postgres.psql("SELECT delivery FROM outbox.dead", database.name).strip() == str(deliveries[5])
+    assert postgres.psql("SELECT subject FROM outbox.dead", database.name).strip() == str(deliveries[5])
 
 
 @pytest.mark.parametrize("table", ["timer", "legal_timer"])
@@ -132,7 +132,7 @@ async def test_timers_due_at_one_instant_do_not_take_turns_by_the_second(
 ) -> None:
     """All windows that close at one midnight end in one go: a hundred at a time, without a pause between."""
     postgres.psql(
-        f"INSERT INTO outbox.{table} (stage, due_at, lane, kind, delivery)"
+        f"INSERT INTO outbox.{table} (stage, due_at, lane, kind, subject)"
         " SELECT 'expire', now() - interval '1 min', 2, 'expire', gen_random_uuid() FROM generate_series(1, 450)",
         database.name,
     )

@@ -106,7 +106,7 @@ async def test_a_process_taken_for_dead_draws_nothing_twice(world: World) -> Non
         await quick.run()
     assert world.told(batch) == ["accepted"] * 10
     assert world.ask("SELECT count(*) FROM qerds.delivery") == "10"
-    assert world.ask("SELECT count(*), count(DISTINCT delivery) FROM outbox.encrypt") == "10|10"
+    assert world.ask("SELECT count(*), count(DISTINCT subject) FROM outbox.encrypt") == "10|10"
     assert world.is_sound()
 
 
@@ -118,7 +118,7 @@ async def test_a_letter_on_its_own_may_take_a_client_ref_meanwhile(world: World)
         async def meanwhile() -> None:
             world.ask("UPDATE qerds.batch SET state = 'cancelled'")  # so that only the rival is drawn
             rival = await world.submit([world.line("r-1"), world.line("r-3", subject="other")])
-            world.ask(f"UPDATE outbox.ingest SET lane = 0 WHERE delivery = '{rival}'")
+            world.ask(f"UPDATE outbox.ingest SET lane = 0 WHERE subject = '{rival}'")
             async with ingest_process(world.database) as other:
                 await other.turn()
             world.ask(f"UPDATE qerds.batch SET state = 'submitted' WHERE id = '{first}'")
@@ -167,7 +167,7 @@ async def test_a_draw_that_is_killed_anywhere_is_drawn_again_once(world: World) 
         await process.run()
     assert world.told(batch) == ["accepted"] * LINES + ["field_invalid"]
     assert world.ask("SELECT count(*) FROM qerds.delivery") == str(LINES)
-    assert world.ask("SELECT count(*), count(DISTINCT delivery) FROM outbox.encrypt") == f"{LINES}|{LINES}"
+    assert world.ask("SELECT count(*), count(DISTINCT subject) FROM outbox.encrypt") == f"{LINES}|{LINES}"
     assert world.ask("SELECT count(*) FROM qerds.batch_line") == "0"
     assert world.is_sound()
 
@@ -208,7 +208,7 @@ async def test_a_paused_batch_waits(world: World, scope: str) -> None:
 async def test_nothing_is_drawn_while_the_next_stages_are_full(world: World) -> None:
     """The depth is counted by a function: `ingest` sees no message of another stage."""
     world.ask(
-        "INSERT INTO outbox.seal (lane, kind, delivery) "
+        "INSERT INTO outbox.seal (lane, kind, subject) "
         f"SELECT n % 4, 'draft', gen_random_uuid() FROM generate_series(1, {drawing.BACKLOG_MAX}) n"
     )
     batch = await world.submit([world.line("r-1")])

@@ -78,7 +78,7 @@ async def cancel_often(link: Link, work: Work) -> dict[UUID, str]:
 
 
 def committed(postgres: PostgresServer, database: DatabaseSettings) -> Counter[UUID]:
-    lines = postgres.psql("SELECT delivery FROM outbox.ingest", database.name).split()
+    lines = postgres.psql("SELECT subject FROM outbox.ingest", database.name).split()
     return Counter(UUID(line) for line in lines if UUID(line).int <= RUNS)
 
 

@@ -247,7 +247,7 @@ async def test_timers_and_process_rows_of_others_are_invisible(
     stages = ", ".join(f"('{stage}')" for stage in STAGES)
     for table in ("timer", "legal_timer"):
         postgres.psql(
-            f"INSERT INTO outbox.{table} (stage, due_at, lane, kind, delivery) "
+            f"INSERT INTO outbox.{table} (stage, due_at, lane, kind, subject) "
             f"SELECT s, '-infinity', 0, 'any', '{UUID(int=0)}' FROM (VALUES {stages}) v(s)",
             database.name,
         )

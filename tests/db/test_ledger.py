@@ -100,35 +100,35 @@ CONSENT_REQUEST = """INSERT INTO qerds.consent_request
 UPLOAD = "(SELECT upload FROM qerds.delivery_document WHERE delivery = {notified})"
 PLANTED: dict[str, tuple[str, ...]] = {
     "delivery_has_a_next_step": (
-        "DELETE FROM outbox.ingest WHERE delivery = {submitted}",
-        """DELETE FROM outbox.ingest WHERE delivery = {submitted};
-            INSERT INTO outbox.archive (lane, kind, delivery) VALUES (2, 'preserve', {submitted})""",
+        "DELETE FROM outbox.ingest WHERE subject = {submitted}",
+        """DELETE FROM outbox.ingest WHERE subject = {submitted};
+            INSERT INTO outbox.archive (lane, kind, subject) VALUES (2, 'preserve', {submitted})""",
     ),
     "open_window_will_close": (
-        "DELETE FROM outbox.legal_timer WHERE delivery = {notified}",
-        "UPDATE outbox.legal_timer SET due_at = due_at + interval '1 ms' WHERE delivery = {notified}",
-        """INSERT INTO outbox.timer SELECT * FROM outbox.legal_timer WHERE delivery = {notified};
-            DELETE FROM outbox.legal_timer WHERE delivery = {notified}""",
+        "DELETE FROM outbox.legal_timer WHERE subject = {notified}",
+        "UPDATE outbox.legal_timer SET due_at = due_at + interval '1 ms' WHERE subject = {notified}",
+        """INSERT INTO outbox.timer SELECT * FROM outbox.legal_timer WHERE subject = {notified};
+            DELETE FROM outbox.legal_timer WHERE subject = {notified}""",
     ),
     "access_will_end": (
-        "DELETE FROM outbox.legal_timer WHERE delivery = {accepted}",
-        "UPDATE outbox.legal_timer SET due_at = due_at + interval '1 ms' WHERE delivery = {accepted}",
-        "UPDATE outbox.legal_timer SET due_at = due_at - interval '1 ms' WHERE delivery = {accepted}",
+        "DELETE FROM outbox.legal_timer WHERE subject = {accepted}",
+        "UPDATE outbox.legal_timer SET due_at = due_at + interval '1 ms' WHERE subject = {accepted}",
+        "UPDATE outbox.legal_timer SET due_at = due_at - interval '1 ms' WHERE subject = {accepted}",
     ),
     "draft_will_be_sealed": ("DELETE FROM qerds.evidence_seal WHERE evidence = " + EVIDENCE % "E.1",),
     "seal_will_be_stamped": ("DELETE FROM qerds.evidence_token WHERE evidence = " + EVIDENCE % "E.1",),
     "outcome_will_be_preserved": ("DELETE FROM qerds.snapshot WHERE delivery = {refused}",),
     "message_names_what_exists": (
-        "INSERT INTO outbox.encrypt (lane, kind, delivery) VALUES (0, 'checked', gen_random_uuid())",
-        "INSERT INTO outbox.notify (lane, kind, delivery) VALUES (2, 'ask_consent', {notified})",
-        "INSERT INTO outbox.seal (lane, kind, delivery, evidence) VALUES (0, 'draft', {notified}, gen_random_uuid())",
+        "INSERT INTO outbox.encrypt (lane, kind, subject) VALUES (0, 'checked', gen_random_uuid())",
+        "INSERT INTO outbox.notify (lane, kind, subject) VALUES (2, 'ask_consent', {notified})",
+        "INSERT INTO outbox.seal (lane, kind, subject, evidence) VALUES (0, 'draft', {notified}, gen_random_uuid())",
     ),
     "batch_has_a_next_step": (
-        "DELETE FROM outbox.ingest WHERE delivery = {batch}",
-        "UPDATE outbox.ingest SET kind = 'settle' WHERE delivery = {batch}",
+        "DELETE FROM outbox.ingest WHERE subject = {batch}",
+        "UPDATE outbox.ingest SET kind = 'settle' WHERE subject = {batch}",
     ),
     "running_row_has_a_process": (
-        "INSERT INTO outbox.notify_running (epoch, id, lane, kind, delivery) VALUES (999999, 1, 0, 'send', {notified})",
+        "INSERT INTO outbox.notify_running (epoch, id, lane, kind, subject) VALUES (999999, 1, 0, 'send', {notified})",
     ),
     "evidence_has_its_delivery": (
         "UPDATE qerds.evidence SET delivery = gen_random_uuid() WHERE delivery = {notified} AND event = 'C.1'",
@@ -267,7 +267,7 @@ PLANTED: dict[str, tuple[str, ...]] = {
     "webhook_has_its_message": (
         WEBHOOK % "true",
         WEBHOOK % "false"
-        + "; INSERT INTO outbox.webhook (lane, kind, delivery) SELECT 2, 'push', id FROM qerds.webhook",
+        + "; INSERT INTO outbox.webhook (lane, kind, subject) SELECT 2, 'push', id FROM qerds.webhook",
     ),
     "head_says_what_the_row_says": (
         """UPDATE qerds.evidence SET event_time = event_time - interval '1 h'
@@ -319,7 +319,7 @@ PLANTED: dict[str, tuple[str, ...]] = {
         CONSENT_REQUEST
         + """; INSERT INTO qerds.consent_mail
             SELECT id, 'm', sha256(''), sha256(''), '', now() FROM qerds.consent_request;
-            INSERT INTO outbox.notify (lane, kind, delivery) SELECT 2, 'ask_consent', id FROM qerds.consent_request""",
+            INSERT INTO outbox.notify (lane, kind, subject) SELECT 2, 'ask_consent', id FROM qerds.consent_request""",
     ),
 }
 

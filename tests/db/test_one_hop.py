@@ -76,7 +76,7 @@ async def test_a_message_goes_from_one_mailbox_to_the_next_once(
     async with running(stage_of(lambda m: Done(m, None)), mailbox(database, "ingest")):
         await send(database, 250)
         await waiting(postgres, database, "encrypt", 250)
-    assert postgres.psql("SELECT count(DISTINCT delivery) FROM outbox.encrypt", database.name).strip() == "250"
+    assert postgres.psql("SELECT count(DISTINCT subject) FROM outbox.encrypt", database.name).strip() == "250"
     await waiting(postgres, database, "ingest", 0)
     await waiting(postgres, database, "ingest_running", 0)
 
@@ -142,7 +142,7 @@ async def test_a_poison_message_is_found_singly_and_its_batch_mates_go_on(
     async with running(stage_of(perform), mailbox(database, "ingest")):
         await waiting(postgres, database, "encrypt", 19)
         await waiting(postgres, database, "dead", 1)
-    told = postgres.psql("SELECT delivery, why FROM outbox.dead", database.name)
+    told = postgres.psql("SELECT subject, why FROM outbox.dead", database.name)
     assert told.startswith(f"{poison}|ValueError at test_one_hop.py:")
 
 
@@ -162,7 +162,7 @@ async def test_attempts_survive_a_handler_that_fails(postgres: PostgresServer, d
     async with running(stage_of(perform), mailbox(database, "ingest")):
         await waiting(postgres, database, "dead", 1)
     assert seen == [0, 1, 2]
-    assert postgres.psql("SELECT delivery, why FROM outbox.dead", database.name).strip() == f"{delivery}|enough"
+    assert postgres.psql("SELECT subject, why FROM outbox.dead", database.name).strip() == f"{delivery}|enough"
 
 
 async def test_an_unknown_kind_waits_for_a_newer_build(postgres: PostgresServer, database: DatabaseSettings) -> None:

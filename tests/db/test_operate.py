@@ -176,13 +176,17 @@ def test_there_is_no_demo_clock_outside_an_embedded_installation(installed: Inst
 def test_a_dead_letter_is_shown_and_redriven(installed: Installed, verb: Verb) -> None:
     """Looked at, then put back into its own stage's mailbox with its counts at 0, once."""
     installed.psql(
-        "INSERT INTO outbox.dead (stage, why, lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at)"
-        " SELECT 'seal', 'seal denied', 1, kind, delivery, evidence, ordinal, 7, 5, enqueued_at FROM outbox.seal;"
+        "INSERT INTO outbox.dead (stage, why, lane, kind, subject, evidence, ordinal, attempts, rescues, enqueued_at)"
+        " SELECT 'seal', 'seal denied', 1, kind, subject, evidence, ordinal, 7, 5, enqueued_at FROM outbox.seal;"
         " DELETE FROM outbox.seal"
     )
     [letter] = json.loads(verb("dead-letters", "list", "--json").out)
     assert (letter["stage"], letter["attempts"], letter["rescues"]) == ("seal", 7, 5)
     assert "seal denied" in verb("dead-letters", "show", str(letter["id"])).out
+    told = json.loads(verb("dead-letters", "show", str(letter["id"]), "--json").out)
+    assert (told["subject"], told["number"]) == tuple(
+        installed.psql("SELECT id, number FROM qerds.delivery").split("|")
+    )
     assert verb("dead-letters", "redrive", "--stage", "notify").out == "nothing to redrive\n"
     assert json.loads(verb("dead-letters", "redrive", "--dry-run", "--json").out)[0]["id"] == letter["id"]
     assert installed.psql("SELECT count(*) FROM outbox.seal") == "0"
@@ -230,7 +234,7 @@ def test_the_ledger_check_answers_by_its_status(installed: Installed, verb: Verb
 def test_the_ledger_check_sees_a_message_wherever_it_waits(installed: Installed, verb: Verb) -> None:
     """Running, in a timer or among the dead letters, a message still counts."""
     for place in ("timer", "legal_timer", "dead"):
-        columns = "kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at"
+        columns = "kind, subject, evidence, ordinal, attempts, rescues, enqueued_at"
         more, values = ("died_at, why", "now(), 'x'") if place == "dead" else ("due_at", "now()")
         installed.psql(
             f"BEGIN; INSERT INTO outbox.{place} (stage, lane, {columns}, {more})"
@@ -276,8 +280,8 @@ async def _one_redrive(database: DatabaseSettings, stage: str, dead: int) -> int
 def test_two_operators_redrive_one_letter_once(installed: Installed) -> None:
     """Of two at the same moment one moves it, the other finds nothing."""
     installed.psql(
-        "INSERT INTO outbox.dead (stage, why, lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at)"
-        " SELECT 'seal', 'why', 0, kind, delivery, evidence, ordinal, 0, 0, enqueued_at FROM outbox.seal;"
+        "INSERT INTO outbox.dead (stage, why, lane, kind, subject, evidence, ordinal, attempts, rescues, enqueued_at)"
+        " SELECT 'seal', 'why', 0, kind, subject, evidence, ordinal, 0, 0, enqueued_at FROM outbox.seal;"
         " DELETE FROM outbox.seal"
     )
     moved: list[int] = []

@@ -80,7 +80,7 @@ def it(postgres: PostgresServer, state_dir: Path, capsys: pytest.CaptureFixture[
 def test_a_paused_stage_takes_nothing_until_it_is_resumed(it: Installed) -> None:
     """Messages wait, in the mailbox and in order; the process lives on."""
     assert it.say("pause", "stage:archive", "--reason", "the store is being moved").status == 0
-    it.psql(f"INSERT INTO outbox.archive (lane, kind, delivery) VALUES (0, 'preserve', '{NOBODY}')")
+    it.psql(f"INSERT INTO outbox.archive (lane, kind, subject) VALUES (0, 'preserve', '{NOBODY}')")
 
     async def takes() -> None:
         dsn = it.config.database.dsn("qerds_archive")
@@ -182,7 +182,7 @@ def test_keys_are_added_changed_and_revoked(it: Installed, tmp_path: Path) -> No
 def test_show_says_what_is_owed_and_what_holds_it_back(it: Installed) -> None:
     """Duty, deadline and slack by the time of the law; a pause of its sender or of the stage it waits for."""
     number = it.psql("SELECT number FROM qerds.delivery")
-    it.psql("INSERT INTO outbox.ingest (lane, kind, delivery) SELECT 0, 'submitted', id FROM qerds.delivery")
+    it.psql("INSERT INTO outbox.ingest (lane, kind, subject) SELECT 0, 'submitted', id FROM qerds.delivery")
     it.say("sender", "suspend", it.sender, "--reason", "r")
     it.say("pause", "stage:ingest", "--reason", "r")
     told = json.loads(it.say("show", number, "--json").out)
@@ -193,9 +193,9 @@ def test_show_says_what_is_owed_and_what_holds_it_back(it: Installed) -> None:
 
 def test_top_counts_every_stage(it: Installed) -> None:
     """Depth, age, processes and pauses, for a script."""
-    it.psql(f"INSERT INTO outbox.seal (lane, kind, delivery) SELECT 2, 'draft', '{NOBODY}' FROM generate_series(1, 30)")
+    it.psql(f"INSERT INTO outbox.seal (lane, kind, subject) SELECT 2, 'draft', '{NOBODY}' FROM generate_series(1, 30)")
     it.psql(
-        "INSERT INTO outbox.dead (stage, why, lane, kind, delivery, ordinal, attempts, rescues, enqueued_at)"
+        "INSERT INTO outbox.dead (stage, why, lane, kind, subject, ordinal, attempts, rescues, enqueued_at)"
         f" VALUES ('seal', 'spent 500 attempts', 0, 'draft', '{NOBODY}', 0, 0, 0, clock_timestamp())"
     )
     it.say("pause", "stage:seal", "--reason", "r")
@@ -210,9 +210,7 @@ def test_top_counts_every_stage(it: Installed) -> None:
 
 def test_a_deep_mailbox_is_not_counted_to_its_end(it: Installed) -> None:
     """Above the limit the span of ids tells, which is no less than the truth, and costs the same at any depth."""
-    it.psql(
-        f"INSERT INTO outbox.seal (lane, kind, delivery) SELECT 2, 'draft', '{NOBODY}' FROM generate_series(1, 500)"
-    )
+    it.psql(f"INSERT INTO outbox.seal (lane, kind, subject) SELECT 2, 'draft', '{NOBODY}' FROM generate_series(1, 500)")
 
     async def depths(exact: int) -> int:
         database = Database(it.config.database.dsn("qerds_ops"))

@@ -146,7 +146,7 @@ async def deliveries_arrive(world: World) -> None:
 
 def check(world: World, sent: Sent) -> None:
     """Each confirmed delivery arrived once; of an unknown batch all or none; nothing is anywhere else."""
-    arrived = Counter(UUID(line) for line in world.ask(f"SELECT delivery FROM outbox.{SINK}"))
+    arrived = Counter(UUID(line) for line in world.ask(f"SELECT subject FROM outbox.{SINK}"))
     doubled = {delivery: times for delivery, times in arrived.items() if times > 1}
     lost = [delivery for delivery in sent.confirmed if delivery not in arrived]
     torn = [batch for batch in sent.unknown if len({delivery in arrived for delivery in batch}) > 1]
@@ -195,7 +195,7 @@ async def new_epoch(link: Link, stage: str = "ingest") -> int:
 
 async def taken(link: Link, epoch: int, limit: int) -> dict[int, UUID]:
     rows = await link.call("take@ingest", [0, 1], [0, 0], [limit, limit], limit, epoch)
-    return {row["id"]: row["delivery"] for row in rows}
+    return {row["id"]: row["subject"] for row in rows}
 
 
 @pytest.mark.timeout(90)
@@ -224,8 +224,8 @@ async def test_whoever_is_raced_by_a_rescue_loses_or_wins_whole(world: World) ->
         splits["removed" if not rescued else "rescued" if not mine else "split"] += 1
     for link in (late, rescuer, gateway):
         await link.close()
-    waiting = [UUID(line) for line in world.ask("SELECT delivery FROM outbox.ingest")]
-    arrived = [UUID(line) for line in world.ask("SELECT delivery FROM outbox.encrypt")]
+    waiting = [UUID(line) for line in world.ask("SELECT subject FROM outbox.ingest")]
+    arrived = [UUID(line) for line in world.ask("SELECT subject FROM outbox.encrypt")]
     assert Counter(arrived) == Counter(removed)
     assert Counter([*arrived, *waiting]) == Counter(list(sent)), f"seed {SEED}"
     assert world.ask("SELECT count(*) FROM outbox.ingest_running") == ["0"]
@@ -299,7 +299,7 @@ async def test_a_take_lost_in_a_crash_is_undone_whole_and_its_epoch_opens_nothin
         await worker.close()
         epochs += [epoch, successor]
     assert len(set(epochs)) == 2 * FORCED_LOSSES, "an epoch was issued twice"
-    assert world.ask("SELECT delivery FROM outbox.ingest") == [str(delivery)]
+    assert world.ask("SELECT subject FROM outbox.ingest") == [str(delivery)]
 
 
 @pytest.mark.timeout(60)

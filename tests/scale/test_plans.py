@@ -27,25 +27,25 @@ BLOCKS_MAX = 4_000  # of the large backlog's tables some twenty thousand are ful
 STATISTICS = ("planned while empty", "statistics of empty tables", "fresh statistics")
 
 FILL = """
-INSERT INTO outbox.ingest (lane, kind, delivery)
+INSERT INTO outbox.ingest (lane, kind, subject)
     SELECT CASE WHEN n % 10 = 0 THEN 0 ELSE 2 END, 'submitted', gen_random_uuid()
     FROM generate_series(1, {waiting}) AS n;
 INSERT INTO outbox.process (kind, host, pid, build, seen_at)
     SELECT 'ingest', 'host', n, 'test', CASE WHEN n <= 1 THEN '-infinity' ELSE 'infinity' END::timestamptz
     FROM generate_series(1, 20) AS n;
-INSERT INTO outbox.ingest_running (epoch, id, lane, kind, delivery)
+INSERT INTO outbox.ingest_running (epoch, id, lane, kind, subject)
     SELECT 1, n, 2, 'submitted', gen_random_uuid() FROM generate_series(1, {batch}) AS n;
-INSERT INTO outbox.ingest_running (epoch, id, lane, kind, delivery)
+INSERT INTO outbox.ingest_running (epoch, id, lane, kind, subject)
     SELECT 2 + n % 19, n, 2, 'submitted', gen_random_uuid() FROM generate_series(1000, {rows} + 1000) AS n;
-INSERT INTO outbox.dead (stage, why, lane, kind, delivery, ordinal, attempts, rescues, enqueued_at)
+INSERT INTO outbox.dead (stage, why, lane, kind, subject, ordinal, attempts, rescues, enqueued_at)
     SELECT 'ingest', 'spent 3 attempts', 2, 'submitted', gen_random_uuid(), 0, 3, 0, clock_timestamp()
     FROM generate_series(1, {rows}) AS n;
 """
 FILL_TIMER = """
-INSERT INTO outbox.{timer} (stage, due_at, lane, kind, delivery)
+INSERT INTO outbox.{timer} (stage, due_at, lane, kind, subject)
     SELECT 'ingest', clock_timestamp() - interval '1 s', 2, 'submitted', gen_random_uuid()
     FROM generate_series(1, {batch} / 2);
-INSERT INTO outbox.{timer} (stage, due_at, lane, kind, delivery)
+INSERT INTO outbox.{timer} (stage, due_at, lane, kind, subject)
     SELECT stage, clock_timestamp() + n * interval '1 min', 2, 'submitted', gen_random_uuid()
     FROM generate_series(1, {rows}) AS n, unnest(ARRAY['ingest', 'expire']) AS stage;
 """

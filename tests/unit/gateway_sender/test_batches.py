@@ -553,7 +553,7 @@ async def test_too_much_at_once(world: World) -> None:
     await put(client, batch, 1, body)
     single = letter((await upload(client)).json()["id"])
     fill = (
-        "INSERT INTO outbox.ingest (lane, kind, delivery) "
+        "INSERT INTO outbox.ingest (lane, kind, subject) "
         "SELECT {}, 'draw', gen_random_uuid() FROM generate_series(1, {})"
     )
     world.psql(fill.format(2, backlog.WAITING_MAX))
@@ -574,7 +574,7 @@ async def test_letters_that_pile_up_at_a_later_stage_hold_back_the_gateway(world
     client = await world.sender()
     single = letter((await upload(client)).json()["id"])
     fill = (
-        "INSERT INTO outbox.timestamp (lane, kind, delivery, evidence) "
+        "INSERT INTO outbox.timestamp (lane, kind, subject, evidence) "
         "SELECT {}, 'sealed', gen_random_uuid(), gen_random_uuid() FROM generate_series(1, {})"
     )
     world.psql(fill.format(2, backlog.WAITING_MAX))

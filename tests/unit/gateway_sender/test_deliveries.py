@@ -38,7 +38,7 @@ async def test_a_letter_is_stored_with_its_message(world: World) -> None:
     assert body["state"] == "submitted"
     assert body["client_ref"] == "r-1"
     assert len(body["number"]) == 14
-    assert world.psql("SELECT lane, kind, delivery FROM outbox.ingest").strip() == f"0|submitted|{body['id']}"
+    assert world.psql("SELECT lane, kind, subject FROM outbox.ingest").strip() == f"0|submitted|{body['id']}"
     assert world.count("qerds.delivery_document") == 1
     for name in (body["id"], body["number"]):
         assert (await client.get(f"/v1/deliveries/{name}")).json() == body

@@ -220,7 +220,7 @@ async def test_a_test_is_asked_for_now_and_then(world: World) -> None:
     assert (await client.post(f"{at}/test")).status_code == 202
     again = await client.post(f"{at}/test")
     assert (again.status_code, again.headers["retry-after"]) == (429, "5")
-    assert world.psql("SELECT kind, delivery FROM outbox.webhook").strip() == f"ping|{at.rsplit('/', 1)[1]}"
+    assert world.psql("SELECT kind, subject FROM outbox.webhook").strip() == f"ping|{at.rsplit('/', 1)[1]}"
 
 
 async def test_the_log_of_attempts_is_read_newest_first(world: World) -> None:

@@ -63,7 +63,7 @@ async def test_a_proof_is_asked_for_once_and_given_when_it_is_there(world: World
         answer = await client.get(f"/v1/batches/{BATCH}/proof")
         problem(answer, 404, "not_yet")
         assert answer.headers["retry-after"] == "2"
-    assert world.psql("SELECT kind, lane, delivery FROM outbox.archive").split() == [f"batch_proof|2|{BATCH}"]
+    assert world.psql("SELECT kind, lane, subject FROM outbox.archive").split() == [f"batch_proof|2|{BATCH}"]
     await plant_proof(world)
     answer = await client.get(f"/v1/batches/{BATCH}/proof")
     assert (answer.status_code, answer.content) == (200, PROOF)
@@ -101,7 +101,7 @@ async def test_an_export_is_ordered_followed_and_taken(world: World) -> None:
     body = answer.json()
     assert (body["state"], body["parts"], body["kinds"]) == ("in_progress", [], ["evidence", "package"])
     assert answer.headers["location"] == f"/v1/exports/{body['id']}"
-    assert world.psql("SELECT kind, delivery FROM outbox.archive").split() == [f"export|{body['id']}"]
+    assert world.psql("SELECT kind, subject FROM outbox.archive").split() == [f"export|{body['id']}"]
 
     await plant_step(world, body["id"], 1, is_last=False, content=PART)
     shown = (await client.get(f"/v1/exports/{body['id']}")).json()

@@ -125,7 +125,7 @@ async def test_a_package_that_is_not_there_is_asked_for(world: World, planted: P
     answer = await planted.client.get(f"/v1/deliveries/{NUMBER}/package")
     problem(answer, 404, "not_yet")
     assert int(answer.headers["retry-after"]) > 0
-    assert world.psql("SELECT kind, delivery FROM outbox.archive").strip() == f"preserve|{DELIVERY}"
+    assert world.psql("SELECT kind, subject FROM outbox.archive").strip() == f"preserve|{DELIVERY}"
     await store_package(world, planted)
     answer = await planted.client.get(f"/v1/deliveries/{NUMBER}/package")
     assert answer.content == planted.package

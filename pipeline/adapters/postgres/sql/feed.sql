@@ -26,7 +26,7 @@ WITH due AS MATERIALIZED (
     ORDER BY w.id LIMIT 1000 FOR UPDATE OF w SKIP LOCKED),
 told AS (
     UPDATE qerds.webhook w SET under_way = true WHERE w.id = ANY (ARRAY(SELECT d.id FROM due d)) RETURNING w.id)
-INSERT INTO outbox.webhook (lane, kind, delivery) SELECT 2, 'push', t.id FROM told t RETURNING 1 AS woken;
+INSERT INTO outbox.webhook (lane, kind, subject) SELECT 2, 'push', t.id FROM told t RETURNING 1 AS woken;
 
 -- name: event_head
 -- The last place that was given.

@@ -12,7 +12,7 @@ SELECT set_config('enable_nestloop', 'off', true);
 -- Submitted and not at its end: a message, timer or dead letter of the step that is due exists, not just any; or of a draft.
 SELECT d.id::text AS subject, d.state AS detail FROM qerds.delivery d
 WHERE d.state NOT IN ('rejected', 'notice_failed', 'refused', 'unclaimed', 'received', 'uncollected')
-  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = d.id
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.subject = d.id
                   AND ((m.stage, m.kind) IN (('seal', 'draft'), ('timestamp', 'sealed'))
                        OR (d.state, m.stage, m.kind) IN (
                            ('submitted', 'ingest', 'submitted'), ('submitted', 'encrypt', 'checked'),
@@ -25,7 +25,7 @@ WHERE d.state NOT IN ('rejected', 'notice_failed', 'refused', 'unclaimed', 'rece
 SELECT w.delivery::text AS subject, w.expires_at::text AS detail
 FROM qerds.acceptance_window w CROSS JOIN (SELECT qerds.legal_now() AS now) legal
 WHERE NOT EXISTS (SELECT FROM qerds.evidence e WHERE e.delivery = w.delivery AND e.event IN ('C.2', 'C.3', 'C.4', 'C.5'))
-  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = w.delivery AND m.stage = 'expire' AND m.kind = 'expire'
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.subject = w.delivery AND m.stage = 'expire' AND m.kind = 'expire'
                   AND CASE m.place WHEN 'legal_timer' THEN m.due_at <= greatest(w.expires_at, legal.now) + interval '120 s'
                                    WHEN 'timer' THEN m.due_at <= now() + interval '1 h' ELSE true END) LIMIT $1::integer;
 
@@ -36,7 +36,7 @@ SELECT d.id::text AS subject, d.state AS detail
 FROM qerds.delivery d LEFT JOIN qerds.evidence r ON r.delivery = d.id AND r.event = 'D.1'
 WHERE d.state = 'accepted'
   AND NOT EXISTS (SELECT FROM qerds.evidence e WHERE e.delivery = d.id AND e.event IN ('E.1', 'E.2'))
-  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = d.id AND m.stage = 'expire' AND m.kind = 'access_end'
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.subject = d.id AND m.stage = 'expire' AND m.kind = 'access_end'
                   AND CASE m.place WHEN 'legal_timer' THEN m.due_at = ((r.event_time AT TIME ZONE 'Europe/Paris')::date + 366)::timestamp
                                                                      AT TIME ZONE 'Europe/Paris'
                                    WHEN 'timer' THEN m.due_at <= now() + interval '1 h' ELSE true END) LIMIT $1::integer;
@@ -58,16 +58,16 @@ WHERE NOT EXISTS (SELECT FROM qerds.evidence_token t WHERE t.evidence = s.eviden
 SELECT d.id::text AS subject, d.state AS detail FROM qerds.delivery d
 WHERE d.state NOT IN ('submitted', 'deposited', 'notified')
   AND NOT EXISTS (SELECT FROM qerds.snapshot s WHERE s.delivery = d.id AND s.sequence_through >= d.stamped_through)
-  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = d.id AND m.kind = 'preserve') LIMIT $1::integer;
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.subject = d.id AND m.kind = 'preserve') LIMIT $1::integer;
 
 -- name: ledger_message_names_what_exists
 -- No message is about a delivery, evidence, batch, export or consent request that is not there.
 SELECT m.stage || '/' || m.place || '/' || m.id AS subject, m.kind AS detail FROM outbox.message m
-LEFT JOIN qerds.delivery d ON d.id = m.delivery
-LEFT JOIN qerds.batch b ON b.id = m.delivery
-LEFT JOIN qerds.export x ON x.id = m.delivery
-LEFT JOIN qerds.consent_request r ON r.id = m.delivery
-LEFT JOIN qerds.evidence e ON e.evidence = m.evidence AND e.delivery = m.delivery
+LEFT JOIN qerds.delivery d ON d.id = m.subject
+LEFT JOIN qerds.batch b ON b.id = m.subject
+LEFT JOIN qerds.export x ON x.id = m.subject
+LEFT JOIN qerds.consent_request r ON r.id = m.subject
+LEFT JOIN qerds.evidence e ON e.evidence = m.evidence AND e.delivery = m.subject
 WHERE CASE WHEN m.kind IN ('draw', 'settle', 'batch_proof') THEN b.id IS NULL
            WHEN m.kind = 'export' THEN x.id IS NULL
            WHEN m.kind IN ('ask_consent', 'mail_consent') THEN r.id IS NULL
@@ -307,15 +307,15 @@ HAVING coalesce(max(e.sequence), h.sequence) <> h.sequence
 -- A webhook that is said to be under way has one message, one that is idle none: the sequencer wakes it by what is said.
 SELECT w.id::text AS subject, concat_ws(' ', w.under_way, coalesce(m.messages, 0)) AS detail
 FROM qerds.webhook w
-LEFT JOIN (SELECT o.delivery, count(*) AS messages FROM outbox.message o WHERE o.kind = 'push' GROUP BY o.delivery) m
-    ON m.delivery = w.id
+LEFT JOIN (SELECT o.subject, count(*) AS messages FROM outbox.message o WHERE o.kind = 'push' GROUP BY o.subject) m
+    ON m.subject = w.id
 WHERE coalesce(m.messages, 0) <> w.under_way::integer LIMIT $1::integer;
 
 -- name: ledger_batch_has_a_next_step
 -- Submitted and not at its end: the next draw is on its way; or, when every line is drawn, the look whether it is at its end.
 SELECT b.id::text AS subject, b.state AS detail FROM qerds.batch b
 WHERE b.state IN ('submitted', 'processing')
-  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.delivery = b.id AND m.stage = 'ingest'
+  AND NOT EXISTS (SELECT FROM outbox.message m WHERE m.subject = b.id AND m.stage = 'ingest'
                   AND (m.kind = 'draw' OR (m.kind = 'settle' AND b.accepted + b.rejected = b.lines))) LIMIT $1::integer;
 
 -- name: ledger_lines_are_accounted_for
@@ -363,6 +363,6 @@ FROM qerds.consent_request r
 LEFT JOIN qerds.consent_mail c ON c.request = r.id
 LEFT JOIN qerds.consent_mail_result x ON x.request = r.id
 LEFT JOIN qerds.consent_answer a ON a.request = r.id
-LEFT JOIN (SELECT DISTINCT o.delivery, o.kind FROM outbox.message o WHERE o.stage = 'notify') m
-    ON m.delivery = r.id AND m.kind = CASE WHEN c.request IS NULL THEN 'ask_consent' ELSE 'mail_consent' END
-WHERE x.request IS NULL AND a.request IS NULL AND r.expires_at > now() AND m.delivery IS NULL LIMIT $1::integer;
+LEFT JOIN (SELECT DISTINCT o.subject, o.kind FROM outbox.message o WHERE o.stage = 'notify') m
+    ON m.subject = r.id AND m.kind = CASE WHEN c.request IS NULL THEN 'ask_consent' ELSE 'mail_consent' END
+WHERE x.request IS NULL AND a.request IS NULL AND r.expires_at > now() AND m.subject IS NULL LIMIT $1::integer;

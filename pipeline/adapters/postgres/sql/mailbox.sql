@@ -38,14 +38,14 @@ WITH pick AS MATERIALIZED (
     LIMIT $4::integer),
 got AS (
     DELETE FROM outbox."@stage" r WHERE r.ctid = ANY (ARRAY(SELECT tid FROM pick))
-    RETURNING r.lane, r.id, r.kind, r.delivery, r.evidence, r.ordinal, r.attempts, r.rescues, r.enqueued_at, r.traceparent),
+    RETURNING r.lane, r.id, r.kind, r.subject, r.evidence, r.ordinal, r.attempts, r.rescues, r.enqueued_at, r.traceparent),
 quick AS MATERIALIZED (
     SELECT set_config('synchronous_commit', 'off', true) AS off FROM (SELECT FROM got LIMIT 1) any_row)
 INSERT INTO outbox."@stage_running" AS n
-    (epoch, id, lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
-SELECT $5::bigint, g.id, g.lane, g.kind, g.delivery, g.evidence, g.ordinal, g.attempts, g.rescues, g.enqueued_at, g.traceparent
+    (epoch, id, lane, kind, subject, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
+SELECT $5::bigint, g.id, g.lane, g.kind, g.subject, g.evidence, g.ordinal, g.attempts, g.rescues, g.enqueued_at, g.traceparent
 FROM quick, got g
-RETURNING n.id, n.lane, n.kind, n.delivery AS subject, n.evidence, n.ordinal, n.attempts, n.rescues, n.enqueued_at, n.traceparent;
+RETURNING n.id, n.lane, n.kind, n.subject, n.evidence, n.ordinal, n.attempts, n.rescues, n.enqueued_at, n.traceparent;
 
 -- name: remove
 -- Inside: the fence. What does not come back was rescued; the epoch is a parameter, never a join (docs/mailbox.md).
@@ -53,50 +53,50 @@ DELETE FROM outbox."@stage_running" r WHERE r.epoch = $1::bigint AND r.id = ANY 
 
 -- name: emit
 -- Inside: the next mailbox, in order.
-INSERT INTO outbox."@stage" (lane, kind, delivery, evidence, ordinal, traceparent)
-SELECT e.lane, e.kind, e.delivery, e.evidence, e.ordinal, e.traceparent
+INSERT INTO outbox."@stage" (lane, kind, subject, evidence, ordinal, traceparent)
+SELECT e.lane, e.kind, e.subject, e.evidence, e.ordinal, e.traceparent
 FROM unnest($1::smallint[], $2::text[], $3::uuid[], $4::uuid[], $5::smallint[], $6::text[])
-     WITH ORDINALITY AS e(lane, kind, delivery, evidence, ordinal, traceparent, place)
+     WITH ORDINALITY AS e(lane, kind, subject, evidence, ordinal, traceparent, place)
 ORDER BY e.place;
 
 -- name: emit_timer
 -- Inside: a message that waits for an instant of the real clock.
-INSERT INTO outbox.timer (stage, due_at, lane, kind, delivery, evidence, ordinal, traceparent)
-SELECT e.stage, e.due_at, e.lane, e.kind, e.delivery, e.evidence, e.ordinal, e.traceparent
+INSERT INTO outbox.timer (stage, due_at, lane, kind, subject, evidence, ordinal, traceparent)
+SELECT e.stage, e.due_at, e.lane, e.kind, e.subject, e.evidence, e.ordinal, e.traceparent
 FROM unnest($1::text[], $2::timestamptz[], $3::smallint[], $4::text[], $5::uuid[], $6::uuid[], $7::smallint[], $8::text[])
-     AS e(stage, due_at, lane, kind, delivery, evidence, ordinal, traceparent);
+     AS e(stage, due_at, lane, kind, subject, evidence, ordinal, traceparent);
 
 -- name: emit_legal_timer
 -- Inside: a message that waits for an instant of the law.
-INSERT INTO outbox.legal_timer (stage, due_at, lane, kind, delivery, evidence, ordinal, traceparent)
-SELECT e.stage, e.due_at, e.lane, e.kind, e.delivery, e.evidence, e.ordinal, e.traceparent
+INSERT INTO outbox.legal_timer (stage, due_at, lane, kind, subject, evidence, ordinal, traceparent)
+SELECT e.stage, e.due_at, e.lane, e.kind, e.subject, e.evidence, e.ordinal, e.traceparent
 FROM unnest($1::text[], $2::timestamptz[], $3::smallint[], $4::text[], $5::uuid[], $6::uuid[], $7::smallint[], $8::text[])
-     AS e(stage, due_at, lane, kind, delivery, evidence, ordinal, traceparent);
+     AS e(stage, due_at, lane, kind, subject, evidence, ordinal, traceparent);
 
 -- name: postpone
 -- Inside: removed messages come back after some seconds, with their history.
-INSERT INTO outbox.timer (stage, due_at, lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
-SELECT $1::text, clock_timestamp() + make_interval(secs => m.seconds), m.lane, m.kind, m.delivery, m.evidence, m.ordinal,
+INSERT INTO outbox.timer (stage, due_at, lane, kind, subject, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
+SELECT $1::text, clock_timestamp() + make_interval(secs => m.seconds), m.lane, m.kind, m.subject, m.evidence, m.ordinal,
        m.attempts, m.rescues, m.enqueued_at, m.traceparent
 FROM unnest($2::float8[], $3::smallint[], $4::text[], $5::uuid[], $6::uuid[], $7::smallint[], $8::smallint[], $9::smallint[],
             $10::timestamptz[], $11::text[])
-     AS m(seconds, lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent);
+     AS m(seconds, lane, kind, subject, evidence, ordinal, attempts, rescues, enqueued_at, traceparent);
 
 -- name: return_now
 -- Inside: removed messages go straight back, under new ids.
-INSERT INTO outbox."@stage" (lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
-SELECT m.lane, m.kind, m.delivery, m.evidence, m.ordinal, m.attempts, m.rescues, m.enqueued_at, m.traceparent
+INSERT INTO outbox."@stage" (lane, kind, subject, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
+SELECT m.lane, m.kind, m.subject, m.evidence, m.ordinal, m.attempts, m.rescues, m.enqueued_at, m.traceparent
 FROM unnest($1::smallint[], $2::text[], $3::uuid[], $4::uuid[], $5::smallint[], $6::smallint[], $7::smallint[],
             $8::timestamptz[], $9::text[])
-     AS m(lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent);
+     AS m(lane, kind, subject, evidence, ordinal, attempts, rescues, enqueued_at, traceparent);
 
 -- name: bury
 -- Inside: dead letters with their reasons.
-INSERT INTO outbox.dead (stage, why, lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
-SELECT $1::text, m.why, m.lane, m.kind, m.delivery, m.evidence, m.ordinal, m.attempts, m.rescues, m.enqueued_at, m.traceparent
+INSERT INTO outbox.dead (stage, why, lane, kind, subject, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
+SELECT $1::text, m.why, m.lane, m.kind, m.subject, m.evidence, m.ordinal, m.attempts, m.rescues, m.enqueued_at, m.traceparent
 FROM unnest($2::text[], $3::smallint[], $4::text[], $5::uuid[], $6::uuid[], $7::smallint[], $8::smallint[], $9::smallint[],
             $10::timestamptz[], $11::text[])
-     AS m(why, lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent);
+     AS m(why, lane, kind, subject, evidence, ordinal, attempts, rescues, enqueued_at, traceparent);
 
 -- name: rescue
 -- $1 kind, $2 seconds of a lease. Rows of dead epochs go back under new ids; from the second rescue one at a time.
@@ -107,10 +107,10 @@ WITH lost AS MATERIALIZED (
     ORDER BY p.epoch LIMIT 10 FOR UPDATE OF p SKIP LOCKED),
 back AS (
     DELETE FROM outbox."@stage_running" r WHERE r.epoch = ANY (ARRAY(SELECT l.epoch FROM lost l))
-    RETURNING r.id, r.lane, r.kind, r.delivery, r.evidence, r.ordinal, r.attempts, r.rescues, r.enqueued_at, r.traceparent),
+    RETURNING r.id, r.lane, r.kind, r.subject, r.evidence, r.ordinal, r.attempts, r.rescues, r.enqueued_at, r.traceparent),
 again AS (
-    INSERT INTO outbox."@stage" (lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
-    SELECT CASE WHEN b.rescues >= 1 THEN b.lane | 1 ELSE b.lane END, b.kind, b.delivery, b.evidence, b.ordinal, b.attempts,
+    INSERT INTO outbox."@stage" (lane, kind, subject, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
+    SELECT CASE WHEN b.rescues >= 1 THEN b.lane | 1 ELSE b.lane END, b.kind, b.subject, b.evidence, b.ordinal, b.attempts,
            b.rescues + 1, b.enqueued_at, b.traceparent
     FROM back b ORDER BY b.id),
 gone AS (
@@ -122,10 +122,10 @@ SELECT (SELECT count(*) FROM lost) AS epochs, (SELECT count(*) FROM back) AS row
 WITH back AS (
     DELETE FROM outbox."@stage_running" r
     WHERE NOT EXISTS (SELECT FROM outbox.process p WHERE p.epoch = r.epoch)
-    RETURNING r.id, r.lane, r.kind, r.delivery, r.evidence, r.ordinal, r.attempts, r.rescues, r.enqueued_at, r.traceparent),
+    RETURNING r.id, r.lane, r.kind, r.subject, r.evidence, r.ordinal, r.attempts, r.rescues, r.enqueued_at, r.traceparent),
 again AS (
-    INSERT INTO outbox."@stage" (lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
-    SELECT CASE WHEN b.rescues >= 1 THEN b.lane | 1 ELSE b.lane END, b.kind, b.delivery, b.evidence, b.ordinal, b.attempts,
+    INSERT INTO outbox."@stage" (lane, kind, subject, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
+    SELECT CASE WHEN b.rescues >= 1 THEN b.lane | 1 ELSE b.lane END, b.kind, b.subject, b.evidence, b.ordinal, b.attempts,
            b.rescues + 1, b.enqueued_at, b.traceparent
     FROM back b ORDER BY b.id)
 SELECT (SELECT count(*) FROM back) AS rows;
@@ -140,10 +140,10 @@ WITH due AS MATERIALIZED (
     ORDER BY t.due_at, t.id LIMIT 100 FOR UPDATE OF t SKIP LOCKED),
 gone AS (
     DELETE FROM outbox.timer t WHERE t.ctid = ANY (ARRAY(SELECT d.tid FROM due d))
-    RETURNING t.due_at, t.id, t.lane, t.kind, t.delivery, t.evidence, t.ordinal, t.attempts, t.rescues, t.enqueued_at, t.traceparent),
+    RETURNING t.due_at, t.id, t.lane, t.kind, t.subject, t.evidence, t.ordinal, t.attempts, t.rescues, t.enqueued_at, t.traceparent),
 again AS (
-    INSERT INTO outbox."@stage" (lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
-    SELECT g.lane, g.kind, g.delivery, g.evidence, g.ordinal, g.attempts, g.rescues, g.enqueued_at, g.traceparent
+    INSERT INTO outbox."@stage" (lane, kind, subject, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
+    SELECT g.lane, g.kind, g.subject, g.evidence, g.ordinal, g.attempts, g.rescues, g.enqueued_at, g.traceparent
     FROM gone g ORDER BY g.due_at, g.id)
 SELECT (SELECT count(*) FROM gone) AS rows;
 
@@ -155,10 +155,10 @@ WITH due AS MATERIALIZED (
     ORDER BY t.due_at, t.id LIMIT 100 FOR UPDATE OF t SKIP LOCKED),
 gone AS (
     DELETE FROM outbox.legal_timer t WHERE t.ctid = ANY (ARRAY(SELECT d.tid FROM due d))
-    RETURNING t.due_at, t.id, t.lane, t.kind, t.delivery, t.evidence, t.ordinal, t.attempts, t.rescues, t.enqueued_at, t.traceparent),
+    RETURNING t.due_at, t.id, t.lane, t.kind, t.subject, t.evidence, t.ordinal, t.attempts, t.rescues, t.enqueued_at, t.traceparent),
 again AS (
-    INSERT INTO outbox."@stage" (lane, kind, delivery, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
-    SELECT g.lane, g.kind, g.delivery, g.evidence, g.ordinal, g.attempts, g.rescues, g.enqueued_at, g.traceparent
+    INSERT INTO outbox."@stage" (lane, kind, subject, evidence, ordinal, attempts, rescues, enqueued_at, traceparent)
+    SELECT g.lane, g.kind, g.subject, g.evidence, g.ordinal, g.attempts, g.rescues, g.enqueued_at, g.traceparent
     FROM gone g ORDER BY g.due_at, g.id)
 SELECT (SELECT count(*) FROM gone) AS rows;
 

@@ -18,16 +18,16 @@ FROM qerds.installation i LEFT JOIN qerds.legal_clock c ON true;
 -- name: operate_dead_letters
 -- Oldest first; $1 stage and $2 ids narrow it down.
 SELECT d.id, d.stage, d.kind, y.number, d.died_at, d.attempts, d.rescues, d.why
-FROM outbox.dead d LEFT JOIN qerds.delivery y ON y.id = d.delivery
+FROM outbox.dead d LEFT JOIN qerds.delivery y ON y.id = d.subject
 WHERE ($1::text IS NULL OR d.stage = $1::text) AND ($2::bigint[] IS NULL OR d.id = ANY ($2::bigint[]))
 ORDER BY d.id LIMIT $3::integer;
 
 -- name: operate_dead_letter
 -- One, in full.
-SELECT d.id, d.stage, d.kind, d.why, d.died_at, d.enqueued_at, d.lane, d.attempts, d.rescues, d.ordinal, d.delivery, d.evidence,
+SELECT d.id, d.stage, d.kind, d.why, d.died_at, d.enqueued_at, d.lane, d.attempts, d.rescues, d.ordinal, d.subject, d.evidence,
        y.number, y.state, e.event, d.traceparent
 FROM outbox.dead d
-LEFT JOIN qerds.delivery y ON y.id = d.delivery
+LEFT JOIN qerds.delivery y ON y.id = d.subject
 LEFT JOIN qerds.evidence e ON e.evidence = d.evidence
 WHERE d.id = $1::bigint;
 
@@ -35,11 +35,11 @@ WHERE d.id = $1::bigint;
 -- Inside. Of two operators at once one gets the row, the other nothing.
 WITH back AS (
     DELETE FROM outbox.dead d WHERE d.stage = '@stage' AND d.id = ANY ($1::bigint[])
-    RETURNING d.id, d.lane, d.kind, d.delivery, d.evidence, d.ordinal, d.enqueued_at, d.traceparent),
+    RETURNING d.id, d.lane, d.kind, d.subject, d.evidence, d.ordinal, d.enqueued_at, d.traceparent),
 again AS (
-    INSERT INTO outbox."@stage" (lane, kind, delivery, evidence, ordinal, enqueued_at, traceparent)
-    SELECT b.lane, b.kind, b.delivery, b.evidence, b.ordinal, b.enqueued_at, b.traceparent FROM back b ORDER BY b.id)
-SELECT b.id, '@stage'::text AS stage, b.kind, b.delivery FROM back b ORDER BY b.id;
+    INSERT INTO outbox."@stage" (lane, kind, subject, evidence, ordinal, enqueued_at, traceparent)
+    SELECT b.lane, b.kind, b.subject, b.evidence, b.ordinal, b.enqueued_at, b.traceparent FROM back b ORDER BY b.id)
+SELECT b.id, '@stage'::text AS stage, b.kind, b.subject FROM back b ORDER BY b.id;
 
 -- name: operate_delivery
 -- By public number, without a word about people. paused: what holds it back besides its stages.
@@ -66,7 +66,7 @@ SELECT m.stage, m.place, m.kind, e.event, m.lane, m.attempts, m.rescues, m.enque
 FROM outbox.message m
 LEFT JOIN qerds.evidence e ON e.evidence = m.evidence
 LEFT JOIN outbox.process p ON p.epoch = m.epoch
-WHERE m.delivery = $1::uuid ORDER BY m.place, m.due_at, m.enqueued_at;
+WHERE m.subject = $1::uuid ORDER BY m.place, m.due_at, m.enqueued_at;
 
 -- name: operate_pause
 -- No row back: it is paused already.
