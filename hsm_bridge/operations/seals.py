@@ -16,12 +16,11 @@ from hsm_bridge.token.device import KeyMissing
 from hsm_bridge.token.keyring import BridgeKey
 from hsm_bridge.token.signatures import check_signature
 from pipeline.formats import evidence_head, xades
+from pipeline.formats.events import EVENTS
 
 FUTURE_SECONDS_MAX = 120  # between the caller's database clock and ours; beyond, a time is a lie
 ACT_SECONDS_MAX = 120  # between a decision's receipt and the evidence's time
 HANDOVER_SECONDS_MAX = 7200  # between the release of the keys and the end of the download
-
-ACTS: dict[str, tickets.Act] = {"C.3": "accept", "D.1": "accept", "C.4": "refuse", "E.1": "handover"}
 
 
 def seal_evidence(vault: Vault, item: wire.SealEvidence, moment: Moment) -> Done[wire.Sealed]:
@@ -69,7 +68,7 @@ def _sealing_key(vault: Vault, certificate_sha256: bytes) -> BridgeKey:
 
 def _check_receipt(vault: Vault, head: evidence_head.EvidenceHead, receipt: bytes | None) -> None:
     """A recipient's act is sealed only against the bridge's own record: same delivery, act, person and time."""
-    act = ACTS.get(head.event)
+    act = EVENTS[head.event].act
     if act is None:
         if receipt is not None:
             raise Refused("receipt_unexpected", f"{head.event} is not an act of the recipient")

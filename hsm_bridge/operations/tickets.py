@@ -12,10 +12,12 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Literal, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 from uuid import UUID
 
 import msgspec
+
+from pipeline.formats import events
 
 VERSION = b"\x01"
 MAC_BYTES = 32
@@ -25,7 +27,7 @@ TICKET_SECONDS = 3600
 CLOCK_STEP_SECONDS = 5  # a nonce or ticket from this far ahead is a corrected clock, not a forgery
 BYTES_MAX = 1024
 
-Act = Literal["accept", "refuse", "handover"]
+Act = events.Act
 Mac = Callable[[bytes], bytes]
 Fields = TypeVar("Fields")
 

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from pipeline.delivery.deadlines import access_ends_at
 from pipeline.delivery.states import Stamped
+from pipeline.formats.events import EVENTS, Lane
 
 # Kinds of message. A message is an address, not a payload.
 SUBMITTED = "submitted"
@@ -70,15 +71,12 @@ AFTER: dict[str, tuple[str, ...]] = {
 # Lanes: 2 * priority + alone. A person is waiting in the interactive lane.
 INTERACTIVE = 0
 BULK = 2
+LANES: dict[Lane, int] = {"interactive": INTERACTIVE, "bulk": BULK}
 
 
 def interactive_cap(limit: int) -> int:
     """How many interactive messages a take of `limit` may hold: half, so that a steady stream cannot hold bulk back."""
     return max(1, limit // 2)
-
-
-INTERACTIVE_EVENTS = frozenset({"C.3", "C.4", "D.1", "E.1"})
-BULK_EVENTS = frozenset({"C.5", "E.2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +109,5 @@ def follow(delivery: UUID, stamped: Stamped) -> list[Emission]:
 
 def lane_of(event: str) -> int | None:
     """The lane an evidence of `event` travels in; None: that of the submission."""
-    if event in INTERACTIVE_EVENTS:
-        return INTERACTIVE
-    return BULK if event in BULK_EVENTS else None
+    lane = EVENTS[event].lane
+    return None if lane is None else LANES[lane]

@@ -23,9 +23,9 @@ from pipeline.evidence.dossier import (
     RecipientParty,
     SenderParty,
 )
-from pipeline.evidence.events import EVENTS, Event
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.evidence.form.xml import ValueRefused, one_line, render
+from pipeline.formats.events import EVENTS, Event
 from pipeline.formats.evidence_head import MODES, ORDINAL_MAX, evidence_id
 from pipeline.formats.person import IdentifiedPerson
 
@@ -125,7 +125,7 @@ def _check(
     identification: IdentifiedPerson | None,
     receipt: bytes | None,
 ) -> None:
-    first = event.code in ("A.1", "A.2")
+    first = event.answers == "deposit"
     if dossier.delivery != head.delivery:
         raise DraftRefused("the dossier is another delivery's")
     if not 0 <= ordinal <= ORDINAL_MAX or (ordinal == 0 and event.code in head.drafted):
@@ -137,7 +137,7 @@ def _check(
     # CPCE R.53-2: every later proof repeats number, time and seal of the deposit.
     if first != (head.next_sequence == 1) or first != (dossier.deposit is None):
         raise DraftRefused(f"{event.code} with the wrong place or deposit")
-    if event.with_reason and reason is None:
+    if event.needs_reason and reason is None:
         raise DraftRefused(f"{event.code} needs a reason")
     if event.by_recipient != (identification is not None) or event.by_recipient != (receipt is not None):
         raise DraftRefused(f"{event.code}: identification and receipt missing or not expected")

@@ -1,6 +1,6 @@
 """What the bridge must know of an evidence before it seals it, read from the bytes that will be sealed.
 
-Owns the vocabulary (namespaces, events, times) and the strict reading of the head. The bridge decides by the head
+Owns the vocabulary (namespaces, times) and the strict reading of the head. The bridge decides by the head
 whether a seal is allowed, so nothing in the bytes may be understood otherwise by a later reader: canonical subset
 only, known top-level elements only, each at its place, no second `Id`, no signature. The full template and its
 reading are in `pipeline.evidence.form.xml`; this file reads the head alone and writes nothing.
@@ -14,33 +14,16 @@ import hashlib
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from types import MappingProxyType
 from uuid import UUID
 
 from pipeline.formats import xades
 from pipeline.formats.canonical_xml import Attributes, Cursor, Element, XmlRefused, parse
+from pipeline.formats.events import CODE_OF_URI
 
 ERDS = "http://uri.etsi.org/19522/v1#"
 OURS = "urn:qerds:evidence:1"
-EVENT_URI = "http://uri.etsi.org/19522/Event/"  # EN 319 522-3 Table 2
 VERSION = "EN319522v1.1.1"  # the constant of EN 319 522-3 clause 5.2.2.3, also in its V1.2.1
 
-# EN 319 522-1 clause 6: the events of a delivery inside one service.
-EVENT_NAMES = MappingProxyType(
-    {
-        "A.1": "SubmissionAcceptance",
-        "A.2": "SubmissionRejection",
-        "C.1": "NotificationForAcceptance",
-        "C.2": "NotificationForAcceptanceFailure",
-        "C.3": "ConsignmentAcceptance",
-        "C.4": "ConsignmentRejection",
-        "C.5": "AcceptanceRejectionExpiry",
-        "D.1": "ContentConsignment",
-        "E.1": "ContentHandover",
-        "E.2": "ContentHandoverFailure",
-    }
-)
-EVENT_CODES = MappingProxyType({EVENT_URI + name: code for code, name in EVENT_NAMES.items()})
 ORDINAL_MAX = 2**32 - 1  # four bytes in `evidence_id`
 MODES = frozenset({"non_qualified", "qualified"})
 
@@ -96,10 +79,6 @@ def evidence_id(delivery: UUID, event: str, ordinal: int) -> UUID:
     cut[6] = 0x80 | (cut[6] & 0x0F)
     cut[8] = 0x80 | (cut[8] & 0x3F)
     return UUID(bytes=bytes(cut))
-
-
-def event_uri(event: str) -> str:
-    return EVENT_URI + EVENT_NAMES[event]
 
 
 def dom_id_of(evidence: UUID) -> str:
@@ -179,7 +158,7 @@ def _head(root: Element) -> EvidenceHead:
     dom_id = dom_id_of(evidence)
     if root.attributes != (("xmlns:erds", ERDS), ("Id", dom_id), ("version", VERSION)):
         raise XmlRefused("attributes of the evidence")
-    event = EVENT_CODES.get(parts["erds:ERDSEventId"].text)
+    event = CODE_OF_URI.get(parts["erds:ERDSEventId"].text)
     if event is None:
         raise XmlRefused("unknown event")
     record = _record(parts["erds:TransactionLogInformation"])

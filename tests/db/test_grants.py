@@ -29,8 +29,8 @@ from pipeline.delivery.routes import (
     SETTLE,
     SUBMITTED,
 )
-from pipeline.evidence.events import EVENTS
 from pipeline.formats.configuration import DatabaseSettings
+from pipeline.formats.events import BY_RECIPIENT, EVENTS
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio
@@ -60,11 +60,8 @@ EMITS: dict[str, frozenset[str]] = {
 
 # Which events each process may draft (docs/invariants.md: event_is_its_roles_own). `seal`, `timestamp`: none.
 DRAFTS: dict[str, frozenset[str]] = {
-    "qerds_gateway": frozenset({"C.3", "C.4", "D.1", "E.1"}),
-    "qerds_ingest": frozenset({"A.2"}),
-    "qerds_encrypt": frozenset({"A.1", "A.2"}),
-    "qerds_notify": frozenset({"C.1", "C.2"}),
-    "qerds_expire": frozenset({"C.5", "E.2"}),
+    role: frozenset(event.code for event in EVENTS.values() if role.removeprefix("qerds_") in event.drafted_by)
+    for role in PROCESS_ROLES
 }
 
 
@@ -98,7 +95,7 @@ async def draft_as(connection: "asyncpg.Connection[asyncpg.Record]", event: str)
             uuid4(),
             uuid4(),
             event,
-            b"receipt" if event in DRAFTS["qerds_gateway"] else None,
+            b"receipt" if event in BY_RECIPIENT else None,
         )
     except asyncpg.InsufficientPrivilegeError:
         return "denied"
@@ -112,8 +109,7 @@ async def test_each_role_drafts_the_events_of_its_own_and_no_other(database: Dat
     for role in PROCESS_ROLES:
         async with as_role(database, role) as connection:
             answers = {event: await draft_as(connection, event) for event in EVENTS}
-        allowed = DRAFTS.get(role, frozenset())
-        assert answers == {event: "let through" if event in allowed else "denied" for event in EVENTS}, role
+        assert answers == {event: "let through" if event in DRAFTS[role] else "denied" for event in EVENTS}, role
 
 
 async def test_no_process_changes_or_deletes_what_is_evidence(database: DatabaseSettings) -> None:

@@ -20,6 +20,7 @@ from pipeline.evidence.dossier import (
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.evidence.form.xades import take_apart
 from pipeline.evidence.package.snapshot import Snapshot
+from pipeline.formats.events import EVENTS
 from pipeline.formats.person import IdentifiedPerson
 from tests.fakes.pki import Provider
 
@@ -87,17 +88,16 @@ def deposit_of(first: EvidenceDraft, document: bytes, deposited_at: datetime) ->
 
 
 def one_draft(head: drafting.Head, event: str, known: Dossier, at: datetime) -> EvidenceDraft:
-    by_recipient = event in ("C.3", "C.4", "D.1", "E.1")
-    negative = event in ("A.2", "C.2", "C.5", "E.2")
+    row = EVENTS[event]
     return drafting.draft(
         head,
         event,
         known,
         event_time=at,
         details=(("relay-answer", '250 2.0.0 Ok: queued <as> "12&3"'),) if event == "C.1" else (),
-        reason=Reason("period_expired", "no answer within the period") if negative else None,
-        identification=IDENTIFICATION if by_recipient else None,
-        receipt=b"receipt" if by_recipient else None,
+        reason=Reason("period_expired", "no answer within the period") if row.needs_reason else None,
+        identification=IDENTIFICATION if row.by_recipient else None,
+        receipt=b"receipt" if row.by_recipient else None,
     )
 
 

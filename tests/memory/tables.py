@@ -28,6 +28,7 @@ from pipeline.delivery.states import SUBMITTED
 from pipeline.evidence.dossier import Dossier
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
 from pipeline.exports.facts import BatchProof, ExportStep
+from pipeline.formats.events import BY_RECIPIENT, DECISIONS, DEPOSITS, HANDOVERS
 from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
 from pipeline.ports.rows import Segment
 
@@ -58,8 +59,7 @@ FIRST_WINS: dict[type, Callable[[Any], Key]] = {
     ConsentMail: lambda f: (ConsentMail, f.request),
     ConsentMailResult: lambda f: (ConsentMailResult, f.request),
 }
-ONE_OF = (frozenset({"A.1", "A.2"}), frozenset({"C.3", "C.4", "C.5"}), frozenset({"E.1", "E.2"}))
-RECIPIENTS_ACTS = frozenset({"C.3", "C.4", "D.1", "E.1"})
+ONE_OF = (DEPOSITS, DECISIONS, HANDOVERS)
 
 
 def _draft_keys(f: EvidenceDraft) -> list[Key]:
@@ -199,7 +199,7 @@ class Tables:
 def _check_draft(draft: EvidenceDraft) -> None:
     if draft.sha256 != hashlib.sha256(draft.canonical).digest():
         raise Conflict("EvidenceDraft: its digest is not that of its bytes")
-    if (draft.event in RECIPIENTS_ACTS) != (draft.receipt is not None):
+    if (draft.event in BY_RECIPIENT) != (draft.receipt is not None):
         raise Conflict("EvidenceDraft: receipt missing or not expected")
     if draft.sequence < 1:
         raise Conflict("EvidenceDraft: sequences begin with 1")

@@ -3,16 +3,14 @@
 from pipeline.delivery.routes import (
     AFTER,
     BULK,
-    BULK_EVENTS,
     INTERACTIVE,
-    INTERACTIVE_EVENTS,
     LEGAL_KINDS,
     PRESERVE,
     RECEIVER,
     lane_of,
 )
 from pipeline.delivery.states import FINAL, TRANSITIONS
-from pipeline.evidence.events import EVENTS
+from pipeline.formats.events import BY_RECIPIENT, EVENTS
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp, webhook
 
 STAGES = {m.STAGE.name: m.STAGE for m in (ingest, encrypt, seal, timestamp, notify, expire, archive, webhook)}
@@ -44,7 +42,7 @@ def test_only_deadlines_of_the_law_follow_its_clock() -> None:
 
 def test_a_waiting_person_s_events_are_interactive() -> None:
     """A decision and its consignment overtake a backlog; a deadline's evidence does not."""
-    assert {lane_of(e) for e in INTERACTIVE_EVENTS} == {INTERACTIVE}
-    assert {lane_of(e) for e in BULK_EVENTS} == {BULK}
-    assert lane_of("A.1") is None
+    assert {lane_of(e) for e in BY_RECIPIENT} == {INTERACTIVE}
+    assert {lane_of("C.5"), lane_of("E.2")} == {BULK}
+    assert {lane_of(e) for e in EVENTS} == {INTERACTIVE, BULK, None}
     assert not INTERACTIVE % 2 and not BULK % 2  # the alone bit is nobody's to give

@@ -17,10 +17,10 @@ from pipeline.evidence.form import xml
 from pipeline.evidence.form.xml import ValueRefused
 from pipeline.formats import xades
 from pipeline.formats.canonical_xml import Attributes, Cursor, Element, XmlRefused, parse
+from pipeline.formats.events import CODE_OF_URI
 from pipeline.formats.evidence_head import (
     DS_DECLARED,
     ERDS,
-    EVENT_CODES,
     OURS_DECLARED,
     VERSION,
     Record,
@@ -61,7 +61,7 @@ def _evidence(root: Element) -> EvidenceContent:
     evidence = uuid_of(_after(cursor.text("erds:EvidenceIdentifier"), "urn:uuid:"))
     if root.attributes != (("xmlns:erds", ERDS), ("Id", dom_id_of(evidence)), ("version", VERSION)):
         raise XmlRefused("attributes of the evidence")
-    event = EVENT_CODES.get(cursor.text("erds:ERDSEventId"))
+    event = CODE_OF_URI.get(cursor.text("erds:ERDSEventId"))
     if event is None:
         raise XmlRefused("unknown event")
     reason = _inside(cursor, "erds:EventReasons", _reason) if cursor.next_is("erds:EventReasons") else None

@@ -15,7 +15,8 @@ from datetime import date
 from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import Deposit, Issuer, Part, Reason, RecipientParty, SenderParty
 from pipeline.formats.canonical_xml import escape_attribute, escape_text
-from pipeline.formats.evidence_head import ERDS, OURS, VERSION, dom_id_of, event_uri, time_text
+from pipeline.formats.events import EVENTS
+from pipeline.formats.evidence_head import ERDS, OURS, VERSION, dom_id_of, time_text
 from pipeline.formats.person import IdentifiedPerson
 from pipeline.formats.xades import DS, SHA3_256, base64_text, digest_elements
 
@@ -90,7 +91,7 @@ def render(content: EvidenceContent) -> bytes:
     return (
         f'<erds:Evidence xmlns:erds="{ERDS}" Id="{dom_id_of(c.evidence)}" version="{VERSION}">'
         f"<erds:EvidenceIdentifier>urn:uuid:{c.evidence}</erds:EvidenceIdentifier>"
-        f"<erds:ERDSEventId>{event_uri(c.event)}</erds:ERDSEventId>"
+        f"<erds:ERDSEventId>{EVENTS[c.event].uri}</erds:ERDSEventId>"
         f"{_reason(c.reason)}"
         f"<EventTime>{time_text(c.event_time)}</EventTime>"
         f"{_issuer(c.issuer)}"

@@ -20,7 +20,7 @@ from uuid import UUID
 from pipeline.evidence.form.xades import SealInvalid, SealParts, check_signature, read_signature
 from pipeline.evidence.package.container import pack, unpack
 from pipeline.formats import xades
-from pipeline.formats.evidence_head import EVENT_CODES, EVENT_URI
+from pipeline.formats.events import CODE_OF_URI, URI
 
 MIMETYPE = b"application/vnd.etsi.asic-e+zip"  # EN 319 162-1 clause 4.4.3
 SIGNATURES = "META-INF/signatures.xml"
@@ -153,7 +153,7 @@ def _entries(snapshot: Snapshot) -> tuple[tuple[str, bytes], ...]:
 def _event(document: bytes) -> str:
     """The event named inside, found without judging the rest: `verification` reads each evidence strictly."""
     found = re.search(rb"<erds:ERDSEventId>http://uri\.etsi\.org/19522/Event/(\w+)</erds:ERDSEventId>", document)
-    code = EVENT_CODES.get(EVENT_URI + found.group(1).decode("ascii", "replace")) if found else None
+    code = CODE_OF_URI.get(URI + found.group(1).decode("ascii", "replace")) if found else None
     if code is None:
         raise PackageRefused("an entry is not an evidence of a known event")
     return code

@@ -19,6 +19,8 @@ from pipeline.evidence.verification.checks import ReadEvidence
 from pipeline.evidence.verification.report import CheckFailed
 
 # The event before -> the events that may follow. A.1 or A.2 begins; C.3 and D.1 are one act in two evidences.
+# Written here and derived from nothing, like the window of days below: the verifier judges what the service did, so a
+# slip in the service's own tables (formats/events, delivery/states, delivery/deadlines) must not pass both walls.
 FOLLOWS = MappingProxyType(
     {
         None: frozenset({"A.1", "A.2"}),

@@ -21,7 +21,6 @@ from pipeline.evidence.certificates import (
 )
 from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import Part
-from pipeline.evidence.events import EVENTS
 from pipeline.evidence.form.reading import NotOurForm, read
 from pipeline.evidence.form.xades import SealInvalid, SealParts, check_signature, take_apart, verified_seal
 from pipeline.evidence.package.container import ContainerRefused
@@ -34,6 +33,7 @@ from pipeline.evidence.package.snapshot import (
 )
 from pipeline.evidence.time_stamp import RESOLUTION, TimeStamp, checked_time_stamp
 from pipeline.evidence.verification.report import CheckFailed, ContentDigests
+from pipeline.formats.events import EVENTS
 from pipeline.formats.tst import TokenInvalid
 
 

@@ -33,7 +33,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from pipeline.evidence.events import EVENTS
 from pipeline.evidence.package.batch_proof import is_batch_proof
 from pipeline.evidence.package.snapshot import MIMETYPE, SIGNATURES
 from pipeline.evidence.time_stamp import TimeStamp
@@ -50,6 +49,7 @@ from pipeline.evidence.verification.report import (
     Step,
     Verdict,
 )
+from pipeline.formats.events import EVENTS
 
 Found = TypeVar("Found")
 _EVIDENCE_START = b"<erds:Evidence "

@@ -11,10 +11,10 @@ from lxml import etree
 
 from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import Deposit, Issuer, Part, Reason, RecipientParty, SenderParty
-from pipeline.evidence.events import EVENTS
 from pipeline.evidence.form import reading, xml
 from pipeline.evidence.form.xades import signed_parts
 from pipeline.formats import evidence_head, xades
+from pipeline.formats.events import EVENTS
 from pipeline.formats.evidence_head import HeadError, evidence_id, parse_evidence_head
 from pipeline.formats.person import IdentifiedPerson
 from tests.unit.evidence.conftest import Letter

@@ -14,14 +14,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pipeline.evidence.dossier import Deposit, Dossier, Identification, Reason
+from pipeline.evidence.dossier import Deposit, Dossier, Reason
 from pipeline.evidence.draft import Head, after, draft
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.evidence.form.reading import read
 from pipeline.evidence.form.xades import take_apart
 from pipeline.evidence.package.snapshot import open_package
 from pipeline.evidence.verification import Outcome, Verdict, verify
-from pipeline.formats.evidence_head import EVENT_NAMES
+from pipeline.formats.events import EVENTS
+from pipeline.formats.person import IdentifiedPerson
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "evidence"
 ANCHORS = ((VECTORS / "ca.cer").read_bytes(),)
@@ -37,7 +38,7 @@ class Told:
     event_time: datetime
     details: tuple[tuple[str, str], ...]
     reason: Reason | None
-    identification: Identification | None
+    identification: IdentifiedPerson | None
     receipt: bytes | None
     sha256: bytes
 
@@ -100,4 +101,4 @@ def test_a_package_written_before_verifies_after(name: str) -> None:
 
 def test_every_event_is_among_them() -> None:
     """No event could change its form unseen."""
-    assert {told.event for story in STORIES for told in story.evidences} == set(EVENT_NAMES)
+    assert {told.event for story in STORIES for told in story.evidences} == set(EVENTS)
