@@ -18,6 +18,7 @@ from starlette.responses import HTMLResponse
 
 from gateway.pages.language import LANGUAGES, Language, translations
 from pipeline.delivery.number import spoken
+from pipeline.evidence.events import WORDS
 from pipeline.formats.configuration import Config
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -55,6 +56,7 @@ def _environment(language: Language, config: Config) -> Environment:
         "other_language": "en" if language == "fr" else "fr",
     }
     filters: Mapping[str, Callable[..., str]] = {
+        "event": lambda code: WORDS[code].heading.said(language),
         "day": partial(_day, locale),
         "moment": partial(_moment, locale),
         "instant": _instant,

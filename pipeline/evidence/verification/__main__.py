@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import NoReturn
 
 from pipeline.evidence.certificates import CertificateRefused, load_anchors
+from pipeline.evidence.languages import LANGUAGES
 from pipeline.evidence.package.batch_proof import BATCH_PROOF_BYTES_MAX, is_batch_proof
 from pipeline.evidence.package.container import CONTAINER_BYTES_MAX
 from pipeline.evidence.verification.protocol import verify
 from pipeline.evidence.verification.rendering import as_html, as_json, text
 from pipeline.evidence.verification.report import ContentDigests, Report, Verdict
-from pipeline.evidence.verification.words import LANGUAGES
 
 CHUNK_BYTES = 1_048_576
 ANCHOR_BYTES_MAX = 1_048_576

@@ -9,9 +9,10 @@ from __future__ import annotations
 import html
 import json
 
+from pipeline.evidence.events import WORDS
 from pipeline.evidence.form.xml import one_line
 from pipeline.evidence.verification.report import BatchFacts, Facts, Outcome, Report, Step
-from pipeline.evidence.verification.words import EVENTS, LABELS, MARKS, SENTENCES, STANDING, VERDICTS
+from pipeline.evidence.verification.words import LABELS, MARKS, SENTENCES, STANDING, VERDICTS
 from pipeline.formats.evidence_head import time_text
 
 
@@ -68,7 +69,9 @@ def _letter_lines(facts: Facts, language: str) -> list[tuple[str, str]]:
     ]
     for event in facts.events:
         stamped = "" if event.stamped_at is None else f"; {labels['stamped']} {time_text(event.stamped_at)}"
-        lines.append((event.code, f"{EVENTS[language][event.code]}, {time_text(event.event_time)}{stamped}"))
+        lines.append(
+            (event.code, f"{WORDS[event.code].sentence.said(language)}, {time_text(event.event_time)}{stamped}")
+        )
     return lines
 
 

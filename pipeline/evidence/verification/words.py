@@ -9,8 +9,6 @@ from types import MappingProxyType
 
 from pipeline.evidence.verification.report import Outcome, Verdict
 
-LANGUAGES = ("en", "fr")
-
 Sentences = MappingProxyType[str, MappingProxyType[str, str]]
 
 
@@ -130,32 +128,6 @@ STANDING = _sentences(
     fr={
         "non_qualified": "émis par un service de démonstration, sans reconnaissance légale",
         "qualified": "le statut de l'émetteur n'est pas jugé ici : voir la liste de confiance",
-    },
-)
-EVENTS = _sentences(
-    en={
-        "A.1": "deposited",
-        "A.2": "deposit refused by the service",
-        "C.1": "notice sent to the recipient",
-        "C.2": "notice could not be delivered",
-        "C.3": "accepted by the recipient",
-        "C.4": "refused by the recipient",
-        "C.5": "not claimed within the period",
-        "D.1": "made available to the recipient",
-        "E.1": "handed over to the recipient",
-        "E.2": "not collected",
-    },
-    fr={
-        "A.1": "déposé",
-        "A.2": "dépôt refusé par le service",
-        "C.1": "avis envoyé au destinataire",
-        "C.2": "avis non distribuable",
-        "C.3": "accepté par le destinataire",
-        "C.4": "refusé par le destinataire",
-        "C.5": "non réclamé dans le délai",
-        "D.1": "mis à la disposition du destinataire",
-        "E.1": "remis au destinataire",
-        "E.2": "non retiré",
     },
 )
 LABELS = _sentences(

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.evidence.languages import LANGUAGES
 from pipeline.evidence.verification.__main__ import main
-from pipeline.evidence.verification.words import LANGUAGES, SENTENCES, STANDING, VERDICTS
+from pipeline.evidence.verification.words import SENTENCES, STANDING, VERDICTS
 from tests.fakes import letters
 from tests.unit.evidence.conftest import Letter
 
