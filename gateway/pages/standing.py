@@ -7,6 +7,7 @@ content is released only then. An intent that lives means that the bridge is bei
 from enum import Enum
 
 from pipeline.delivery import states
+from pipeline.formats.events import ENDING_CHOICE
 from pipeline.stores.letters import Letter
 
 
@@ -40,7 +41,7 @@ def standing(letter: Letter) -> LetterStanding:
         return LetterStanding.ACCEPTING
     if "C.4" in letter.drafted:
         return LetterStanding.REFUSING
-    if letter.drafted & {"C.2", "C.5"}:
+    if letter.drafted & ENDING_CHOICE:
         return LetterStanding.CLOSED
     if letter.intent_alive:
         return LetterStanding.DECIDING

@@ -19,11 +19,12 @@ from gateway.portal.ports import PortalPorts
 from pipeline.delivery import states
 from pipeline.delivery.deadlines import INTENT_SECONDS
 from pipeline.delivery.facts import DecisionIntent
-from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
+from pipeline.delivery.routes import DRAFT, Emission, lane_of
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Dossier
 from pipeline.evidence.draft import after, draft
 from pipeline.evidence.facts import EvidenceDraft
+from pipeline.formats.events import BY_RECIPIENT, DECISIONS, ENDING_CHOICE
 from pipeline.formats.person import IdentifiedPerson
 from pipeline.ports.bridge import wire
 from pipeline.ports.mailbox import Locked
@@ -32,7 +33,6 @@ from pipeline.stores.letters import TicketHolder
 ACCEPT = "accept"
 REFUSE = "refuse"
 BRIDGE_SECONDS = 10  # far below the 60 s that an intent lives
-DECIDED = frozenset({"C.2", "C.3", "C.4", "C.5"})  # any of them drafted ends the choice
 
 
 class Outcome(Enum):
@@ -66,21 +66,21 @@ async def decide(ports: PortalPorts, delivery: UUID, holder: TicketHolder, act: 
 
     async with ports.portal.transaction() as tx:
         locked = (await tx.lock([delivery]))[delivery]
-        if locked.state != states.NOTIFIED or locked.drafted & DECIDED:
+        if locked.state != states.NOTIFIED or locked.drafted & ENDING_CHOICE:
             return Outcome.ALREADY
         if not await tx.intent_lives(intent):
             return Outcome.NOT_RECORDED
         drafts = decision_drafts(locked, dossier, holder.person, act, receipt.receipt, decided_at)
         await tx.add(drafts)
-        await tx.emit([Emission(DRAFT, delivery, d.evidence, lane=INTERACTIVE) for d in drafts])
+        await tx.emit([Emission(DRAFT, delivery, d.evidence, lane=lane_of(d.event)) for d in drafts])
     return Outcome.RECORDED
 
 
 def objection(locked: Locked) -> Outcome | None:
     """Why this letter cannot be decided now; None when it can. Read under the lock."""
-    if locked.drafted & {"C.3", "C.4"}:
+    if locked.drafted & DECISIONS & BY_RECIPIENT:
         return Outcome.ALREADY
-    if locked.state != states.NOTIFIED or "C.1" not in locked.stamped or locked.drafted & DECIDED:
+    if locked.state != states.NOTIFIED or "C.1" not in locked.stamped or locked.drafted & ENDING_CHOICE:
         return Outcome.CLOSED
     if locked.intent_alive:
         return Outcome.IN_PROGRESS

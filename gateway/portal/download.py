@@ -24,9 +24,10 @@ from gateway.pages.standing import LetterStanding
 from gateway.portal.ports import PortalPorts
 from pipeline.content.envelope import KEY_BYTES, ContentInvalid, Decryptor, stream_data
 from pipeline.delivery.facts import Handover
-from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
+from pipeline.delivery.routes import DRAFT, Emission, lane_of
 from pipeline.errors import Invariant, Transient
 from pipeline.evidence.draft import draft
+from pipeline.formats.events import HANDOVERS
 from pipeline.formats.person import IdentifiedPerson
 from pipeline.ports.bridge import wire
 from pipeline.ports.outside import Objects
@@ -181,8 +182,8 @@ async def record_handover(
     async with ports.portal.transaction() as tx:
         locked = (await tx.lock([delivery]))[delivery]
         await tx.add([Handover(delivery, document.document.part, whole, sent, locked.legal_time)])
-        if not whole or locked.drafted & {"E.1", "E.2"} or not await tx.handed_over(delivery):
+        if not whole or locked.drafted & HANDOVERS or not await tx.handed_over(delivery):
             return
         drafted = draft(locked.head, "E.1", dossier, identification=person, receipt=released.receipt)
         await tx.add([drafted])
-        await tx.emit([Emission(DRAFT, delivery, drafted.evidence, lane=INTERACTIVE)])
+        await tx.emit([Emission(DRAFT, delivery, drafted.evidence, lane=lane_of(drafted.event))])

@@ -6,18 +6,9 @@ Rules    a name never changes its meaning: receivers branch on it
 
 from pipeline.delivery import states
 
-# State -> the event whose evidence shows it. `accepted` is complete with D.1; what its sender wants to see is C.3.
-PROOF_OF_STATE: dict[str, str] = {
-    states.DEPOSITED: "A.1",
-    states.REJECTED: "A.2",
-    states.NOTIFIED: "C.1",
-    states.NOTICE_FAILED: "C.2",
-    states.ACCEPTED: "C.3",
-    states.REFUSED: "C.4",
-    states.UNCLAIMED: "C.5",
-    states.RECEIVED: "E.1",
-    states.UNCOLLECTED: "E.2",
-}
+# State -> the event whose evidence shows it, the first of those that lead there: `accepted` is complete with D.1; what
+# its sender wants to see is C.3.
+PROOF_OF_STATE: dict[str, str] = {state: min(events) for (_, events), state in states.TRANSITIONS.items()}
 TYPE_OF_STATE: dict[str, str] = {state: f"delivery.{state}" for state in PROOF_OF_STATE}
 PACKAGE_READY = "delivery.package_ready"
 BATCH_COMPLETED = "batch.completed"

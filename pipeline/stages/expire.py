@@ -12,15 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Stage, Tx, Work
-from pipeline.delivery.deadlines import expiry_again_at, expiry_due_at, last_day_before
+from pipeline.delivery import deadlines
 from pipeline.delivery.routes import ACCESS_END, BULK, DRAFT, EXPIRE
 from pipeline.delivery.states import ACCEPTED, NOTIFIED
 from pipeline.evidence.draft import Dossier, EvidenceDraft, Reason, draft
+from pipeline.formats.events import ENDING_CHOICE, HANDOVERS
 from pipeline.ports.mailbox import Locked
 from pipeline.ports.rows import Facts
-
-DECISIONS = frozenset({"C.2", "C.3", "C.4", "C.5"})  # after any of these a window is nobody's business any more
-HANDOVERS = frozenset({"E.1", "E.2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +53,15 @@ def close(kind: str, locked: Locked, dossier: Dossier) -> EvidenceDraft | Emissi
 
 def close_window(locked: Locked, dossier: Dossier) -> EvidenceDraft | Emission | None:
     """C.5, unless a decision exists. A decision under way, or a C.1 that is still being sealed, is waited for."""
-    if locked.drafted & DECISIONS or locked.expires_at is None:
+    if locked.drafted & ENDING_CHOICE or locked.expires_at is None:
         return None
-    due_at = expiry_due_at(locked.expires_at)
+    due_at = deadlines.expiry_due_at(locked.expires_at)
     if locked.legal_time < due_at:
         return Emission(EXPIRE, locked.delivery, at=due_at, lane=BULK)
     if locked.intent_alive or locked.state != NOTIFIED:
-        return Emission(EXPIRE, locked.delivery, at=expiry_again_at(locked.legal_time), lane=BULK)
+        return Emission(EXPIRE, locked.delivery, at=deadlines.expiry_again_at(locked.legal_time), lane=BULK)
     reason = Reason("period_expired", "The recipient did not decide within fifteen days from the day after the notice.")
-    last_day = last_day_before(locked.expires_at)
+    last_day = deadlines.last_day_before(locked.expires_at)
     details = (("last_day", last_day.isoformat()), ("expired_at", locked.expires_at.isoformat()))
     return draft(locked.head, "C.5", dossier, reason=reason, details=details)
 
