@@ -18,6 +18,7 @@ import anyio
 
 from pipeline.connect import database_of, keys_of
 from pipeline.errors import QerdsError
+from pipeline.formats.events import BY_RECIPIENT, EVENTS
 from pipeline.operate import command
 from pipeline.operate.command import EXIT_NO, EXIT_YES, ROLE, Operator, Questions, Refused
 from pipeline.operate.ledger_pages import (
@@ -70,6 +71,11 @@ SQL_PREDICATES = (
     "consent_request_is_asked",
 )
 PREDICATES = SQL_PREDICATES + PURE_PREDICATES
+# What these ask of the database beside the number of violations: the two that speak of every event, by its table.
+OF_EVENTS: dict[str, list[str]] = {
+    "event_is_its_roles_own": [f"{e.code} qerds_{kind}" for e in EVENTS.values() for kind in sorted(e.drafted_by)],
+    "receipt_is_a_recipients": sorted(BY_RECIPIENT),
+}
 
 
 async def check_ledger(
@@ -118,7 +124,8 @@ async def _ask(database: Questions, found: list[Violation], progress: Progress, 
     for predicate in SQL_PREDICATES:
         async with database.transaction() as rows:
             await rows.fetch("ledger_whole_tables")
-            broken = await rows.fetch(f"ledger_{predicate}", VIOLATIONS_MAX)
+            more = [OF_EVENTS[predicate]] if predicate in OF_EVENTS else []
+            broken = await rows.fetch(f"ledger_{predicate}", VIOLATIONS_MAX, *more)
         found += [Violation(predicate, row["subject"], row["detail"] or "") for row in broken]
         progress.queries += 1
 

@@ -108,21 +108,14 @@ FULL JOIN (SELECT e.delivery, e.sequence, e.event_time FROM qerds.evidence e WHE
 WHERE c.delivery IS NULL OR d.delivery IS NULL OR d.sequence <> c.sequence + 1 OR d.event_time <> c.event_time LIMIT $1::integer;
 
 -- name: ledger_event_is_its_roles_own
--- Each event was drafted by the process kind that may.
+-- Each event was drafted by a process kind that may; $2: event and role of each such pair, with a space between them.
 SELECT e.evidence::text AS subject, e.event || ' by ' || e.drafted_by AS detail FROM qerds.evidence e
-WHERE NOT CASE e.event
-    WHEN 'A.1' THEN e.drafted_by = 'qerds_encrypt'
-    WHEN 'A.2' THEN e.drafted_by IN ('qerds_ingest', 'qerds_encrypt')
-    WHEN 'C.1' THEN e.drafted_by = 'qerds_notify'
-    WHEN 'C.2' THEN e.drafted_by = 'qerds_notify'
-    WHEN 'C.5' THEN e.drafted_by = 'qerds_expire'
-    WHEN 'E.2' THEN e.drafted_by = 'qerds_expire'
-    ELSE e.event IN ('C.3', 'C.4', 'D.1', 'E.1') AND e.drafted_by = 'qerds_gateway' END LIMIT $1::integer;
+WHERE e.event || ' ' || e.drafted_by <> ALL ($2::text[]) LIMIT $1::integer;
 
 -- name: ledger_receipt_is_a_recipients
--- Recipient's acts have the bridge's receipt, nothing else has one.
+-- Recipient's acts ($2) have the bridge's receipt, nothing else has one.
 SELECT e.evidence::text AS subject, e.event AS detail FROM qerds.evidence e
-WHERE (e.event IN ('C.3', 'C.4', 'D.1', 'E.1')) <> (e.receipt IS NOT NULL) LIMIT $1::integer;
+WHERE (e.event = ANY ($2::text[])) <> (e.receipt IS NOT NULL) LIMIT $1::integer;
 
 -- name: ledger_decision_is_in_time
 -- Accepted or refused after the notice was stamped, before the window closed, at the time of a stored intent.
