@@ -19,6 +19,7 @@ from starlette.responses import HTMLResponse
 from gateway.pages.language import LANGUAGES, Language, translations
 from pipeline.delivery.number import spoken
 from pipeline.evidence.events import WORDS
+from pipeline.evidence.verification.table import CHECKS
 from pipeline.formats.configuration import Config
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
@@ -57,6 +58,7 @@ def _environment(language: Language, config: Config) -> Environment:
     }
     filters: Mapping[str, Callable[..., str]] = {
         "event": lambda code: WORDS[code].heading.said(language),
+        "check": lambda name: CHECKS[name].title.said(language),
         "day": partial(_day, locale),
         "moment": partial(_moment, locale),
         "instant": _instant,

@@ -13,9 +13,8 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from pipeline.evidence.content import EvidenceContent
-from pipeline.evidence.package.snapshot import Snapshot
 from pipeline.evidence.time_stamp import TimeStamp
-from pipeline.evidence.verification.checks import ReadEvidence
+from pipeline.evidence.verification.case import Case, ReadEvidence, Values
 from pipeline.evidence.verification.report import CheckFailed
 
 # The event before -> the events that may follow. A.1 or A.2 begins; C.3 and D.1 are one act in two evidences.
@@ -39,22 +38,23 @@ FOLLOWS = MappingProxyType(
 WINDOW_DAYS = 15  # CPCE R.53-3 I: days counted from the day after the notice was sent
 
 
-def sequence(evidences: Sequence[ReadEvidence]) -> None:
-    """1, 2, 3 without a hole, each naming the digest of the one before."""
+def sequence(case: Case) -> Values:
+    """Check 7 (EN 319 522-3, TransactionLogInformation): 1, 2, 3 without a hole, each naming the one before."""
     before: bytes | None = None
-    for expected, evidence in enumerate(evidences, start=1):
+    for expected, evidence in enumerate(case.evidences, start=1):
         if evidence.content.sequence != expected:
             raise CheckFailed(f"number {evidence.content.sequence} stands in place {expected}", evidence.subject)
         if evidence.content.predecessor_sha256 != before:
             raise CheckFailed("it does not follow the evidence before it", evidence.subject)
         before = evidence.canonical_sha256
+    return {"count": len(case.evidences)}
 
 
-def story(evidences: Sequence[ReadEvidence]) -> None:
-    """Events in an order that can happen, in time that does not run backwards."""
+def story(case: Case) -> Values:
+    """Check 8 (EN 319 522-1 clause 6, CPCE R.53-3): an order that can happen, times that do not run back."""
     before: ReadEvidence | None = None
     notice: EvidenceContent | None = None
-    for evidence in evidences:
+    for evidence in case.evidences:
         content = evidence.content
         if content.event not in FOLLOWS[before.content.event if before else None]:
             raise CheckFailed(f"{content.event} cannot happen here", evidence.subject)
@@ -67,6 +67,7 @@ def story(evidences: Sequence[ReadEvidence]) -> None:
         if content.event == "C.1":
             notice = content
         before = evidence
+    return {"events": ", ".join(e.content.event for e in case.evidences)}
 
 
 def _window_end(noticed_at: datetime) -> datetime:
@@ -76,17 +77,18 @@ def _window_end(noticed_at: datetime) -> datetime:
     return datetime.combine(day, time(), tzinfo=paris)
 
 
-def one_delivery(evidences: Sequence[ReadEvidence], stamps: Sequence[TimeStamp], snapshot: Snapshot) -> None:
-    """All evidences and the package speak of the same letter, person, deposit and service."""
-    first = evidences[0].content
+def one_delivery(case: Case) -> Values:
+    """Check 9 (CPCE R.53-2): all evidences and the package speak of the same letter, person, deposit and service."""
+    snapshot, first = case.snapshot, case.evidences[0].content
     if (first.delivery, first.number, first.mode) != (snapshot.delivery, snapshot.number, snapshot.mode):
         raise CheckFailed("the package describes another letter", "package.json")
-    for evidence in evidences[1:]:
+    for evidence in case.evidences[1:]:
         if _letter(evidence.content) != _letter(first):
             raise CheckFailed("it speaks of another letter", evidence.subject)
         if first.event == "A.1":
-            _deposit(evidence, evidences[0], stamps[0])
-    _one_person(evidences)
+            _deposit(evidence, case.evidences[0], case.stamps[0])
+    _one_person(case.evidences)
+    return {"number": snapshot.number}
 
 
 def _letter(content: EvidenceContent) -> tuple[object, ...]:

@@ -1,14 +1,13 @@
-"""The checks on one evidence and on a package's own seal; each raises CheckFailed, none returns a verdict.
+"""The checks on a container, on each evidence and on certificates; those between evidences are in `chain`.
 
-Owns the translation of the library's refusals into CheckFailed. The checks between evidences are in `chain`, the
-order of all of them in `protocol`.
+Each takes the case, adds what it found, and gives the values of its sentence. It raises CheckFailed when something does
+not hold, NotChecked when it could not be done; none returns a verdict. Numbers, sources and sentences are the table's.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import datetime
 
 from pipeline.evidence.certificates import (
@@ -19,64 +18,70 @@ from pipeline.evidence.certificates import (
     check_seal_certificate,
     load_crl,
 )
-from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import Part
 from pipeline.evidence.form.reading import NotOurForm, read
 from pipeline.evidence.form.xades import SealInvalid, SealParts, check_signature, take_apart, verified_seal
+from pipeline.evidence.package.batch_proof import open_batch_proof
 from pipeline.evidence.package.container import ContainerRefused
-from pipeline.evidence.package.snapshot import (
-    OpenedPackage,
-    PackageRefused,
-    PackageToSign,
-    open_package,
-    package_signed_info,
-)
+from pipeline.evidence.package.snapshot import SIGNATURES, PackageRefused, open_package, package_signed_info
 from pipeline.evidence.time_stamp import RESOLUTION, TimeStamp, checked_time_stamp
-from pipeline.evidence.verification.report import CheckFailed, ContentDigests
+from pipeline.evidence.verification.case import Case, ReadEvidence, Values, time_value
+from pipeline.evidence.verification.report import CheckFailed, ContentDigests, NotChecked
 from pipeline.formats.events import EVENTS
 from pipeline.formats.tst import TokenInvalid
 
 
-@dataclass(frozen=True, slots=True)
-class ReadEvidence:
-    """One evidence with its parts, as far as its form goes."""
-
-    subject: str  # the entry name, or "evidence"
-    content: EvidenceContent
-    canonical: bytes
-    canonical_sha256: bytes
-    seal: SealParts
-
-
-@dataclass(frozen=True, slots=True)
-class Signer:
-    """A certificate that was used, and the time at which it must have been good."""
-
-    subject: str
-    certificate_der: bytes
-    moment: datetime
-    time_stamping: bool
-
-
-def opened_package(container: bytes) -> OpenedPackage:
+def container(case: Case) -> Values:
+    """Check 1 (EN 319 162-1 clause 4.4): every byte of the zip, every entry rebuilt."""
     try:
-        return open_package(container)
+        package = open_package(case.data)
     except (ContainerRefused, PackageRefused, SealInvalid) as error:
         raise CheckFailed(str(error)) from error
+    case.snapshot, case.to_sign, case.own_seal = package.snapshot, package.to_sign, package.seal
+    case.documents = list(zip(package.names, package.snapshot.documents, strict=True))
+    case.authorities = package.snapshot.authorities
+    case.revocation_lists = [*package.snapshot.revocation_lists, *case.revocation_lists]
+    return {"entries": len(package.to_sign.entries) + 1, "snapshot": package.snapshot.snapshot}
 
 
-def package_seal(package: PackageToSign, seal: SealParts) -> None:
-    """The package seal over every entry (EN 319 162-1 clause 4.4.3.2, EN 319 132-1)."""
-    info = package_signed_info(package, seal.certificate_der)
+def batch_form(case: Case) -> Values:
+    """Check 13 (EN 319 162-1 clause 4.4): every byte of the zip, every line and its number, as we would write them."""
     try:
-        check_signature(info, seal.signature, seal.certificate_der)
-        check_seal_certificate(seal.certificate_der)
+        proof = open_batch_proof(case.data)
+    except (ContainerRefused, PackageRefused, SealInvalid) as error:
+        raise CheckFailed(str(error)) from error
+    case.proof, case.to_sign, case.own_seal = proof, proof.to_sign, proof.seal
+    case.authorities = proof.authorities
+    case.revocation_lists = [*proof.revocation_lists, *case.revocation_lists]
+    return {"lines": proof.counts.deposited + proof.counts.rejected, "entries": proof.entries}
+
+
+def package_seal(case: Case) -> Values:
+    """Check 2 (EN 319 162-1 clause 4.4.3.2, EN 319 132-1): the seal over every entry."""
+    certificate_der = case.own_seal.certificate_der
+    info = package_signed_info(case.to_sign, certificate_der)
+    try:
+        check_signature(info, case.own_seal.signature, certificate_der)
+        check_seal_certificate(certificate_der)
     except (SealInvalid, CertificateRefused) as error:
-        raise CheckFailed(str(error), "META-INF/signatures.xml") from error
+        raise CheckFailed(str(error), SIGNATURES) from error
+    return {}
 
 
-def read_evidence(document: bytes, subject: str) -> ReadEvidence:
-    """Take the document apart and read it; both compare every byte with what this service would write."""
+def package_time(case: Case) -> Values:
+    """Check 3 (EN 319 132-1 level B-T, RFC 3161): the time-stamp of the seal over every entry."""
+    stamp = _time_stamp(case.own_seal, case.to_sign.signing_time, case.at, SIGNATURES)
+    case.add_signers(SIGNATURES, case.own_seal, stamp)
+    return {"time": time_value(stamp.gen_time)}
+
+
+def form(case: Case) -> Values:
+    """Check 4 (EN 319 522-3): each evidence taken apart, read, and compared with what this service would write."""
+    case.evidences = [_read_evidence(document, subject) for subject, document in case.documents]
+    return {"count": len(case.evidences)}
+
+
+def _read_evidence(document: bytes, subject: str) -> ReadEvidence:
     try:
         sealed = take_apart(document)
         content = read(sealed.canonical)
@@ -87,18 +92,28 @@ def read_evidence(document: bytes, subject: str) -> ReadEvidence:
     return ReadEvidence(subject, content, sealed.canonical, hashlib.sha256(sealed.canonical).digest(), sealed.seal)
 
 
-def seal(evidence: ReadEvidence) -> None:
-    """The provider's seal over this evidence, by the certificate that the evidence itself names."""
-    certificate_der = evidence.seal.certificate_der
-    try:
-        verified_seal(evidence.canonical, certificate_der, evidence.seal.signature)
-        check_seal_certificate(certificate_der)
-    except (SealInvalid, CertificateRefused) as error:
-        raise CheckFailed(str(error), evidence.subject) from error
+def seals(case: Case) -> Values:
+    """Check 5 (EN 319 132-1): the provider's seal, by the certificate that the evidence itself names."""
+    for evidence in case.evidences:
+        certificate_der = evidence.seal.certificate_der
+        try:
+            verified_seal(evidence.canonical, certificate_der, evidence.seal.signature)
+            check_seal_certificate(certificate_der)
+        except (SealInvalid, CertificateRefused) as error:
+            raise CheckFailed(str(error), evidence.subject) from error
+    return {"count": len(case.evidences)}
 
 
-def time_stamp(parts: SealParts, event_time: datetime, at: datetime | None, subject: str) -> TimeStamp:
-    """A token is demanded: without it nothing proves when the seal existed (EN 319 132-1 level B-T)."""
+def times(case: Case) -> Values:
+    """Check 6 (EN 319 132-1 level B-T, RFC 3161): each seal's time-stamp, not older than its event."""
+    case.stamps = [_time_stamp(e.seal, e.content.event_time, case.at, e.subject) for e in case.evidences]
+    for evidence, stamp in zip(case.evidences, case.stamps, strict=True):
+        case.add_signers(evidence.subject, evidence.seal, stamp)
+    return {"count": len(case.evidences)}
+
+
+def _time_stamp(parts: SealParts, event_time: datetime, at: datetime | None, subject: str) -> TimeStamp:
+    """A token is demanded: without it nothing proves when the seal existed."""
     if parts.token is None:
         raise CheckFailed("there is no time-stamp", subject)
     try:
@@ -110,11 +125,15 @@ def time_stamp(parts: SealParts, event_time: datetime, at: datetime | None, subj
     return stamp
 
 
-def contents(parts: Sequence[Part], given: Sequence[ContentDigests]) -> None:
-    """Every given document must be one of the letter's, by every digest that is known."""
-    for document in given:
+def content(case: Case) -> Values:
+    """Check 10 (EN 319 522-3, UserContentInfo): every given document is one of the letter's, by every known digest."""
+    if not case.contents:
+        raise NotChecked
+    parts = case.evidences[0].content.parts
+    for document in case.contents:
         if not any(_same(part, document) for part in parts):
             raise CheckFailed("this document is not part of the letter", document.name)
+    return {"given": len(case.contents), "parts": len(parts)}
 
 
 def _same(part: Part, document: ContentDigests) -> bool:
@@ -123,31 +142,48 @@ def _same(part: Part, document: ContentDigests) -> bool:
     )
 
 
-def trust(signers: Iterable[Signer], anchors: Sequence[bytes], copies: Sequence[bytes]) -> dict[bytes, bytes]:
-    """Leaf -> the anchor that vouches for it. Copies of authorities inside a package must be those anchors."""
+def batch_content(_: Case) -> Values:
+    """Check 14 (no source): a batch's proof of deposit names no documents, so none can be foreign to it."""
+    raise NotChecked
+
+
+def trust(case: Case) -> Values:
+    """Check 11 (RFC 5280 section 6.1): each certificate, at its time, under an anchor that was given.
+
+    Copies of authorities inside a package must be those anchors, so that nobody is led to trust another.
+    """
+    if not case.anchors:
+        raise NotChecked
     vouching: dict[bytes, bytes] = {}
-    for signer in signers:
+    for signer in case.signers:
         try:
-            vouching[signer.certificate_der] = check_issued(signer.certificate_der, anchors, signer.moment)
+            vouching[signer.certificate_der] = check_issued(signer.certificate_der, case.anchors, signer.moment)
         except CertificateRefused as error:
             raise CheckFailed(str(error), signer.subject) from error
-    if not set(copies) <= set(vouching.values()):
+    if not set(case.authorities) <= set(vouching.values()):
         raise CheckFailed("the package carries a certificate that vouches for nothing in it", "trust/")
-    return vouching
+    case.vouching = vouching
+    return {}
 
 
-def revocation(
-    signers: Iterable[Signer], vouching: dict[bytes, bytes], lists: Sequence[bytes], anchors: Sequence[bytes]
-) -> list[RevocationList]:
-    """The lists that count; raises when one of them says that a certificate was revoked at its moment."""
-    try:
-        usable = [known for known in (load_crl(der, anchors) for der in lists) if known is not None]
-    except CertificateRefused as error:
-        raise CheckFailed(str(error), "trust/") from error
-    for signer in signers:
-        anchor = vouching[signer.certificate_der]
+def revocation(case: Case) -> Values:
+    """Check 12 (RFC 5280 section 5, RFC 3161 section 4): nobody was revoked at the time, by lists that count."""
+    if not case.anchors:
+        raise NotChecked
+    usable = _usable(case.revocation_lists, case.anchors)
+    for signer in case.signers:
+        anchor = case.vouching[signer.certificate_der]
         try:
             check_not_revoked(signer.certificate_der, anchor, usable, signer.moment, time_stamping=signer.time_stamping)
         except CertificateRefused as error:
             raise CheckFailed(str(error), signer.subject) from error
-    return usable
+    if not set(case.vouching.values()) <= {known.anchor_der for known in usable}:
+        raise NotChecked
+    return {"time": time_value(max(known.crl.last_update_utc for known in usable))}
+
+
+def _usable(lists: Sequence[bytes], anchors: Sequence[bytes]) -> list[RevocationList]:
+    try:
+        return [known for known in (load_crl(der, anchors) for der in lists) if known is not None]
+    except CertificateRefused as error:
+        raise CheckFailed(str(error), "trust/") from error

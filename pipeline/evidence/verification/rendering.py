@@ -12,12 +12,13 @@ import json
 from pipeline.evidence.events import WORDS
 from pipeline.evidence.form.xml import one_line
 from pipeline.evidence.verification.report import BatchFacts, Facts, Outcome, Report, Step
-from pipeline.evidence.verification.words import LABELS, MARKS, SENTENCES, STANDING, VERDICTS
+from pipeline.evidence.verification.table import CHECKS
+from pipeline.evidence.verification.words import LABELS, MARKS, STANDING, VERDICTS
 from pipeline.formats.evidence_head import time_text
 
 
 def step_sentence(step: Step, language: str) -> str:
-    sentence = SENTENCES[step.outcome][language][step.check].format(**dict(step.values))
+    sentence = CHECKS[step.check].words(step.outcome).said(language).format(**dict(step.values))
     where = f" [{one_line(step.subject, 200)}]" if step.subject else ""
     why = f" ({one_line(step.detail, 300)})" if step.detail else ""
     return sentence + where + why

@@ -100,6 +100,10 @@ class CheckFailed(Exception):
         self.subject = subject
 
 
+class NotChecked(Exception):
+    """One check of the protocol could not be done with what was given. Never leaves `verify`."""
+
+
 Digest = bytes
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.evidence.languages import LANGUAGES
 from pipeline.evidence.verification.__main__ import main
-from pipeline.evidence.verification.words import SENTENCES, STANDING, VERDICTS
+from pipeline.evidence.verification.words import LABELS, STANDING, VERDICTS
 from tests.fakes import letters
 from tests.unit.evidence.conftest import Letter
 
@@ -98,8 +98,8 @@ def test_a_demonstration_service_says_so_and_no_more(
 
 
 def test_both_languages_say_everything() -> None:
-    """No step, verdict or standing lacks its sentence in one of the languages."""
-    for table in (*SENTENCES.values(), VERDICTS, STANDING):
+    """No verdict, standing or label lacks its sentence in one of the languages; of a check: test_checks."""
+    for table in (LABELS, VERDICTS, STANDING):
         assert set(table["en"]) == set(table["fr"])
 
 
