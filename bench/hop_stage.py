@@ -16,19 +16,14 @@ from pipeline.actors.contract import Done, Outcome, Stage, Work
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
-from pipeline.delivery.routes import BULK, CHECKED, DRAFT, PRESERVE, SEALED, SEND, SUBMITTED, Emission
+from pipeline.delivery.routes import BULK, CHECKED, DRAFT, PRESERVE, RECEIVER, SEALED, SEND, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
 from pipeline.ports.mailbox import Message, Tx
 from pipeline.process.recorder import Recorder
 
-CHAIN = {
-    "ingest": (SUBMITTED, CHECKED),
-    "encrypt": (CHECKED, DRAFT),
-    "seal": (DRAFT, SEALED),
-    "timestamp": (SEALED, SEND),
-    "notify": (SEND, PRESERVE),
-}
-SINK = "archive"  # where a chain of five hops ends
+HOPS = ((SUBMITTED, CHECKED), (CHECKED, DRAFT), (DRAFT, SEALED), (SEALED, SEND), (SEND, PRESERVE))
+CHAIN = {RECEIVER[taken]: (taken, given) for taken, given in HOPS}
+SINK = RECEIVER[PRESERVE]  # where a chain of five hops ends
 DRAIN_SECONDS_MAX = 120.0
 WARM_BATCHES = 2  # in which a connection prepares its statements
 FILL = """

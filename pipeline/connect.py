@@ -18,7 +18,6 @@ from pipeline.adapters.mail import RelayMailer
 from pipeline.adapters.measured import MeasuredAuthority, MeasuredMailer, MeasuredObjects
 from pipeline.adapters.objects import LocalObjects
 from pipeline.adapters.objects_s3 import S3Objects
-from pipeline.adapters.postgres import queries
 from pipeline.adapters.postgres.batches import PostgresBatchStore
 from pipeline.adapters.postgres.consents import PostgresConsentFacts, PostgresConsentStore
 from pipeline.adapters.postgres.database import Database
@@ -40,15 +39,16 @@ from pipeline.adapters.postgres.watch import PostgresWatch
 from pipeline.adapters.postgres.webhook_facts import PostgresWebhookFacts
 from pipeline.adapters.volumes import LocalVolumes
 from pipeline.adapters.webhook_http import HttpCourier
+from pipeline.delivery.routes import CHECKED, PRESERVE, RECEIVER
 from pipeline.errors import LeaseLost, Transient
 from pipeline.formats.configuration import AssuranceLevel, Config, Mode
 from pipeline.notices.notice import Letterhead
 from pipeline.process.recorder import Recorder
 
-STAGES = queries.STAGES
 ANCHOR_FILE = "ca.pem"  # in bridge.public_dir: pinned by the set-up
 GATEWAY = "gateway"
-STORING = frozenset({"encrypt", "archive"})  # the stages that have the object store among their ports
+# The stages that have the object store among their ports. Their rows are in __main__, above this file; a test compares.
+STORING = frozenset({RECEIVER[CHECKED], RECEIVER[PRESERVE]})
 OWN_AUTHORITY = "bridge"  # time-stamps are those of our own key
 ObjectStore = LocalObjects | S3Objects
 Transaction = PostgresTx  # what the commit of a stage runs in

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.delivery.duties import next_duty, slack_seconds
-from pipeline.delivery.routes import RECEIVER
+from pipeline.delivery.routes import STAGES
 
 Row = Mapping[str, Any]
 Series = dict[tuple[str, str], float]
 
-STAGES = sorted(set(RECEIVER.values()))
 LANES = {0: "interactive", 1: "interactive", 2: "bulk", 3: "bulk"}  # 1 and 3: of the same, taken alone
 NEWEST_EVENTS = 1000  # that are looked at for letters deposited just now
 EXACT_MAX = 10_000  # messages of one lane that are counted; from there on the span of their ids tells

@@ -8,7 +8,7 @@ Elsewhere: what has become due by it. Every stage asks qerds.legal_now() itself
 
 from datetime import timedelta
 
-from pipeline.delivery.routes import RECEIVER
+from pipeline.delivery.routes import STAGES
 from pipeline.formats.configuration import Config
 from pipeline.intake.period import AHEAD_MAX, period
 from pipeline.operate import command
@@ -31,7 +31,7 @@ async def advance(config: Config, database: Questions, by: timedelta) -> None:
     [moved] = await database.fetch("advance_legal_clock", by.total_seconds())
     if moved["legal_now"] is None:
         raise Refused(f"the demo clock goes at most {AHEAD_MAX.days} days ahead", EXIT_USAGE)
-    await database.fetch("ring", sorted(set(RECEIVER.values())))
+    await database.fetch("ring", list(STAGES))
 
 
 async def _advance(operator: Operator) -> int:

@@ -9,12 +9,11 @@ Elsewhere: why it died (actors/loop.py), closing one without doing it, which nee
 from collections import defaultdict
 from collections.abc import Sequence
 
-from pipeline.delivery.routes import RECEIVER
+from pipeline.delivery.routes import STAGES
 from pipeline.operate import command
 from pipeline.operate.command import EXIT_NO, EXIT_YES, Operator, Row
 
 LIST_MAX = 1000  # rows of one answer; redrive takes so many at once
-STAGES = sorted(set(RECEIVER.values()))
 
 
 async def _list(operator: Operator) -> int:

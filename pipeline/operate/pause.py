@@ -11,11 +11,10 @@ import argparse
 from dataclasses import dataclass
 from uuid import UUID
 
-from pipeline.delivery.routes import RECEIVER
+from pipeline.delivery.routes import DRAW, RECEIVER, STAGES
 from pipeline.operate import command
 from pipeline.operate.command import EXIT_NO, EXIT_USAGE, EXIT_YES, Operator, Questions, Refused
 
-STAGES = sorted(set(RECEIVER.values()))
 INTAKE = "intake"
 REASON_LENGTH_MAX = 500  # characters, as outbox.pause allows
 HOW = "stage:NAME, sender:ID, batch:ID or intake"
@@ -81,7 +80,7 @@ async def _resume(operator: Operator) -> int:
     if not rows:
         print(f"{scope.text} is not paused")
         return EXIT_NO
-    await operator.database.fetch("ring", [scope.subject] if scope.kind == "stage" else ["ingest"])
+    await operator.database.fetch("ring", [scope.subject] if scope.kind == "stage" else [RECEIVER[DRAW]])
     print(f"{scope.text} goes on; it was paused since {rows[0]['since'].isoformat(timespec='seconds')}")
     return EXIT_YES
 

@@ -15,15 +15,13 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from pipeline.delivery.routes import RECEIVER
+from pipeline.delivery.routes import STAGES
 from pipeline.operate import command
 from pipeline.operate.command import EXIT_YES, Operator, Row
 
 EVERY_SECONDS = 1.0
 WIDTH = 120
 EXACT_MAX = 10_000  # messages that are counted one by one
-ORDER = ("ingest", "encrypt", "seal", "timestamp", "notify", "expire", "archive", "webhook")  # as a letter passes them
-STAGES = sorted(set(RECEIVER.values()), key=ORDER.index)
 
 
 @dataclass(frozen=True, slots=True)

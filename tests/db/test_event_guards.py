@@ -5,15 +5,15 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from pipeline.config import Database
 
+from pipeline.formats.configuration import DatabaseSettings
 from pipeline.formats.events import DECISIONS, DEPOSITS, EVENTS, HANDOVERS, Event
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio
 
 
-async def insert(database: Database, event: Event, receipt: bytes | None) -> str:
+async def insert(database: DatabaseSettings, event: Event, receipt: bytes | None) -> str:
     """As a process that may draft it; what the database objects to, of two things that it could."""
     role = f"qerds_{min(event.drafted_by)}"
     connection = await asyncpg.connect(
@@ -42,14 +42,14 @@ async def insert(database: Database, event: Event, receipt: bytes | None) -> str
 
 
 @pytest.mark.parametrize("event", EVENTS.values(), ids=EVENTS)
-async def test_a_recipients_act_has_a_receipt_and_nothing_else_has(database: Database, event: Event) -> None:
+async def test_a_recipients_act_has_a_receipt_and_nothing_else_has(database: DatabaseSettings, event: Event) -> None:
     """Also a process that may draft the event cannot store it without the bridge's receipt, or another with one."""
     with_it, without = await insert(database, event, b"receipt"), await insert(database, event, None)
     fine = "no such delivery"
     assert (with_it, without) == ((fine, "receipt") if event.by_recipient else ("receipt", fine))
 
 
-def test_a_question_is_answered_once(postgres: PostgresServer, database: Database) -> None:
+def test_a_question_is_answered_once(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """The unique indexes over a delivery's events are those of the questions that an event answers."""
     indexes = "SELECT indexdef FROM pg_indexes WHERE tablename = 'evidence' AND indexname LIKE 'evidence_one_%'"
     told = postgres.psql(indexes, database.name)

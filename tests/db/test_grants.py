@@ -8,7 +8,6 @@ import asyncpg
 import pytest
 
 from deploy.local.roles import OWNER, ROLES
-from pipeline.adapters.postgres.queries import STAGES
 from pipeline.delivery.routes import (
     AFTER,
     ASK_CONSENT,
@@ -27,6 +26,7 @@ from pipeline.delivery.routes import (
     SEALED,
     SEND,
     SETTLE,
+    STAGES,
     SUBMITTED,
 )
 from pipeline.formats.configuration import DatabaseSettings

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from deploy.local.roles import OWNER, ROLES
-from pipeline.adapters.postgres.queries import STAGES
+from pipeline.delivery.routes import STAGES
 from pipeline.formats.configuration import DatabaseSettings
 from tests.schema_sql import COMMAND, FILE, describe
 from tests.servers import PostgresServer

@@ -14,6 +14,7 @@ import anyio.to_thread
 import pytest
 
 from deploy.local.recipient import mails_to, wait_for
+from pipeline.delivery.routes import STAGES
 from tests.e2e import hooks
 from tests.e2e.installation import Installation, installation, send_many
 from tests.servers import short_directory
@@ -56,20 +57,7 @@ def hide_token(it: Installation) -> None:
 FAULTS: dict[str, Callable[[Installation], None]] = {
     **{
         kind: (lambda it, kind=kind: it.kill(kind))  # type: ignore[misc]
-        for kind in (
-            "hsm_bridge",
-            "ingest",
-            "encrypt",
-            "seal",
-            "timestamp",
-            "notify",
-            "archive",
-            "expire",
-            "webhook",
-            "events",
-            "ops",
-            "gateway",
-        )
+        for kind in ("hsm_bridge", *STAGES, "events", "ops", "gateway")
     },
     "mail_catcher": lambda it: it.kill("mail_catcher"),
     "postgres-killed": lambda it: it.kill("postgres"),
@@ -140,6 +128,6 @@ def test_nothing_is_left_over(running: Installation) -> None:
     it = running
     it.wait("empty mailboxes", lambda: it.count("SELECT count(*) FROM outbox.timer") == 0)
     assert it.rows("SELECT stage, why FROM outbox.dead") == []
-    for stage in ("ingest", "encrypt", "seal", "timestamp", "notify", "expire", "archive", "webhook"):
+    for stage in STAGES:
         it.wait(f"{stage} to be empty", lambda s=stage: it.count(f'SELECT count(*) FROM outbox."{s}_running"') == 0)  # type: ignore[misc]
     assert Path(it.layout.state / "logs").is_dir()

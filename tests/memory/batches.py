@@ -13,6 +13,7 @@ from uuid import UUID
 
 import anyio.lowlevel
 
+from pipeline.delivery.routes import AFTER_INGEST
 from pipeline.delivery.states import REJECTED, SUBMITTED
 from pipeline.errors import Invariant
 from pipeline.evidence.dossier import Dossier, Issuer, Part, SenderParty
@@ -36,7 +37,6 @@ from tests.memory.tables import Submission, Tables
 if TYPE_CHECKING:
     from tests.memory.database import MemoryDatabase, MemoryTx, Pause
 
-AFTER_INGEST = ("encrypt", "seal", "timestamp", "notify")
 NO_ISSUER = Issuer("", "", "", "", b"")  # filled in when a dossier is read
 
 

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from gateway.sender.backlog import WAITING_MAX
+from pipeline.delivery.routes import STAGES as ALL_STAGES
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.measures.series import MEASURES
 from pipeline.operate.top import EXACT_MAX
-from pipeline.operate.top import STAGES as STAGES_OF_TOP
 from tests.scale.explain import Cost, Statement, sessions
 from tests.servers import PostgresServer
 
@@ -68,7 +68,7 @@ HOT = {
 BY_KEY = frozenset(f"{table}_pkey" for table in ("ingest", "ingest_running", "process", "timer", "legal_timer"))
 BY_ADDRESS = {f"Tid Scan {table}" for table in ("ingest", "timer", "legal_timer")}
 
-STAGES = f"'{{{','.join(STAGES_OF_TOP)}}}'"
+STAGES = f"'{{{','.join(ALL_STAGES)}}}'"
 [DEAD_MAX] = next(m.arguments for m in MEASURES if m.query == "ops_dead_letters")
 DEPTHS = {
     "ops: depths": Statement("qerds_ops", "ops_depths", "text[], integer", f"{STAGES}, {EXACT_MAX}"),

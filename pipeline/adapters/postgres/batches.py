@@ -14,10 +14,10 @@ from typing import Any
 from uuid import UUID
 
 from pipeline.adapters.postgres.database import Database
-from pipeline.adapters.postgres.draws import AFTER_INGEST, ALL_LANES, read_references
+from pipeline.adapters.postgres.draws import ALL_LANES, read_references
 from pipeline.adapters.postgres.packs import add_pack
 from pipeline.adapters.postgres.tx import PostgresTx
-from pipeline.delivery.routes import BULK, DRAW, Emission
+from pipeline.delivery.routes import AFTER_INGEST, BULK, DRAW, RECEIVER, SUBMITTED, Emission
 from pipeline.errors import Transient
 from pipeline.stores.batches import (
     BATCH_LINES_MAX,
@@ -43,7 +43,7 @@ from pipeline.stores.batches import (
 from pipeline.stores.senders import PackRows
 
 INTERACTIVE_LANES = (0, 1)
-INGEST = ("ingest",)
+INGEST = (RECEIVER[SUBMITTED],)
 DROPPED_LINES_MAX = 20_000  # by one statement
 PARTS_AT_ONCE = 5000  # of batches that ran out: by one statement
 INTAKES_AT_ONCE = 20  # claimed by one statement

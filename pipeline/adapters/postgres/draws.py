@@ -13,11 +13,11 @@ from uuid import UUID
 
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.orders import columns_of
+from pipeline.delivery.routes import AFTER_INGEST
 from pipeline.errors import Invariant
 from pipeline.stores.batches import Cursor, Draw, DrawRecord, KnownDelivery, References, Settlement, StoredLine
 from pipeline.stores.senders import Consent, Order, Upload
 
-AFTER_INGEST = ("encrypt", "seal", "timestamp", "notify")
 ALL_LANES = (0, 1, 2, 3)
 
 Row = Mapping[str, Any]

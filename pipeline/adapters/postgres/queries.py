@@ -1,15 +1,15 @@
 """The named queries, read from sql/*.sql once.
 
 A file holds queries under `-- name: some_name` headings; the comment line after it says why. A query about "the"
-mailbox writes `outbox."@stage"` and `outbox."@stage_running"`; it is made concrete for one stage of the literal tuple
-below, never for a name from outside. tests/db/test_queries.py prepares every one of them.
+mailbox writes `outbox."@stage"` and `outbox."@stage_running"`; it is made concrete for each stage of the routes, never
+for a name from outside. tests/db/test_queries.py prepares every one of them.
 """
 
 import re
 from functools import cache
 from pathlib import Path
 
-STAGES = ("ingest", "encrypt", "seal", "timestamp", "notify", "expire", "archive", "webhook")
+from pipeline.delivery.routes import STAGES
 
 _HEADING = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
 
