@@ -24,6 +24,7 @@ from gateway.problems import Problem
 from pipeline.errors import Transient
 from pipeline.formats.configuration import Config
 from pipeline.ports.outside import Ids
+from pipeline.process.measures import HTTP_REJECTED, HTTP_REQUEST_SECONDS, HTTP_REQUESTS
 from pipeline.process.recorder import Recorder
 
 # What the API calls the provider's standing; the page a person reads says the same.
@@ -32,7 +33,6 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 MACHINE_PATHS = ("/v1/", "/oauth2/", "/.well-known/")
 UNKNOWN = "other"  # a route that is none
 WATCH_ROUTES = ("/healthz", "/readyz", "/metrics")
-HTTP_SECONDS = (0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)  # each one a series
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -81,7 +81,7 @@ class Edge:
 
     async def _refuse(self, scope: Scope, receive: Receive, answer: "_Answer", error: Exception) -> None:
         problem = problem_for(error)
-        self._recorder.count("qerds_http_rejected_total", f'reason="{problem.code}"')
+        self._recorder.count(HTTP_REJECTED, problem.code)
         if problem.code == "internal_error" or answer.status:
             self._recorder.error("gateway", error)
         if answer.status:
@@ -101,10 +101,8 @@ class Edge:
     def _count(self, scope: Scope, status: int, seconds: float) -> None:
         route = getattr(scope.get("route"), "path", UNKNOWN)  # the pattern, never the path: identifiers stay out
         method = scope["method"] if scope["method"] in METHODS else "other"  # any token is a method: counters stay few
-        of_route = f'route="{route}",status="{status}"'
-        self._recorder.count("qerds_http_requests_total", f'method="{method}",{of_route}')
-        face = f'face="{face_of(route)}",{of_route}'
-        self._recorder.observe("qerds_http_request_seconds", seconds, HTTP_SECONDS, face)
+        self._recorder.count(HTTP_REQUESTS, method, route, str(status))
+        self._recorder.observe(HTTP_REQUEST_SECONDS, seconds, face_of(route), route, str(status))
 
 
 def problem_for(error: Exception) -> Problem:

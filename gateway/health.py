@@ -64,7 +64,7 @@ class Health:
 
     async def metrics(self, request: Request) -> Response:
         """GET /metrics (Prometheus text format)."""
-        return Response(exposition("gateway", self._ports.recorder), media_type=CONTENT_TYPE)
+        return Response(exposition(self._ports.recorder), media_type=CONTENT_TYPE)
 
 
 def routes(ports: HealthPorts, draining: Callable[[], bool]) -> list[Row]:

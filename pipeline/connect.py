@@ -4,7 +4,6 @@ Owns     which adapter stands behind which port
 Elsewhere: what is done with them, and who runs them (pipeline/__main__.py, gateway)
 """
 
-import importlib.metadata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ from pipeline.delivery.routes import CHECKED, PRESERVE, RECEIVER
 from pipeline.errors import LeaseLost, Transient
 from pipeline.formats.configuration import AssuranceLevel, Config, Mode
 from pipeline.notices.notice import Letterhead
+from pipeline.process.build import version
 from pipeline.process.recorder import Recorder
 
 ANCHOR_FILE = "ca.pem"  # in bridge.public_dir: pinned by the set-up
@@ -107,7 +107,7 @@ async def connect(config: Config, stage: str, recorder: Recorder) -> AsyncIterat
     async with HttpCourier.open(clock, config.webhooks.loopback_http) as courier:
         try:
             yield Adapters(
-                mailbox=PostgresMailbox(dsn, link, stage, build(), randomness, recorder),
+                mailbox=PostgresMailbox(dsn, link, stage, version(), randomness, recorder),
                 facts=PostgresFacts(link, keys, config.provider),
                 draws=PostgresDraws(link),
                 consents=PostgresConsentFacts(link),
@@ -221,18 +221,10 @@ def ids() -> SystemRandomness:
     return SystemRandomness()
 
 
-def build() -> str:
-    """The version of this program, as the process table names it."""
-    try:
-        return importlib.metadata.version("qerds")
-    except importlib.metadata.PackageNotFoundError:
-        return "source"
-
-
 def recorder_of(config: Config, process: str) -> Recorder:
-    """Its measures tell which program and which configuration it runs with."""
+    """Its measures tell which configuration it runs with."""
     recorder = Recorder(process)
-    recorder.build = (build(), config.config_version)
+    recorder.config_version = config.config_version
     return recorder
 
 

@@ -26,6 +26,7 @@ from pipeline.content.envelope import (
 from pipeline.content.names import NAME_RANDOM_BYTES, object_name
 from pipeline.formats.context import intake_info
 from pipeline.ports.bridge import PublishedKey
+from pipeline.process.measures import UPLOAD_BYTES
 from pipeline.stores.senders import StoredSegment
 
 
@@ -94,7 +95,7 @@ async def store_encrypted(
     checked = CheckedBody(expected)
     encryptor = Encryptor(key, associated_data(name), salt, prefix)
     await ports.objects.put(name, checked.encrypted(body, encryptor))
-    ports.recorder.count("qerds_upload_bytes_total", by=checked.plain_bytes)
+    ports.recorder.count(UPLOAD_BYTES, by=checked.plain_bytes)
     info = intake_info(sender, upload, number, name, CONTENT_FORMAT, checked.plain_bytes)
     segment = StoredSegment(
         segment=number,

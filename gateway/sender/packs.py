@@ -38,6 +38,7 @@ from pipeline.content.names import NAME_RANDOM_BYTES, object_name
 from pipeline.errors import Transient
 from pipeline.formats.context import pack_info, packed_key_data
 from pipeline.ports.bridge import PublishedKey
+from pipeline.process.measures import UPLOAD_BYTES
 from pipeline.stores.senders import PackRows, StoredPack, StoredSegment, Upload
 
 PACKED_DAYS = 30  # a batch may be open for seven days and be drawn for some more: its contents must outlive both
@@ -105,7 +106,7 @@ class Pack:
         sealed = seal_key(self._intake.spki, pack_info(self._name), self._key)
         pack = StoredPack(self._name, self._intake.key_id, sealed, self._offset)
         plain_bytes = sum(upload.content_bytes for upload, _ in self._contents)
-        self._ports.recorder.count("qerds_upload_bytes_total", by=plain_bytes)
+        self._ports.recorder.count(UPLOAD_BYTES, by=plain_bytes)
         return PackRows(pack, tuple(self._contents))
 
     def close(self) -> None:

@@ -21,7 +21,16 @@ from pipeline.ports.mailbox import Mailbox, MailboxTx, Message
 from pipeline.ports.outside import Randomness
 from pipeline.process.backoff import retry_seconds
 from pipeline.process.failure import reason_of
-from pipeline.process.recorder import MESSAGES, Recorder
+from pipeline.process.measures import (
+    EPOCHS_LOST,
+    STAGE_BATCH,
+    STAGE_COMMIT,
+    STAGE_MESSAGES,
+    STAGE_PERFORM,
+    STALE_ACKS,
+    TAKEN,
+)
+from pipeline.process.recorder import Recorder
 
 POLL_SECONDS = 1.0  # how long a lost ring can go unnoticed
 BATCH_BESIDE_PEOPLE = 12  # messages, while both lanes come in: bulk gives up throughput so that people do not wait
@@ -97,7 +106,7 @@ async def run(
                 await _pull(stage, mailbox, prefetch, ports, draining, randomness, recorder)
                 tasks.cancel_scope.cancel()
         except* (LeaseLost, Transient, TimeoutError) as ended:
-            recorder.count("epochs_lost")
+            recorder.count(EPOCHS_LOST)
             for error in _errors_in(ended):
                 recorder.error("epoch", error)  # it waits and tries again: the log is where a person learns for what
             recorder.is_ready = False
@@ -143,8 +152,8 @@ async def _pull(
         if not batch:
             await mailbox.doorbell(POLL_SECONDS)
             continue
-        recorder.count("taken", by=len(batch))
-        recorder.observe("batch", len(batch), MESSAGES)
+        recorder.count(TAKEN, by=len(batch))
+        recorder.observe(STAGE_BATCH, len(batch))
         more = pace.prefetch(anyio.current_time(), batch)
         ask = partial(prefetch.ask, more) if more else None
         is_away = await turn(stage, mailbox, ports, batch, randomness.unit, recorder, ask)
@@ -201,7 +210,7 @@ async def turn(
         performed = anyio.current_time()
         async with mailbox.transaction(batch) as tx:
             mine = await tx.remove(batch)  # 2 fence: what a rescue took is gone
-            recorder.count("stale", by=len(batch) - len(mine))
+            recorder.count(STALE_ACKS, by=len(batch) - len(mine))
             done, retries, dead = _split(ready, [*early, *outcomes], mine)
             emissions = list(await stage.work.commit(tx, done)) if done else []  # 3 facts
             await tx.emit(emissions)  # 4 next mailboxes and timers
@@ -210,13 +219,13 @@ async def turn(
             if take_next:
                 take_next()  # 5 beside the COMMIT: its flush leaves the server idle
         mailbox.ring(frozenset(RECEIVER[e.kind] for e in emissions))  # 6 a hint; losing it costs one sweep
-        recorder.observe("perform", performed - began)
-        recorder.observe("commit", anyio.current_time() - performed)
+        recorder.observe(STAGE_PERFORM, performed - began)
+        recorder.observe(STAGE_COMMIT, anyio.current_time() - performed)
         _record(recorder, done, retries)
         _tell_dead(recorder, stage.name, dead)
         return False
     except (Transient, TimeoutError) as error:
-        recorder.count("outcome", "away", by=len(batch))
+        recorder.count(STAGE_MESSAGES, "away", by=len(batch))
         waits = [Retry(m, reason_of(error)) for m in ready]
         waits += [o if isinstance(o, Retry) else Retry(o.message, o.why, counted=False) for o in early]
         dead = await _put_back(mailbox, [(_charged(r), _delay(r, unit)) for r in waits], batch)
@@ -225,7 +234,7 @@ async def turn(
     except (LeaseLost, Invariant):
         raise
     except Exception as error:  # noqa: BLE001 - the one place: the guilty one is found singly
-        recorder.count("outcome", "crash", by=len(batch))
+        recorder.count(STAGE_MESSAGES, "crash", by=len(batch))
         recorder.error(stage.name, error)
         _tell_dead(recorder, stage.name, await _isolate(mailbox, batch, error, unit))
         return False
@@ -316,12 +325,12 @@ def _storable(why: str) -> str:
 
 
 def _record(recorder: Recorder, done: Sequence[Done[object]], retries: list[Retry]) -> None:
-    recorder.count("outcome", "done", by=len(done))
-    recorder.count("outcome", "retry", by=len(retries))
+    recorder.count(STAGE_MESSAGES, "done", by=len(done))
+    recorder.count(STAGE_MESSAGES, "retry", by=len(retries))
 
 
 def _tell_dead(recorder: Recorder, stage: str, dead: Sequence[tuple[Message, str]]) -> None:
     """After the commit: nobody waits for what died any more, so a line says which it was. Its reason is in the row."""
-    recorder.count("outcome", "bury", by=len(dead))
+    recorder.count(STAGE_MESSAGES, "bury", by=len(dead))
     for m, _ in dead:
         recorder.note("buried", stage=stage, kind=m.kind, subject=m.subject, evidence=m.evidence)

@@ -1,9 +1,9 @@
 """Ports that tell how long their outside took and what came of it: the same calls, with a recorder.
 
-Owns     qerds_object_*, qerds_mail_total and qerds_tsa_*: names, labels, what counts as a failure
+Owns     what is counted of the object store, the relay and the authority, and what counts as a failure
 Rules    adds no decision: what is given and raised inside is given and raised outside. What a caller takes for its own
          side of a stream (a slow sender, a slow reader) is no time of the store
-Elsewhere: the bridge, which counts its own requests (hsm_bridge/metrics.py)
+Elsewhere: the names (pipeline/process/measures.py); the bridge counts its own requests (hsm_bridge/service.py)
 """
 
 import ssl
@@ -17,6 +17,7 @@ import anyio
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
 from pipeline.ports.bridge import TimeStampAuthority, wire
 from pipeline.ports.outside import ListedObject, Mailer, MailRefused, Objects, Relayed
+from pipeline.process.measures import MAILS, OBJECT_ERRORS, OBJECT_SECONDS, TSA_REQUESTS, TSA_SECONDS
 from pipeline.process.recorder import Recorder
 
 
@@ -55,12 +56,12 @@ class _Watch:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         self.rest()
-        operation, result = f'op="{self._operation}"', _result(error)
+        result = _result(error)
         if result is None:
             return
-        self._recorder.observe("qerds_object_request_seconds", self._seconds, labels=f'{operation},result="{result}"')
+        self._recorder.observe(OBJECT_SECONDS, self._seconds, self._operation, result)
         if result == "away":
-            self._recorder.count("qerds_object_errors_total", operation)
+            self._recorder.count(OBJECT_ERRORS, self._operation)
 
 
 class MeasuredObjects:
@@ -110,7 +111,7 @@ class MeasuredMailer:
     def __init__(self, mailer: Mailer, relay: str, recorder: Recorder) -> None:
         self.at_once = mailer.at_once
         self._mailer = mailer
-        self._relay = f'relay="{relay}"'
+        self._relay = relay
         self._recorder = recorder
 
     async def send(self, recipient: str, mail: bytes) -> Relayed | MailRefused:
@@ -123,7 +124,7 @@ class MeasuredMailer:
         return answer
 
     def _count(self, kind: str) -> None:
-        self._recorder.count("qerds_mail_total", f'{self._relay},class="{kind}"')
+        self._recorder.count(MAILS, self._relay, kind)
 
 
 class MeasuredAuthority:
@@ -131,7 +132,7 @@ class MeasuredAuthority:
 
     def __init__(self, authority: TimeStampAuthority, name: str, recorder: Recorder) -> None:
         self._authority = authority
-        self._name = f'authority="{name}"'
+        self._name = name
         self._recorder = recorder
 
     async def ask(self, items: Sequence[wire.TimeStamp]) -> Sequence[wire.Stamped | wire.Denied]:
@@ -144,15 +145,14 @@ class MeasuredAuthority:
             self._count("away", len(items))
             raise
         finally:
-            seconds = anyio.current_time() - began
-            self._recorder.observe("qerds_tsa_request_seconds", seconds, labels=self._name)
+            self._recorder.observe(TSA_SECONDS, anyio.current_time() - began, self._name)
         denied = sum(isinstance(answer, wire.Denied) for answer in answers)
         self._count("ok", len(answers) - denied)
         self._count("denied", denied)
         return answers
 
     def _count(self, result: str, by: int) -> None:
-        self._recorder.count("qerds_tsa_requests_total", f'{self._name},result="{result}"', by)
+        self._recorder.count(TSA_REQUESTS, self._name, result, by=by)
 
 
 async def _given(chunks: AsyncIterator[bytes], watch: _Watch) -> AsyncIterator[bytes]:

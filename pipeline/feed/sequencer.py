@@ -13,6 +13,7 @@ from pipeline.errors import Transient
 from pipeline.feed.ports import EventLog
 from pipeline.ports.outside import Randomness
 from pipeline.process.backoff import retry_seconds
+from pipeline.process.measures import ELECTIONS_LOST, EVENTS_FORGOTTEN, EVENTS_SEQUENCED, WEBHOOKS_WOKEN
 from pipeline.process.recorder import Recorder
 
 SEQUENCED_AT_ONCE = 1000
@@ -40,7 +41,7 @@ async def run(log: EventLog, draining: anyio.Event, randomness: Randomness, reco
                 else:
                     await _pause(STANDBY_SECONDS, draining)
             except (Transient, TimeoutError):
-                recorder.count("elections_lost")
+                recorder.count(ELECTIONS_LOST)
                 recorder.is_ready = False
                 lost += 1
                 await _pause(min(retry_seconds(lost, randomness.unit()), PAUSE_SECONDS_MAX), draining)
@@ -53,14 +54,14 @@ async def _lead(log: EventLog, draining: anyio.Event, recorder: Recorder) -> Non
     next_wake = next_forget = anyio.current_time()
     while not draining.is_set():
         count = await log.sequence(SEQUENCED_AT_ONCE)
-        recorder.count("events_sequenced", by=count)
+        recorder.count(EVENTS_SEQUENCED, by=count)
         now = anyio.current_time()
         if count or now >= next_wake:
-            recorder.count("webhooks_woken", by=await log.wake())
+            recorder.count(WEBHOOKS_WOKEN, by=await log.wake())
             next_wake = now + WAKE_SECONDS
         if now >= next_forget:
             forgotten = await log.forget(FORGOTTEN_AT_ONCE)
-            recorder.count("events_forgotten", by=forgotten)
+            recorder.count(EVENTS_FORGOTTEN, by=forgotten)
             next_forget = now if forgotten else now + FORGET_SECONDS
         if count < SEQUENCED_AT_ONCE:
             await log.doorbell(POLL_SECONDS)

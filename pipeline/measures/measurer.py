@@ -15,9 +15,10 @@ from typing import Any, Protocol
 import anyio
 
 from pipeline.errors import Transient
-from pipeline.measures.series import MEASURES, Row, Series
+from pipeline.measures.series import QUESTIONS, Row
 from pipeline.ports.outside import Randomness
 from pipeline.process.backoff import retry_seconds
+from pipeline.process.measures import DISK_FREE, DISK_SIZE, ELECTIONS_LOST, OPS_LEADER, OPS_UNANSWERED, Series
 from pipeline.process.recorder import Recorder
 
 TURN_SECONDS = 1.0
@@ -25,8 +26,8 @@ DISKS_SECONDS = 15.0
 REST_FACTOR = 50.0  # a statement of 1 s is asked again after 50 s
 FAILED_SECONDS = 300.0  # after one that did not come back
 PAUSE_SECONDS_MAX = 5.0
-LEADER = ("qerds_ops_leader", "")
-UNANSWERED = ("qerds_ops_unanswered_measures", "")  # what did not come back has no series: somebody must hear of it
+LEADER = OPS_LEADER.of()
+UNANSWERED = OPS_UNANSWERED.of()  # what did not come back has no series: somebody must hear of it
 
 
 class Watch(Protocol):
@@ -76,29 +77,31 @@ class Disks:
 
 def series_of(volumes: Sequence[Volume]) -> Series:
     """Free, and of how much."""
-    free = {("qerds_disk_free_bytes", f'volume="{v.name}"'): float(v.free_bytes) for v in volumes}
-    return {**free, **{("qerds_disk_size_bytes", f'volume="{v.name}"'): float(v.size_bytes) for v in volumes}}
+    free: Series = {DISK_FREE.of(v.name): float(v.free_bytes) for v in volumes}
+    return {**free, **{DISK_SIZE.of(v.name): float(v.size_bytes) for v in volumes}}
 
 
 class Rounds:
-    """When each measure is due, and what each has told last. Kept over elections: a slow statement stays seldom."""
+    """When each question is due, and what each has told last. Kept over elections: a slow statement stays seldom."""
 
     def __init__(self) -> None:
-        self._due = dict.fromkeys((measure.query for measure in MEASURES), 0.0)
+        self._due = dict.fromkeys((question.query for question in QUESTIONS), 0.0)
         self._told: dict[str, Series] = {}
 
     async def measure(self, watch: Watch) -> Series:
         """Asks what is due; everything that is known now."""
-        for measure in MEASURES:
+        for question in QUESTIONS:
             began = anyio.current_time()
-            if began < self._due[measure.query]:
+            if began < self._due[question.query]:
                 continue
-            self._due[measure.query] = began + FAILED_SECONDS  # until it has come back
-            self._told.pop(measure.query, None)
-            rows = await watch.ask(measure.query, *measure.arguments)
-            self._told[measure.query] = measure.series(rows)
+            self._due[question.query] = began + FAILED_SECONDS  # until it has come back
+            self._told.pop(question.query, None)
+            rows = await watch.ask(question.query, *question.arguments)
+            self._told[question.query] = question.series(rows)
             now = anyio.current_time()
-            self._due[measure.query] = now + max(measure.every_seconds, REST_FACTOR * (now - began)) - TURN_SECONDS / 2
+            self._due[question.query] = (
+                now + max(question.every_seconds, REST_FACTOR * (now - began)) - TURN_SECONDS / 2
+            )
         unanswered = sum(1 for query, due in self._due.items() if due > 0 and query not in self._told)
         known: Series = {LEADER: 1.0, UNANSWERED: float(unanswered)}
         return {**known, **{key: value for told in self._told.values() for key, value in told.items()}}
@@ -122,7 +125,7 @@ async def run(
                 recorder.gauges = {LEADER: 0.0}
             await _pause(TURN_SECONDS, draining)
         except (Transient, TimeoutError):
-            recorder.count("elections_lost")
+            recorder.count(ELECTIONS_LOST)
             recorder.is_ready = is_elected = False
             recorder.gauges = {LEADER: 0.0}
             lost += 1

@@ -1,9 +1,9 @@
-"""From rows to series: what is measured, how often, and under which names. Pure.
+"""From rows to series: what is measured, and how often. Pure.
 
-Owns     the literal table of measures
+Owns     the literal table of what is asked, and what its rows become
 Rules    a label is a stage, a lane, a state, a duty or a table: never a delivery, a sender or an address. What has
          nothing to tell has no series, but for what an alert must see at 0
-Elsewhere: asking (measurer.py), the statements (adapters/postgres/sql/measures.sql)
+Elsewhere: names (pipeline/process/measures.py), asking (measurer.py), statements (adapters/postgres/sql/measures.sql)
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,17 +12,31 @@ from typing import Any
 
 from pipeline.delivery.duties import next_duty, slack_seconds
 from pipeline.delivery.routes import STAGES
+from pipeline.process.measures import (
+    DEAD_LETTER_OLDEST,
+    DEAD_LETTERS,
+    DEAD_ROWS,
+    DELIVERIES,
+    DEPOSIT_SECONDS,
+    HORIZON,
+    LEGAL_SLACK,
+    MAILBOX_OLDEST,
+    MAILBOX_READY,
+    MAILBOX_RUNNING,
+    PAUSED,
+    TIMERS_OVERDUE,
+    WEBHOOK_LAG,
+    Series,
+)
 
 Row = Mapping[str, Any]
-Series = dict[tuple[str, str], float]
-
 LANES = {0: "interactive", 1: "interactive", 2: "bulk", 3: "bulk"}  # 1 and 3: of the same, taken alone
 NEWEST_EVENTS = 1000  # that are looked at for letters deposited just now
 EXACT_MAX = 10_000  # messages of one lane that are counted; from there on the span of their ids tells
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class Question:
     """One statement and what it becomes. every_seconds: at least so long between two; a slow one waits longer."""
 
     query: str
@@ -35,8 +49,8 @@ def depths(rows: Sequence[Row]) -> Series:
     """Waiting messages and the age of the first, per stage and lane."""
     found: Series = {}
     for row in rows:
-        labels = f'stage="{row["stage"]}",lane="{LANES[row["lane"]]}"'
-        ready, age = ("qerds_mailbox_ready_rows", labels), ("qerds_mailbox_oldest_ready_seconds", labels)
+        labels = (row["stage"], LANES[row["lane"]])
+        ready, age = MAILBOX_READY.of(*labels), MAILBOX_OLDEST.of(*labels)
         found[ready] = found.get(ready, 0.0) + row["ready"]
         found[age] = max(found.get(age, 0.0), row["oldest_seconds"] or 0.0)
     return found
@@ -44,7 +58,7 @@ def depths(rows: Sequence[Row]) -> Series:
 
 def running(rows: Sequence[Row]) -> Series:
     """Messages in a process's hands."""
-    return {("qerds_mailbox_running_rows", f'stage="{row["stage"]}"'): row["running"] for row in rows}
+    return {MAILBOX_RUNNING.of(row["stage"]): row["running"] for row in rows}
 
 
 def timers(rows: Sequence[Row]) -> Series:
@@ -52,14 +66,14 @@ def timers(rows: Sequence[Row]) -> Series:
     late = {"real": 0.0, "legal": 0.0}
     for row in rows:
         late[row["kind"]] = max(late[row["kind"]], row["overdue_seconds"])
-    return {("qerds_timers_overdue_seconds", f'kind="{kind}"'): seconds for kind, seconds in late.items()}
+    return {TIMERS_OVERDUE.of(kind): seconds for kind, seconds in late.items()}
 
 
 def dead_letters(rows: Sequence[Row]) -> Series:
     """By stage and reason; the age of the oldest is there without any."""
-    found: Series = {("qerds_dead_letter_oldest_seconds", ""): max((r["oldest_seconds"] for r in rows), default=0.0)}
+    found: Series = {DEAD_LETTER_OLDEST.of(): max((r["oldest_seconds"] for r in rows), default=0.0)}
     for row in rows:
-        found["qerds_dead_letters", f'stage="{row["stage"]}",reason="{row["reason"]}"'] = row["letters"]
+        found[DEAD_LETTERS.of(row["stage"], row["reason"])] = row["letters"]
     return found
 
 
@@ -68,7 +82,7 @@ def pauses(rows: Sequence[Row]) -> Series:
     found: Series = {}
     for row in rows:
         scope = f"stage:{row['subject']}" if row["scope"] == "stage" else row["scope"]
-        key = ("qerds_paused", f'scope="{scope}"')
+        key = PAUSED.of(scope)
         found[key] = found.get(key, 0.0) + 1
     return found
 
@@ -79,7 +93,7 @@ def legal_slack(rows: Sequence[Row]) -> Series:
     for row in rows:
         duty = next_duty(row["state"], row["submitted_at"], row["last_day"], is_refused=row["is_refused"])
         if duty is not None:
-            key = ("qerds_legal_slack_seconds", f'duty="{duty.name}"')
+            key = LEGAL_SLACK.of(duty.name)
             slack = slack_seconds(duty, row["legal_now"])
             found[key] = min(found.get(key, slack), slack)
     return found
@@ -87,24 +101,24 @@ def legal_slack(rows: Sequence[Row]) -> Series:
 
 def deliveries(rows: Sequence[Row]) -> Series:
     """How many are in each state."""
-    return {("qerds_deliveries", f'state="{row["state"]}"'): row["deliveries"] for row in rows}
+    return {DELIVERIES.of(row["state"]): row["deliveries"] for row in rows}
 
 
 def dead_rows(rows: Sequence[Row]) -> Series:
     """What vacuum has not removed yet, per table."""
-    return {("qerds_pg_dead_rows", f'table="{row["table_name"]}"'): row["dead_rows"] for row in rows}
+    return {DEAD_ROWS.of(row["table_name"]): row["dead_rows"] for row in rows}
 
 
 def horizon(rows: Sequence[Row]) -> Series:
     """How far back the oldest reader holds vacuum. None: this role may not see the others' sessions."""
     known = [row["seconds"] for row in rows if row["seconds"] is not None]
-    return {("qerds_pg_horizon_seconds", ""): max(known)} if known else {}
+    return {HORIZON.of(): max(known)} if known else {}
 
 
 def webhook_lag(rows: Sequence[Row]) -> Series:
     """The oldest event that an endpoint has not taken: of those that answer, and of those that fail or want time."""
     lag = {"answers": 0.0, "fails": 0.0, **{row["endpoint"]: row["lag_seconds"] for row in rows}}
-    return {("qerds_webhook_lag_seconds", f'endpoint="{endpoint}"'): seconds for endpoint, seconds in lag.items()}
+    return {WEBHOOK_LAG.of(endpoint): seconds for endpoint, seconds in lag.items()}
 
 
 def deposits(rows: Sequence[Row]) -> Series:
@@ -112,21 +126,21 @@ def deposits(rows: Sequence[Row]) -> Series:
     found: Series = {}
     for row in rows:
         for quantile in ("0.5", "0.95", "1"):
-            labels = f'lane="{LANES[row["lane"]]}",quantile="{quantile}"'
-            found["qerds_submit_to_deposit_seconds", labels] = row[f"seconds_{quantile.replace('.', '_')}"]
+            seconds = row[f"seconds_{quantile.replace('.', '_')}"]
+            found[DEPOSIT_SECONDS.of(LANES[row["lane"]], quantile)] = seconds
     return found
 
 
-MEASURES = (
-    Measure("ops_depths", (STAGES, EXACT_MAX), 1.0, depths),
-    Measure("ops_running", (STAGES, EXACT_MAX), 1.0, running),
-    Measure("ops_timers", (STAGES,), 1.0, timers),
-    Measure("ops_pauses", (), 1.0, pauses),
-    Measure("ops_dead_letters", (EXACT_MAX,), 5.0, dead_letters),
-    Measure("ops_horizon", (), 5.0, horizon),
-    Measure("ops_legal_slack", (), 5.0, legal_slack),
-    Measure("ops_webhook_lag", (), 5.0, webhook_lag),
-    Measure("ops_deposits", (NEWEST_EVENTS,), 15.0, deposits),
-    Measure("ops_dead_rows", (), 15.0, dead_rows),
-    Measure("ops_deliveries", (), 60.0, deliveries),
+QUESTIONS = (
+    Question("ops_depths", (STAGES, EXACT_MAX), 1.0, depths),
+    Question("ops_running", (STAGES, EXACT_MAX), 1.0, running),
+    Question("ops_timers", (STAGES,), 1.0, timers),
+    Question("ops_pauses", (), 1.0, pauses),
+    Question("ops_dead_letters", (EXACT_MAX,), 5.0, dead_letters),
+    Question("ops_horizon", (), 5.0, horizon),
+    Question("ops_legal_slack", (), 5.0, legal_slack),
+    Question("ops_webhook_lag", (), 5.0, webhook_lag),
+    Question("ops_deposits", (NEWEST_EVENTS,), 15.0, deposits),
+    Question("ops_dead_rows", (), 15.0, dead_rows),
+    Question("ops_deliveries", (), 60.0, deliveries),
 )

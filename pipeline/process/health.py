@@ -43,7 +43,7 @@ def _answer(request_line: bytes, stage: str, recorder: Recorder) -> bytes:
             _response("200 OK", "ready\n") if recorder.is_ready else _response("503 Service Unavailable", "no epoch\n")
         )
     if path == b"/metrics":
-        return _response("200 OK", exposition(stage, recorder))
+        return _response("200 OK", exposition(recorder).decode())
     return _response("404 Not Found", "healthz, readyz, metrics\n")
 
 

@@ -8,19 +8,16 @@ the last line before a crash is there.
 import json
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, TextIO
 
 import anyio
 
 from pipeline.process.failure import behind, places_of, text_of
-
-Labelled = tuple[str, str]  # a measure's name, and its labels as the exposition writes them
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0, 3600.0)
-MESSAGES = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0)
+from pipeline.process.measures import Counter, Gauge, Histogram, Series
 
 
-class Histogram:
+class Buckets:
     """How often a value fell up to each bound, above the one before; the last count is of what was above all."""
 
     def __init__(self, bounds: tuple[float, ...]) -> None:
@@ -41,26 +38,31 @@ class Recorder:
         self, process: str, write: Callable[[str], object] | None = None, now: Callable[[], str] | None = None
     ) -> None:
         self.process = process
-        self.counts: dict[Labelled, int] = {}
-        self.gauges: Mapping[Labelled, float] = {}  # replaced as a whole
-        self.histograms: dict[Labelled, Histogram] = {}
-        self.build = ("", "")  # versions of program and configuration
+        self.config_version = ""
+        self.counts: dict[tuple[Counter, tuple[str, ...]], int] = {}
+        self.gauges: Series = {}
+        self.histograms: dict[tuple[Histogram, tuple[str, ...]], Buckets] = {}
         self.ready = anyio.Event()  # set by the first epoch
         self.is_ready = False  # whether an epoch lives now
         self._write = write or _to(sys.stderr)
         self._now = now
 
-    def count(self, name: str, label: str = "", by: int = 1) -> None:
-        """Add to one counter."""
+    def count(self, counter: Counter, *labels: str, by: int = 1) -> None:
+        """Add to one counter. Raises ValueError when it has other labels."""
         if by:
-            self.counts[(name, label)] = self.counts.get((name, label), 0) + by
+            so_far = self.counts.get((counter, labels))
+            self.counts[(counter, labels) if so_far is not None else counter.of(*labels)] = (so_far or 0) + by
 
-    def observe(self, name: str, value: float, bounds: tuple[float, ...] = SECONDS, labels: str = "") -> None:
-        """Add to one histogram; its first value decides the bounds."""
-        histogram = self.histograms.get((name, labels))
-        if histogram is None:
-            histogram = self.histograms[name, labels] = Histogram(bounds)
-        histogram.observe(value)
+    def set(self, gauge: Gauge, value: float, *labels: str) -> None:
+        """How it is now. Raises ValueError when it has other labels."""
+        self.gauges[gauge.of(*labels)] = value
+
+    def observe(self, histogram: Histogram, value: float, *labels: str) -> None:
+        """Add to one histogram. Raises ValueError when it has other labels."""
+        buckets = self.histograms.get((histogram, labels))
+        if buckets is None:
+            buckets = self.histograms[histogram.of(*labels)] = Buckets(histogram.bounds)
+        buckets.observe(value)
 
     def note(self, what: str, **fields: Any) -> None:
         """One line about something that happened."""

@@ -22,6 +22,7 @@ import anyio
 
 from pipeline.errors import Transient
 from pipeline.ports.outside import Objects
+from pipeline.process.measures import CLEANED_OBJECTS
 from pipeline.process.recorder import Recorder
 
 REST_SECONDS = 3600.0
@@ -92,7 +93,7 @@ async def keep_clean(garbage: Garbage, objects: Objects, recorder: Recorder) -> 
             reached = done.reached
             told = {"uploads": done.uploads, "packs": done.packs, "objects": done.objects}
             recorder.note("cleaned", **told, strays=done.strays, refused=done.refused)
-            recorder.count("cleaned_objects", by=done.objects + done.strays)
+            recorder.count(CLEANED_OBJECTS, by=done.objects + done.strays)
         await anyio.sleep(REST_SECONDS)
 
 

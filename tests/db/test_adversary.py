@@ -15,6 +15,7 @@ from pipeline.delivery.routes import SUBMITTED
 from pipeline.errors import Invariant, Transient
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.ports.mailbox import Message
+from pipeline.process.measures import STAGE_MESSAGES
 from pipeline.process.recorder import Recorder
 from tests.db.test_one_hop import hand_on, mailbox, running, send, stage_of, waiting
 from tests.servers import PostgresServer
@@ -63,7 +64,7 @@ async def test_nothing_is_buried_in_silence(postgres: PostgresServer, database: 
     async with running(stage_of(perform), mailbox(database, "ingest"), lines) as recorder:
         await waiting(postgres, database, "dead", 3)
         with anyio.fail_after(5):
-            while recorder.counts.get(("outcome", "bury")) != 3:
+            while recorder.counts.get(STAGE_MESSAGES.of("bury")) != 3:
                 await anyio.lowlevel.checkpoint()
     told = [line for line in lines if '"buried"' in line]
     assert [sum(str(d) in line for line in told) for d in deliveries] == [1, 1, 1]

@@ -13,6 +13,7 @@ from pipeline.adapters.volumes import LocalVolumes
 from pipeline.formats.configuration import DatabaseSettings, load
 from pipeline.measures import measurer as service
 from pipeline.measures import series as measures
+from pipeline.process.measures import DELIVERIES, LEGAL_SLACK, OPS_LEADER, WEBHOOK_LAG
 from pipeline.process.recorder import Recorder
 from tests.db import small_ledger
 from tests.db.events_world import EventsWorld
@@ -20,7 +21,7 @@ from tests.servers import PostgresServer, short_directory
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
-LEADER = ("qerds_ops_leader", "")
+LEADER = OPS_LEADER.of()
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ async def test_every_measure_answers_its_own_role(ledger: DatabaseSettings, tmp_
     told = await service.Rounds().measure(it)
     await it.stop()
     assert told[LEADER] == 1.0
-    names = {series for series, _ in told}
+    names = {gauge.name for gauge, _ in told}
     assert names >= {
         "qerds_mailbox_ready_rows",
         "qerds_mailbox_oldest_ready_seconds",
@@ -97,8 +98,8 @@ async def test_every_measure_answers_its_own_role(ledger: DatabaseSettings, tmp_
         "qerds_pg_horizon_seconds",
         "qerds_webhook_lag_seconds",
     }
-    assert told["qerds_deliveries", 'state="submitted"'] == 1
-    assert 86_000 < told["qerds_legal_slack_seconds", 'duty="deposit_proof"'] <= 86_400
+    assert told[DELIVERIES.of("submitted")] == 1
+    assert 86_000 < told[LEGAL_SLACK.of("deposit_proof")] <= 86_400
 
 
 async def test_the_horizon_is_as_old_as_the_oldest_snapshot(
@@ -140,8 +141,8 @@ async def test_webhook_lag_is_that_of_the_event_that_waits_longest(
     assert await it.elect()
     found = measures.webhook_lag(await it.ask("ops_webhook_lag"))
     await it.stop()
-    assert 3600 <= found["qerds_webhook_lag_seconds", 'endpoint="answers"'] < 3700
-    assert 7200 <= found["qerds_webhook_lag_seconds", 'endpoint="fails"'] < 7300
+    assert 3600 <= found[WEBHOOK_LAG.of("answers")] < 3700
+    assert 7200 <= found[WEBHOOK_LAG.of("fails")] < 7300
 
 
 async def test_how_long_a_letter_takes_to_its_proof_of_deposit(
@@ -164,7 +165,7 @@ async def test_how_long_a_letter_takes_to_its_proof_of_deposit(
     found = measures.deposits(await it.ask("ops_deposits", 1000))
     await it.stop()
     assert {labels: pytest.approx(took) for labels in ("0.5", "0.95", "1")} == {
-        labels.partition('quantile="')[2].rstrip('"'): seconds for (_, labels), seconds in found.items()
+        quantile: seconds for (_, (_, quantile)), seconds in found.items()
     }
 
 

@@ -17,6 +17,7 @@ from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.errors import LeaseLost
 from pipeline.formats.configuration import Config, load
 from pipeline.operate.__main__ import run
+from pipeline.process.measures import STAGE_WAIT
 from pipeline.process.recorder import Recorder
 from tests.db import small_ledger
 from tests.servers import PostgresServer, short_directory
@@ -96,7 +97,7 @@ def test_a_paused_stage_takes_nothing_until_it_is_resumed(it: Installed) -> None
             return len(await box.take(10)) == 1
 
         await until(resumed, 5)
-        assert recorder.histograms["wait", ""].sum >= 0
+        assert recorder.histograms[STAGE_WAIT.of()].sum >= 0
         await box.stop()
 
     anyio.run(takes)

@@ -13,7 +13,7 @@ import pytest
 from gateway.sender.backlog import WAITING_MAX
 from pipeline.delivery.routes import STAGES as ALL_STAGES
 from pipeline.formats.configuration import DatabaseSettings
-from pipeline.measures.series import MEASURES
+from pipeline.measures.series import QUESTIONS
 from pipeline.operate.top import EXACT_MAX
 from tests.scale.explain import Cost, Statement, sessions
 from tests.servers import PostgresServer
@@ -69,7 +69,7 @@ BY_KEY = frozenset(f"{table}_pkey" for table in ("ingest", "ingest_running", "pr
 BY_ADDRESS = {f"Tid Scan {table}" for table in ("ingest", "timer", "legal_timer")}
 
 STAGES = f"'{{{','.join(ALL_STAGES)}}}'"
-[DEAD_MAX] = next(m.arguments for m in MEASURES if m.query == "ops_dead_letters")
+[DEAD_MAX] = next(m.arguments for m in QUESTIONS if m.query == "ops_dead_letters")
 DEPTHS = {
     "ops: depths": Statement("qerds_ops", "ops_depths", "text[], integer", f"{STAGES}, {EXACT_MAX}"),
     "ops: running": Statement("qerds_ops", "ops_running", "text[], integer", f"{STAGES}, {EXACT_MAX}"),

@@ -4,67 +4,92 @@ import re
 from datetime import UTC, datetime, timedelta
 from time import perf_counter_ns
 
+import pytest
+
 from pipeline.measures import series as measures
+from pipeline.process.build import version
 from pipeline.process.exposition import exposition
-from pipeline.process.recorder import MESSAGES, Recorder
+from pipeline.process.measures import (
+    HORIZON,
+    HTTP_REQUEST_SECONDS,
+    HTTP_REQUESTS,
+    LEGAL_SLACK,
+    MAILBOX_OLDEST,
+    MAILBOX_READY,
+    MAILS,
+    OPS_LEADER,
+    PAUSED,
+    STAGE_BATCH,
+    STAGE_MESSAGES,
+    STAGE_WAIT,
+    STALE_ACKS,
+    TSA_SECONDS,
+    WEBHOOK_LAG,
+)
+from pipeline.process.recorder import Recorder
 
 LABEL = r'[a-z_]+="([^"\\]|\\.)*"'
 LINE = re.compile(rf"[a-z_]+(\{{{LABEL}(,{LABEL})*\}})? [-+.0-9e]+")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-def recorded() -> Recorder:
-    recorder = Recorder("seal", write=lambda _: None)
-    recorder.count("outcome", "done", 3)
-    recorder.count("stale", by=2)
+def recorded(process: str = "seal") -> Recorder:
+    recorder = Recorder(process, write=lambda _: None)
+    recorder.count(STAGE_MESSAGES, "done", by=3)
+    recorder.count(STALE_ACKS, by=2)
     for seconds in (0.0005, 0.001, 0.2, 9999.0):
-        recorder.observe("wait", seconds)
-    recorder.observe("batch", 7, MESSAGES)
-    recorder.count("qerds_mail_total", 'relay="relay.example",class="2xx"', 4)
-    recorder.observe("qerds_tsa_request_seconds", 0.02, labels='authority="bridge"')
-    recorder.build = ("0.1.0", 'embedded "1"')
-    recorder.gauges = {("qerds_ops_leader", ""): 1.0, ("qerds_paused", 'scope="stage:seal"'): 1.0}
+        recorder.observe(STAGE_WAIT, seconds)
+    recorder.observe(STAGE_BATCH, 7)
+    recorder.count(MAILS, "relay.example", "2xx", by=4)
+    recorder.observe(TSA_SECONDS, 0.02, "bridge")
+    recorder.config_version = 'embedded "1"'
+    recorder.set(OPS_LEADER, 1.0)
+    recorder.set(PAUSED, 1.0, "stage:seal")
     return recorder
+
+
+def text_of(recorder: Recorder) -> str:
+    return exposition(recorder).decode()
 
 
 def test_every_line_is_a_sample() -> None:
     """Prometheus refuses a whole page for one line that it cannot read."""
-    for line in exposition("seal", recorded()).splitlines():
-        assert LINE.fullmatch(line), line
+    for line in text_of(recorded()).splitlines():
+        assert LINE.fullmatch(line) or line.startswith(("# HELP qerds_", "# TYPE qerds_")), line
 
 
 def test_a_histogram_counts_up_to_each_bound() -> None:
     """Buckets are cumulative, the bound belongs to its bucket, and +Inf holds everything."""
-    text = exposition("seal", recorded())
-    assert 'qerds_stage_wait_seconds_bucket{stage="seal",le="0.001"} 2' in text
-    assert 'qerds_stage_wait_seconds_bucket{stage="seal",le="0.25"} 3' in text
-    assert 'qerds_stage_wait_seconds_bucket{stage="seal",le="3600"} 3' in text
-    assert 'qerds_stage_wait_seconds_bucket{stage="seal",le="+Inf"} 4' in text
-    assert 'qerds_stage_wait_seconds_count{stage="seal"} 4' in text
-    assert 'qerds_stage_batch_messages_bucket{stage="seal",le="10"} 1' in text
+    text = text_of(recorded())
+    assert 'qerds_stage_wait_seconds_bucket{le="0.001",stage="seal"} 2.0' in text
+    assert 'qerds_stage_wait_seconds_bucket{le="0.25",stage="seal"} 3.0' in text
+    assert 'qerds_stage_wait_seconds_bucket{le="3600",stage="seal"} 3.0' in text
+    assert 'qerds_stage_wait_seconds_bucket{le="+Inf",stage="seal"} 4.0' in text
+    assert 'qerds_stage_wait_seconds_count{stage="seal"} 4.0' in text
+    assert 'qerds_stage_batch_messages_bucket{le="10",stage="seal"} 1.0' in text
 
 
 def test_counters_and_gauges_have_their_names() -> None:
     """As docs/operate.md and the alert rules call them."""
-    text = exposition("seal", recorded())
-    assert 'qerds_stage_messages_total{stage="seal",outcome="done"} 3' in text
-    assert 'qerds_stale_acks_total{stage="seal"} 2' in text
-    assert "qerds_ops_leader 1" in text.splitlines()
+    text = text_of(recorded())
+    assert 'qerds_stage_messages_total{outcome="done",stage="seal"} 3.0' in text
+    assert 'qerds_stale_acks_total{stage="seal"} 2.0' in text
+    assert "qerds_ops_leader 1.0" in text.splitlines()
     assert 'qerds_process_resident_bytes{kind="seal"}' in text
 
 
 def test_a_measure_with_a_whole_name_is_a_series_of_its_own() -> None:
     """The stage is no label of what is not the runtime's."""
-    lines = exposition("notify", recorded()).splitlines()
-    assert 'qerds_mail_total{relay="relay.example",class="2xx"} 4' in lines
-    assert 'qerds_tsa_request_seconds_bucket{authority="bridge",le="0.025"} 1' in lines
-    assert 'qerds_tsa_request_seconds_count{authority="bridge"} 1' in lines
+    lines = text_of(recorded("notify")).splitlines()
+    assert 'qerds_mail_total{class="2xx",relay="relay.example"} 4.0' in lines
+    assert 'qerds_tsa_request_seconds_bucket{authority="bridge",le="0.025"} 1.0' in lines
+    assert 'qerds_tsa_request_seconds_count{authority="bridge"} 1.0' in lines
 
 
 def test_every_process_says_what_it_runs() -> None:
     """Version and configuration; quotes in what an operator wrote break nothing."""
-    text = exposition("seal", recorded())
-    assert r'qerds_build_info{version="0.1.0",config_version="embedded \"1\""} 1' in text.splitlines()
+    text = text_of(recorded())
+    assert rf'qerds_build_info{{config_version="embedded \"1\"",version="{version()}"}} 1.0' in text.splitlines()
 
 
 def test_an_observation_costs_microseconds() -> None:
@@ -72,24 +97,41 @@ def test_an_observation_costs_microseconds() -> None:
     recorder, times = Recorder("gateway", write=lambda _: None), []
     for number in range(2000):
         began = perf_counter_ns()
-        recorder.count("qerds_http_requests_total", 'method="GET",route="/v1/me",status="200"')
-        recorder.observe("qerds_http_request_seconds", number / 1000, labels='face="api",route="/v1/me",status="200"')
+        recorder.count(HTTP_REQUESTS, "GET", "/v1/me", "200")
+        recorder.observe(HTTP_REQUEST_SECONDS, number / 1000, "api", "/v1/me", "200")
         times.append(perf_counter_ns() - began)
     assert sorted(times)[1000] < 50_000  # nanoseconds; some 1500 on an idle machine
+
+
+def test_a_measure_takes_the_labels_it_declares() -> None:
+    """A value too few or too many is a mistake of ours, told where it is made and not at the next scrape."""
+    recorder = Recorder("seal", write=lambda _: None)
+    for labels in ((), ("done", "late")):
+        with pytest.raises(ValueError, match="qerds_stage_messages_total has 1 labels"):
+            recorder.count(STAGE_MESSAGES, *labels)
+    assert recorder.counts == {}
+
+
+def test_processes_in_one_program_share_no_series() -> None:
+    """The simulation and many tests run several at once: each tells of itself alone."""
+    seal, notify = recorded("seal"), recorded("notify")
+    seal.count(STALE_ACKS)
+    assert 'qerds_stale_acks_total{stage="notify"} 2.0' in text_of(notify)
+    assert 'stage="seal"' not in text_of(notify)
 
 
 def test_the_horizon_has_no_series_when_nobody_may_look() -> None:
     """A number that is always young would keep its alert silent."""
     assert measures.horizon([{"seconds": None}]) == {}
-    assert measures.horizon([{"seconds": 61.5}]) == {("qerds_pg_horizon_seconds", ""): 61.5}
+    assert measures.horizon([{"seconds": 61.5}]) == {HORIZON.of(): 61.5}
 
 
 def test_webhook_lag_is_there_at_nothing() -> None:
     """And those whose endpoint fails do not hide behind those that answer."""
     found = measures.webhook_lag([{"endpoint": "fails", "lag_seconds": 7200.0}])
     assert found == {
-        ("qerds_webhook_lag_seconds", 'endpoint="answers"'): 0.0,
-        ("qerds_webhook_lag_seconds", 'endpoint="fails"'): 7200.0,
+        WEBHOOK_LAG.of("answers"): 0.0,
+        WEBHOOK_LAG.of("fails"): 7200.0,
     }
 
 
@@ -100,9 +142,9 @@ def test_messages_taken_alone_belong_to_their_lane() -> None:
         for lane in range(4)
     ]
     found = measures.depths(rows)
-    assert found["qerds_mailbox_ready_rows", 'stage="seal",lane="interactive"'] == 20
-    assert found["qerds_mailbox_oldest_ready_seconds", 'stage="seal",lane="interactive"'] == 1
-    assert found["qerds_mailbox_oldest_ready_seconds", 'stage="seal",lane="bulk"'] == 3
+    assert found[MAILBOX_READY.of("seal", "interactive")] == 20
+    assert found[MAILBOX_OLDEST.of("seal", "interactive")] == 1
+    assert found[MAILBOX_OLDEST.of("seal", "bulk")] == 3
 
 
 def test_no_identifier_becomes_a_label() -> None:
@@ -113,9 +155,9 @@ def test_no_identifier_becomes_a_label() -> None:
         *({"scope": "batch", "subject": f"batch-{n}"} for n in range(3)),
     ]
     assert measures.pauses(rows) == {
-        ("qerds_paused", 'scope="stage:seal"'): 1,
-        ("qerds_paused", 'scope="intake"'): 1,
-        ("qerds_paused", 'scope="batch"'): 3,
+        PAUSED.of("stage:seal"): 1,
+        PAUSED.of("intake"): 1,
+        PAUSED.of("batch"): 3,
     }
 
 
@@ -126,4 +168,4 @@ def test_legal_slack_is_that_of_the_first_letter() -> None:
         [{**row, "submitted_at": NOW - timedelta(hours=h)} for h in (1, 25)]
         + [{**row, "state": "accepted", "submitted_at": NOW}]
     )
-    assert found == {("qerds_legal_slack_seconds", 'duty="deposit_proof"'): -3600}
+    assert found == {LEGAL_SLACK.of("deposit_proof"): -3600}

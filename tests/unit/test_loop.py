@@ -15,6 +15,7 @@ from pipeline.adapters.ids import SystemRandomness
 from pipeline.delivery.routes import BULK, CHECKED, INTERACTIVE, SUBMITTED, Emission
 from pipeline.errors import Invariant, LeaseLost, Transient
 from pipeline.ports.mailbox import Message, Tx
+from pipeline.process.measures import STAGE_MESSAGES, STALE_ACKS
 from pipeline.process.recorder import Recorder
 from tests.memory.database import MemoryClock, MemoryDatabase, MemoryTx
 from tests.memory.mailbox import MemoryMailbox
@@ -168,7 +169,7 @@ async def test_a_fault_sends_the_batch_back_to_be_taken_singly(perform: Perform)
     await bench.send(3)
     await bench.turn(perform)
     assert [(m.lane & 1, m.rescues, m.attempts) for m in bench.back()] == [(1, 1, 0)] * 3
-    assert (bench.handed_on(), bench.recorder.counts["outcome", "crash"]) == ([], 3)
+    assert (bench.handed_on(), bench.recorder.counts[STAGE_MESSAGES.of("crash")]) == ([], 3)
 
 
 async def test_the_guilty_one_is_buried_in_the_end() -> None:
@@ -209,7 +210,7 @@ async def test_what_was_rescued_meanwhile_is_dropped_silently() -> None:
 
     await bench.turn(rescued_while_performing)
     assert bench.handed_on() == [second]
-    assert (bench.recorder.counts["stale", ""], bench.recorder.counts["outcome", "done"]) == (1, 1)
+    assert (bench.recorder.counts[STALE_ACKS.of()], bench.recorder.counts[STAGE_MESSAGES.of("done")]) == (1, 1)
 
 
 # ------------------------------------------------------------------ the life of a process

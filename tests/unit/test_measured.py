@@ -11,6 +11,7 @@ from pipeline.adapters.measured import MeasuredAuthority, MeasuredMailer, Measur
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
 from pipeline.ports.bridge import wire
 from pipeline.ports.outside import MailRefused, Relayed
+from pipeline.process.measures import MAILS, OBJECT_ERRORS, OBJECT_SECONDS, TSA_REQUESTS, TSA_SECONDS
 from pipeline.process.recorder import Recorder
 from tests.fakes.objects import MemoryObjects
 
@@ -60,7 +61,7 @@ class SlowObjects(MemoryObjects):
 
 
 def seconds(recorder: Recorder, operation: str, result: str) -> float:
-    return recorder.histograms["qerds_object_request_seconds", f'op="{operation}",result="{result}"'].sum
+    return recorder.histograms[OBJECT_SECONDS.of(operation, result)].sum
 
 
 async def test_a_slow_sender_or_reader_is_no_slow_store(recorder: Recorder) -> None:
@@ -86,15 +87,15 @@ async def test_only_a_store_that_is_away_is_a_failure(recorder: Recorder) -> Non
     with pytest.raises(ObjectMissing):
         async with aclosing(objects.read("1" * 32)) as pieces:
             await anext(pieces)
-    assert not any(name == "qerds_object_errors_total" for name, _ in recorder.counts)
+    assert not any(counter is OBJECT_ERRORS for counter, _ in recorder.counts)
     store.down = True
     with pytest.raises(Transient):
         await objects.size(NAME)
-    assert recorder.counts["qerds_object_errors_total", 'op="size"'] == 1
+    assert recorder.counts[OBJECT_ERRORS.of("size")] == 1
     assert seconds(recorder, "size", "away") >= 0
     assert {labels for _, labels in recorder.histograms} == {
-        *('op="put",result="ok"', 'op="put",result="exists"'),
-        *('op="read",result="missing"', 'op="size",result="away"'),
+        *(("put", "ok"), ("put", "exists")),
+        *(("read", "missing"), ("size", "away")),
     }
 
 
@@ -154,7 +155,7 @@ async def test_mails_are_counted_by_the_relays_answer(
             await mailer.send("r@example.org", b"")
     else:
         assert await mailer.send("r@example.org", b"") is answer
-    assert recorder.counts == {("qerds_mail_total", f'relay="relay.example",class="{kind}"'): 1}
+    assert recorder.counts == {MAILS.of("relay.example", kind): 1}
 
 
 class Stamps:
@@ -177,10 +178,9 @@ async def test_time_stamps_are_counted_by_digest(recorder: Recorder) -> None:
     ).ask(items)
     with pytest.raises(Transient):
         await MeasuredAuthority(Stamps(None), "own", recorder).ask(items)
-    series = "qerds_tsa_requests_total"
     assert recorder.counts == {
-        (series, 'authority="own",result="ok"'): 2,
-        (series, 'authority="own",result="denied"'): 1,
-        (series, 'authority="own",result="away"'): 3,
+        TSA_REQUESTS.of("own", "ok"): 2,
+        TSA_REQUESTS.of("own", "denied"): 1,
+        TSA_REQUESTS.of("own", "away"): 3,
     }
-    assert sum(recorder.histograms["qerds_tsa_request_seconds", 'authority="own"'].counts) == 2
+    assert sum(recorder.histograms[TSA_SECONDS.of("own")].counts) == 2

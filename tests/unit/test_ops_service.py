@@ -11,6 +11,7 @@ from pipeline.adapters.volumes import LocalVolumes
 from pipeline.errors import Transient
 from pipeline.measures.measurer import FAILED_SECONDS, LEADER, TURN_SECONDS, UNANSWERED, Rounds, Volume, run
 from pipeline.measures.series import Row
+from pipeline.process.measures import DISK_FREE, DISK_SIZE, ELECTIONS_LOST
 from pipeline.process.recorder import Recorder
 from tests.waiting import until
 
@@ -92,8 +93,8 @@ async def test_the_elected_one_tells_of_the_disks_too() -> None:
 
             await until(is_measuring, 5)
             draining.set()
-    assert recorder.gauges["qerds_disk_free_bytes", 'volume="objects"'] == 10
-    assert recorder.gauges["qerds_disk_size_bytes", 'volume="objects"'] == 100
+    assert recorder.gauges[DISK_FREE.of("objects")] == 10
+    assert recorder.gauges[DISK_SIZE.of("objects")] == 100
     assert disks.asked == 1
 
 
@@ -113,5 +114,5 @@ async def test_a_loss_is_shown_and_the_drain_ends_it() -> None:
             await recorder.ready.wait()
             draining.set()
             await watch.stopped.wait()
-    assert recorder.counts["elections_lost", ""] == 1
+    assert recorder.counts[ELECTIONS_LOST.of()] == 1
     assert recorder.gauges == {LEADER: 0.0}

@@ -24,6 +24,7 @@ from pipeline.errors import LeaseLost
 from pipeline.formats.database_address import Dsn
 from pipeline.ports.mailbox import Message
 from pipeline.ports.outside import Randomness
+from pipeline.process.measures import RESCUED, STAGE_WAIT, TIMERS_FIRED
 from pipeline.process.recorder import Recorder
 
 LEASE_SECONDS = 15.0  # without a heartbeat for so long a process is taken for dead
@@ -159,17 +160,17 @@ class PostgresMailbox:
         self._is_paused = standing[0]["paused"]
         self._server_time = (standing[0]["now"], anyio.current_time())
         rescued = await self._link.call(f"rescue@{self._stage}", self._stage, self._lease_seconds)
-        self._recorder.count("rescued", by=rescued[0]["rows"])
+        self._recorder.count(RESCUED, by=rescued[0]["rows"])
         if rescued[0]["epochs"]:
             self._next_full = min(self._next_full, self._next_sweep)  # its last take may still be under way: an orphan
         if now >= self._next_full:
             self._next_full = now + FULL_SWEEP_SECONDS
             self._lag_seconds = EVERYTHING
             orphans = await self._link.call(f"rescue_orphans@{self._stage}")
-            self._recorder.count("rescued", by=orphans[0]["rows"])
+            self._recorder.count(RESCUED, by=orphans[0]["rows"])
         for query in ("fire_timers", "fire_legal_timers"):
             fired = await self._link.call(f"{query}@{self._stage}")
-            self._recorder.count("timers_fired", by=fired[0]["rows"])
+            self._recorder.count(TIMERS_FIRED, by=fired[0]["rows"])
             if fired[0]["rows"] >= TIMERS_AT_ONCE:
                 self._next_sweep = now  # more are due: the deadlines of one midnight do not wait for each other
 
@@ -214,7 +215,7 @@ class PostgresMailbox:
         there, here = self._server_time
         taken_at = there + timedelta(seconds=anyio.current_time() - here)
         for m in messages:
-            self._recorder.observe("wait", max(0.0, (taken_at - m.enqueued_at).total_seconds()))
+            self._recorder.observe(STAGE_WAIT, max(0.0, (taken_at - m.enqueued_at).total_seconds()))
 
     async def _ring(self, stages: list[str]) -> None:
         async with self._bell_lock:

@@ -205,9 +205,9 @@ async def test_metrics_hold_no_identifier(world: World) -> None:
     await client.get("/v1/consents/private-reference")
     text = (await client.get("/metrics")).text
     of_route = 'route="/v1/deliveries/{name}",status="404"'
-    assert f'qerds_http_requests_total{{method="GET",{of_route}}} 1' in text
-    assert f'qerds_http_request_seconds_count{{face="api",{of_route}}} 1' in text
-    assert 'qerds_http_rejected_total{reason="not_found"} 2' in text
+    assert f'qerds_http_requests_total{{method="GET",{of_route}}} 1.0' in text
+    assert f'qerds_http_request_seconds_count{{face="api",{of_route}}} 1.0' in text
+    assert 'qerds_http_rejected_total{reason="not_found"} 2.0' in text
     assert "40128823401927" not in text
     assert "private-reference" not in text
 
@@ -217,7 +217,7 @@ async def test_metrics_tell_what_was_uploaded(world: World) -> None:
     client = await world.sender()
     answer = await upload(client)
     text = (await client.get("/metrics")).text
-    assert f"qerds_upload_bytes_total {answer.json()['bytes']}" in text.splitlines()
+    assert f"qerds_upload_bytes_total {answer.json()['bytes']}.0" in text.splitlines()
     assert "qerds_http_rejected_total" not in text
 
 
