@@ -18,7 +18,6 @@ import anyio.to_thread
 from hsm_bridge import health, selftest
 from hsm_bridge.audit import Audit, AuditBroken
 from hsm_bridge.clock import LegalClock, SystemLegalClock
-from hsm_bridge.metrics import Metrics
 from hsm_bridge.operations.vault import Vault
 from hsm_bridge.publication import ROLE, Publication, PublicationAway
 from hsm_bridge.server import Server
@@ -45,7 +44,9 @@ async def main() -> None:
     publication = Publication(settings.database.dsn(ROLE))
     legal_clock: LegalClock = publication if settings.embedded else SystemLegalClock()
     audit = Audit.open(settings.bridge.data_dir / "audit.jsonl")
-    service = Service(Vault(token, ring, settings, crl), audit, legal_clock, Metrics(settings.config_version))
+    recorder = Recorder("hsm_bridge")
+    recorder.config_version = settings.config_version
+    service = Service(Vault(token, ring, settings, crl), audit, legal_clock, recorder)
     server = Server(service, settings.bridge.socket_dir, settings.bridge.allowed_uids)
     try:
         await _serve(service, server, publication)
@@ -60,7 +61,7 @@ async def _serve(service: Service, server: Server, publication: Publication) -> 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, server, tasks.cancel_scope)
         if port := os.environ.get(HEALTH_PORT_ENVIRONMENT):
-            tasks.start_soon(health.serve, int(port), service.metrics, lambda: service.vault.token_up)
+            tasks.start_soon(health.serve, int(port), service.recorder, lambda: service.vault.token_up)
         tasks.start_soon(service.keep_token)
         await tasks.start(_publish, service, publication, to_publish)
         tasks.start_soon(service.keep_crl, to_publish.ring)

@@ -2,7 +2,7 @@
 
 Owns     /healthz (the process answers), /readyz (the token works and it serves), /metrics
 Rules    reads one small request head, answers, closes; knows no header and no body
-Elsewhere: the numbers (metrics)
+Elsewhere: the names and the numbers (pipeline/process)
 """
 
 from collections.abc import Callable
@@ -10,21 +10,21 @@ from collections.abc import Callable
 import anyio
 from anyio.abc import SocketStream
 
-from hsm_bridge.metrics import Metrics
+from pipeline.process.exposition import CONTENT_TYPE, exposition
+from pipeline.process.recorder import Recorder
 
 HEAD_BYTES_MAX = 4096
 EXCHANGE_SECONDS_MAX = 5
-PLAIN = "text/plain; version=0.0.4; charset=utf-8"
 
 
-async def serve(port: int, metrics: Metrics, ready: Callable[[], bool]) -> None:
+async def serve(port: int, recorder: Recorder, ready: Callable[[], bool]) -> None:
     """For ever."""
 
     async def exchange(stream: SocketStream) -> None:
         async with stream:
             with anyio.move_on_after(EXCHANGE_SECONDS_MAX):
                 try:
-                    await stream.send(answer(await _request_line(stream), metrics, ready()))
+                    await stream.send(answer(await _request_line(stream), recorder, ready()))
                 except (anyio.EndOfStream, anyio.BrokenResourceError):
                     return
 
@@ -32,7 +32,7 @@ async def serve(port: int, metrics: Metrics, ready: Callable[[], bool]) -> None:
     await listener.serve(exchange)
 
 
-def answer(request_line: bytes, metrics: Metrics, ready: bool) -> bytes:
+def answer(request_line: bytes, recorder: Recorder, ready: bool) -> bytes:
     """The whole response to a request line."""
     method, _, rest = request_line.partition(b" ")
     path = rest.partition(b" ")[0]
@@ -43,7 +43,7 @@ def answer(request_line: bytes, metrics: Metrics, ready: bool) -> bytes:
     if path == b"/readyz":
         return _response("200 OK", b"ready\n") if ready else _response("503 Service Unavailable", b"token away\n")
     if path == b"/metrics":
-        return _response("200 OK", metrics.text())
+        return _response("200 OK", exposition(recorder))
     return _response("404 Not Found", b"healthz, readyz, metrics\n")
 
 
@@ -55,5 +55,5 @@ async def _request_line(stream: SocketStream) -> bytes:
 
 
 def _response(status: str, body: bytes) -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Type: {PLAIN}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return head.encode() + body
+    head = f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Connection: close\r\n\r\n".encode() + body

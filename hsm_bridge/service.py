@@ -21,13 +21,21 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hsm_bridge import clock, selftest, wire
 from hsm_bridge.audit import Audit
 from hsm_bridge.clock import ClockAway, LegalClock
-from hsm_bridge.metrics import Metrics
 from hsm_bridge.operations import descriptions
 from hsm_bridge.operations.table import OPERATIONS, Operation
 from hsm_bridge.operations.vault import Moment, Refused, Vault
 from hsm_bridge.token import certificates, keyring
 from hsm_bridge.token.device import KeyMissing, TokenAway
 from hsm_bridge.wire import Caller
+from pipeline.process.measures import (
+    BRIDGE_QUEUE,
+    BRIDGE_REQUEST_SECONDS,
+    BRIDGE_REQUESTS,
+    BRIDGE_TOKEN_UP,
+    CERTIFICATE_EXPIRY,
+    CRL_EXPIRY,
+)
+from pipeline.process.recorder import Recorder
 
 QUEUED_ITEMS_MAX = 2048  # per caller kind: about a third of a second of work
 SLICE_ITEMS = 32  # best batch for the token is 32 to 128; about 4 ms
@@ -49,14 +57,15 @@ class Peer(NamedTuple):
 class Service:
     """The bridge without its sockets."""
 
-    def __init__(self, vault: Vault, audit: Audit, legal_clock: LegalClock, metrics: Metrics) -> None:
+    def __init__(self, vault: Vault, audit: Audit, legal_clock: LegalClock, recorder: Recorder) -> None:
         self.vault = vault
-        self.metrics = metrics
+        self.recorder = recorder
         self._audit = audit
         self._legal_clock = legal_clock
         self._workers = anyio.CapacityLimiter(vault.config.token.sessions)
         self._queued: dict[Caller, int] = dict.fromkeys(wire.CALLERS, 0)
         self._lost = anyio.Event()
+        recorder.set(BRIDGE_QUEUE, 0)
         self._observe()
 
     async def answer(self, caller: Caller, peer: Peer, request: wire.Request) -> wire.Response:
@@ -65,8 +74,8 @@ class Service:
         response = await self._admit(caller, peer, request)
         known = request.op if request.op in OPERATIONS else "unknown"
         outcome = response.err if response.err in (wire.BUSY, wire.DENIED) else "error" if response.err else "ok"
-        self.metrics.requests.labels(known, caller, outcome).inc()
-        self.metrics.seconds.labels(known).observe(clock.monotonic_seconds() - started)
+        self.recorder.count(BRIDGE_REQUESTS, known, caller, outcome)
+        self.recorder.observe(BRIDGE_REQUEST_SECONDS, clock.monotonic_seconds() - started, known)
         return response
 
     async def _admit(self, caller: Caller, peer: Peer, request: wire.Request) -> wire.Response:
@@ -149,7 +158,7 @@ class Service:
                 if await self._renew_crl():
                     published()
             except (ClockAway, TokenAway, KeyMissing):
-                self.metrics.requests.labels("revocation_list", "operator", "error").inc()  # tried again soon
+                self.recorder.count(BRIDGE_REQUESTS, "revocation_list", "operator", "error")  # tried again soon
             await anyio.sleep(CRL_CHECK_SECONDS)
 
     def documents(self) -> list[tuple[str, int, bytes]]:
@@ -203,14 +212,15 @@ class Service:
     def _queue(self, caller: Caller, count: int) -> None:
         self._queued[caller] += count
         self.vault.queued_items = sum(self._queued.values())
-        self.metrics.queued_items.set(self.vault.queued_items)
+        self.recorder.set(BRIDGE_QUEUE, self.vault.queued_items)
 
     def _observe(self) -> None:
-        self.metrics.token_up.set(int(self.vault.token_up))
+        self.recorder.set(BRIDGE_TOKEN_UP, int(self.vault.token_up))
         for key in self.vault.keyring.keys:  # oldest first: the newest of a use stays
-            if key.certificate is not None:
-                self.metrics.certificate_expiry.labels(key.public_use).set(key.not_after.timestamp())
-        self.metrics.crl_expiry.set((crl_made_at(self.vault.crl) + timedelta(certificates.CRL_DAYS)).timestamp())
+            if key.certificate is not None and key.public_use is not None:
+                self.recorder.set(CERTIFICATE_EXPIRY, key.not_after.timestamp(), key.public_use)
+        ends_at = crl_made_at(self.vault.crl) + timedelta(certificates.CRL_DAYS)
+        self.recorder.set(CRL_EXPIRY, ends_at.timestamp())
 
     async def _record(self, entry: Mapping[str, object]) -> None:
         await self._audit.record({"at": clock.now().isoformat(timespec="milliseconds"), **entry})
