@@ -24,6 +24,7 @@ from gateway.problems import Problem
 from pipeline.errors import Transient
 from pipeline.formats.configuration import Config
 from pipeline.ports.outside import Ids
+from pipeline.process import health
 from pipeline.process.measures import HTTP_REJECTED, HTTP_REQUEST_SECONDS, HTTP_REQUESTS
 from pipeline.process.recorder import Recorder
 
@@ -32,7 +33,6 @@ MODE_NAMES = {"non_qualified": "demonstration", "qualified": "qualified"}
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 MACHINE_PATHS = ("/v1/", "/oauth2/", "/.well-known/")
 UNKNOWN = "other"  # a route that is none
-WATCH_ROUTES = ("/healthz", "/readyz", "/metrics")
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -122,7 +122,7 @@ def face_of(route: str) -> str:
         return UNKNOWN
     if route.startswith(MACHINE_PATHS):
         return "api"
-    return "watch" if route in WATCH_ROUTES else "page"
+    return "watch" if route in health.PATHS else "page"
 
 
 class _Answer:

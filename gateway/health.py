@@ -1,8 +1,7 @@
-"""/healthz, /readyz, /metrics: is this process alive, can it take requests, what has it counted.
+"""/healthz, /readyz, /metrics on the gateway's own address: the answers of any process (pipeline/process/health.py).
 
 Owns     readiness: PostgreSQL and the object store, nothing else. A bridge, a relay or a stage that is away does not
          make the gateway refuse letters: their work waits in the outboxes
-Rules    health never asks anything outside, so that a stalled disk or database cannot make a live process look dead
 """
 
 from collections.abc import Callable
@@ -10,12 +9,13 @@ from typing import Protocol
 
 import anyio
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 
 from gateway.addresses import Address, Row
 from gateway.limits import REQUEST_SECONDS
 from pipeline.errors import Transient
-from pipeline.process.exposition import CONTENT_TYPE, exposition
+from pipeline.process.exposition import CONTENT_TYPE
+from pipeline.process.health import PATHS, Health
 from pipeline.process.recorder import Recorder
 
 READY_SECONDS = 3.0  # a balancer asks every few seconds
@@ -39,39 +39,27 @@ class HealthPorts(Protocol):
     def recorder(self) -> Recorder: ...
 
 
-class Health:
-    """Three small answers."""
+def health_of(ports: HealthPorts, is_draining: Callable[[], bool]) -> Health:
+    """Of one gateway."""
 
-    def __init__(self, ports: HealthPorts, draining: Callable[[], bool]) -> None:
-        self._ports = ports
-        self._draining = draining
-
-    async def live(self, request: Request) -> Response:
-        """GET /healthz."""
-        return PlainTextResponse("ok\n")
-
-    async def ready(self, request: Request) -> Response:
-        """GET /readyz."""
-        if self._draining():
-            return PlainTextResponse("draining\n", 503)
+    async def missing() -> str:
         try:
             with anyio.fail_after(READY_SECONDS):
-                await self._ports.senders.check()
-                await self._ports.objects.check()
+                await ports.senders.check()
+                await ports.objects.check()
         except (Transient, TimeoutError):
-            return PlainTextResponse("not ready\n", 503)
-        return PlainTextResponse("ready\n")
+            return "not ready"
+        return ""
 
-    async def metrics(self, request: Request) -> Response:
-        """GET /metrics (Prometheus text format)."""
-        return Response(exposition(self._ports.recorder), media_type=CONTENT_TYPE)
+    return Health(ports.recorder, is_draining, missing)
 
 
 def routes(ports: HealthPorts, draining: Callable[[], bool]) -> list[Row]:
     """To be mounted at the root."""
-    health = Health(ports, draining)
-    return [
-        Address("GET", "/healthz", health.live, REQUEST_SECONDS),
-        Address("GET", "/readyz", health.ready, REQUEST_SECONDS),
-        Address("GET", "/metrics", health.metrics, REQUEST_SECONDS),
-    ]
+    health = health_of(ports, draining)
+
+    async def answer(request: Request) -> Response:
+        told = await health.answer(request.url.path)
+        return Response(told.text, told.status, media_type=CONTENT_TYPE)
+
+    return [Address("GET", path, answer, REQUEST_SECONDS) for path in PATHS]

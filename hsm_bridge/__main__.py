@@ -15,7 +15,7 @@ import sys
 import anyio
 import anyio.to_thread
 
-from hsm_bridge import health, selftest
+from hsm_bridge import selftest
 from hsm_bridge.audit import Audit, AuditBroken
 from hsm_bridge.clock import LegalClock, SystemLegalClock
 from hsm_bridge.operations.vault import Vault
@@ -26,7 +26,8 @@ from hsm_bridge.token import keyring
 from hsm_bridge.token.device import KeyMissing, Token, TokenAway, TokenStopped
 from pipeline.formats.checked_table import ConfigInvalid
 from pipeline.formats.configuration import load_from_environment
-from pipeline.process import escapes
+from pipeline.process import escapes, health
+from pipeline.process.health import Health
 from pipeline.process.recorder import Recorder
 
 HEALTH_PORT_ENVIRONMENT = "QERDS_HEALTH_PORT"
@@ -61,7 +62,8 @@ async def _serve(service: Service, server: Server, publication: Publication) -> 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_stop_on_signal, server, tasks.cancel_scope)
         if port := os.environ.get(HEALTH_PORT_ENVIRONMENT):
-            tasks.start_soon(health.serve, int(port), service.recorder, lambda: service.vault.token_up)
+            answers = Health(service.recorder, lambda: server.is_stopping, service.missing)
+            tasks.start_soon(health.serve, int(port), answers)
         tasks.start_soon(service.keep_token)
         await tasks.start(_publish, service, publication, to_publish)
         tasks.start_soon(service.keep_crl, to_publish.ring)

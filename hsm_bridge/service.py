@@ -136,6 +136,10 @@ class Service:
             return wire.Response(id=request.id, err=error)
         return wire.Response(id=request.id, results=[result for result, _ in done])
 
+    async def missing(self) -> str:
+        """What it lacks to answer; "" when nothing."""
+        return "" if self.vault.token_up else "token away"
+
     async def keep_token(self) -> None:
         """For ever: notices a token that went away, and gets it back: restart, keys read back, self-test, serve."""
         while True:

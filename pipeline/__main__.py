@@ -32,6 +32,7 @@ from pipeline.formats.configuration import Config, load_from_environment
 from pipeline.measures import measurer
 from pipeline.ports.outside import Objects
 from pipeline.process import escapes, health
+from pipeline.process.health import Health
 from pipeline.process.readiness import notify as tell_supervisor
 from pipeline.process.recorder import Recorder
 from pipeline.retention.janitor import keep_clean
@@ -93,7 +94,7 @@ async def main(actor: Runnable) -> None:
     async with connect(config, actor.name, recorder) as adapters, anyio.create_task_group() as tasks:
         tasks.start_soon(_drain_on_signal, draining)
         if port := os.environ.get(HEALTH_PORT):
-            tasks.start_soon(health.serve, int(port), actor.name, recorder)
+            tasks.start_soon(health.serve, int(port), Health(recorder, draining.is_set))
         tasks.start_soon(_tell_when_ready, recorder)
         if actor.name == archive.STAGE.name:
             tasks.start_soon(_keep_clean, config, adapters.objects, recorder)
@@ -110,7 +111,7 @@ async def sequence() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_drain_on_signal, draining)
         if port := os.environ.get(HEALTH_PORT):
-            tasks.start_soon(health.serve, int(port), SEQUENCER, recorder)
+            tasks.start_soon(health.serve, int(port), Health(recorder, draining.is_set))
         tasks.start_soon(_tell_when_ready, recorder)
         await sequencer.run(log, draining, randomness, recorder)
         tasks.cancel_scope.cancel()
@@ -125,7 +126,7 @@ async def measure() -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_drain_on_signal, draining)
         if port := os.environ.get(HEALTH_PORT):
-            tasks.start_soon(health.serve, int(port), MEASURER, recorder)
+            tasks.start_soon(health.serve, int(port), Health(recorder, draining.is_set))
         tasks.start_soon(_tell_when_ready, recorder)
         await measurer.run(watch, volumes, draining, randomness, recorder)
         tasks.cancel_scope.cancel()

@@ -1,10 +1,16 @@
-"""One stage's health over HTTP, on loopback.
+"""How a process is, over HTTP: the answers, and the one small server that gives them on loopback.
 
-Owns     /healthz (the event loop turns), /readyz (the epoch lives), /metrics (what the recorder holds)
-Rules    reads one small request head, answers, closes; runs in the stage's own loop, so that it tells when that hangs.
-         Its port is shared by the old and the new process of a rolling restart for as long as both run
-Elsewhere: depth and age of mailboxes: one process asks the database for those (pipeline/measures)
+Owns     /healthz (the event loop turns), /readyz (it can work now), /metrics (what its recorder holds)
+Rules    the server reads one small request head, answers, closes; it runs in the loop of the process, so that it tells
+         when that hangs. /healthz asks nothing outside: a stalled disk or database cannot make a live process look
+         dead. The port is shared by the old and the new process of a rolling restart for as long as both run
+Elsewhere: the same answers on the gateway's own address (gateway/health.py); depth and age of mailboxes: one process
+         asks the database for those (pipeline/measures)
 """
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from http import HTTPStatus
 
 import anyio
 from anyio.abc import SocketStream
@@ -12,39 +18,62 @@ from anyio.abc import SocketStream
 from pipeline.process.exposition import CONTENT_TYPE, exposition
 from pipeline.process.recorder import Recorder
 
+ALIVE, READY, METRICS = PATHS = ("/healthz", "/readyz", "/metrics")
 HEAD_BYTES_MAX = 4096
 EXCHANGE_SECONDS_MAX = 5.0
 
 
-async def serve(port: int, stage: str, recorder: Recorder) -> None:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request gets: a status, and text of exposition.CONTENT_TYPE."""
+
+    status: HTTPStatus
+    text: bytes
+
+
+class Health:
+    """Of one process. missing: what it lacks to work now, "" when nothing; not given: an epoch of its recorder."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        is_draining: Callable[[], bool],
+        missing: Callable[[], Awaitable[str]] | None = None,
+    ) -> None:
+        self._recorder = recorder
+        self._is_draining = is_draining
+        self._missing = missing or self._missing_epoch
+
+    async def answer(self, path: str) -> Answer:
+        """To a GET."""
+        if path == ALIVE:
+            return Answer(HTTPStatus.OK, b"alive\n")
+        if path == READY:
+            missing = "draining" if self._is_draining() else await self._missing()
+            if missing:
+                return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{missing}\n".encode())
+            return Answer(HTTPStatus.OK, b"ready\n")
+        if path == METRICS:
+            return Answer(HTTPStatus.OK, exposition(self._recorder))
+        return Answer(HTTPStatus.NOT_FOUND, f"{' '.join(PATHS)}\n".encode())
+
+    async def _missing_epoch(self) -> str:
+        return "" if self._recorder.is_ready else "no epoch"
+
+
+async def serve(port: int, health: Health) -> None:
     """For ever."""
 
     async def exchange(stream: SocketStream) -> None:
         async with stream:
             with anyio.move_on_after(EXCHANGE_SECONDS_MAX):
                 try:
-                    await stream.send(_answer(await _request_line(stream), stage, recorder))
+                    await stream.send(_response(await _answer(await _request_line(stream), health)))
                 except (anyio.EndOfStream, anyio.BrokenResourceError):
                     return
 
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port, reuse_port=True)
     await listener.serve(exchange)
-
-
-def _answer(request_line: bytes, stage: str, recorder: Recorder) -> bytes:
-    method, _, rest = request_line.partition(b" ")
-    path = rest.partition(b" ")[0]
-    if method != b"GET":
-        return _response("405 Method Not Allowed", "GET only\n")
-    if path == b"/healthz":
-        return _response("200 OK", "alive\n")
-    if path == b"/readyz":
-        return (
-            _response("200 OK", "ready\n") if recorder.is_ready else _response("503 Service Unavailable", "no epoch\n")
-        )
-    if path == b"/metrics":
-        return _response("200 OK", exposition(recorder).decode())
-    return _response("404 Not Found", "healthz, readyz, metrics\n")
 
 
 async def _request_line(stream: SocketStream) -> bytes:
@@ -54,8 +83,17 @@ async def _request_line(stream: SocketStream) -> bytes:
     return head.split(b"\r\n", 1)[0]
 
 
-def _response(status: str, body: str) -> bytes:
+async def _answer(request_line: bytes, health: Health) -> Answer:
+    method, _, rest = request_line.partition(b" ")
+    if method != b"GET":
+        return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"GET only\n")
+    return await health.answer(rest.partition(b" ")[0].decode("latin-1"))
+
+
+def _response(answer: Answer) -> bytes:
+    """The whole of it (RFC 9112 section 2.1)."""
     head = (
-        f"HTTP/1.1 {status}\r\nContent-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\nContent-Type: {CONTENT_TYPE}\r\n"
+        f"Content-Length: {len(answer.text)}\r\nConnection: close\r\n\r\n"
     )
-    return (head + body).encode()
+    return head.encode() + answer.text
