@@ -4,7 +4,7 @@ Owns     readiness: PostgreSQL and the object store, nothing else. A bridge, a r
          make the gateway refuse letters: their work waits in the outboxes
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import anyio
@@ -39,8 +39,8 @@ class HealthPorts(Protocol):
     def recorder(self) -> Recorder: ...
 
 
-def health_of(ports: HealthPorts, is_draining: Callable[[], bool]) -> Health:
-    """Of one gateway."""
+def missing_of(ports: HealthPorts) -> Callable[[], Awaitable[str]]:
+    """What a gateway over these ports lacks to take requests."""
 
     async def missing() -> str:
         try:
@@ -51,12 +51,12 @@ def health_of(ports: HealthPorts, is_draining: Callable[[], bool]) -> Health:
             return "not ready"
         return ""
 
-    return Health(ports.recorder, is_draining, missing)
+    return missing
 
 
-def routes(ports: HealthPorts, draining: Callable[[], bool]) -> list[Row]:
+def routes(ports: HealthPorts, is_draining: Callable[[], bool]) -> list[Row]:
     """To be mounted at the root."""
-    health = health_of(ports, draining)
+    health = Health(ports.recorder, is_draining, missing_of(ports))
 
     async def answer(request: Request) -> Response:
         told = await health.answer(request.url.path)

@@ -3,7 +3,7 @@
 Owns     the sockets: one that was handed over (sd_listen_fds(3), by the supervisor or a systemd socket unit), or one of
          our own; the farewell
 Rules    a socket that was handed over outlives us: who connects while one gateway drains waits for the next one and is
-         not refused. A health port is shared by the old and the new process for as long as both run
+         not refused
 Source   RFC 9112 section 9.6: an answer with `Connection: close` is the last one on its connection
 """
 
@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-HOST = "127.0.0.1"
 BACKLOG_MAX = 512
 FIRST_FD = 3  # SD_LISTEN_FDS_START
 
@@ -24,12 +23,10 @@ def inherited(environment: Mapping[str, str], pid: int) -> socket.socket | None:
     return socket.socket(fileno=FIRST_FD)
 
 
-def bound(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """A socket of our own. shared: others of this user may listen there too."""
+def bound(host: str, port: int) -> socket.socket:
+    """A socket of our own."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    if shared:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     listener.bind((host, port))
     listener.listen(BACKLOG_MAX)
     return listener

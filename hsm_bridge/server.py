@@ -37,7 +37,7 @@ class Server:
         self._allowed_uids = allowed_uids
         self._reading: set[anyio.CancelScope] = set()
         self._open: dict[Caller, int] = dict.fromkeys(wire.CALLERS, 0)
-        self.is_stopping = False
+        self._stopping = False
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Serves until stop(), then returns when all that was taken on is answered. Signals when it listens."""
@@ -50,7 +50,7 @@ class Server:
 
     def stop(self) -> None:
         """No new connection, no new request; those taken on are answered."""
-        self.is_stopping = True
+        self._stopping = True
         for scope in self._reading:
             scope.cancel()
 
@@ -70,13 +70,15 @@ class Server:
         async with listener, anyio.create_task_group() as connections:
             with anyio.CancelScope() as accepting:
                 self._reading.add(accepting)
+                if self._stopping:  # a signal came while the token was opened
+                    accepting.cancel()
                 await listener.serve(serve, connections)
             self._reading.discard(accepting)
 
     async def _serve(self, caller: Caller, stream: SocketStream) -> None:
         async with stream:
             peer = credentials(stream)
-            if self.is_stopping or peer.uid not in self._uids(caller) or self._open[caller] >= CONNECTIONS_MAX:
+            if self._stopping or peer.uid not in self._uids(caller) or self._open[caller] >= CONNECTIONS_MAX:
                 return
             self._open[caller] += 1
             try:

@@ -1,13 +1,13 @@
-"""`python -m pipeline STAGE` runs one actor, `events` the sequencer, `ops` the measurer; `graph` prints the map.
+"""`python -m pipeline NAME` runs one process of the table: a stage, `events` the sequencer, `ops` the measurer.
 
-The only importer of stages, by a literal tuple. Exit status: 0 drained, 2 wrong usage, 70 an invariant does not hold.
+Owns     the table of processes, name to what runs; it is the only importer of stages. `graph` prints the map
+Exits    2 wrong usage, 3 the configuration cannot be used; else as pipeline/process/life.py says
 """
 
-import os
-import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import anyio
@@ -26,14 +26,13 @@ from pipeline.connect import (
     settings_of,
 )
 from pipeline.delivery.routes import AFTER, RECEIVER
-from pipeline.errors import Invariant
 from pipeline.feed import sequencer
+from pipeline.formats.checked_table import ConfigInvalid
 from pipeline.formats.configuration import Config, load_from_environment
 from pipeline.measures import measurer
 from pipeline.ports.outside import Objects
-from pipeline.process import escapes, health
-from pipeline.process.health import Health
-from pipeline.process.readiness import notify as tell_supervisor
+from pipeline.process import life
+from pipeline.process.life import Life
 from pipeline.process.recorder import Recorder
 from pipeline.retention.janitor import keep_clean
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp, webhook
@@ -81,63 +80,28 @@ STAGES: tuple[Runnable, ...] = (
     Actor(archive.STAGE, lambda a, s: archive.Ports(a.facts, a.bridge, a.objects, a.keys, a.randomness, a.exports)),
     Actor(webhook.STAGE, lambda a, s: webhook.Ports(a.webhooks, a.bridge, a.courier, a.clock, a.ids)),
 )
-SEQUENCER, MEASURER = "events", "ops"
-HEALTH_PORT = "QERDS_HEALTH_PORT"
-EXIT_INVARIANT = 70  # EX_SOFTWARE
+DRAIN_SECONDS = 28.0  # for the turn under way; the supervisor waits 30
 
 
-async def main(actor: Runnable) -> None:
-    """One stage until SIGTERM or SIGINT: the turn under way is finished, then it stops."""
-    config = load_from_environment()
-    recorder = recorder_of(config, actor.name)
-    draining = anyio.Event()
+async def run_stage(actor: Runnable, config: Config, recorder: Recorder, draining: anyio.Event) -> None:
+    """One actor: the turn under way is finished, then it stops."""
     async with connect(config, actor.name, recorder) as adapters, anyio.create_task_group() as tasks:
-        tasks.start_soon(_drain_on_signal, draining)
-        if port := os.environ.get(HEALTH_PORT):
-            tasks.start_soon(health.serve, int(port), Health(recorder, draining.is_set))
-        tasks.start_soon(_tell_when_ready, recorder)
         if actor.name == archive.STAGE.name:
             tasks.start_soon(_keep_clean, config, adapters.objects, recorder)
         await actor.run(adapters, settings_of(config), draining, recorder)
         tasks.cancel_scope.cancel()
 
 
-async def sequence() -> None:
-    """The sequencer of events, likewise."""
-    config = load_from_environment()
-    recorder = recorder_of(config, SEQUENCER)
-    draining = anyio.Event()
+async def run_sequencer(config: Config, recorder: Recorder, draining: anyio.Event) -> None:
+    """A candidate for the sequencing of events."""
     log, randomness = connect_sequencer(config)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_drain_on_signal, draining)
-        if port := os.environ.get(HEALTH_PORT):
-            tasks.start_soon(health.serve, int(port), Health(recorder, draining.is_set))
-        tasks.start_soon(_tell_when_ready, recorder)
-        await sequencer.run(log, draining, randomness, recorder)
-        tasks.cancel_scope.cancel()
+    await sequencer.run(log, draining, randomness, recorder)
 
 
-async def measure() -> None:
-    """The measurer, likewise."""
-    config = load_from_environment()
-    recorder = recorder_of(config, MEASURER)
-    draining = anyio.Event()
+async def run_measurer(config: Config, recorder: Recorder, draining: anyio.Event) -> None:
+    """A candidate for measuring."""
     watch, volumes, randomness = connect_watch(config)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_drain_on_signal, draining)
-        if port := os.environ.get(HEALTH_PORT):
-            tasks.start_soon(health.serve, int(port), Health(recorder, draining.is_set))
-        tasks.start_soon(_tell_when_ready, recorder)
-        await measurer.run(watch, volumes, draining, randomness, recorder)
-        tasks.cancel_scope.cancel()
-
-
-async def _drain_on_signal(draining: anyio.Event) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            tell_supervisor("STOPPING=1")
-            draining.set()
-            return  # the second signal kills: the default handlers are back
+    await measurer.run(watch, volumes, draining, randomness, recorder)
 
 
 async def _keep_clean(config: Config, objects: Objects, recorder: Recorder) -> None:
@@ -147,19 +111,18 @@ async def _keep_clean(config: Config, objects: Objects, recorder: Recorder) -> N
         await keep_clean(garbage, objects, recorder)
 
 
-async def _tell_when_ready(recorder: Recorder) -> None:
-    await recorder.ready.wait()
-    tell_supervisor("READY=1")
+PROCESSES: Mapping[str, Callable[[Config, Recorder, anyio.Event], Awaitable[None]]] = {
+    **{actor.name: partial(run_stage, actor) for actor in STAGES},
+    "events": run_sequencer,
+    "ops": run_measurer,
+}
 
 
-def _live(actor: Runnable) -> int:
-    status = 0
-    try:
-        anyio.run(main, actor, backend_options={"use_uvloop": True})
-    except* Invariant as broken:
-        Recorder(actor.name).error("stopped", broken)
-        status = EXIT_INVARIANT
-    return status
+async def _live(name: str, own: Life) -> None:
+    config = load_from_environment()
+    recorder = recorder_of(config, name)
+    async with own.watched(recorder):
+        await PROCESSES[name](config, recorder, own.draining)
 
 
 def graph() -> str:
@@ -171,24 +134,16 @@ def graph() -> str:
 
 def run(arguments: list[str]) -> int:
     """The exit status."""
-    by_name = {actor.name: actor for actor in STAGES}
     match arguments:
         case ["graph"]:
             print(graph())
             return 0
-        case [name] if name in by_name:
-            return _live(by_name[name])
-        case [name] if name == SEQUENCER:
-            anyio.run(sequence, backend_options={"use_uvloop": True})
-            return 0
-        case [name] if name == MEASURER:
-            anyio.run(measure, backend_options={"use_uvloop": True})
-            return 0
+        case [name] if name in PROCESSES:
+            return life.run(name, partial(_live, name), DRAIN_SECONDS, {ConfigInvalid: life.CANNOT_START})
         case _:
-            print(f"usage: python -m pipeline {'|'.join([*by_name, SEQUENCER, MEASURER])}|graph", file=sys.stderr)
+            print(f"usage: python -m pipeline {'|'.join(PROCESSES)}|graph", file=sys.stderr)
             return 2
 
 
 if __name__ == "__main__":
-    escapes.watch(Recorder(" ".join(sys.argv[1:2])))
     sys.exit(run(sys.argv[1:]))

@@ -32,7 +32,6 @@ LOOKED_AT = {
     ("gateway/sender/openapi.py", "error.detail"),
     ("gateway/sender/openapi.py", "file"),
     ("gateway/sender/openapi.py", "file.name"),
-    ("hsm_bridge/__main__.py", "error"),  # of BridgeError: `except*` names the kinds
     ("hsm_bridge/audit.py", "old.name"),  # a file
     ("hsm_bridge/audit.py", "old[-1].name"),
     ("hsm_bridge/audit.py", "path.name"),
@@ -40,7 +39,7 @@ LOOKED_AT = {
     ("hsm_bridge/token/device.py", "self._general_errors >= GENERAL_ERRORS_MAX"),
     ("hsm_bridge/token/device.py", "so"),  # a file
     ("hsm_bridge/token/keyring.py", "path.name"),
-    ("pipeline/__main__.py", "'|'.join([*by_name, SEQUENCER, MEASURER])"),
+    ("pipeline/__main__.py", "'|'.join(PROCESSES)"),
     ("pipeline/actors/loop.py", "m.subject"),  # the id of what the message is about
     ("pipeline/adapters/identity_http.py", "name"),  # of a field that we ask for
     ("pipeline/adapters/objects_s3.py", "where"),  # bucket and address, from the configuration
@@ -67,6 +66,8 @@ LOOKED_AT = {
     ("pipeline/process/escapes.py", "[place]"),
     ("pipeline/process/escapes.py", "record.levelname"),
     ("pipeline/process/escapes.py", "record.name"),  # a logger
+    ("pipeline/process/life.py", "error"),  # of a kind that the process names as its own
+    ("pipeline/process/life.py", "name"),  # of the process
     ("pipeline/process/recorder.py", "behind(error)"),
     ("pipeline/process/recorder.py", "told"),
     ("pipeline/process/recorder.py", "where"),
