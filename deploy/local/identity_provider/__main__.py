@@ -1,10 +1,10 @@
 """python -m deploy.local.identity_provider: serve the embedded identity provider on the issuer's loopback address."""
 
-import os
 import socket
+import sys
+from functools import partial
 from urllib.parse import urlsplit
 
-import anyio
 import httpx
 import uvicorn
 from joserfc.jwk import ECKey, KeySet
@@ -13,12 +13,14 @@ from deploy.local.identity_provider import keys
 from deploy.local.identity_provider.server import Provider
 from deploy.local.identity_provider.tokens import Issuer
 from pipeline.formats.configuration import Config, load_from_environment
-from pipeline.process import escapes
-from pipeline.process.recorder import Recorder
+from pipeline.process import life, serving
+from pipeline.process.life import Life
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 FETCH_SECONDS = 3.0
 JWKS_BYTES_MAX = 64 * 1024
+FINISH_SECONDS = 3
+DRAIN_SECONDS = 4.0  # the supervisor waits 5
 
 
 def provider(config: Config) -> Provider:
@@ -62,28 +64,18 @@ def bound_socket(issuer: str) -> socket.socket:
     return socket.create_server((address.hostname, address.port))
 
 
-def say_ready() -> None:
-    """sd_notify(3): tell whoever started us that the socket is open."""
-    address = os.environ.get("NOTIFY_SOCKET")
-    if address:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
-            notify.sendto(b"READY=1", "\0" + address[1:] if address.startswith("@") else address)
-
-
-class _Server(uvicorn.Server):
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        say_ready()
-
-
-async def serve(config: Config) -> None:
-    """Serves until a signal ends it."""
-    listening = bound_socket(config.identity.issuer)
-    app = provider(config).app()
-    settings = uvicorn.Config(app, log_config=None, log_level="warning", access_log=False, server_header=False)
-    await _Server(settings).serve([listening])
+async def work(config: Config, own: Life) -> None:
+    """Until it has drained."""
+    settings = uvicorn.Config(
+        provider(config).app(),
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=FINISH_SECONDS,
+        server_header=False,
+    )
+    await serving.serve(settings, bound_socket(config.identity.issuer), own.draining, own.ready)
 
 
 if __name__ == "__main__":
-    escapes.watch(Recorder("identity_provider"))
-    anyio.run(serve, load_from_environment())
+    sys.exit(life.run("identity_provider", partial(work, load_from_environment()), DRAIN_SECONDS))
