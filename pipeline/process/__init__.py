@@ -1,1 +1,1 @@
-"""How any process lives: what it records, its health, when it is ready, how it waits."""
+"""How any process lives: its one main, elections, what it records and exports, its health, how it waits. For the bridge too."""
