@@ -10,14 +10,12 @@ from typing import Protocol
 from uuid import UUID
 
 from pipeline.feed.attempts import Answer, Job, Webhook
+from pipeline.process.elected import Session
 
 
 # ------------------------------------------------------------------ the sequencer
-class EventLog(Protocol):
-    """The unsequenced events, seen by one session that is elected or not. Losing the session loses the election."""
-
-    async def elect(self) -> bool:
-        """Whether this session is the elected one; opens it when need be."""
+class EventLog(Session, Protocol):
+    """The unsequenced events, over the session that may be elected."""
 
     async def sequence(self, count_max: int) -> int:
         """Gives committed events their places; how many. Durable on return."""
@@ -30,12 +28,6 @@ class EventLog(Protocol):
 
     async def doorbell(self, seconds: float) -> None:
         """Waits for a ring, at most so long."""
-
-    def awake(self) -> None:
-        """Ends this process's own wait at the doorbell."""
-
-    async def stop(self) -> None:
-        """Gives the election up."""
 
 
 # ------------------------------------------------------------------ the stage `webhook`

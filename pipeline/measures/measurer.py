@@ -1,9 +1,9 @@
-"""The rhythm of the elected measurer: election, asking, resting.
+"""The rhythm of the elected measurer: asking, resting, showing.
 
-Owns     who measures, how often, and that measuring never becomes the load
-Rules    any number of these processes may run; one is elected by a lock that its session holds, the others look again
-         each second and export nothing but that they are not it, so that no number is there twice. A statement that
-         takes long is asked seldom: all of them together cost at most a few hundredths of one processor
+Owns     how often is measured, that measuring never becomes the load, and what a scrape is shown
+Rules    an elected process (pipeline/process/elected.py). The others show nothing but that they are not it; and so does
+         the elected one once its term is trusted no more, however it lost it, so that no old number stays for long. A
+         statement that takes long is asked seldom: all of them together cost at most a few hundredths of one processor
 Crash    nothing is written anywhere; the next elected one begins anew
 Elsewhere: what is measured (series.py)
 """
@@ -14,33 +14,26 @@ from typing import Any, Protocol
 
 import anyio
 
-from pipeline.errors import Transient
 from pipeline.measures.series import QUESTIONS, Row
 from pipeline.ports.outside import Randomness
-from pipeline.process.backoff import retry_seconds
-from pipeline.process.measures import DISK_FREE, DISK_SIZE, ELECTIONS_LOST, OPS_LEADER, OPS_UNANSWERED, Series
+from pipeline.process import elected
+from pipeline.process.elected import Session, Term
+from pipeline.process.measures import DISK_FREE, DISK_SIZE, OPS_LEADER, OPS_UNANSWERED, Series
 from pipeline.process.recorder import Recorder
 
 TURN_SECONDS = 1.0
 DISKS_SECONDS = 15.0
 REST_FACTOR = 50.0  # a statement of 1 s is asked again after 50 s
 FAILED_SECONDS = 300.0  # after one that did not come back
-PAUSE_SECONDS_MAX = 5.0
 LEADER = OPS_LEADER.of()
 UNANSWERED = OPS_UNANSWERED.of()  # what did not come back has no series: somebody must hear of it
 
 
-class Watch(Protocol):
-    """The database, over the one session that holds the lock. Raises Transient when that is gone."""
-
-    async def elect(self) -> bool:
-        """Whether this session has the lock. Asked only while it does not."""
+class Watch(Session, Protocol):
+    """The database, over the session that may be elected. Raises Transient when that is gone."""
 
     async def ask(self, name: str, *arguments: Any) -> Sequence[Row]:
         """One named statement of sql/measures.sql."""
-
-    async def stop(self) -> None:
-        """The lock goes with the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,32 +100,31 @@ class Rounds:
         return {**known, **{key: value for told in self._told.values() for key, value in told.items()}}
 
 
+class Measurer:
+    """What is shown, and the work of showing it."""
+
+    def __init__(self, watch: Watch, volumes: Volumes) -> None:
+        self._watch = watch
+        self._rounds, self._disks = Rounds(), Disks(volumes)
+        self._term: Term | None = None
+        self._known: Series = {}
+
+    def shown(self) -> Series:
+        """To a scrape, now."""
+        return self._known if self._term is not None and self._term.is_trusted else {LEADER: 0.0}
+
+    async def measure(self, term: Term) -> None:
+        """While elected. Leaves by Transient."""
+        while True:
+            self._known = {**await self._rounds.measure(self._watch), **await self._disks.measure()}
+            self._term = term
+            await anyio.sleep(TURN_SECONDS)
+
+
 async def run(
     watch: Watch, volumes: Volumes, draining: anyio.Event, randomness: Randomness, recorder: Recorder
 ) -> None:
     """Until `draining`; survives a database that goes and comes back."""
-    rounds, disks, lost = Rounds(), Disks(volumes), 0
-    is_elected = False
-    while not draining.is_set():
-        try:
-            is_elected = is_elected or await watch.elect()
-            recorder.is_ready = True
-            recorder.ready.set()
-            lost = 0
-            if is_elected:
-                recorder.gauges = {**await rounds.measure(watch), **await disks.measure()}
-            else:
-                recorder.gauges = {LEADER: 0.0}
-            await _pause(TURN_SECONDS, draining)
-        except (Transient, TimeoutError):
-            recorder.count(ELECTIONS_LOST)
-            recorder.is_ready = is_elected = False
-            recorder.gauges = {LEADER: 0.0}
-            lost += 1
-            await _pause(min(retry_seconds(lost, randomness.unit()), PAUSE_SECONDS_MAX), draining)
-    await watch.stop()
-
-
-async def _pause(seconds: float, draining: anyio.Event) -> None:
-    with anyio.move_on_after(seconds):
-        await draining.wait()
+    measurer = Measurer(watch, volumes)
+    recorder.told = measurer.shown
+    await elected.run(watch, measurer.measure, draining, randomness.unit, recorder)

@@ -1,1 +1,1 @@
-"""How any process lives: its one main, elections, what it records and exports, its health, how it waits. For the bridge too."""
+"""How any process lives, the bridge too: its one main, elections, what it records and exports, health, waiting."""

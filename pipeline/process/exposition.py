@@ -47,7 +47,7 @@ class Families(Collector):
             for labels, value in counts:
                 counted.add_metric(self._values(counter, labels), value)
             yield counted
-        for gauge, readings in _grouped({**self._process(), **recorder.gauges}):
+        for gauge, readings in _grouped({**self._process(), **recorder.gauges, **recorder.told()}):
             read = GaugeMetricFamily(gauge.name, gauge.help, labels=gauge.label_names)
             for labels, reading in readings:
                 read.add_metric(self._values(gauge, labels), reading)

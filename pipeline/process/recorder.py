@@ -41,6 +41,7 @@ class Recorder:
         self.config_version = ""
         self.counts: dict[tuple[Counter, tuple[str, ...]], int] = {}
         self.gauges: Series = {}
+        self.told: Callable[[], Series] = dict  # asked at each scrape, beside the gauges
         self.histograms: dict[tuple[Histogram, tuple[str, ...]], Buckets] = {}
         self.ready = anyio.Event()  # set by the first epoch
         self.is_ready = False  # whether an epoch lives now

@@ -91,7 +91,7 @@ async def test_one_is_elected_and_the_other_takes_over_when_its_session_dies(wor
         await one.sequence(10)
 
     async def elected() -> bool:
-        return await two.elect()
+        return await two.elect() is not None
 
     await until(elected, 5)
     assert not await one.elect()

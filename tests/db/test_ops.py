@@ -48,7 +48,7 @@ async def test_one_is_elected_and_the_next_follows_it(
     ends = [anyio.Event() for _ in range(2)]
 
     def leading(recorder: Recorder) -> bool:
-        return recorder.gauges.get(LEADER) == 1.0
+        return recorder.told().get(LEADER) == 1.0
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(
@@ -66,7 +66,7 @@ async def test_one_is_elected_and_the_next_follows_it(
         await recorders[1].ready.wait()
 
         async def second_waits() -> bool:
-            return recorders[1].gauges == {LEADER: 0.0}
+            return recorders[1].told() == {LEADER: 0.0}
 
         await until(second_waits, 5)
         ends[0].set()

@@ -9,8 +9,9 @@ import pytest
 
 from pipeline.adapters.volumes import LocalVolumes
 from pipeline.errors import Transient
-from pipeline.measures.measurer import FAILED_SECONDS, LEADER, TURN_SECONDS, UNANSWERED, Rounds, Volume, run
+from pipeline.measures.measurer import FAILED_SECONDS, LEADER, TURN_SECONDS, UNANSWERED, Measurer, Rounds, Volume, run
 from pipeline.measures.series import Row
+from pipeline.process.elected import TRUST_SECONDS, Term
 from pipeline.process.measures import DISK_FREE, DISK_SIZE, ELECTIONS_LOST
 from pipeline.process.recorder import Recorder
 from tests.waiting import until
@@ -25,12 +26,15 @@ class Answers:
     def __init__(self, stuck: str = "") -> None:
         self.stuck = stuck
         self.asked: list[str] = []
+        self.proven_at = float("-inf")
         self.stopped = anyio.Event()
 
-    async def elect(self) -> bool:
-        return True
+    async def elect(self) -> int:
+        self.proven_at = anyio.current_time()
+        return 1
 
     async def ask(self, name: str, *arguments: Any) -> Sequence[Row]:
+        self.proven_at = anyio.current_time()
         self.asked.append(name)
         if name == self.stuck:
             raise Transient("no answer")
@@ -89,13 +93,31 @@ async def test_the_elected_one_tells_of_the_disks_too() -> None:
             tasks.start_soon(run, Answers(), disks, draining, Middle(), recorder)
 
             async def is_measuring() -> bool:
-                return recorder.gauges.get(LEADER) == 1.0
+                return recorder.told().get(LEADER) == 1.0
 
             await until(is_measuring, 5)
+            shown = recorder.told()
             draining.set()
-    assert recorder.gauges[DISK_FREE.of("objects")] == 10
-    assert recorder.gauges[DISK_SIZE.of("objects")] == 100
+    assert shown[DISK_FREE.of("objects")] == 10
+    assert shown[DISK_SIZE.of("objects")] == 100
     assert disks.asked == 1
+
+
+async def test_old_numbers_are_not_shown() -> None:
+    """When its session has not answered for as long as a term is trusted, though nobody has said that it is gone."""
+    watch = Answers()
+    measurer = Measurer(watch, Disks())
+    with anyio.fail_after(10 * TURN_SECONDS):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(measurer.measure, Term(1, watch))
+
+            async def is_measuring() -> bool:
+                return measurer.shown()[LEADER] == 1.0
+
+            await until(is_measuring, 5)
+            watch.proven_at -= TRUST_SECONDS
+            assert measurer.shown() == {LEADER: 0.0}
+            tasks.cancel_scope.cancel()
 
 
 async def test_a_folder_that_is_not_there_has_no_series(tmp_path: Path) -> None:
@@ -115,4 +137,4 @@ async def test_a_loss_is_shown_and_the_drain_ends_it() -> None:
             draining.set()
             await watch.stopped.wait()
     assert recorder.counts[ELECTIONS_LOST.of()] == 1
-    assert recorder.gauges == {LEADER: 0.0}
+    assert recorder.told() == {LEADER: 0.0}

@@ -1,8 +1,7 @@
-"""events.ports.EventLog over one session that holds an advisory lock while it is elected.
+"""feed.ports.EventLog over the one session that may be elected.
 
-Owns     the election, the watermark, the doorbell of the process
-Rules    every statement goes over the session that has the lock. When that session is gone, so is the lock, and so is
-         whatever was not committed; the next statement says Transient and the election begins anew
+Owns     the watermark, the doorbell of the process
+Elsewhere: the election (elected.py)
 """
 
 from collections import deque
@@ -10,9 +9,10 @@ from typing import Any
 
 import anyio
 
-from pipeline.adapters.postgres.link import Link
+from pipeline.adapters.postgres.elected import ElectedSession
 from pipeline.formats.database_address import Dsn
 
+ELECTION = "qerds/event-sequencer"
 KIND = "events"
 WATERMARK_SECONDS = 20.0  # numbers become visible out of order: look this far behind the newest that was placed
 FULL_SECONDS = 30.0  # and so often at every row
@@ -22,38 +22,40 @@ class PostgresEventLog:
     """One candidate."""
 
     def __init__(self, dsn: Dsn) -> None:
-        self._link = Link(dsn)
+        self._session = ElectedSession(dsn, ELECTION, self._heard)
         self._rung = anyio.Event()
         self._seen: deque[tuple[float, int]] = deque()
         self._next_full = 0.0
 
-    async def elect(self) -> bool:
-        """Whether this session has the lock. Asked only while it does not."""
-        if not self._link.is_open:
-            await self._link.open()
-            await self._link.listen("doorbell", self._heard)
-        rows = await self._link.call("elect_sequencer")
+    @property
+    def proven_at(self) -> float:
+        return self._session.proven_at
+
+    async def elect(self) -> int | None:
         self._seen.clear()
-        return bool(rows[0]["elected"])
+        return await self._session.elect()
+
+    async def stop(self) -> None:
+        await self._session.stop()
 
     async def sequence(self, count_max: int) -> int:
         """One transaction: rows gone, events there, head moved."""
         now = anyio.current_time()
-        rows = await self._link.call("sequence_events", self._lowest(now), count_max)
+        rows = await self._session.call("sequence_events", self._lowest(now), count_max)
         if rows[0]["newest"] is not None:
             self._seen.append((now, rows[0]["newest"]))
         return int(rows[0]["sequenced"])
 
     async def wake(self) -> int:
         """Messages to idle webhooks, and one ring."""
-        woken = await self._link.call("wake_webhooks")
+        woken = await self._session.call("wake_webhooks")
         if woken:
-            await self._link.call("ring", ["webhook"])
+            await self._session.call("ring", ["webhook"])
         return len(woken)
 
     async def forget(self, count_max: int) -> int:
         """The oldest that are too old."""
-        rows = await self._link.call("forget_events", count_max)
+        rows = await self._session.call("forget_events", count_max)
         return int(rows[0]["forgotten"])
 
     async def doorbell(self, seconds: float) -> None:
@@ -61,14 +63,6 @@ class PostgresEventLog:
         with anyio.move_on_after(seconds):
             await self._rung.wait()
         self._rung = anyio.Event()
-
-    def awake(self) -> None:
-        """Our own wait only."""
-        self._rung.set()
-
-    async def stop(self) -> None:
-        """The lock goes with the session."""
-        await self._link.close()
 
     def _lowest(self, now: float) -> int:
         """Where to begin looking, so that rows which are gone are not walked over again and again."""

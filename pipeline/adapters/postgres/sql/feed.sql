@@ -1,9 +1,5 @@
 -- Events in their order: the sequencer's statements and the reading of the list. See docs/events.md.
 
--- name: elect_sequencer
--- Held by the session; a second call of the same session would be granted again, so it is asked only while not elected.
-SELECT pg_try_advisory_lock(hashtextextended('qerds/event-sequencer', 0)) AS elected;
-
 -- name: sequence_events
 -- $1 lowest number worth looking at, $2 how many at most.
 SELECT s.sequenced, s.newest FROM qerds.sequence_events($1::bigint, $2::integer) s;

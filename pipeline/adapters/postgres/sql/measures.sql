@@ -1,9 +1,5 @@
 -- What the elected measurer asks, as the role qerds_ops. Each is bounded, or asked the less often the longer it takes.
 
--- name: elect_ops
--- Held by the session; a second call of the same session would be granted again, so it is asked only while not elected.
-SELECT pg_try_advisory_lock(hashtextextended('qerds/ops', 0)) AS elected;
-
 -- name: ops_depths
 -- $1 stages, $2 how many are counted one by one.
 SELECT d.stage, d.lane, d.ready, extract(epoch FROM clock_timestamp() - d.oldest_at)::float8 AS oldest_seconds
