@@ -1,13 +1,11 @@
 """What the type checker says to a stage that asks the bridge for something."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 from hsm_bridge import wire
 from hsm_bridge.operations.table import TABLE
+from tests.tidy.type_checker import complaints
 
-ROOT = Path(__file__).resolve().parents[2]
 HEAD = """
 from typing import Literal
 
@@ -26,25 +24,8 @@ def test_a_stage_may_write_down_only_what_its_caller_kind_may_ask(tmp_path: Path
         ASK.format(number=number, caller=caller, item=row.item.__name__, answer=row.item.answer.__name__)
         for number, (caller, row) in enumerate(cases)
     )
-    path = tmp_path / "planted.py"
-    path.write_text(planted)
-    said = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "mypy",
-            "--cache-dir",
-            str(ROOT / ".qerds" / "cache" / "mypy"),
-            "--no-error-summary",
-            path,
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout
-    refused = {int(line.split(":")[1]) for line in said.splitlines() if ": error:" in line}
+    wrong, said = complaints({"asking": planted}, tmp_path)
     lines = planted.splitlines()
     asked = [number for number, line in enumerate(lines, 1) if "bridge.ask(" in line]
     denied = {line for line, (caller, row) in zip(asked, cases, strict=True) if caller not in row.callers}
-    assert denied and refused == denied, said
+    assert denied and wrong["asking"] == denied, said
