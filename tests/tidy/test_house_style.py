@@ -10,7 +10,6 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("pipeline", "gateway", "hsm_bridge", "deploy")
 MODULE_LINES_MAX = 400
-STAGE_LINES_MAX = 200
 SUPERVISOR_LINES_MAX = 300
 MIGRATION_RUNNER_LINES_MAX = 130
 FUNCTION_LINES_MAX = 60
@@ -35,14 +34,11 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
 
 
 def lines_max(path: Path) -> int:
-    name = IDS[path]
-    if name.startswith("pipeline/stages/"):
-        return STAGE_LINES_MAX
     special = {
         "deploy/local/supervisor.py": SUPERVISOR_LINES_MAX,
         "pipeline/adapters/postgres/migrate.py": MIGRATION_RUNNER_LINES_MAX,
     }
-    return special.get(name, MODULE_LINES_MAX)
+    return special.get(IDS[path], MODULE_LINES_MAX)
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=IDS.get)
