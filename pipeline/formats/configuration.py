@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct
 
 from pipeline.formats.checked_table import ConfigInvalid, structure
-from pipeline.formats.database_address import LOOPBACK, DatabaseTls, Dsn, Host, read_host
+from pipeline.formats.database_address import LOOPBACK, DatabaseTls, Dsn, Host, read_hosts
 from pipeline.formats.secret_file import read_secret
 
 CONFIG_ENVIRONMENT = "QERDS_CONFIG"
@@ -63,7 +63,7 @@ class DatabaseSettings(Struct, frozen=True, kw_only=True):
     def places(self) -> tuple[Host, ...]:
         """Every server that may be the one, in the order in which they are tried."""
         if self.hosts is not None:
-            return tuple(map(read_host, self.hosts))
+            return read_hosts(self.hosts)
         if self.socket_dir is None or self.port is None:
             raise ConfigInvalid("database needs hosts, or the socket_dir and the port of a socket on this machine")
         return (Host(str(self.socket_dir), self.port),)

@@ -8,7 +8,7 @@ Elsewhere: trying one host after the other (process/first_host.py), which combin
 import ipaddress
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,16 +33,21 @@ class Host:
         return f"[{self.name}]:{self.port}" if ":" in self.name else f"{self.name}:{self.port}"
 
 
-def read_host(text: str) -> Host:
-    """A host of `database.hosts`, as in "db1.example:5432" or "[::1]:5432". Raises ConfigInvalid."""
+def read_hosts(texts: Sequence[str]) -> tuple[Host, ...]:
+    """`database.hosts`, each as in "db1.example:5432" or "[::1]:5432". Raises ConfigInvalid, which quotes none of them:
+    an address with a password in it may have been put there."""
+    return tuple(_read_host(text, f"database.hosts[{at}]") for at, text in enumerate(texts))
+
+
+def _read_host(text: str, key: str) -> Host:
     parts = HOST.fullmatch(text)
     if parts is None or not 1 <= int(parts[3]) <= PORT_MAX:
-        raise ConfigInvalid(f'database.hosts: {text!r} must be a name and a port, as in "db1:5432" or "[::1]:5432"')
+        raise ConfigInvalid(f'{key} must be a name and a port, as in "db1:5432" or "[::1]:5432"')
     if parts[1] is not None:
         try:
             ipaddress.IPv6Address(parts[1])
         except ipaddress.AddressValueError as error:
-            raise ConfigInvalid(f"database.hosts: {text!r} has brackets around what is no IPv6 address") from error
+            raise ConfigInvalid(f"{key} has brackets around what is no IPv6 address") from error
     return Host(parts[1] or parts[2], int(parts[3]))
 
 

@@ -56,7 +56,7 @@ LOOKED_AT = {
     ("pipeline/formats/configuration.py", "_place(error)"),  # line and column
     ("pipeline/formats/configuration.py", "key"),
     ("pipeline/formats/database_address.py", "self.ca_file"),
-    ("pipeline/formats/database_address.py", "text"),  # a host's name and port, from the configuration
+    ("pipeline/formats/database_address.py", "key"),  # its place in the list
     ("pipeline/process/first_host.py", "', '.join(reasons)"),  # hosts, and kinds of errors
     ("pipeline/formats/configuration.py", "name"),
     ("pipeline/exports/batch_proof.py", "denied"),  # carries the code of the bridge

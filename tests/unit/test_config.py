@@ -124,7 +124,7 @@ def test_webhooks_to_this_machine_are_for_an_embedded_installation(tmp_path: Pat
         ({"ca_file": "ca.pem"}, "database.ca_file is for hosts with TLS; take it out"),
         ({**NO_SOCKET, "hosts": []}, "database.hosts must be a list of 1 to 8 texts"),
         ({**NO_SOCKET, "hosts": ["db1:5432"] * 9}, "database.hosts must be a list of 1 to 8 texts"),
-        ({**NO_SOCKET, "hosts": ["db1"]}, "database.hosts: 'db1' must be a name and a port"),
+        ({**NO_SOCKET, "hosts": ["db1"]}, r"database\.hosts\[0\] must be a name and a port"),
         (
             {**NO_SOCKET, "hosts": ["127.0.0.1:1", "db1:1"], "tls": "none"},
             "database.tls = none is for hosts on loop",

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from pipeline.formats.checked_table import ConfigInvalid
-from pipeline.formats.database_address import Dsn, Host, read_host
+from pipeline.formats.database_address import Dsn, Host, read_hosts
 from pipeline.process.first_host import NoHost, connect_first
 
 pytestmark = pytest.mark.anyio
@@ -73,17 +73,33 @@ async def test_another_error_is_not_of_the_host() -> None:
 )
 def test_a_host_is_a_name_and_a_port(text: str, host: Host) -> None:
     """Names, IPv4 and IPv6; and written as it was read."""
-    assert read_host(text) == host
+    assert read_hosts([text]) == (host,)
     assert str(host) == text
 
 
 @pytest.mark.parametrize(
-    "text", ["db1", "db1:", ":5432", "db1:0", "db1:65536", "::1:5432", "[::1]", "[db1]:5432", "a b:1", "/run/pg:5432"]
+    "text",
+    [
+        "db1",
+        "db1:",
+        ":5432",
+        "db1:0",
+        "db1:65536",
+        "::1:5432",
+        "[::1]",
+        "[db1]:5432",
+        "a b:1",
+        "/run/pg:5432",
+        "u:pw@db1:1",
+    ],
 )
 def test_what_is_no_host_is_refused(text: str) -> None:
-    """With the key, what was written there, and how it is written."""
-    with pytest.raises(ConfigInvalid, match=r"database\.hosts: "):
-        read_host(text)
+    """With its place in the list and how a host is written; what stands there may hold a password, and is not told."""
+    with pytest.raises(
+        ConfigInvalid, match=r"^database\.hosts\[1\] (must be a name and a port|has brackets)"
+    ) as caught:
+        read_hosts(["db0:5432", text])
+    assert text not in str(caught.value).partition(", as in ")[0]
 
 
 def test_the_password_is_in_no_repr() -> None:
