@@ -6,24 +6,25 @@ Elsewhere: headers (headers.py), which page (letter.py)
 """
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pipeline.config import Config
 from starlette.responses import HTMLResponse
 
 from gateway.pages.language import LANGUAGES, Language, translations
+from pipeline.delivery.deadlines import PARIS
 from pipeline.delivery.number import spoken
 from pipeline.evidence.events import WORDS
 from pipeline.evidence.verification.table import CHECKS
 from pipeline.formats.configuration import Config
+from pipeline.formats.instants import time_text
 
 TEMPLATES = Path(__file__).parent.parent / "templates"
-PARIS = ZoneInfo("Europe/Paris")  # the time zone of the period: CPCE R.53-3
 LOCALE: Mapping[Language, str] = {"fr": "fr_FR", "en": "en_GB"}
 
 
@@ -61,7 +62,7 @@ def _environment(language: Language, config: Config) -> Environment:
         "check": lambda name: CHECKS[name].title.said(language),
         "day": partial(_day, locale),
         "moment": partial(_moment, locale),
-        "instant": _instant,
+        "instant": time_text,
         "size": partial(_size, locale),
         "spoken": spoken,
         "masked": masked,
@@ -83,11 +84,6 @@ def _day(locale: str, day: date) -> str:
 def _moment(locale: str, moment: datetime) -> str:
     """Date and time in Paris, to the second, with the offset: what a person may have to quote."""
     return format_datetime(moment, "d MMMM y, HH:mm:ss '(Paris, UTC'xxx')'", tzinfo=PARIS, locale=locale)
-
-
-def _instant(moment: datetime) -> str:
-    """RFC 3339 UTC with milliseconds, for machines and for quoting."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _size(locale: str, count: int) -> str:

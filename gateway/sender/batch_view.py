@@ -13,8 +13,8 @@ from typing import Any
 
 from gateway.problem_codes import PROBLEMS
 from gateway.problems import Language, words
-from gateway.sender.presentation import time_text
 from pipeline.evidence.dossier import Reason
+from pipeline.formats.instants import time_text
 from pipeline.stores.batches import OPEN, RUNNING, Batch, Progress, ResultSeen
 
 CSV_COLUMNS = (

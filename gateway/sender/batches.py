@@ -23,6 +23,7 @@ from gateway.sender.deliveries import READ_SCOPE, WRITE_SCOPE
 from gateway.sender.json_body import declared_json_object
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
+from pipeline.formats.instants import seconds_text
 from pipeline.intake.attachments import Carrier
 from pipeline.intake.columns import COLUMN_CHARACTERS_MAX, COLUMNS_MAX, ColumnsInvalid, read_paths
 from pipeline.intake.mistakes import Mistake
@@ -123,7 +124,7 @@ async def find_batch(ports: SenderPorts, sender: UUID, request: Request) -> Batc
 def not_open(batch: Batch, *, submitting: bool = False) -> Problem:
     """Why a batch takes nothing in any more."""
     if batch.expired:
-        return Problem("batch_expired", f"it was open until {batch.expires_at:%Y-%m-%dT%H:%M:%SZ}")
+        return Problem("batch_expired", f"it was open until {seconds_text(batch.expires_at)}")
     if submitting and batch.state != CANCELLED:
         return Problem("already_submitted", f"its state is {batch.state}", extra={"state": batch.state})
     return Problem("batch_not_open", f"its state is {batch.state}", extra={"state": batch.state})

@@ -18,9 +18,9 @@ from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender.json_body import declared_json_object
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from gateway.sender.presentation import time_text
 from gateway.sender.stored import Stored, stored_answer
 from pipeline.exports.export import KINDS, PACKAGE
+from pipeline.formats.instants import time_text
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, identifier, instant
 from pipeline.stores.exports import ExportOrder, ExportSeen

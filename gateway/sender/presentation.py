@@ -8,12 +8,12 @@ Rules    nothing beyond the stamped prefix: what a court could not see, a sender
 
 import json
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from gateway.edge import MODE_NAMES
 from gateway.versions import NEWEST
 from pipeline.evidence.dossier import Reason
 from pipeline.formats.configuration import Config
+from pipeline.formats.instants import optional_time_text, time_text
 from pipeline.stores.consents import RequestSeen
 from pipeline.stores.senders import Account, Consent, Delivery, EventSeen, SnapshotSeen, Upload
 
@@ -25,11 +25,6 @@ def json_bytes(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-def time_text(moment: datetime) -> str:
-    """RFC 3339, UTC, milliseconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
-
-
 def delivery(config: Config, d: Delivery, reason: Reason | None = None) -> dict[str, object]:
     """DELIVERY out of the interface, without fields that do not apply yet."""
     times = {event.event: event.event_time for event in d.events}
@@ -37,12 +32,12 @@ def delivery(config: Config, d: Delivery, reason: Reason | None = None) -> dict[
     optional: dict[str, object] = {
         "client_ref": d.client_ref,
         "batch_id": None if d.batch is None else str(d.batch),
-        "deposited_at": _time(times.get("A.1")),
-        "notified_at": _time(times.get("C.1")),
+        "deposited_at": optional_time_text(times.get("A.1")),
+        "notified_at": optional_time_text(times.get("C.1")),
         "last_day": None if "C.1" not in times or d.last_day is None else d.last_day.isoformat(),
-        "expires_at": None if "C.1" not in times else _time(d.expires_at),
-        "decided_at": _time(decided),
-        "received_at": _time(times.get("E.1")),
+        "expires_at": None if "C.1" not in times else optional_time_text(d.expires_at),
+        "decided_at": optional_time_text(decided),
+        "received_at": optional_time_text(times.get("E.1")),
         "reason": None if reason is None else {"code": reason.code, "text": reason.text},
     }
     return {
@@ -114,11 +109,11 @@ def consent(c: Consent) -> dict[str, object]:
 def consent_request(r: RequestSeen) -> dict[str, object]:
     """A request for consent, and what became of it."""
     known: dict[str, object] = {
-        "mailed_at": _time(r.mailed_at),
-        "answered_at": _time(r.answered_at),
+        "mailed_at": optional_time_text(r.mailed_at),
+        "answered_at": optional_time_text(r.answered_at),
         "text": r.text,
         "text_sha256": None if r.text_sha256 is None else r.text_sha256.hex(),
-        "withdrawn_at": _time(r.withdrawn_at),
+        "withdrawn_at": optional_time_text(r.withdrawn_at),
         "withdrawn_by": r.withdrawn_by,
     }
     return {
@@ -149,7 +144,3 @@ def account(config: Config, a: Account, limits: Mapping[str, int]) -> dict[str, 
         "limits": dict(limits),
         "sandbox": config.embedded,
     }
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else time_text(moment)

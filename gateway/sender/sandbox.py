@@ -12,10 +12,10 @@ from starlette.responses import JSONResponse, Response
 from gateway.addresses import Address, Row, read_body
 from gateway.limits import JSON_BYTES_MAX, REQUEST_SECONDS
 from gateway.problems import field_problem, problem_of
-from gateway.sender import presentation
 from gateway.sender.json_body import declared_json_object
 from gateway.sender.oauth import SUBMITTING, OAuth
 from gateway.sender.ports import SenderPorts
+from pipeline.formats.instants import time_text
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.period import AHEAD_MAX, period
 from pipeline.intake.reading import Fields
@@ -43,7 +43,7 @@ class Sandbox:
         moved = await self._clock.advance(wanted)
         if moved is None:
             raise field_problem("field_invalid", "/advance", f"the clock goes at most {AHEAD_MAX.days} days ahead")
-        return JSONResponse({"legal_time": presentation.time_text(moved)})
+        return JSONResponse({"legal_time": time_text(moved)})
 
 
 def routes(ports: SenderPorts, oauth: OAuth) -> list[Row]:

@@ -9,7 +9,6 @@ Source   Standard Webhooks
 
 from base64 import b64encode
 from collections.abc import Mapping
-from datetime import datetime
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -26,7 +25,9 @@ from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from pipeline.feed.endpoint import EndpointRefused, read_url
 from pipeline.feed.payload import time_text
+from pipeline.feed.ports import AttemptSeen, NewWebhook, WebhookChange, WebhookSeen
 from pipeline.feed.signature import KEY_PREFIX, SECRET_BYTES, secret_text
+from pipeline.formats.instants import optional_time_text, time_text
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, identifier
 from pipeline.ports.bridge import PublishedKey
@@ -176,8 +177,8 @@ def _types(fields: Fields) -> tuple[str, ...] | None:
 def _shown(w: WebhookSeen) -> dict[str, object]:
     optional = {
         "disabled_reason": w.disabled_reason,
-        "paused_until": _time(w.paused_until),
-        "last_success_at": _time(w.last_success_at),
+        "paused_until": optional_time_text(w.paused_until),
+        "last_success_at": optional_time_text(w.last_success_at),
     }
     return {
         "id": str(w.id),
@@ -201,7 +202,7 @@ def _attempt(a: AttemptSeen) -> Mapping[str, object]:
         "outcome": a.outcome,
         "http_status": a.status,
         "milliseconds": a.milliseconds,
-        "next_try_at": _time(a.next_try_at),
+        "next_try_at": optional_time_text(a.next_try_at),
     }
 
 
@@ -217,7 +218,3 @@ def _key(key: PublishedKey) -> Mapping[str, object]:
         "not_before": time_text(key.not_before),
         "not_after": time_text(key.until),
     }
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else time_text(moment)

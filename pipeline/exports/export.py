@@ -22,7 +22,7 @@ from pipeline.evidence.form.xades import assemble
 from pipeline.evidence.package.container import Packer
 from pipeline.exports.facts import ExportStep
 from pipeline.exports.ports import ExportPorts, ExportRow, ExportStanding, StoredPackage
-from pipeline.formats.evidence_head import time_text
+from pipeline.formats.instants import time_text
 from pipeline.ports.mailbox import Message
 from pipeline.retention.storing import store
 

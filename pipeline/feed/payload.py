@@ -6,10 +6,11 @@ Rules    the bytes are a function of the row, so that a second try sends the sam
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from pipeline.feed.types import REFS, SUBJECTS, WEBHOOK_TEST
+from pipeline.formats.instants import time_text
 
 BODY_BYTES_MAX = 20_000  # Standard Webhooks: receivers may refuse more
 
@@ -58,11 +59,6 @@ def body(event: Event) -> dict[str, object]:
 def body_bytes(event: Event) -> bytes:
     """What goes over the wire and is signed."""
     return json.dumps(body(event), ensure_ascii=False, separators=(",", ":")).encode()
-
-
-def time_text(moment: datetime) -> str:
-    """RFC 3339, UTC, milliseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _text(value: UUID | None) -> str | None:

@@ -85,14 +85,6 @@ def dom_id_of(evidence: UUID) -> str:
     return f"evidence-{evidence}"
 
 
-def time_text(moment: datetime) -> str:
-    """UTC with milliseconds, rounded down."""
-    if moment.utcoffset() is None:
-        raise ValueError("time without a time zone")
-    moment = moment.astimezone(UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
-
-
 def time_of(text: str) -> datetime:
     if not _MILLISECONDS.fullmatch(text):
         raise XmlRefused(f"time not in milliseconds and UTC: {text[:40]!r}")

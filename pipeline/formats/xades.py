@@ -13,7 +13,9 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
+
+from pipeline.formats.instants import seconds_text
 
 DS = "http://www.w3.org/2000/09/xmldsig#"
 XADES = "http://uri.etsi.org/01903/v1.3.2#"
@@ -44,13 +46,6 @@ def digest_elements(digest: bytes, algorithm: str = SHA256) -> str:
     )
 
 
-def signing_time_text(signing_time: datetime) -> str:
-    """Whole seconds, rounded down: XAdES SigningTime never claims to be later than the event."""
-    if signing_time.utcoffset() is None:
-        raise ValueError("signing time without a time zone")
-    return signing_time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def signed_properties(evidence_dom_id: str, signing_time: datetime, certificate_der: bytes) -> bytes:
     """SignedProperties of an evidence seal: when, with which certificate, over what kind of object."""
     return _signed_properties(evidence_dom_id, signing_time, certificate_der, ["text/xml"])
@@ -73,7 +68,7 @@ def _signed_properties(dom_id: str, signing_time: datetime, certificate_der: byt
     return (
         f'<xades:SignedProperties xmlns:xades="{XADES}" Id="{dom_id}-properties">'
         "<xades:SignedSignatureProperties>"
-        f"<xades:SigningTime>{signing_time_text(signing_time)}</xades:SigningTime>"
+        f"<xades:SigningTime>{seconds_text(signing_time)}</xades:SigningTime>"
         "<xades:SigningCertificateV2><xades:Cert><xades:CertDigest>"
         f"{digest_elements(certificate_sha256)}"
         "</xades:CertDigest></xades:Cert></xades:SigningCertificateV2>"

@@ -32,7 +32,7 @@ from pipeline.evidence.package.snapshot import (
     signatures,
     signing_time_of,
 )
-from pipeline.formats.evidence_head import time_text
+from pipeline.formats.instants import time_text
 
 FORMAT = "qerds-batch-proof-1"
 DESCRIPTION = "batch.json"

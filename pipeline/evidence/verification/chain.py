@@ -72,7 +72,7 @@ def story(case: Case) -> Values:
 
 def _window_end(noticed_at: datetime) -> datetime:
     """Paris midnight after the last day; the notice is not younger than its evidence, so this is the earliest."""
-    paris = ZoneInfo("Europe/Paris")
+    paris = ZoneInfo("Europe/Paris")  # not read at import: without data of time zones, all else can be verified
     day = noticed_at.astimezone(paris).date() + timedelta(days=WINDOW_DAYS + 1)
     return datetime.combine(day, time(), tzinfo=paris)
 

@@ -14,7 +14,7 @@ from pipeline.evidence.form.xml import one_line
 from pipeline.evidence.verification.report import BatchFacts, Facts, Outcome, Report, Step
 from pipeline.evidence.verification.table import CHECKS
 from pipeline.evidence.verification.words import LABELS, MARKS, STANDING, VERDICTS
-from pipeline.formats.evidence_head import time_text
+from pipeline.formats.instants import time_text
 
 
 def step_sentence(step: Step, language: str) -> str:

@@ -13,7 +13,7 @@ from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import Deposit, Issuer, Part, Reason, RecipientParty, SenderParty
 from pipeline.evidence.form import reading, xml
 from pipeline.evidence.form.xades import signed_parts
-from pipeline.formats import evidence_head, xades
+from pipeline.formats import instants, xades
 from pipeline.formats.events import EVENTS
 from pipeline.formats.evidence_head import HeadError, evidence_id, parse_evidence_head
 from pipeline.formats.person import IdentifiedPerson
@@ -150,8 +150,8 @@ def test_an_evidence_in_another_form_is_refused(letter: Letter, old: bytes, new:
 def test_times_are_cut_and_need_a_zone() -> None:
     """A time is written in UTC milliseconds rounded down, SigningTime in whole seconds; a naive time is refused."""
     moment = datetime(2026, 3, 2, 23, 59, 59, 999_999, tzinfo=UTC)
-    assert xades.signing_time_text(moment) == "2026-03-02T23:59:59Z"
-    assert evidence_head.time_text(moment) == "2026-03-02T23:59:59.999Z"
+    assert instants.seconds_text(moment) == "2026-03-02T23:59:59Z"
+    assert instants.time_text(moment) == "2026-03-02T23:59:59.999Z"
     with pytest.raises(ValueError):
-        evidence_head.time_text(moment.replace(tzinfo=None))
-    assert xades.signing_time_text(moment + timedelta(microseconds=1)) == "2026-03-03T00:00:00Z"
+        instants.time_text(moment.replace(tzinfo=None))
+    assert instants.seconds_text(moment + timedelta(microseconds=1)) == "2026-03-03T00:00:00Z"

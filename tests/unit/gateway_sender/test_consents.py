@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.sender.presentation import time_text
+from pipeline.formats.instants import time_text
 from tests.unit.gateway_sender.conftest import CONSENT, World, problem
 
 pytestmark = pytest.mark.anyio
