@@ -6,6 +6,7 @@ Elsewhere: tables and grants (schemas/migrations)
 """
 
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -15,22 +16,7 @@ from pipeline.formats.secret_file import read_secret
 
 ROLES_FILE = Path(__file__).resolve().parents[2] / "schemas" / "roles.sql"
 OWNER = "qerds_owner"
-ROLES = (
-    OWNER,
-    "qerds_gateway",
-    "qerds_ingest",
-    "qerds_encrypt",
-    "qerds_seal",
-    "qerds_timestamp",
-    "qerds_notify",
-    "qerds_expire",
-    "qerds_archive",
-    "qerds_webhook",
-    "qerds_events",
-    "qerds_bridge",
-    "qerds_ops",
-    "qerds_operate",
-)
+ROLES = tuple(dict.fromkeys(re.findall(r"'(qerds_[a-z]+)'", ROLES_FILE.read_text())))  # written once: there
 PASSWORD_BYTES = 24
 
 

@@ -52,7 +52,7 @@ RECEIVER: dict[str, str] = {
 }
 
 # Every stage once, as a letter passes them. Named again only where this cannot be read, and held equal there by tests:
-# in each stage itself (pipeline/stages), Procfile, schemas, deploy/local/roles.py and the callers of the bridge (wire).
+# in each stage itself (pipeline/stages), Procfile, schemas, and the callers of the bridge (its wire).
 STAGES = tuple(dict.fromkeys(RECEIVER.values()))
 # From a letter's check to its notice: the stages that hold the drawing of a batch back while they are full.
 AFTER_INGEST = tuple(RECEIVER[kind] for kind in (CHECKED, DRAFT, SEALED, PREPARE))
