@@ -4,7 +4,7 @@ Owns     names, order and content of its entries; writing them one after the oth
 Rules    per line: its number in the batch, the sender's reference, deposited or rejected, and where there is evidence
          its number, time and SHA-256: the list vouches for each letter's own A.1 or A.2 without repeating it
          a million lines are written and read in the memory of one entry (LINES_PER_ENTRY lines)
-Elsewhere: which batch may have one, storing it (pipeline/exports), the verdict (verification/protocol.py)
+Elsewhere: which batch may have one, storing it (pipeline/exports), the verdict (verification/checks.py)
 """
 
 from __future__ import annotations

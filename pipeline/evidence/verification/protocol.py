@@ -68,7 +68,7 @@ def _kind(data: bytes) -> str:
 
 
 def _steps(kind: str, case: Case) -> tuple[Step, ...]:
-    """Up to the first that fails. Numbered by their place, which for a package is the number of the check."""
+    """Up to the first that fails. Numbered by their place among those that were done."""
     steps: list[Step] = []
     for check in ORDERS[kind]:
         if check.name == "batch_content" and not case.contents:

@@ -1,8 +1,8 @@
 """The checks of the verifier, one row each, and which of them a file is put to, in which order.
 
 Owns     number, name, source, title and sentences of each check
-Rules    a number and a name never change their meaning: reports of years ago are read by them. Of a package, the number
-         is also the place: it is put to 1 to 12. Legal texts follow the mode that the evidence states (words.py)
+Rules    a number and a name never change their meaning: reports of years ago are read by them. A new check takes the
+         next number, and its place in the orders below. Legal texts follow the mode that the evidence states (words.py)
 Elsewhere: the checks themselves (checks.py, chain.py), running them (protocol.py); docs/verify.md says what each finds,
          and a test compares its rows with these
 """
