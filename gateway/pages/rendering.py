@@ -13,7 +13,6 @@ from pathlib import Path
 from babel.dates import format_date, format_datetime
 from babel.numbers import format_decimal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from pipeline.config import Config
 from starlette.responses import HTMLResponse
 
 from gateway.pages.language import LANGUAGES, Language, translations

@@ -24,8 +24,6 @@ from gateway.sender.json_body import declared_json_object
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from pipeline.feed.endpoint import EndpointRefused, read_url
-from pipeline.feed.payload import time_text
-from pipeline.feed.ports import AttemptSeen, NewWebhook, WebhookChange, WebhookSeen
 from pipeline.feed.signature import KEY_PREFIX, SECRET_BYTES, secret_text
 from pipeline.formats.instants import optional_time_text, time_text
 from pipeline.intake.mistakes import Mistake

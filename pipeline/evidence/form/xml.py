@@ -16,7 +16,7 @@ from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import Deposit, Issuer, Part, Reason, RecipientParty, SenderParty
 from pipeline.formats.canonical_xml import escape_attribute, escape_text
 from pipeline.formats.events import EVENTS
-from pipeline.formats.evidence_head import ERDS, OURS, VERSION, dom_id_of, time_text
+from pipeline.formats.evidence_head import ERDS, OURS, VERSION, dom_id_of
 from pipeline.formats.instants import time_text
 from pipeline.formats.person import IdentifiedPerson
 from pipeline.formats.xades import DS, SHA3_256, base64_text, digest_elements
