@@ -1,5 +1,6 @@
 """PostgreSQL over the network: a list of hosts, TLS, a certificate that is verified."""
 
+import gc
 import json
 import secrets
 import subprocess
@@ -24,7 +25,12 @@ from tests.servers import PostgresServer, short_directory
 from tests.tls_door import Door, open_door
 from tests.waiting import until
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.timeout(60),
+    # The driver forgets the transport of a session that it gives up; `forgotten` has it collected here, not later.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 SEAL = ("pipeline", "seal")
 SESSIONS_OF_A_STAGE = 3  # pipeline/adapters/postgres/mailbox.py
 UNKNOWN_AUTHORITY = "unable to get local issuer certificate"
@@ -41,6 +47,13 @@ class Secure:
     @property
     def host(self) -> str:
         return f"127.0.0.1:{self.door.port}"
+
+
+@pytest.fixture(autouse=True)
+def forgotten() -> Iterator[None]:
+    """What the driver left behind goes with the test that it is of."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
