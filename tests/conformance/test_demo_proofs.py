@@ -25,7 +25,7 @@ from pipeline.evidence.package.snapshot import open_package
 from pipeline.evidence.verification.protocol import verify
 from pipeline.evidence.verification.report import Verdict
 from pipeline.formats.xades import imprint_sha256
-from tests.conformance.test_evidence import ALL_SCHEMAS, STANDARDS, run, tool
+from tests.conformance.foreign_tools import ALL_SCHEMAS, STANDARDS, run, tool
 from tests.e2e.installation import installation
 from tests.servers import short_directory
 

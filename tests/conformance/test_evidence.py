@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import shutil
 import subprocess
 import zipfile
 from dataclasses import replace
@@ -21,16 +19,10 @@ from lxml import etree
 from pipeline.evidence.form import xades
 from pipeline.evidence.package.snapshot import open_package
 from pipeline.formats.xades import imprint_sha256
+from tests.conformance.foreign_tools import ALL_SCHEMAS, STANDARDS, run, tool
 from tests.fakes import letters
 from tests.fakes.pki import Provider, revocation_list
 
-ROOT = Path(__file__).parents[2]
-STANDARDS = Path(os.environ.get("QERDS_STANDARDS", ROOT.parent / "shared" / "standards")) / "etsi-319-522-3"
-ALL_SCHEMAS = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema">
-<xs:import namespace="http://uri.etsi.org/19522/v1#" schemaLocation="1952203xmlSchema.xsd"/>
-<xs:import namespace="http://uri.etsi.org/01903/v1.3.2#" schemaLocation="XAdES01903v132-201601.xsd"/>
-<xs:import namespace="http://uri.etsi.org/02918/v1.2.1#" schemaLocation="en_31916201v010101.xsd"/>
-</xs:schema>"""
 SOME_TIME = "2026-06-01 00:00:00"  # inside the validity of the test certificates
 SOME_EPOCH_SECONDS = "1780272000"
 
@@ -52,16 +44,6 @@ def provider() -> Provider:
 def documents(provider: Provider) -> list[bytes]:
     """Every kind of evidence, with every optional part used somewhere."""
     return [document for plan in letters.PLANS for document in letters.life(provider, plan, b"one", b"two")[1]]
-
-
-def tool(name: str) -> str:
-    found = shutil.which(name)
-    assert found is not None, f"{name} is not installed"
-    return found
-
-
-def run(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=15, check=False)
 
 
 def xmlsec(folder: Path, file: str) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from pipeline.formats import tst
 from tests.fakes import pki
-from tests.unit.bridge.test_time_stamps import IMPRINT, MESSAGE, MOMENT, ROOT, TOKEN, UNIT, authority
+from tests.worlds.time_stamp_unit import IMPRINT, MESSAGE, MOMENT, ROOT, TOKEN, UNIT, authority
 
 
 def openssl(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":

@@ -17,8 +17,8 @@ from pipeline.formats.configuration import DatabaseSettings
 from pipeline.ports.mailbox import Message
 from pipeline.process.measures import STAGE_MESSAGES
 from pipeline.process.recorder import Recorder
-from tests.db.test_one_hop import hand_on, mailbox, running, send, stage_of, waiting
 from tests.servers import PostgresServer
+from tests.worlds.one_hop import hand_on, mailbox, running, send, stage_of, waiting
 
 pytestmark = pytest.mark.anyio
 UNWRITABLE = "caf\udce9 \x00"  # a byte that is no UTF-8, and one that no text in PostgreSQL has

@@ -9,8 +9,8 @@ import pytest
 from pipeline.adapters.postgres.batches import PostgresBatchStore
 from pipeline.adapters.postgres.queries import queries
 from pipeline.stores.batches import BEGINNING, Cursor, WaitingLine
-from tests.db.test_batches import World, world
 from tests.drawing import ingest_process
+from tests.worlds.one_batch import World, world
 
 __all__ = ["world"]
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]

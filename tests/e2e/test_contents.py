@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from pipeline.client.uploads import inline_document
+from tests.e2e.access import token
 from tests.e2e.installation import Installation, installation, named, states
-from tests.e2e.test_sender_api import token
 from tests.servers import short_directory
 
 pytestmark = pytest.mark.timeout(180)

@@ -11,12 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
-import httpx
 import pytest
 import schemathesis
 
 from gateway.sender.openapi import FILE_ADDRESS, description
-from pipeline.client.credentials import find_credentials
+from tests.e2e.access import token
 from tests.e2e.installation import Installation, installation, named
 from tests.servers import short_directory
 
@@ -48,14 +47,6 @@ checks.negative_data_rejection.enabled = false
 def running() -> Iterator[Installation]:
     with installation(short_directory() / "state", BASE_PORT) as it:
         yield it
-
-
-def token(it: Installation) -> str:
-    """Of the sample sender, good for ten minutes."""
-    known = find_credentials(it.layout.state)
-    form = {"grant_type": "client_credentials", "client_id": known.client_id, "client_secret": known.client_secret}
-    answer = httpx.post(f"{known.base_url}/oauth2/token", data=form)
-    return str(answer.json()["access_token"])
 
 
 def test_the_document_is_valid_openapi() -> None:

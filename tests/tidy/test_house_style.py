@@ -115,3 +115,10 @@ def test_packages_are_packages() -> None:
 def test_the_top_package_stays_empty() -> None:
     """Importing one room of the pipeline imports no other."""
     assert (ROOT / "pipeline" / "__init__.py").read_text() == ""
+
+
+@pytest.mark.parametrize("path", TESTS, ids=IDS.get)
+def test_no_test_module_is_imported(path: Path) -> None:
+    """What several tests share has a place of its own (worlds, fakes, memory): a test module can be changed freely."""
+    imported = {node.module or "" for node in ast.walk(tree(path)) if isinstance(node, ast.ImportFrom)}
+    assert not [name for name in imported if name.startswith("tests.") and name.rpartition(".")[2].startswith("test_")]

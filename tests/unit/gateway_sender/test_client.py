@@ -26,6 +26,7 @@ from pipeline.client.api import QerdsClient
 from pipeline.client.credentials import CredentialsMissing, find_credentials
 from tests.unit.gateway_sender.conftest import CONSENT, PDF, PUBLIC_URL, SECRET, World, letter
 from tests.waiting import until
+from tests.worlds.unsteady import Unsteady
 
 pytestmark = pytest.mark.anyio
 
@@ -256,21 +257,6 @@ async def test_a_drain_finishes_what_is_under_way(world: World, installation: In
 
 
 # ------------------------------------------------------------------ the library
-class Unsteady(httpx.AsyncBaseTransport):
-    """A network that loses answers: the first request of each kind reaches the gateway, its answer never arrives."""
-
-    def __init__(self, inner: httpx.AsyncBaseTransport) -> None:
-        self._inner = inner
-        self._lost: set[tuple[str, str]] = set()
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        answer = await self._inner.handle_async_request(request)
-        kind = (request.method, request.url.path)
-        if kind not in self._lost:
-            self._lost.add(kind)
-            await answer.aread()
-            raise httpx.ReadError("lost", request=request)
-        return answer
 
 
 async def test_lost_answers_double_nothing(world: World, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline.client.lines import Columns
 from pipeline.client.push import Push, look_through
 from pipeline.client.push_state import PushState, Source
 from tests.unit.gateway_sender.conftest import PDF, PUBLIC_URL, SECRET, World
-from tests.unit.gateway_sender.test_client import Unsteady
+from tests.worlds.unsteady import Unsteady
 
 pytestmark = pytest.mark.anyio
 LETTERS = 7

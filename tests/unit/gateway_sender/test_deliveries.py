@@ -7,24 +7,17 @@ from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
-import anyio
 import httpx
 import pytest
 
 from tests.unit.gateway_sender.conftest import CONSENT, PDF, World, letter, problem, upload, uploaded_letter
+from tests.unit.gateway_sender.stored import in_parallel, nothing_stored
 
 pytestmark = pytest.mark.anyio
 
 
 def base64_of(text: str) -> str:
     return urlsafe_b64encode(text.encode()).decode()
-
-
-STORED = ("qerds.delivery", "qerds.delivery_document", "qerds.idempotency", "outbox.ingest")
-
-
-def nothing_stored(world: World) -> bool:
-    return [world.count(table) for table in STORED] == [0, 0, 0, 0]
 
 
 async def test_a_letter_is_stored_with_its_message(world: World) -> None:
@@ -236,18 +229,6 @@ async def test_a_rejected_letter_frees_its_client_ref(world: World) -> None:
     second = await client.post("/v1/deliveries", json=body)
     assert second.status_code == 202
     assert second.json()["id"] != first["id"]
-
-
-async def in_parallel(count: int, request: Callable[[], Any]) -> list[httpx.Response]:
-    answers: list[httpx.Response] = []
-
-    async def one() -> None:
-        answers.append(await request())
-
-    async with anyio.create_task_group() as tasks:
-        for _ in range(count):
-            tasks.start_soon(one)
-    return answers
 
 
 async def test_a_race_for_one_client_ref(world: World) -> None:

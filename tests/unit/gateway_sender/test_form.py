@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from gateway.problems import Problem
 from gateway.sender.form import FormPart, LetterForm
 from tests.unit.gateway_sender.conftest import PDF, World, letter, plain_contents, problem, upload, uploaded_letter
-from tests.unit.gateway_sender.test_deliveries import nothing_stored
-from tests.unit.gateway_sender.test_inline import inline, objects
+from tests.unit.gateway_sender.inline_letters import inline, objects
+from tests.unit.gateway_sender.stored import nothing_stored
 
 pytestmark = pytest.mark.anyio
 

@@ -19,23 +19,14 @@ from tests.unit.gateway_sender.conftest import (
     upload,
     uploaded_letter,
 )
-from tests.unit.gateway_sender.test_deliveries import in_parallel, nothing_stored
+from tests.unit.gateway_sender.inline_letters import CANARY, inline, objects
+from tests.unit.gateway_sender.stored import in_parallel, nothing_stored
 
 pytestmark = pytest.mark.anyio
-
-CANARY = b"CANARY of a letter that carries its own content"
-
-
-def inline(content: bytes = CANARY, file_name: str = "lettre.txt") -> dict[str, Any]:
-    return dict(inline_document(file_name, content))
 
 
 def inline_letter(*contents: bytes, **changes: Any) -> dict[str, Any]:
     return letter("", **{"documents": [inline(c) for c in contents or (CANARY,)], **changes})
-
-
-def objects(world: World) -> int:
-    return sum(1 for path in world.objects_dir.rglob("*") if path.is_file())
 
 
 async def test_a_content_in_the_letter_becomes_an_upload(world: World) -> None:

@@ -6,7 +6,7 @@ from gateway.sender.openapi import FILE_ADDRESS, description
 from gateway.versions import NEWEST
 from pipeline.client.wire import API_VERSION
 from tests.unit.gateway_sender.conftest import World, problem, uploaded_letter
-from tests.unit.gateway_sender.test_deliveries import nothing_stored
+from tests.unit.gateway_sender.stored import nothing_stored
 
 pytestmark = pytest.mark.anyio
 

@@ -11,8 +11,8 @@ import pytest
 
 from pipeline.stores.consents import New, NewRequest
 from tests.portal_world import PUBLIC_URL, SENDER_EMAIL, SENDER_NAME, Browser, World, hidden
-from tests.unit.portal.test_guards import Page
 from tests.words import reserved_words_in
+from tests.worlds.page import Page
 
 pytestmark = pytest.mark.anyio
 

@@ -1,7 +1,6 @@
 """What protects a letter from everyone but its recipient: scanners, other sites, guesses, curious links."""
 
 import re
-from html.parser import HTMLParser
 from urllib.parse import urljoin
 
 import anyio
@@ -11,6 +10,7 @@ from gateway.pages.headers import POLICY
 from pipeline.errors import Invariant
 from tests.portal_world import CANARY, CONTENTS, ISSUER, PUBLIC_URL, STRANGER, Browser, Letter, World, hidden
 from tests.words import reserved_words_in
+from tests.worlds.page import Page
 
 pytestmark = pytest.mark.anyio
 
@@ -22,26 +22,6 @@ async def facts(portal: World) -> list[tuple[str, int]]:
     counts = [(table, await portal.value(f"SELECT count(*) FROM qerds.{table}")) for table in LETTER_TABLES]
     states = await portal.owner.fetch("SELECT state FROM qerds.delivery ORDER BY id")
     return counts + [(row["state"], 1) for row in states]
-
-
-class Page(HTMLParser):
-    """Links and forms of a page, and whether anything in it would need an inline exception of the policy."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.links: list[str] = []
-        self.forms: list[tuple[str, str]] = []
-        self.inline: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = {name: value or "" for name, value in attrs}
-        if tag in ("a", "link") and "href" in values:
-            self.links.append(values["href"])
-        if tag == "form":
-            self.forms.append((values.get("method", "get"), values.get("action", "")))
-        if tag in ("script", "style") or "style" in values or any(name.startswith("on") for name in values):
-            self.inline.append(tag)
 
 
 async def every_page(portal: World, browser: Browser, letter: Letter, language: str) -> None:
