@@ -1,7 +1,7 @@
 """qerds test: lint, types, import contracts, then the tests; pytest's own summary comes last.
 
 Owns     the checks and which suites belong to --fast
-Rules    the checks run side by side, and all of them run: one failure does not hide the next; so do the fast suites
+Rules    the checks run side by side, and all of them run: one failure does not hide the next; so do the quick suites
 Exits    0 all passed, 1 something failed, 2 wrong usage
 """
 
@@ -16,7 +16,8 @@ from deploy.local.children import child_environment
 from deploy.local.layout import CHECKOUT
 
 TESTS = CHECKOUT / "tests"
-FAST = ("tidy", "unit", "stages", "contract", "db")
+FAST = ("tidy", "unit", "stages", "contract")
+PARALLEL = (*FAST, "bridge", "db", "gateway")  # quick tests too, but of servers: files side by side
 ELSEWHERE = ("conformance",)  # needs tools that `qerds` does not install; .ci/run does
 LINT = "lint"
 CACHE = CHECKOUT / ".qerds" / "cache"
@@ -85,15 +86,15 @@ def run_checks() -> bool:
 
 
 def run_tests(suites: Sequence[str], seed: int | None) -> bool:
-    """The fast suites file by file on three processes, then the others one by one: those start whole installations."""
+    """The quick suites file by file on three processes, then the others one by one: those start whole installations."""
     environment = child_environment({"HYPOTHESIS_STORAGE_DIRECTORY": str(CACHE / "hypothesis")})
     seeded = [] if seed is None else [f"--hypothesis-seed={seed}"]
     if seed is not None:
         environment["QERDS_SEED"] = str(seed)
     passed = True
     for some, how in (
-        ([suite for suite in suites if suite in FAST], ["-n", str(PROCESSES), "--dist", "loadfile"]),
-        ([suite for suite in suites if suite not in FAST], ["-n", "0"]),
+        ([suite for suite in suites if suite in PARALLEL], ["-n", str(PROCESSES), "--dist", "loadfile"]),
+        ([suite for suite in suites if suite not in PARALLEL], ["-n", "0"]),
     ):
         if some:
             command = [sys.executable, "-m", "pytest", *how, *seeded, *(str(TESTS / suite) for suite in some)]

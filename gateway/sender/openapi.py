@@ -3,7 +3,7 @@
 Owns     reading schemas/api, joining its files, putting this installation's address into the whole
 Rules    a path, a component and a part of the head stand in one file: the same one twice is refused, not overwritten
          the files are JSON, so that no YAML parser is needed at run time
-         tests/unit/gateway_sender/test_openapi.py keeps the whole equal to the routes, the codes and the scopes
+         tests/gateway/sender/test_openapi.py keeps the whole equal to the routes, the codes and the scopes
 """
 
 from collections.abc import Mapping

@@ -1,7 +1,7 @@
 """Contents as the gateway leaves them in the store: whole, in parts, in a pack; and letters that name them.
 
 Owns     planting, and who watches what is read and asked
-Elsewhere: the gateway that does this for real (tests/unit/gateway_sender)
+Elsewhere: the gateway that does this for real (tests/gateway/sender)
 """
 
 import hashlib
