@@ -286,7 +286,7 @@ async def test_a_part_with_another_digest_leaves_nothing(world: World) -> None:
     assert world.count("qerds.batch_line") == 0
 
 
-@pytest.mark.timeout(90)  # 100,000 lines, each slowed by the tracing of memory: some 12 s when nobody else uses the machine
+@pytest.mark.timeout(90)  # 100,000 lines, each slowed by the tracing of memory: some 12 s on a quiet machine
 async def test_a_part_of_any_length_takes_little_memory(world: World) -> None:
     """32 MiB pass in some slices; lines stand in the table a few thousand at a time."""
     client = await world.sender()
