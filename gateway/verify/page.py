@@ -23,6 +23,7 @@ from gateway.pages.language import Language, known, negotiated
 from gateway.pages.rendering import Pages
 from gateway.verify.ports import VerifyPorts
 from pipeline.evidence.verification import ContentDigests, Report, content_digests, verify
+from pipeline.evidence.verification.rendering import fact_lines
 
 UPLOAD_BYTES_MAX = 32 * 1024 * 1024
 ARRIVAL_SECONDS = 25  # a person who waits longer is told to check offline; the place is somebody else's then
@@ -82,7 +83,9 @@ class VerifyPages(PageHandler[VerifyPorts]):
             return self._form(language, str(error), 413 if str(error) == "too_large" else 422)
         finally:
             self._places.release_on_behalf_of(request)
-        return self.pages.page("verified.html", language, report=report, address=f"/{language}/verify", given=given)
+        lines = [] if report.facts is None else fact_lines(report.facts, language)
+        address = f"/{language}/verify"
+        return self.pages.page("verified.html", language, report=report, lines=lines, address=address, given=given)
 
     async def _report(self, given: Given) -> Report:
         anchors: Sequence[bytes] = [await self.ports.keys.trust_anchor()]
