@@ -298,6 +298,12 @@ class Walls:
         plant(graph, importer, imported)
         return self._broken(graph, self.names if among is None else among) - self.broken
 
+    def is_refused(self, importer: str, imported: str) -> bool:
+        """Whether any contract does; asks one after the other, in the order of pyproject.toml, and no further."""
+        graph = deepcopy(self._graph)
+        plant(graph, importer, imported)
+        return any(self._broken(graph, {name}) - self.broken for name in self._contracts)
+
     def refusing_room(self, room: str) -> Set[str]:
         """The names of the contracts that a room of this name breaks by being there."""
         graph = deepcopy(self._graph)
@@ -362,14 +368,15 @@ def test_the_tree_keeps_every_contract(walls: Walls, copy: Path) -> None:
 @each(ROWS)
 def test_a_forbidden_import_is_refused(walls: Walls, importer: str, imported: str) -> None:
     """One forbidden line breaks a contract, so the contracts are not merely green."""
-    assert walls.refusing(importer, imported), f"nothing refuses {importer} -> {imported}"
+    assert walls.is_refused(importer, imported), f"nothing refuses {importer} -> {imported}"
 
 
 def test_every_contract_refuses_something(walls: Walls) -> None:
     """No contract is idle: each refuses one row at least."""
     idle: Set[str] = walls.names
-    for importer, imported in ROWS:
-        idle -= walls.refusing(importer, imported, among=idle)
+    for importer, imported in [*ROWS[::5], *ROWS]:  # a look at each group first: few contracts are left for the rest
+        if idle:
+            idle -= walls.refusing(importer, imported, among=idle)
     assert idle == set()
 
 
