@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
 from anyio.abc import SocketAttribute, SocketStream, TaskStatus
+from msgspec.structs import replace
 
 from pipeline.adapters.objects_s3 import S3Objects
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
