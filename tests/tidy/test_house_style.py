@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ MEMORY = "tests/memory/"  # ports, not tests: a mailbox beats and sweeps by the 
 IDS = {path: str(path.relative_to(ROOT)) for path in [*PRODUCT, *TESTS]}
 
 
+@cache
 def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(), str(path))
 
