@@ -10,8 +10,9 @@ import pytest
 from pipeline.intake import drawing
 from pipeline.stores.batches import References
 from tests.drawing import Ingest, ingest_process
-from tests.worlds.one_batch import World
+from tests.worlds.one_batch import World, world
 
+__all__ = ["world"]
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 LINES = 400
 
