@@ -4,7 +4,7 @@ Receives  ask_consent: a request               mail_consent: a request whose mai
 Outside   as for notices: one mail at the relay, may be sent twice (same bytes, same Message-ID)
 Commits   ConsentMail, ConsentMailResult       Emits  mail_consent
 Crash     between the relay's answer and the commit: the same mail again; a second answer of the relay changes nothing
-Elsewhere:  notices (pipeline/stages/notify.py), what the consumer answers (gateway/portal/consent.py)
+Elsewhere: notices (pipeline/stages/notify.py), what the consumer answers (gateway/portal/consent.py)
 """
 
 from collections.abc import Sequence
