@@ -14,7 +14,8 @@ from uuid import UUID
 
 from hsm_bridge import wire
 from hsm_bridge.identity import matching
-from hsm_bridge.identity import tokens as identity
+from hsm_bridge.identity.jose import IdentityRefused, pinned_keys
+from hsm_bridge.identity.tokens import Verifier
 from hsm_bridge.operations import tickets
 from hsm_bridge.operations.vault import Done, Moment, Refused, Vault
 from hsm_bridge.operations.wraps import parse_context, unwrap
@@ -48,7 +49,7 @@ def verify_identity(vault: Vault, item: wire.VerifyIdentity, moment: Moment) -> 
         identified = _verifier(vault).verify(
             item.id_token, item.userinfo, item.nonce, addressed.minimum_level, moment.now
         )  # 3
-    except identity.IdentityRefused as error:
+    except IdentityRefused as error:
         raise Refused(error.code, str(error)) from error
     person = identified.person
     match = matching.compare(addressed.addressee, person)  # 4
@@ -107,14 +108,14 @@ def _ticket(vault: Vault, ticket: bytes, delivery: UUID, moment: Moment) -> tick
         raise Refused("ticket_invalid", str(error)) from error
 
 
-def _verifier(vault: Vault) -> identity.Verifier:
+def _verifier(vault: Vault) -> Verifier:
     """Reads the pinned keys each time: the operator replaces the file, nobody else can."""
     settings = vault.config.identity
     try:
         jwks = settings.jwks_file.read_bytes()
     except OSError as error:
         raise Refused("keys_missing", "no keys of the identity provider are pinned") from error
-    return identity.Verifier(settings, identity.pinned_keys(jwks), partial(_agree, vault))
+    return Verifier(settings, pinned_keys(jwks), partial(_agree, vault))
 
 
 def _agree(vault: Vault, key_id: str | None, point: bytes) -> bytes:
@@ -123,9 +124,9 @@ def _agree(vault: Vault, key_id: str | None, point: bytes) -> bytes:
         key = keyring.by_id(key_id, "identity") if key_id is not None else keyring.last("identity")
         return vault.token.agree(key.key_id, point)
     except KeyMissing as error:
-        raise identity.IdentityRefused("decryption_failed", "encrypted to an unknown key") from error
+        raise IdentityRefused("decryption_failed", "encrypted to an unknown key") from error
     except PointInvalid as error:
-        raise identity.IdentityRefused("decryption_failed", "the ephemeral key is not on P-256") from error
+        raise IdentityRefused("decryption_failed", "the ephemeral key is not on P-256") from error
 
 
 def _check_session(session: bytes) -> None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc import jwe, jws
 from joserfc.jwk import ECKey, RSAKey
 
-from hsm_bridge.identity import tokens as identity
+from hsm_bridge.identity import jose, tokens
 from tests.bridge_process import CLIENT_ID, ISSUER, provider_key
 from tests.fakes.bridge import pinned
 from tests.fakes.identity import ENCRYPTION, ProviderTokens
@@ -43,15 +43,15 @@ BRIDGE_JWK = json.dumps(jwk_of(RECIPIENT.public_key()) | {"kid": "identity-1"}).
 TOKENS = ProviderTokens(KEY, BRIDGE_JWK, "nonce", MOMENT)
 
 
-def verifier(keys: list[Mapping[str, object]] | None = None) -> identity.Verifier:
+def verifier(keys: list[Mapping[str, object]] | None = None) -> tokens.Verifier:
     settings = pinned(ISSUER, CLIENT_ID, Path("/nonexistent"))
-    keyset = identity.pinned_keys(json.dumps({"keys": keys or [KEY.as_dict(private=False)]}).encode())
-    return identity.Verifier(settings, keyset, agree)
+    keyset = jose.pinned_keys(json.dumps({"keys": keys or [KEY.as_dict(private=False)]}).encode())
+    return tokens.Verifier(settings, keyset, agree)
 
 
 def verify(
     id_token: str, userinfo: str | None = None, keys: list[Mapping[str, object]] | None = None
-) -> identity.Identity:
+) -> tokens.Identity:
     return verifier(keys).verify(id_token, userinfo or TOKENS.userinfo(), "nonce", "low", MOMENT)
 
 
@@ -60,7 +60,7 @@ def hand_made(header: Mapping[str, object], *, key: str = "", iv_bytes: int = 12
     ephemeral = ec.generate_private_key(ec.SECP256R1())
     full = {"alg": "ECDH-ES", "enc": "A256GCM", "epk": jwk_of(ephemeral.public_key())} | dict(header)
     head = b64(json.dumps(full).encode())
-    secret = identity.concat_kdf(ephemeral.exchange(ec.ECDH(), RECIPIENT.public_key()), b"", b"")
+    secret = jose.concat_kdf(ephemeral.exchange(ec.ECDH(), RECIPIENT.public_key()), b"", b"")
     iv = bytes(iv_bytes)
     sealed = AESGCM(secret).encrypt(iv, TOKENS.signed(TOKENS.id_values()).encode(), head.encode())
     return ".".join((head, key, b64(iv), b64(sealed[:-16]), b64(sealed[-16:])))
@@ -81,7 +81,7 @@ def test_the_key_derivation_is_that_of_the_standard() -> None:
     """One block of the Concat KDF, written out (NIST SP 800-56A section 5.8.1)."""
     info = b"\0\0\0\x07A256GCM" + b"\0\0\0\x05Alice" + b"\0\0\0\x03Bob" + b"\0\0\x01\0"
     expected = hashlib.sha256(b"\0\0\0\x01" + b"z" * 32 + info).digest()
-    assert identity.concat_kdf(b"z" * 32, b"Alice", b"Bob") == expected
+    assert jose.concat_kdf(b"z" * 32, b"Alice", b"Bob") == expected
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_the_key_derivation_is_that_of_the_standard() -> None:
 )
 def test_encryption_is_not_negotiable(header: dict[str, object], code: str) -> None:
     """The message chooses no algorithm; what it adds is refused, not ignored."""
-    with pytest.raises(identity.IdentityRefused) as refused:
+    with pytest.raises(jose.IdentityRefused) as refused:
         verify(hand_made(header))
     assert refused.value.code == code
 
@@ -113,7 +113,7 @@ def test_a_token_in_the_clear_is_refused() -> None:
     """A provider that encrypts to us does not stop doing so on somebody's word; nor does half of its answer."""
     plain, userinfo = TOKENS.signed(TOKENS.id_values()), TOKENS.signed(TOKENS.userinfo_values())
     for pair in ((plain, TOKENS.userinfo()), (TOKENS.id_token(), userinfo)):
-        with pytest.raises(identity.IdentityRefused) as refused:
+        with pytest.raises(jose.IdentityRefused) as refused:
             verify(*pair)
         assert refused.value.code == "token_not_encrypted"
 
@@ -121,7 +121,7 @@ def test_a_token_in_the_clear_is_refused() -> None:
 def test_an_encrypted_key_or_an_odd_nonce_is_refused() -> None:
     """Direct agreement carries no encrypted key, and A256GCM one length of nonce."""
     for odd in (hand_made({}, key="AAAA"), hand_made({}, iv_bytes=16)):
-        with pytest.raises(identity.IdentityRefused, match=r"direct|nonce"):
+        with pytest.raises(jose.IdentityRefused, match=r"direct|nonce"):
             verify(odd if odd.count(".") == 4 else TOKENS.encrypted(odd))
 
 
@@ -135,7 +135,7 @@ def test_a_key_in_the_message_is_never_used() -> None:
         "kid": "provider-1",
     }
     token = jws.serialize_compact(header, json.dumps(TOKENS.id_values()).encode(), evil, algorithms=["ES256"])
-    with pytest.raises(identity.IdentityRefused) as refused:
+    with pytest.raises(jose.IdentityRefused) as refused:
         verify(TOKENS.encrypted(token))
     assert refused.value.code == "signature_invalid"
 
@@ -149,14 +149,14 @@ def test_other_signature_algorithms_are_refused() -> None:
     body = f"{b64(json.dumps({'alg': 'HS256', 'kid': 'provider-1'}).encode())}.{b64(values)}"
     shared = hmac.digest(KEY.as_bytes(encoding="PEM", private=False), body.encode(), hashlib.sha256)
     for token in (rsa, f"{body}.{b64(shared)}"):
-        with pytest.raises(identity.IdentityRefused) as refused:
+        with pytest.raises(jose.IdentityRefused) as refused:
             verify(TOKENS.encrypted(token))
         assert refused.value.code == "algorithm_refused"
 
 
 def test_a_nested_encryption_is_refused() -> None:
     """A token is encrypted once: no loop of decryptions on an attacker's word."""
-    with pytest.raises(identity.IdentityRefused) as refused:
+    with pytest.raises(jose.IdentityRefused) as refused:
         verify(TOKENS.encrypted(TOKENS.id_token()))
     assert refused.value.code == "token_malformed"
 
@@ -168,7 +168,7 @@ def test_names_that_occur_twice_and_second_spellings_are_refused() -> None:
     token = jws.serialize_compact({"alg": "ES256", "kid": "provider-1"}, doubled.encode(), KEY, algorithms=["ES256"])
     respelled = TOKENS.signed(TOKENS.id_values()) + "="
     for odd in (token, respelled, respelled[:-1] + "\n", token.replace(".", "..", 1)):
-        with pytest.raises(identity.IdentityRefused):
+        with pytest.raises(jose.IdentityRefused):
             verify(odd if odd.count(".") == 4 else TOKENS.encrypted(odd))
 
 
@@ -177,7 +177,7 @@ def test_a_token_without_a_key_name_needs_a_single_pinned_key() -> None:
     token = jws.serialize_compact({"alg": "ES256"}, json.dumps(TOKENS.id_values()).encode(), KEY, algorithms=["ES256"])
     assert verify(TOKENS.encrypted(token)).person.subject == "subject-1"
     other = ECKey.generate_key("P-256", {"kid": "provider-2", "use": "sig"}).as_dict(private=False)
-    with pytest.raises(identity.IdentityRefused) as refused:
+    with pytest.raises(jose.IdentityRefused) as refused:
         verify(TOKENS.encrypted(token), keys=[KEY.as_dict(private=False), other])
     assert refused.value.code == "key_unknown"
 
@@ -185,8 +185,8 @@ def test_a_token_without_a_key_name_needs_a_single_pinned_key() -> None:
 @pytest.mark.parametrize("jwks", [b"", b"[]", b"{}", b'{"keys": {}}', b'{"keys": [{"kty": "RSA"}]}', b'{"keys": [7]}'])
 def test_a_pinned_file_without_keys_pins_nothing(jwks: bytes) -> None:
     """An empty or odd file refuses every login instead of accepting one."""
-    with pytest.raises(identity.IdentityRefused):
-        identity.pinned_keys(jwks)
+    with pytest.raises(jose.IdentityRefused):
+        jose.pinned_keys(jwks)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_pinned_file_without_keys_pins_nothing(jwks: bytes) -> None:
 def test_an_identity_without_a_person_is_refused(claims: dict[str, object], code: str) -> None:
     """Missing or odd names are not filled in."""
     bent = ProviderTokens(KEY, BRIDGE_JWK, "nonce", MOMENT, userinfo_claims=claims)
-    with pytest.raises(identity.IdentityRefused) as refused:
+    with pytest.raises(jose.IdentityRefused) as refused:
         verify(TOKENS.id_token(), bent.userinfo())
     assert refused.value.code == code
 

@@ -12,7 +12,7 @@ import pytest
 from hsm_bridge import wire
 from hsm_bridge.clock import ClockAway
 from hsm_bridge.errors import BridgeError
-from hsm_bridge.identity.tokens import IdentityRefused
+from hsm_bridge.identity.jose import IdentityRefused
 from hsm_bridge.operations.table import OPERATIONS, Operation
 from hsm_bridge.operations.tickets import TicketInvalid
 from hsm_bridge.operations.vault import Done, Moment, Refused, Vault
