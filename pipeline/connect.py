@@ -40,7 +40,8 @@ from pipeline.adapters.volumes import LocalVolumes
 from pipeline.adapters.webhook_http import HttpCourier
 from pipeline.delivery.routes import CHECKED, PRESERVE, RECEIVER
 from pipeline.errors import LeaseLost, Transient
-from pipeline.formats.configuration import AssuranceLevel, Config, Mode
+from pipeline.formats.assurance import AssuranceLevel
+from pipeline.formats.configuration import Config, Mode
 from pipeline.notices.notice import Letterhead
 from pipeline.process.build import version
 from pipeline.process.recorder import Recorder

@@ -34,7 +34,7 @@ from gateway.pages.session import (
 from gateway.pages.standing import LetterStanding
 from pipeline.delivery.facts import Identification
 from pipeline.errors import Transient
-from pipeline.formats.configuration import AssuranceLevel
+from pipeline.formats.assurance import AssuranceLevel
 from pipeline.ports.bridge import wire
 from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 from pipeline.stores.letters import TicketHolder, Transaction

@@ -15,7 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 from typing import cast
 
 from hsm_bridge.identity.jose import Agree, IdentityRefused, open_token, optional_text
-from pipeline.formats.configuration import AssuranceLevel, IdentitySettings
+from pipeline.formats.assurance import ORDER, AssuranceLevel
+from pipeline.formats.configuration import IdentitySettings
 from pipeline.formats.context import person_sha256
 from pipeline.formats.person import IdentifiedPerson
 
@@ -25,7 +26,6 @@ AUTHENTICATED_SECONDS_MAX = 3600  # no session of yesterday
 NAME_CHARACTERS_MAX = 400
 SUBJECT_CHARACTERS_MAX = 255  # OpenID Connect Core section 2
 LEVELS: Mapping[str, AssuranceLevel] = {"eidas1": "low", "eidas2": "substantial", "eidas3": "high"}  # acr values
-ORDER: Mapping[AssuranceLevel, int] = {"low": 1, "substantial": 2, "high": 3}  # Regulation (EU) 910/2014 article 8(2)
 
 
 @dataclass(frozen=True, slots=True)

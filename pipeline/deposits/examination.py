@@ -14,7 +14,7 @@ from pipeline.delivery.facts import ContentWrap, UploadWrap
 from pipeline.deposits.read_back import EncryptBridge, KeyLost, NotNow, Sound, Unsound, Upload, Verdict, read_back
 from pipeline.deposits.wrapping import derive_wraps, wrap_contents
 from pipeline.evidence.dossier import Dossier, Reason
-from pipeline.formats.context import Level
+from pipeline.formats.assurance import AssuranceLevel
 from pipeline.ports.bridge import wire
 from pipeline.ports.outside import Objects
 from pipeline.ports.rows import Content
@@ -52,7 +52,7 @@ Finding = Deposit | Refusal | NotNow | OwnFault
 
 async def examine(
     letters: Sequence[Content],
-    minimum_level: Level,
+    minimum_level: AssuranceLevel,
     bridge: EncryptBridge,
     objects: Objects,
     reading_seconds: float,

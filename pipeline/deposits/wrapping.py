@@ -13,10 +13,10 @@ from uuid import UUID
 from pipeline.delivery.facts import ContentWrap, UploadWrap
 from pipeline.deposits.read_back import EncryptBridge, Sound, Upload
 from pipeline.evidence.dossier import Dossier
+from pipeline.formats.assurance import AssuranceLevel
 from pipeline.formats.context import (
     AddresseeRecord,
     ContentContext,
-    Level,
     WrapContext,
     content_context,
     wrap_context,
@@ -43,7 +43,7 @@ async def wrap_contents(
 
 
 async def derive_wraps(
-    letters: Sequence[Content], minimum_level: Level, bridge: EncryptBridge
+    letters: Sequence[Content], minimum_level: AssuranceLevel, bridge: EncryptBridge
 ) -> list[ContentWrap | wire.Denied]:
     """The wrap of each letter, of those of its uploads, in one call."""
     items = [
@@ -70,7 +70,7 @@ def content_context_of(name: UUID, upload: Upload, sound: Sound) -> ContentConte
     return ContentContext(name, declared.sha256, sound.sha3_256, declared.bytes, until)
 
 
-def context_of(dossier: Dossier, minimum_level: Level) -> bytes:
+def context_of(dossier: Dossier, minimum_level: AssuranceLevel) -> bytes:
     """Context v1 of a letter's wrap: it authenticates contents and addressee when the bridge opens it again."""
     who = dossier.recipient
     record = AddresseeRecord(

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
+from pipeline.formats.assurance import AssuranceLevel
 from pipeline.formats.checked_table import ConfigInvalid, structure
 from pipeline.formats.database_address import LOOPBACK, DatabaseTls, Dsn, Host, read_hosts
 from pipeline.formats.secret_file import read_secret
@@ -30,7 +31,6 @@ MAIL_WAIT_SECONDS_MAX = 8  # for its turn, of a mail that has a connection
 Mode = Literal["non_qualified", "qualified"]
 MailSecurity = Literal["none", "starttls", "tls"]
 ObjectStore = Literal["local", "s3"]
-AssuranceLevel = Literal["low", "substantial", "high"]  # Regulation (EU) 910/2014 article 8(2)
 BridgeCaller = Literal["gateway", "encrypt", "seal", "timestamp", "archive", "webhook", "operator"]
 
 Text = Annotated[str, Meta(min_length=1)]

@@ -16,13 +16,14 @@ from uuid import UUID
 
 import msgspec
 
+from pipeline.formats.assurance import AssuranceLevel
+
 VERSION = b"\x01"
 CONTEXT_BYTES_MAX = 64 * 1024  # 200 parts of about 80 bytes, and names
 PARTS_MAX = 200
 NAME_CHARACTERS_MAX = 400
 
 Kind = Literal["consumer", "professional"]
-Level = Literal["low", "substantial", "high"]  # Regulation (EU) 910/2014 article 8(2)
 
 
 class ContextInvalid(ValueError):
@@ -47,7 +48,7 @@ class WrapContext:
     delivery: UUID
     parts: tuple[tuple[bytes, bytes, int], ...]
     addressee: AddresseeRecord
-    minimum_level: Level
+    minimum_level: AssuranceLevel
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ class ContentContext:
 
 _Content = tuple[Literal["content"], bytes, bytes, bytes, int, int]
 _Addressee = tuple[Kind, str, str, str | None, date | None]
-_Context = tuple[bytes, list[tuple[bytes, bytes, int]], _Addressee, Level]
+_Context = tuple[bytes, list[tuple[bytes, bytes, int]], _Addressee, AssuranceLevel]
 
 
 def intake_info(

@@ -16,7 +16,8 @@ from typing import get_args
 from uuid import UUID
 
 from pipeline.connect import database_of
-from pipeline.formats.configuration import AssuranceLevel, Config
+from pipeline.formats.assurance import AssuranceLevel
+from pipeline.formats.configuration import Config
 from pipeline.operate import command
 from pipeline.operate.command import EXIT_USAGE, EXIT_YES, ROLE, Operator, Questions, Refused
 

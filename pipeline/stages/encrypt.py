@@ -18,7 +18,7 @@ from pipeline.delivery.routes import CHECKED, DRAFT
 from pipeline.deposits.examination import WITHDRAWN, Deposit, Finding, OwnFault, Refusal, examine
 from pipeline.deposits.read_back import EncryptBridge, NotNow
 from pipeline.evidence.draft import draft
-from pipeline.formats.context import Level
+from pipeline.formats.assurance import AssuranceLevel
 from pipeline.ports.outside import Objects
 from pipeline.ports.rows import Facts
 
@@ -34,7 +34,7 @@ class Ports:
     facts: Facts
     bridge: EncryptBridge
     objects: Objects
-    minimum_level: Level
+    minimum_level: AssuranceLevel
 
 
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Deposit | Refusal]]:

@@ -17,10 +17,10 @@ from pipeline.adapters.bridge import SocketBridge
 from pipeline.evidence.dossier import Deposit, Issuer
 from pipeline.evidence.draft import Head, draft
 from pipeline.evidence.facts import EvidenceDraft
+from pipeline.formats.assurance import AssuranceLevel
 from pipeline.formats.context import (
     AddresseeRecord,
     ContentContext,
-    Level,
     WrapContext,
     content_context,
     wrap_context,
@@ -92,7 +92,9 @@ class BridgeCase:
         assert isinstance(answer, wire.Wrapped), answer
         return wire.WrappedContent(answer.key_id, answer.wrapped, context)
 
-    async def wrapped(self, delivery: UUID = DELIVERY, level: Level = "substantial") -> tuple[bytes, wire.Wrapped]:
+    async def wrapped(
+        self, delivery: UUID = DELIVERY, level: AssuranceLevel = "substantial"
+    ) -> tuple[bytes, wire.Wrapped]:
         """A letter's context and the wrap of KEYS under it."""
         context = letter_context(b"letter", delivery=delivery, level=level)
         item = wire.DeriveWrap(context, (await self.content(),))
@@ -122,7 +124,7 @@ class BridgeCase:
         return answer
 
 
-def letter_context(*letters: bytes, delivery: UUID = DELIVERY, level: Level = "substantial") -> bytes:
+def letter_context(*letters: bytes, delivery: UUID = DELIVERY, level: AssuranceLevel = "substantial") -> bytes:
     """The context of a letter with these contents."""
     parts = tuple((hashlib.sha256(c).digest(), hashlib.sha3_256(c).digest(), len(c)) for c in letters)
     return wrap_context(WrapContext(delivery, parts, ADDRESSEE, level))
