@@ -7,7 +7,7 @@ Elsewhere: what the keys are, and what several of them must be together (configu
 import difflib
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 from msgspec import inspect
@@ -53,6 +53,8 @@ def words(kind: Any) -> str:
             return "a list of whole numbers, none below 0"
         case inspect.VarTupleType(max_length=most):
             return f"a list of 1 to {most} texts"
+        case inspect.StrType(pattern=str()):
+            return "small letters, digits and _, at most 32, a letter first"
         case inspect.StructType() | inspect.DictType():
             return "a table"
         case _:
@@ -60,24 +62,38 @@ def words(kind: Any) -> str:
 
 
 def section_of(kind: Any) -> type[msgspec.Struct] | None:
-    """The struct that a field of this type is, or None when it is a plain value."""
+    """The struct that a field of this type is, or holds under names of the operator's; None for a plain value."""
     info = _without_none(kind)
+    if isinstance(info, inspect.DictType):
+        info = info.value_type
     return info.cls if isinstance(info, inspect.StructType) else None
 
 
 def _value(kind: Any, value: object, at: str) -> object:
     """One value as the type that its field declares."""
-    section = section_of(kind)
-    if section is not None:
-        return structure(section, value, at)
     if get_origin(kind) is dict and isinstance(value, Mapping):
         names, inner = get_args(kind)
-        _refuse_unknown(value, get_args(names), at)
+        _check_names(names, value, at)
         return {name: _value(inner, one, _join(at, name)) for name, one in value.items()}
+    section = section_of(kind)
+    if section is not None and get_origin(kind) is not dict:
+        return structure(section, value, at)
     try:
         return msgspec.convert(value, kind, dec_hook=_path)
     except msgspec.ValidationError as error:
         raise ConfigInvalid(f"{at} must be {words(kind)}") from error
+
+
+def _check_names(names: Any, table: Mapping[str, object], at: str) -> None:
+    """The keys of a table are among the known ones, or of the form that its annotation gives (Meta: pattern, title)."""
+    if get_origin(names) is Literal:
+        _refuse_unknown(table, get_args(names), at)
+        return
+    for name in table:
+        try:
+            msgspec.convert(name, names)
+        except msgspec.ValidationError as error:
+            raise ConfigInvalid(f"a name in {at} must be {words(names)}") from error
 
 
 def _refuse_unknown(table: Mapping[str, object], known: Collection[str], at: str) -> None:
