@@ -184,16 +184,18 @@ class SignWebhook(Item[WebhookSigned, Literal["webhook"]], frozen=True, op="sign
 
 
 class Begun(_Struct, frozen=True):
-    """A nonce, which only a later verify_identity of the same delivery and session may use."""
+    """A nonce, which only a later verify_identity of the same delivery, session and provider may use."""
 
     nonce: str
 
 
 class BeginIdentity(Item[Begun, Literal["gateway"]], frozen=True, op="begin_identity"):
-    """A person is about to identify for a delivery. session: SHA-256 of the browser session's identifier."""
+    """A person is about to identify for a delivery. session: SHA-256 of the browser session's identifier; provider: its
+    name in the configuration."""
 
     delivery: UUID
     session: bytes
+    provider: str
 
 
 class Identified(_Struct, frozen=True):
@@ -208,14 +210,22 @@ class Identified(_Struct, frozen=True):
     proof: bytes
 
 
+class IdentityTokens(_Struct, frozen=True):
+    """What an identity provider gave for one code, encrypted to the bridge where the provider does so. userinfo: empty
+    when the ID token names the person."""
+
+    id_token: str
+    userinfo: str
+
+
 class VerifyIdentity(Item[Identified, Literal["gateway"]], frozen=True, op="verify_identity"):
     """What the identity provider answered, and the wrap that authenticates whom the letter is for."""
 
     nonce: str
     session: bytes
     delivery: UUID
-    id_token: str
-    userinfo: str
+    provider: str
+    tokens: IdentityTokens
     wrapped: bytes
     wrap_key_id: str
     context: bytes

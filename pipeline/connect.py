@@ -4,14 +4,14 @@ Owns     which adapter stands behind which port
 Elsewhere: what is done with them, and who runs them (pipeline/__main__.py, gateway)
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.adapters.bridge import SocketBridge
 from pipeline.adapters.clock import SystemClock
-from pipeline.adapters.identity_http import HttpIdentityProvider
+from pipeline.adapters.identity_http import HttpBackChannel
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.mail import RelayMailer
 from pipeline.adapters.measured import MeasuredAuthority, MeasuredMailer, MeasuredObjects
@@ -167,7 +167,7 @@ class GatewayAdapters:
     objects: MeasuredObjects
     bridge: SocketBridge
     keys: PostgresKeys
-    identity: HttpIdentityProvider
+    identity: Mapping[str, HttpBackChannel]
     clock: SystemClock
     ids: SystemRandomness
     recorder: Recorder
@@ -181,7 +181,7 @@ async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[G
     database = database_of(config, "qerds_gateway")
     keys = keys_of(config, database)
     bridge = SocketBridge.at(config.bridge.socket_dir, "gateway")
-    identity = HttpIdentityProvider(config.identity)
+    identity = {name: HttpBackChannel(provider) for name, provider in config.identity.providers.items()}
     try:
         async with database.ringing():
             yield GatewayAdapters(
@@ -202,7 +202,8 @@ async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[G
                 recorder=recorder,
             )
     finally:
-        await identity.close()
+        for back_channel in identity.values():
+            await back_channel.close()
         await bridge.aclose()
         await database.close()
 

@@ -13,10 +13,11 @@ import time
 from collections.abc import Mapping
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 import anyio
-from joserfc.jwk import ECKey
+from joserfc.jwk import ECKey, RSAKey
 from msgspec.structs import asdict
 
 from deploy.local import settings
@@ -24,9 +25,12 @@ from deploy.local.softhsm import SoftToken
 from hsm_bridge import wire
 from hsm_bridge.client import BridgeClient
 from pipeline.formats.configuration import Config, DatabaseSettings, load
+from pipeline.formats.identity_providers import EMBEDDED
 
 ISSUER = "http://127.0.0.1:8403"
 CLIENT_ID = "qerds-portal"
+SECOND = "second"
+SECOND_ISSUER = "https://second.example"
 READY_SECONDS = 15
 POLICY = "2.25.329800735698586629295641978511506172918"
 
@@ -55,7 +59,7 @@ class BridgeHome:
         """The configuration file and the pinned keys."""
         self.home.mkdir(parents=True, exist_ok=True)
         jwks = self.home / "provider.jwks.json"
-        jwks.write_text(json.dumps({"keys": [self.provider_key.as_dict(private=False)]}))
+        write_jwks(jwks, self.provider_key)
         table: dict[str, settings.Value] = {
             "config_version": "test-1",
             "mode": "non_qualified",
@@ -82,14 +86,7 @@ class BridgeHome:
             "objects": {"root": self.home / "objects"},
             "mail": {"host": "127.0.0.1", "port": 25, "security": "none", "from_address": "n@registered.example"},
             "gateway": {"host": "127.0.0.1", "port": 8400, "public_url": "http://127.0.0.1:8400"},
-            "identity": {
-                "provider": "embedded",
-                "issuer": ISSUER,
-                "client_id": CLIENT_ID,
-                "client_secret_file": self.home / "client-secret",
-                "jwks_file": jwks,
-                "minimum_level": "substantial",
-            },
+            "identity": identity_table(self.home / "client-secret", jwks),
         }
         settings.write(self.config_path, table)
 
@@ -165,5 +162,48 @@ def stop(process: "subprocess.Popen[bytes]") -> int:
 
 
 def provider_key() -> ECKey:
-    """A signature key of an identity provider."""
+    """A signature key of the first identity provider."""
     return ECKey.generate_key("P-256", {"kid": "provider-1", "use": "sig"})
+
+
+@cache
+def second_key() -> RSAKey:
+    """The signature key of the second one: it signs with RS256, does not encrypt, and has no userinfo."""
+    return RSAKey.generate_key(2048, {"kid": "second-1", "use": "sig"})
+
+
+def write_jwks(path: Path, key: ECKey) -> None:
+    """The keys that the bridge pins, of both providers."""
+    path.write_text(json.dumps({"keys": [key.as_dict(private=False), second_key().as_dict(private=False)]}))
+
+
+def second_table(secret: Path, jwks: Path) -> dict[str, object]:
+    """The second provider, as the configuration has it."""
+    return {
+        "kind": "oidc",
+        "label": "Second",
+        "issuer": SECOND_ISSUER,
+        "client_id": CLIENT_ID,
+        "client_secret_file": str(secret),
+        "jwks_file": str(jwks),
+        "oidc": {
+            "scopes": ["openid", "profile"],
+            "levels": {"urn:second:card": "high", "urn:second:password": "low"},
+            "signature": "RS256",
+            "encrypted": False,
+            "person_from": "id_token",
+            "usage_name_claim": "usage_name",
+        },
+    }
+
+
+def identity_table(secret: Path, jwks: Path) -> dict[str, settings.Value]:
+    """Both providers, as the configuration has them."""
+    first = {"client_id": CLIENT_ID, "client_secret_file": str(secret), "jwks_file": str(jwks)}
+    return {
+        "minimum_level": "substantial",
+        "providers": {
+            EMBEDDED: {"kind": "franceconnect_plus", "issuer": ISSUER, **first},
+            SECOND: second_table(secret, jwks),
+        },
+    }

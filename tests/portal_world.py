@@ -31,7 +31,7 @@ from deploy.local.identity_provider import keys as provider_keys
 from deploy.local.identity_provider.server import Provider
 from deploy.local.identity_provider.tokens import Issuer
 from gateway.faces import page_routes
-from pipeline.adapters.identity_http import HttpIdentityProvider
+from pipeline.adapters.identity_http import HttpBackChannel
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.consents import PostgresConsentStore
 from pipeline.adapters.postgres.database import Database
@@ -46,10 +46,13 @@ from pipeline.evidence.facts import EvidenceSeal, EvidenceToken
 from pipeline.evidence.time_stamp import checked_time_stamp
 from pipeline.formats.configuration import Config, DatabaseSettings, parse
 from pipeline.formats.context import AddresseeRecord, ContentContext, WrapContext, content_context, wrap_context
+from pipeline.formats.identity_providers import EMBEDDED
 from pipeline.formats.xades import imprint_sha256
 from pipeline.ports.bridge import wire
+from tests.bridge_process import SECOND, provider_key, second_table, write_jwks
 from tests.fakes.bridge import FakeBridge
 from tests.fakes.objects import MemoryObjects
+from tests.fakes.oidc_provider import OidcPeer
 
 PUBLIC_URL = "https://portal.example"
 ISSUER = "http://127.0.0.1:8403"
@@ -74,7 +77,7 @@ class Ports:
     objects: MemoryObjects
     bridge: Any
     keys: PostgresKeys
-    identity: HttpIdentityProvider
+    identity: Mapping[str, HttpBackChannel]
     ids: SystemRandomness
 
 
@@ -337,9 +340,12 @@ def hidden(page: str) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def world(database: DatabaseSettings, state: Path) -> AsyncIterator[World]:
-    """Builds it, and takes it down."""
-    config = parse(config_table(state, database))
+async def world(database: DatabaseSettings, state: Path, second: OidcPeer | None = None) -> AsyncIterator[World]:
+    """Builds it, and takes it down. second: another identity provider beside the embedded one."""
+    table = config_table(state, database)
+    if second is not None:
+        table["identity"]["providers"][SECOND] = _second(state, second.secret)
+    config = parse(table)
     provider_keys.prepare(config)
     fake = FakeBridge(
         legal_now=lambda: datetime.now(UTC),
@@ -356,14 +362,16 @@ async def world(database: DatabaseSettings, state: Path) -> AsyncIterator[World]
     }
     try:
         await _publish(owner, fake)
-        yield await _assemble(config, fake, owner, roles)
+        yield await _assemble(config, fake, owner, roles, second)
     finally:
         for role in roles.values():
             await role.close()
         await owner.close()
 
 
-async def _assemble(config: Config, fake: FakeBridge, owner: Any, roles: Mapping[str, Database]) -> World:
+async def _assemble(
+    config: Config, fake: FakeBridge, owner: Any, roles: Mapping[str, Database], second: OidcPeer | None
+) -> World:
     described = await _identity_key(owner)
     signing = provider_keys.prepare(config)
     foreign = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256", "kid": signing.kid or ""})
@@ -373,11 +381,12 @@ async def _assemble(config: Config, fake: FakeBridge, owner: Any, roles: Mapping
 
     provider = Provider(
         Issuer(ISSUER, signing, foreign),
-        config.identity.client_id,
+        config.identity.providers[EMBEDDED].client_id,
         provider_keys.client_secret(config),
-        f"{PUBLIC_URL}/identity/callback",
+        f"{PUBLIC_URL}/identity/callback/{EMBEDDED}",
         recipient_key,
     ).app()
+    served = {EMBEDDED: provider} | ({} if second is None else {SECOND: second.app()})
     keys = PostgresKeys(roles["gateway"].fetch, config.bridge.public_dir / "ca.pem")
     ports = Ports(
         config=config,
@@ -386,10 +395,22 @@ async def _assemble(config: Config, fake: FakeBridge, owner: Any, roles: Mapping
         objects=MemoryObjects(),
         bridge=fake.bridge("gateway"),
         keys=keys,
-        identity=HttpIdentityProvider(config.identity, httpx.ASGITransport(provider)),
+        identity={
+            name: HttpBackChannel(settings, httpx.ASGITransport(served[name]))
+            for name, settings in config.identity.providers.items()
+        },
         ids=SystemRandomness(),
     )
     return World(config, fake, ports, Starlette(routes=page_routes(ports)), provider, roles, owner)
+
+
+def _second(state: Path, secret: str) -> dict[str, object]:
+    """The second provider's place in the configuration, with its files."""
+    files = {"secret": state / "second-secret", "jwks": state / "second.jwks.json"}
+    files["secret"].write_text(f"{secret}\n")
+    files["secret"].chmod(0o600)
+    write_jwks(files["jwks"], provider_key())
+    return second_table(**files)
 
 
 async def _publish(owner: Any, fake: FakeBridge) -> None:
@@ -448,11 +469,15 @@ def config_table(state: Path, database: DatabaseSettings = NO_DATABASE) -> dict[
         "mail": {"host": "127.0.0.1", "port": 2525, "security": "none", "from_address": "notice@registered.example"},
         "gateway": {"host": "127.0.0.1", "port": 8400, "public_url": PUBLIC_URL},
         "identity": {
-            "provider": "embedded",
-            "issuer": ISSUER,
-            "client_id": "qerds-portal",
-            "client_secret_file": str(state / "secrets" / "identity-client-secret"),
-            "jwks_file": str(state / "identity-provider.jwks.json"),
             "minimum_level": "substantial",
+            "providers": {
+                EMBEDDED: {
+                    "kind": "franceconnect_plus",
+                    "issuer": ISSUER,
+                    "client_id": "qerds-portal",
+                    "client_secret_file": str(state / "secrets" / "identity-client-secret"),
+                    "jwks_file": str(state / "identity-provider.jwks.json"),
+                }
+            },
         },
     }

@@ -15,6 +15,7 @@ from deploy.local.layout import HOST, Layout, Ports
 from deploy.local.softhsm import SoftToken
 from pipeline.formats.checked_table import ConfigInvalid
 from pipeline.formats.configuration import read_table
+from pipeline.formats.identity_providers import EMBEDDED
 
 DATABASE = "qerds"
 # Arcs below 2.25 are UUIDs that anybody may make (ITU-T X.667); this one was made for this project.
@@ -60,12 +61,16 @@ def sections(layout: Layout, ports: Ports, run_dir: Path, token: SoftToken) -> d
         "gateway": {"host": HOST, "port": ports.gateway, "public_url": public_url},
         "webhooks": {"loopback_http": True},
         "identity": {
-            "provider": "embedded",
-            "issuer": f"http://{HOST}:{ports.identity}",
-            "client_id": "qerds-portal",
-            "client_secret_file": layout.secrets / "identity-client-secret",
-            "jwks_file": layout.trust / "identity-provider.jwks.json",
             "minimum_level": "substantial",
+            "providers": {
+                EMBEDDED: {
+                    "kind": "franceconnect_plus",
+                    "issuer": f"http://{HOST}:{ports.identity}",
+                    "client_id": "qerds-portal",
+                    "client_secret_file": layout.secrets / "identity-client-secret",
+                    "jwks_file": layout.trust / "identity-provider.jwks.json",
+                }
+            },
         },
     }
     return table | {name: _added(table, name, options) for name, options in own.items()}
@@ -99,5 +104,5 @@ def write(path: Path, table: Mapping[str, Value]) -> None:
 def _toml(value: object) -> str:
     """A TOML value. JSON's strings, numbers and booleans are TOML's, but for DEL, which no path of ours has."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + " }"
+        return "{ " + ", ".join(f"{_toml(str(key))} = {_toml(inner)}" for key, inner in value.items()) + " }"
     return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)

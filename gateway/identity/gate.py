@@ -1,26 +1,30 @@
-"""Sending a person to the identity provider, and what to make of their return.
+"""Sending a person to an identity provider, and what to make of their return.
 
-Owns     the sign-in transaction (bound to the session, ten minutes, once), the redirect, the callback, the retry cap
+Owns     the sign-in transaction (bound to the session, ten minutes, once), the choice of a provider, the callback, the
+         retry cap
 Rules    the nonce comes from the bridge and the tokens go to the bridge: this process decides nothing about identity
          The exchange happens inside the callback request, because a code lives 30 s; ten seconds in all, then nothing
          is recorded. Whatever fails leaves the letter as it was; giving up at the provider is no refusal of the letter
          Names are on no page but to the person who has them: a mismatch never shows who was expected
-Elsewhere: checks of tokens and the comparison of persons (hsm_bridge), HTTP to the provider (an adapter)
-Source   OpenID Connect Core 1.0 section 3.1; RFC 9207 (iss); FranceConnect+ (no parameter beyond its list: no PKCE)
+         After acceptance only those providers are offered with which the addressee identified: another one has another
+         name for the same person, and the bridge gives keys to whom accepted
+Elsewhere: what a provider is sent and sends back (provider.py), checks of tokens and the comparison of persons
+           (hsm_bridge)
 """
 
 import hashlib
 from collections.abc import Mapping
-from urllib.parse import urlencode
 
 import anyio
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from gateway.identity.ports import IdentityPorts
+from gateway.identity.provider import Provider, SignIn
 from gateway.pages.context import LetterHandler, LetterRequest, letter_address
 from gateway.pages.handler import see_other
 from gateway.pages.language import LANGUAGES, negotiated
+from gateway.pages.rendering import Pages
 from gateway.pages.session import (
     Browser,
     FormRefused,
@@ -34,27 +38,29 @@ from gateway.pages.session import (
 from gateway.pages.standing import LetterStanding
 from pipeline.delivery.facts import Identification
 from pipeline.errors import Transient
-from pipeline.formats.assurance import AssuranceLevel
+from pipeline.formats.identity_providers import EMBEDDED
 from pipeline.ports.bridge import wire
-from pipeline.ports.outside import ExchangeRefused, IdentityTokens
 from pipeline.stores.letters import TicketHolder, Transaction
 
+CALLBACK = "/identity/callback/{provider}"
 EXCHANGE_SECONDS = 10  # code, userinfo, bridge and database together
 BRIDGE_SECONDS = 5
 STATE_BYTES = 32  # FranceConnect+ asks for 32 characters
+SECRET_BYTES = 32  # in hex 64 characters: RFC 7636 section 4.1 wants 43 to 128
 MISMATCHES_MAX = 5  # per letter and hour: guessing names is not a way in
-CODE_CHARACTERS_MAX = 2048
-SCOPE = "openid identite_pivot preferred_username"
-JWE_PARTS = 5  # RFC 7516 section 7.1
-ACR: Mapping[AssuranceLevel, str] = {"low": "eidas1", "substantial": "eidas2", "high": "eidas3"}
 
 # What the identity page may say about the last attempt; anything else in the address says nothing.
 RESULTS = frozenset({"mismatch", "limit", "cancelled", "unavailable", "refused", "again"})
 MET_AS_MISMATCH = frozenset({"near", "no"})
+ACCEPTED = frozenset({LetterStanding.ACCEPTING, LetterStanding.ACCEPTED})
 
 
 class Gate(LetterHandler[IdentityPorts]):
-    """The identity pages of a letter and the provider's way back."""
+    """The identity pages of a letter and the providers' way back. providers: by name, in the order of the page."""
+
+    def __init__(self, ports: IdentityPorts, pages: Pages, providers: Mapping[str, Provider]) -> None:
+        super().__init__(ports, pages)
+        self._providers = providers
 
     async def explain(self, request: Request) -> Response:
         """GET: why, what is asked, what is kept; and what became of the last attempt."""
@@ -64,25 +70,28 @@ class Gate(LetterHandler[IdentityPorts]):
         result = request.query_params.get("result")
         if letter_request.standing in (LetterStanding.CLOSED, LetterStanding.NOT_OPEN):
             return see_other(letter_request.address)
-        return self._page(letter_request, result if result in RESULTS else None)
+        return await self._page(letter_request, result if result in RESULTS else None)
 
     async def begin(self, request: Request) -> Response:
-        """POST: off to the provider."""
+        """POST: off to the provider of the button."""
         letter_request = await self.letter_request(request)
         if isinstance(letter_request, Response):
             return letter_request
         try:
-            await submitted(self.ports, request, letter_request.browser)
+            fields = await submitted(self.ports, request, letter_request.browser)
         except FormRefused:
             return self.form_refused(letter_request.language, letter_request.address)
         if letter_request.standing in (LetterStanding.CLOSED, LetterStanding.NOT_OPEN):
             return see_other(letter_request.address)
+        name = fields.get("provider", "")
+        if name not in await self._offered(letter_request):
+            return self.form_refused(letter_request.language, letter_request.address)
         if await self.ports.portal.recent_mismatches(letter_request.letter.delivery) >= MISMATCHES_MAX:
-            return self._page(letter_request, "limit", 429)
+            return await self._page(letter_request, "limit", 429)
         try:
-            return see_other(await self._authorization(letter_request))
+            return see_other(await self._departure(letter_request, name))
         except (Transient, TimeoutError):
-            return self._page(letter_request, "unavailable", 503)
+            return await self._page(letter_request, "unavailable", 503)
 
     async def finish(self, request: Request) -> Response:
         """GET of the callback: to the letter's page, with an identified person in a renewed session, or without."""
@@ -99,59 +108,49 @@ class Gate(LetterHandler[IdentityPorts]):
         except (Transient, TimeoutError):
             return _back(begun, "unavailable")
 
-    async def _authorization(self, letter_request: LetterRequest) -> str:
+    async def _departure(self, letter_request: LetterRequest, name: str) -> str:
         """The provider's address with a fresh state and the bridge's nonce; the transaction is stored first."""
-        session, identity = letter_request.browser.session.session_sha256, self.ports.config.identity
+        letter, session = letter_request.letter, letter_request.browser.session.session_sha256
         with anyio.fail_after(BRIDGE_SECONDS):
-            [answer] = await self.ports.bridge.ask([wire.BeginIdentity(letter_request.letter.delivery, session)])
+            [answer] = await self.ports.bridge.ask([wire.BeginIdentity(letter.delivery, session, name)])
         if isinstance(answer, wire.Denied):
             raise Transient(f"the bridge gives no nonce: {answer.code}")
-        state = self.ports.ids.random_bytes(STATE_BYTES).hex()
-        letter = letter_request.letter
-        begun = Transaction(letter.delivery, letter.number, letter_request.language, answer.nonce, session)
+        state, secret = (self.ports.ids.random_bytes(count).hex() for count in (STATE_BYTES, SECRET_BYTES))
+        begun = Transaction(
+            letter.delivery, letter.number, letter_request.language, name, answer.nonce, secret, session
+        )
         await self.ports.portal.begin_transaction(session, _state_digest(state), begun)
-        asked = {
-            "client_id": identity.client_id,
-            "response_type": "code",
-            "scope": SCOPE,
-            "redirect_uri": self._callback,
-            "state": state,
-            "nonce": answer.nonce,
-            "acr_values": ACR[identity.minimum_level],
-            "prompt": "login",
-        }
-        return f"{identity.issuer}/authorize?{urlencode(asked)}"
+        with anyio.fail_after(EXCHANGE_SECONDS):
+            return await self._providers[name].departure(SignIn(answer.nonce, state, secret, self._callback(name)))
 
     async def _begun(self, request: Request, sent_by: Browser) -> Transaction | None:
-        """The transaction that this return belongs to, taken out of the session: it is good once."""
-        issuer = request.query_params.get("iss")
-        if issuer is not None and issuer != self.ports.config.identity.issuer:  # RFC 9207: mix-up
+        """The transaction that this return belongs to, taken out of the session: it is good once, and only on the way
+        back from its own provider (RFC 9700 section 4.4.2: mix-up)."""
+        name = request.path_params["provider"]
+        provider = self._providers.get(name)
+        if provider is None or not provider.recognises(request.query_params):
             return None
         state = _state_digest(request.query_params.get("state", ""))
-        return await self.ports.portal.take_transaction(sent_by.session.session_sha256, state)
+        begun = await self.ports.portal.take_transaction(sent_by.session.session_sha256, state)
+        return begun if begun is not None and begun.provider == name else None
 
     async def _identified(self, request: Request, sent_by: Browser, begun: Transaction) -> Response:
-        """Steps: 1 an error or a code, 2 tokens for the code, 3 the bridge's word, 4 the record, 5 the session."""
-        if "error" in request.query_params:  # 1
-            denied = request.query_params["error"] == "access_denied"
-            return _back(begun, "cancelled" if denied else "unavailable")
-        code = request.query_params.get("code", "")
-        if not 0 < len(code) <= CODE_CHARACTERS_MAX:
-            return _back(begun, "refused")
-        tokens = await self.ports.identity.exchange(code, self._callback)  # 2
-        if isinstance(tokens, ExchangeRefused) or not _encrypted(tokens):
-            return _back(begun, "refused")
-        answer = await self._verified(begun, tokens)  # 3
+        """Steps: 1 the provider's answer, 2 the bridge's word, 3 the record, 4 the session."""
+        provider = self._providers[begun.provider]
+        tokens = await provider.answer(request.query_params, begun.secret, self._callback(begun.provider))  # 1
+        if isinstance(tokens, str):
+            return _back(begun, tokens)
+        answer = await self._verified(begun, tokens)  # 2
         if isinstance(answer, wire.Denied):
             return _back(begun, "refused")
         if await self.ports.portal.recent_mismatches(begun.delivery) >= MISMATCHES_MAX:
             return _back(begun, "limit")
-        await self._record(begun, answer)  # 4
+        await self._record(begun, answer)  # 3
         if answer.match in MET_AS_MISMATCH or answer.ticket is None:
             return _back(begun, "mismatch")
-        return await self._admit(sent_by, begun, TicketHolder(answer.person, answer.ticket))  # 5
+        return await self._admit(sent_by, begun, TicketHolder(answer.person, answer.ticket))  # 4
 
-    async def _verified(self, begun: Transaction, tokens: IdentityTokens) -> wire.Identified | wire.Denied:
+    async def _verified(self, begun: Transaction, tokens: wire.IdentityTokens) -> wire.Identified | wire.Denied:
         wrap = await self.ports.portal.wrap(begun.delivery)
         if wrap is None:
             return wire.Denied("not_deposited")
@@ -159,8 +158,8 @@ class Gate(LetterHandler[IdentityPorts]):
             nonce=begun.nonce,
             session=begun.session_sha256,
             delivery=begun.delivery,
-            id_token=tokens.id_token,
-            userinfo=tokens.userinfo,
+            provider=begun.provider,
+            tokens=tokens,
             wrapped=wrap.wrapped,
             wrap_key_id=wrap.key_id,
             context=wrap.context,
@@ -193,11 +192,17 @@ class Gate(LetterHandler[IdentityPorts]):
         remember(answer, identifier)
         return answer
 
-    @property
-    def _callback(self) -> str:
-        return f"{self.ports.config.gateway.public_url}/identity/callback"
+    def _callback(self, name: str) -> str:
+        return f"{self.ports.config.gateway.public_url}{CALLBACK.format(provider=name)}"
 
-    def _page(self, letter_request: LetterRequest, result: str | None, status: int = 200) -> HTMLResponse:
+    async def _offered(self, letter_request: LetterRequest) -> Mapping[str, Provider]:
+        """The providers to choose from. All, when those of before are no longer there: the bridge decides anyway."""
+        if letter_request.standing not in ACCEPTED:
+            return self._providers
+        before = await self.ports.portal.matched_providers(letter_request.letter.delivery)
+        return {name: p for name, p in self._providers.items() if name in before} or self._providers
+
+    async def _page(self, letter_request: LetterRequest, result: str | None, status: int = 200) -> HTMLResponse:
         template = "mismatch.html" if result in ("mismatch", "limit") else "identity.html"
         return self.pages.page(
             template,
@@ -207,13 +212,9 @@ class Gate(LetterHandler[IdentityPorts]):
             address=letter_request.address,
             result=result,
             form_token=letter_request.browser.form_token,
-            embedded=self.ports.config.identity.provider == "embedded",
+            providers=await self._offered(letter_request),
+            embedded=EMBEDDED,
         )
-
-
-def _encrypted(tokens: IdentityTokens) -> bool:
-    """FranceConnect+ encrypts both tokens; one that is only signed has lost its cover on the way."""
-    return all(token.count(".") == JWE_PARTS - 1 for token in (tokens.id_token, tokens.userinfo))
 
 
 def _state_digest(state: str) -> bytes:

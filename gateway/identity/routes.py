@@ -1,15 +1,17 @@
-"""Every address of signing in.
+"""Every address of signing in, and every identity provider.
 
 Rules    only the identity page may send its form on to the identity provider, because form-action also governs the
          redirect that answers a form
 """
 
-from urllib.parse import urlsplit
+from collections.abc import Mapping
 
 from gateway.addresses import Address, Row
-from gateway.identity.gate import Gate
+from gateway.identity.gate import CALLBACK, Gate
 from gateway.identity.key_set import KeySet
+from gateway.identity.oidc import OidcProvider
 from gateway.identity.ports import IdentityPorts
+from gateway.identity.provider import Provider
 from gateway.limits import REQUEST_SECONDS
 from gateway.pages.context import LETTER
 from gateway.pages.headers import security_headers
@@ -19,13 +21,22 @@ from gateway.pages.session import FORM_BYTES_MAX
 
 def routes(ports: IdentityPorts, pages: Pages) -> list[Row]:
     """To be mounted at the root of the gateway's application."""
-    gate, key_set = Gate(ports, pages), KeySet(ports.keys)
-    provider = urlsplit(ports.config.identity.issuer)
-    guarded = security_headers(ports.config)
-    leaving = security_headers(ports.config, form_targets=[f"{provider.scheme}://{provider.netloc}"])
+    configured = providers(ports)
+    gate, key_set = Gate(ports, pages, configured), KeySet(ports.keys)
+    targets = dict.fromkeys(target for provider in configured.values() for target in provider.form_targets)
+    guarded, leaving = security_headers(ports.config), security_headers(ports.config, form_targets=[*targets])
     return [
-        Address("GET", "/identity/callback", gate.finish, REQUEST_SECONDS, middleware=guarded),
+        Address("GET", CALLBACK, gate.finish, REQUEST_SECONDS, middleware=guarded),
         Address("GET", "/identity/jwks.json", key_set.show, REQUEST_SECONDS, middleware=guarded),
         Address("GET", f"{LETTER}/identity", gate.explain, REQUEST_SECONDS, middleware=leaving),
         Address("POST", f"{LETTER}/identity", gate.begin, REQUEST_SECONDS, FORM_BYTES_MAX, middleware=leaving),
     ]
+
+
+def providers(ports: IdentityPorts) -> Mapping[str, Provider]:
+    """The configured ones by name, each with what its kind speaks."""
+    identity = ports.config.identity
+    return {
+        name: OidcProvider(settings, ports.identity[name], identity.minimum_level)
+        for name, settings in identity.providers.items()
+    }

@@ -12,12 +12,11 @@ import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import cast
 
-from hsm_bridge.identity.jose import Agree, IdentityRefused, open_token, optional_text
+from hsm_bridge.identity.jose import Agree, IdentityRefused, PinnedKeys, Signed, open_token, optional_text
 from pipeline.formats.assurance import ORDER, AssuranceLevel
-from pipeline.formats.configuration import IdentitySettings
 from pipeline.formats.context import person_sha256
+from pipeline.formats.identity_providers import IdentityProviderSettings, OidcSwitches
 from pipeline.formats.person import IdentifiedPerson
 
 CLOCK_LEEWAY_SECONDS = 30  # between the provider's clock and ours
@@ -25,7 +24,6 @@ ISSUED_SECONDS_MAX = 600  # an ID token is used at once; older ones are replays
 AUTHENTICATED_SECONDS_MAX = 3600  # no session of yesterday
 NAME_CHARACTERS_MAX = 400
 SUBJECT_CHARACTERS_MAX = 255  # OpenID Connect Core section 2
-LEVELS: Mapping[str, AssuranceLevel] = {"eidas1": "low", "eidas2": "substantial", "eidas3": "high"}  # acr values
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,31 +36,41 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Checks answers of one provider for one client, under one set of pinned keys."""
+    """Checks answers of one provider for one client, under its pinned keys. name: as the configuration has it."""
 
-    settings: IdentitySettings
-    keys: tuple[Mapping[str, object], ...]
+    name: str
+    settings: IdentityProviderSettings
+    pinned: PinnedKeys
     agree: Agree
 
     def verify(self, id_token: str, userinfo: str, nonce: str, minimum: AssuranceLevel, moment: datetime) -> Identity:
         """Raises IdentityRefused. Steps: 1 open and verify both, 2 who it is from and for, 3 times, 4 login, 5 level,
-        6 the same subject in both, 7 the person."""
-        if not userinfo:
-            raise IdentityRefused("userinfo_missing", "the provider's user information is missing")
-        token, info = (open_token(compact, self.keys, self.agree) for compact in (id_token, userinfo))  # 1
+        6 the same subject in both, 7 the person. A provider whose ID token names the person has no second token."""
+        switches = self.settings.switches
+        token, info = self._open(id_token, userinfo)  # 1
         for claims in (token.claims, info.claims):  # 2
             self._check_parties(claims)
         _check_times(token.claims, moment)  # 3
         if token.claims.get("nonce") != nonce:  # 4
             raise IdentityRefused("nonce_mismatch", "the ID token belongs to another login")
-        level = _level(token.claims, max(minimum, self.settings.minimum_level, key=ORDER.__getitem__))  # 5
+        level = _level(token.claims, switches, minimum)  # 5
         subject = _text(token.claims, "sub", SUBJECT_CHARACTERS_MAX)
         if info.claims.get("sub") != subject:  # 6 OpenID Connect Core section 5.3.2
             raise IdentityRefused("subject_mismatch", "the user information is about another subject")
-        proof = {"id_token": token.compact, "userinfo": info.compact, "keys": [token.jwk, info.jwk]}
-        encoded = json.dumps(proof, separators=(",", ":"), sort_keys=True).encode()
-        person = _person(info.claims, subject, level, self.settings.provider, _time(token.claims, "auth_time"))  # 7
-        return Identity(person, encoded)
+        person = _person(info.claims, switches, subject, level, self.name, _time(token.claims, "auth_time"))  # 7
+        return Identity(person, _proof(token, info))
+
+    def _open(self, id_token: str, userinfo: str) -> tuple[Signed, Signed]:
+        """The ID token, and the one that names the person."""
+        agree = self.agree if self.settings.switches.encrypted else None
+        if self.settings.switches.person_from == "id_token":
+            if userinfo:
+                raise IdentityRefused("userinfo_unexpected", "this provider names the person in the ID token")
+            token = open_token(id_token, self.pinned, agree)
+            return token, token
+        if not userinfo:
+            raise IdentityRefused("userinfo_missing", "the provider's user information is missing")
+        return open_token(id_token, self.pinned, agree), open_token(userinfo, self.pinned, agree)
 
     def _check_parties(self, claims: Mapping[str, object]) -> None:
         if claims.get("iss") != self.settings.issuer:
@@ -82,24 +90,37 @@ def _check_times(claims: Mapping[str, object], moment: datetime) -> None:
         raise IdentityRefused("authentication_not_fresh", "the person did not authenticate just now")
 
 
-def _level(claims: Mapping[str, object], minimum: AssuranceLevel) -> AssuranceLevel:
-    level = LEVELS.get(cast("str", claims.get("acr"))) if isinstance(claims.get("acr"), str) else None
+def _level(claims: Mapping[str, object], switches: OidcSwitches, minimum: AssuranceLevel) -> AssuranceLevel:
+    level = switches.levels.get(optional_text(claims, "acr"))
     if level is None or ORDER[level] < ORDER[minimum]:
         raise IdentityRefused("level_too_low", f"this letter needs identification at level {minimum}")
     return level
 
 
+def _proof(token: Signed, info: Signed) -> bytes:
+    """The signed tokens and the keys that verify them, as JSON. Without a userinfo the ID token stands alone."""
+    proof: dict[str, object] = {"id_token": token.compact, "keys": [token.jwk]}
+    if info is not token:
+        proof |= {"userinfo": info.compact, "keys": [token.jwk, info.jwk]}
+    return json.dumps(proof, separators=(",", ":"), sort_keys=True).encode()
+
+
 def _person(
-    claims: Mapping[str, object], subject: str, level: AssuranceLevel, method: str, authenticated_at: datetime
+    claims: Mapping[str, object],
+    switches: OidcSwitches,
+    subject: str,
+    level: AssuranceLevel,
+    method: str,
+    authenticated_at: datetime,
 ) -> IdentifiedPerson:
-    usage = optional_text(claims, "preferred_username").strip()
-    birth_date = optional_text(claims, "birthdate")
+    usage = optional_text(claims, switches.usage_name_claim).strip() if switches.usage_name_claim else ""
+    birth_date = optional_text(claims, switches.birth_date_claim)
     try:
         born = date.fromisoformat(birth_date) if birth_date else None
     except ValueError as error:
-        raise IdentityRefused("claims_malformed", "birthdate is not a date") from error
-    given_names = _text(claims, "given_name", NAME_CHARACTERS_MAX)
-    birth_name = _text(claims, "family_name", NAME_CHARACTERS_MAX)
+        raise IdentityRefused("claims_malformed", f"{switches.birth_date_claim} is not a date") from error
+    given_names = _text(claims, switches.given_names_claim, NAME_CHARACTERS_MAX)
+    birth_name = _text(claims, switches.birth_name_claim, NAME_CHARACTERS_MAX)
     return IdentifiedPerson(
         given_names=given_names,
         birth_name=birth_name,

@@ -20,17 +20,20 @@ from hsm_bridge.operations import tickets
 from hsm_bridge.operations.vault import Done, Moment, Refused, Vault
 from hsm_bridge.operations.wraps import parse_context, unwrap
 from hsm_bridge.token.device import KeyMissing, PointInvalid
+from pipeline.formats.assurance import ORDER
 from pipeline.formats.context import WrapContext
+from pipeline.formats.identity_providers import IdentityProviderSettings
 
 SESSION_BYTES = 32  # SHA-256
 NONCE_CHARACTERS_MAX = 200
 
 
 def begin_identity(vault: Vault, item: wire.BeginIdentity, moment: Moment) -> Done[wire.Begun]:
-    """A nonce for one login, bound to this delivery and browser session; the bridge remembers nothing."""
+    """A nonce for one login, bound to this delivery, browser session and provider; the bridge remembers nothing."""
     _check_session(item.session)
     salt = vault.token.random(tickets.NONCE_SALT_BYTES)
-    nonce = tickets.issue_nonce(vault.mac, item.delivery, item.session, salt, moment.now)
+    _provider(vault, item.provider)
+    nonce = tickets.issue_nonce(vault.mac, tickets.Login(item.delivery, item.session, item.provider), salt, moment.now)
     return Done(wire.Begun(nonce=nonce), "", str(item.delivery))
 
 
@@ -41,13 +44,14 @@ def verify_identity(vault: Vault, item: wire.VerifyIdentity, moment: Moment) -> 
         raise Refused("nonce_invalid", "not a nonce")
     mac = vault.mac
     try:
-        tickets.check_nonce(mac, item.nonce, item.delivery, item.session, moment.now)  # 1
+        tickets.check_nonce(mac, item.nonce, tickets.Login(item.delivery, item.session, item.provider), moment.now)  # 1
     except tickets.TicketInvalid as error:
         raise Refused("nonce_invalid", str(error)) from error
     addressed = _authentic_context(vault, item.wrap_key_id, item.wrapped, item.context, item.delivery)[0]  # 2
     try:
-        identified = _verifier(vault).verify(
-            item.id_token, item.userinfo, item.nonce, addressed.minimum_level, moment.now
+        minimum = max(addressed.minimum_level, vault.config.identity.minimum_level, key=ORDER.__getitem__)
+        identified = _verifier(vault, item.provider).verify(
+            item.tokens.id_token, item.tokens.userinfo, item.nonce, minimum, moment.now
         )  # 3
     except IdentityRefused as error:
         raise Refused(error.code, str(error)) from error
@@ -108,14 +112,21 @@ def _ticket(vault: Vault, ticket: bytes, delivery: UUID, moment: Moment) -> tick
         raise Refused("ticket_invalid", str(error)) from error
 
 
-def _verifier(vault: Vault) -> Verifier:
+def _provider(vault: Vault, name: str) -> IdentityProviderSettings:
+    provider = vault.config.identity.providers.get(name)
+    if provider is None:
+        raise Refused("item_invalid", "no such identity provider")
+    return provider
+
+
+def _verifier(vault: Vault, name: str) -> Verifier:
     """Reads the pinned keys each time: the operator replaces the file, nobody else can."""
-    settings = vault.config.identity
+    provider = _provider(vault, name)
     try:
-        jwks = settings.jwks_file.read_bytes()
+        jwks = provider.jwks_file.read_bytes()
     except OSError as error:
         raise Refused("keys_missing", "no keys of the identity provider are pinned") from error
-    return Verifier(settings, pinned_keys(jwks), partial(_agree, vault))
+    return Verifier(name, provider, pinned_keys(jwks, provider.switches.signature), partial(_agree, vault))
 
 
 def _agree(vault: Vault, key_id: str | None, point: bytes) -> bytes:

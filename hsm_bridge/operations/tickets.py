@@ -37,6 +37,15 @@ class TicketInvalid(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Login:
+    """What a nonce is good for: a delivery, a browser session (SHA-256), an identity provider (its name)."""
+
+    delivery: UUID
+    session: bytes
+    provider: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ticket:
     """The right of one identified person to decide about one delivery, until `expires` (system clock)."""
 
@@ -72,14 +81,14 @@ class _ReceiptFields(NamedTuple):
     at_ms: int
 
 
-def issue_nonce(mac: Mac, delivery: UUID, session: bytes, salt: bytes, moment: datetime) -> str:
-    """A nonce for one identification, bound to delivery, session and time."""
+def issue_nonce(mac: Mac, login: Login, salt: bytes, moment: datetime) -> str:
+    """A nonce for one identification, bound to the login and the time."""
     head = VERSION + _milliseconds(moment).to_bytes(8, "big") + salt
-    return urlsafe_b64encode(head + mac(_nonce_input(head, delivery, session))).rstrip(b"=").decode()
+    return urlsafe_b64encode(head + mac(_nonce_input(head, login))).rstrip(b"=").decode()
 
 
-def check_nonce(mac: Mac, nonce: str, delivery: UUID, session: bytes, moment: datetime) -> None:
-    """Raises TicketInvalid unless issue_nonce made this for the same delivery and session not long ago."""
+def check_nonce(mac: Mac, nonce: str, login: Login, moment: datetime) -> None:
+    """Raises TicketInvalid unless issue_nonce made this for the same login not long ago."""
     try:
         data = urlsafe_b64decode(nonce + "=" * (-len(nonce) % 4))
     except (binascii.Error, ValueError) as error:
@@ -87,8 +96,8 @@ def check_nonce(mac: Mac, nonce: str, delivery: UUID, session: bytes, moment: da
     head, tag = data[:-MAC_BYTES], data[-MAC_BYTES:]
     if len(head) != 9 + NONCE_SALT_BYTES or head[:1] != VERSION:
         raise TicketInvalid("nonce has another form")
-    if not hmac.compare_digest(tag, mac(_nonce_input(head, delivery, session))):
-        raise TicketInvalid("nonce is not ours, or for another delivery or session")
+    if not hmac.compare_digest(tag, mac(_nonce_input(head, login))):
+        raise TicketInvalid("nonce is not ours, or for another delivery, session or provider")
     age_ms = _milliseconds(moment) - int.from_bytes(head[1:9], "big")
     if not -CLOCK_STEP_SECONDS * 1000 <= age_ms <= NONCE_SECONDS * 1000:
         raise TicketInvalid("nonce is too old")
@@ -156,9 +165,9 @@ def _open(mac: Mac, domain: bytes, data: bytes, kind: type[Fields]) -> Fields:
         raise TicketInvalid(f"{name} has another form") from error
 
 
-def _nonce_input(head: bytes, delivery: UUID, session: bytes) -> bytes:
-    # all parts have fixed lengths but the session, which comes last
-    return _domain(b"nonce") + head + delivery.bytes + session
+def _nonce_input(head: bytes, login: Login) -> bytes:
+    # all parts have fixed lengths but the provider's name, which comes last
+    return _domain(b"nonce") + head + login.delivery.bytes + login.session + login.provider.encode()
 
 
 def _domain(name: bytes) -> bytes:

@@ -16,9 +16,11 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
+from pipeline.formats import identity_providers
 from pipeline.formats.assurance import AssuranceLevel
 from pipeline.formats.checked_table import ConfigInvalid, structure
 from pipeline.formats.database_address import LOOPBACK, DatabaseTls, Dsn, Host, read_hosts
+from pipeline.formats.identity_providers import EMBEDDED, PROVIDERS_MAX, IdentityProviderSettings, ProviderName
 from pipeline.formats.secret_file import read_secret
 
 CONFIG_ENVIRONMENT = "QERDS_CONFIG"
@@ -153,14 +155,10 @@ class GatewaySettings(Struct, frozen=True):
 
 
 class IdentitySettings(Struct, frozen=True):
-    """The identity provider for recipients, and the keys that the bridge pins for it."""
+    """How recipients identify: the least level of assurance, and the providers in the order of their buttons."""
 
-    provider: Text
-    issuer: Text
-    client_id: Text
-    client_secret_file: Path
-    jwks_file: Path
     minimum_level: AssuranceLevel
+    providers: dict[ProviderName, IdentityProviderSettings]
 
 
 class WebhooksSettings(Struct, frozen=True):
@@ -222,6 +220,7 @@ def parse(table: Mapping[str, object]) -> Config:
     _check_mail(config.mail)
     _check_objects(config.objects)
     _check_gateway(config.gateway)
+    _check_identity(config.identity)
     return config
 
 
@@ -229,8 +228,8 @@ def _check_embedded(config: Config) -> None:
     """What is fit for one machine on which somebody tries the service out, and for nothing else."""
     if config.mail.security == "none" and not config.embedded:
         raise ConfigInvalid("mail.security = none is for an embedded installation only; use starttls or tls")
-    if config.identity.provider == "embedded" and not config.embedded:
-        raise ConfigInvalid("identity.provider = embedded is for an embedded installation only; name a real one")
+    if EMBEDDED in config.identity.providers and not config.embedded:
+        raise ConfigInvalid("identity.providers.embedded is for an embedded installation only; name a real one")
     if config.webhooks.loopback_http and not config.embedded:
         raise ConfigInvalid("webhooks.loopback_http is for an embedded installation only; leave it out")
     if config.embedded and config.mode != "non_qualified":
@@ -269,6 +268,15 @@ def _check_objects(objects: ObjectsSettings) -> None:
             raise ConfigInvalid("objects.s3.endpoint must be an https address, but on loopback")
         if not address.hostname or address.path or address.query:
             raise ConfigInvalid("objects.s3.endpoint must be an address without a path: the bucket is named apart")
+
+
+def _check_identity(identity: IdentitySettings) -> None:
+    if not 1 <= len(identity.providers) <= PROVIDERS_MAX:
+        raise ConfigInvalid(f"identity.providers must be 1 to {PROVIDERS_MAX} tables, each under its provider's name")
+    for name, provider in identity.providers.items():
+        identity_providers.check(f"identity.providers.{name}", provider, identity.minimum_level)
+    if len({provider.shown for provider in identity.providers.values()}) < len(identity.providers):
+        raise ConfigInvalid("identity.providers: each needs a label of its own, so that people can tell them apart")
 
 
 def _place(error: ValueError) -> str:

@@ -10,13 +10,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-
-@dataclass(frozen=True, slots=True)
-class IdentityTokens:
-    """What the identity provider gave for one code, still encrypted to the bridge's identity key."""
-
-    id_token: str
-    userinfo: str
+from hsm_bridge import wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +20,17 @@ class ExchangeRefused:
     code: str
 
 
-class IdentityProvider(Protocol):
-    """The identity provider's back channel."""
+class BackChannel(Protocol):
+    """What the portal asks an identity provider behind the browser's back (OpenID Connect)."""
 
-    async def exchange(self, code: str, redirect_uri: str) -> IdentityTokens | ExchangeRefused:
-        """Redeem a code and fetch the userinfo. A code is good once, so never called twice. Raises Transient."""
+    async def authorization_endpoint(self) -> str:
+        """Where a sign-in begins. Raises Transient while the provider's discovery document cannot be had."""
+
+    async def exchange(
+        self, code: str, redirect_uri: str, code_verifier: str | None
+    ) -> wire.IdentityTokens | ExchangeRefused:
+        """Redeem a code (with a verifier: PKCE) and fetch the userinfo, where the person is there. A code is good once,
+        so never called twice. Raises Transient."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,12 +37,15 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
-    """A sign-in under way at the identity provider. session_sha256: the session that the nonce is bound to."""
+    """A sign-in under way at an identity provider. session_sha256: the session that the nonce is bound to; secret: what
+    the browser does not learn (PKCE)."""
 
     delivery: UUID
     number: str
     language: str
+    provider: str
     nonce: str
+    secret: str
     session_sha256: bytes
 
 

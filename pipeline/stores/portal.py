@@ -82,5 +82,8 @@ class PortalStore(Protocol):
     async def dossier(self, delivery: UUID) -> Dossier:
         """What the drafts are made of."""
 
+    async def matched_providers(self, delivery: UUID) -> frozenset[str]:
+        """The identity providers with which somebody was found to be the addressee."""
+
     async def recent_mismatches(self, delivery: UUID) -> int:
         """Identifications of the last hour that were not the addressee."""

@@ -12,7 +12,8 @@ import pytest
 
 from hsm_bridge import wire
 from hsm_bridge.operations.table import OPERATIONS
-from tests.bridge_process import CLIENT_ID, ISSUER, describe, provider_key
+from pipeline.formats.identity_providers import EMBEDDED
+from tests.bridge_process import describe, provider_key, write_jwks
 from tests.contract.bridge_cases import DELIVERY, SESSION, BridgeCase
 from tests.fakes.bridge import FakeBridge, pinned
 from tests.fakes.identity import ProviderTokens
@@ -28,8 +29,8 @@ async def items(tmp_path: Path) -> tuple[FakeBridge, dict[str, bytes]]:
     """A good item of every operation, as it goes over the wire."""
     key = provider_key()
     jwks = tmp_path / "jwks.json"
-    jwks.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
-    settings = pinned(ISSUER, CLIENT_ID, jwks)
+    write_jwks(jwks, key)
+    settings = pinned(jwks)
     fake = FakeBridge(legal_now=lambda: datetime.now(UTC), random=secrets.token_bytes, identity=settings)
     description = await describe(fake.client("operator"))
     case = BridgeCase(fake.client, lambda: datetime.now(UTC), key, description)
@@ -49,15 +50,15 @@ async def items(tmp_path: Path) -> tuple[FakeBridge, dict[str, bytes]]:
         wire.SealEvidence(evidence=case.draft("A.1").canonical, receipt=None),
         wire.SealPackage(entries=(("a.xml", bytes(32)),), signing_time=datetime.now(UTC)),
         wire.TimeStamp(imprint=bytes(32), event_time=datetime.now(UTC)),
-        wire.BeginIdentity(delivery=DELIVERY, session=SESSION),
+        wire.BeginIdentity(delivery=DELIVERY, session=SESSION, provider=EMBEDDED),
         wire.SignWebhook(id=DELIVERY, timestamp=int(datetime.now(UTC).timestamp()), body=b"{}"),
         wire.Decide(ticket=person.ticket, delivery=DELIVERY, act="accept"),
         wire.VerifyIdentity(
             nonce=tokens.nonce,
             session=SESSION,
             delivery=DELIVERY,
-            id_token=tokens.id_token(),
-            userinfo=tokens.userinfo(),
+            provider=EMBEDDED,
+            tokens=wire.IdentityTokens(tokens.id_token(), tokens.userinfo()),
             wrapped=wrap.wrapped,
             wrap_key_id=wrap.key_id,
             context=context,
@@ -122,6 +123,8 @@ async def test_half_characters_in_claims_are_refused(items: tuple[FakeBridge, di
     key = provider_key()
     jwk = fake.vault.keyring.identity_jwk()
     tokens = ProviderTokens(key, jwk, item.nonce, datetime.now(UTC), userinfo_claims={"given_name": "\ud800"})
-    fake.vault.config.identity.jwks_file.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
-    bent = msgspec.structs.replace(item, id_token=tokens.id_token(), userinfo=tokens.userinfo())
+    fake.vault.config.identity.providers[EMBEDDED].jwks_file.write_text(
+        json.dumps({"keys": [key.as_dict(private=False)]})
+    )
+    bent = msgspec.structs.replace(item, tokens=wire.IdentityTokens(tokens.id_token(), tokens.userinfo()))
     assert fake.perform("verify_identity", wire.encode(bent)).err == "claims_malformed"

@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 import json
-from base64 import urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +16,10 @@ from joserfc import jwe, jws
 from joserfc.jwk import ECKey, RSAKey
 
 from hsm_bridge.identity import jose, tokens
-from tests.bridge_process import CLIENT_ID, ISSUER, provider_key
+from pipeline.formats.identity_providers import EMBEDDED
+from tests.bridge_process import provider_key, second_key
 from tests.fakes.bridge import pinned
-from tests.fakes.identity import ENCRYPTION, ProviderTokens
+from tests.fakes.identity import ENCRYPTION, ProviderTokens, second_signed
 
 RECIPIENT = ec.generate_private_key(ec.SECP256R1())
 MOMENT = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -44,9 +45,9 @@ TOKENS = ProviderTokens(KEY, BRIDGE_JWK, "nonce", MOMENT)
 
 
 def verifier(keys: list[Mapping[str, object]] | None = None) -> tokens.Verifier:
-    settings = pinned(ISSUER, CLIENT_ID, Path("/nonexistent"))
+    settings = pinned(Path("/nonexistent")).providers[EMBEDDED]
     keyset = jose.pinned_keys(json.dumps({"keys": keys or [KEY.as_dict(private=False)]}).encode())
-    return tokens.Verifier(settings, keyset, agree)
+    return tokens.Verifier(EMBEDDED, settings, keyset, agree)
 
 
 def verify(
@@ -187,6 +188,50 @@ def test_a_pinned_file_without_keys_pins_nothing(jwks: bytes) -> None:
     """An empty or odd file refuses every login instead of accepting one."""
     with pytest.raises(jose.IdentityRefused):
         jose.pinned_keys(jwks)
+
+
+def opened(compact: str, *keys: ECKey | RSAKey) -> jose.Signed:
+    """A signed token of a provider that signs with RS256 and does not encrypt."""
+    jwks = json.dumps({"keys": [key.as_dict(private=False) for key in keys]}).encode()
+    return jose.open_token(compact, jose.pinned_keys(jwks, "RS256"), None)
+
+
+def test_a_provider_signs_with_the_algorithm_of_its_switches() -> None:
+    """The message names no other, not even one for which a key is pinned, nor the public key taken for a secret."""
+    good = second_signed({"sub": "x"})
+    assert opened(good, second_key(), KEY).claims == {"sub": "x"}
+    body = ".".join(map(b64, (b'{"alg":"HS256","kid":"second-1"}', b"{}")))
+    keyed = f"{body}.{b64(hmac.digest(second_key().as_pem(private=False), body.encode(), hashlib.sha256))}"
+    for wrong in (TOKENS.signed({"sub": "x"}), TOKENS.unsigned({"sub": "x"}), keyed):
+        with pytest.raises(jose.IdentityRefused) as refused:
+            opened(wrong, second_key(), KEY)
+        assert refused.value.code == "algorithm_refused"
+
+
+def test_an_rsa_signature_is_by_the_pinned_key_over_these_bytes() -> None:
+    """Another key, another claim, a cut or stretched signature: refused."""
+    head, payload, signature = second_signed({"sub": "x"}).split(".")
+    stranger = RSAKey.generate_key(2048, {"kid": "second-1"})
+    for wrong in (
+        second_signed({"sub": "x"}, stranger),
+        f"{head}.{b64(b'{}')}.{signature}",
+        f"{head}.{payload}.{b64(urlsafe_b64decode(signature + '==')[:-1])}",
+        f"{head}.{payload}.AAAA{signature}",
+        f"{head}.{payload}.",
+    ):
+        with pytest.raises(jose.IdentityRefused) as refused:
+            opened(wrong, second_key())
+        assert refused.value.code == "signature_invalid"
+
+
+@pytest.mark.parametrize(
+    "bent", [{"n": b64(b"\xff" * 128)}, {"n": b64(b"\xff" * 2000)}, {"n": 7}, {"e": b64(b"\2")}, {"e": ""}]
+)
+def test_a_pinned_rsa_key_is_a_strong_one(bent: dict[str, object]) -> None:
+    """Short, endless or odd keys verify nothing."""
+    jwks = json.dumps({"keys": [second_key().as_dict(private=False) | bent]}).encode()
+    with pytest.raises(jose.IdentityRefused):
+        jose.open_token(second_signed({"sub": "x"}), jose.pinned_keys(jwks, "RS256"), None)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Nonces, tickets and receipts over time, with clocks that a test turns."""
 
 import secrets
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -16,6 +16,7 @@ from tests.bridge_process import describe
 from tests.contract.bridge_cases import DELIVERY, SESSION, BridgeCase
 from tests.fakes.bridge import FakeBridge
 
+LOGIN = tickets.Login(DELIVERY, SESSION, "embedded")
 START = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
 WHO = IdentifiedPerson(
     "Jeanne",
@@ -110,12 +111,28 @@ def test_a_ticket_of_more_than_an_hour_is_not_made(fake: FakeBridge) -> None:
 def test_a_nonce_lives_ten_minutes(fake: FakeBridge) -> None:
     """An older nonce, or one from the future, begins no identification; a second one differs."""
     mac = fake.vault.mac
-    nonce = tickets.issue_nonce(mac, DELIVERY, SESSION, bytes(16), START)
-    tickets.check_nonce(mac, nonce, DELIVERY, SESSION, START + timedelta(seconds=600))
+    nonce = tickets.issue_nonce(mac, LOGIN, bytes(16), START)
+    tickets.check_nonce(mac, nonce, LOGIN, START + timedelta(seconds=600))
     for wrong in (timedelta(seconds=600.001), timedelta(seconds=-6)):
         with pytest.raises(tickets.TicketInvalid, match="old"):
-            tickets.check_nonce(mac, nonce, DELIVERY, SESSION, START + wrong)
-    assert nonce != tickets.issue_nonce(mac, DELIVERY, SESSION, bytes(15) + b"\x01", START)
+            tickets.check_nonce(mac, nonce, LOGIN, START + wrong)
+    assert nonce != tickets.issue_nonce(mac, LOGIN, bytes(15) + b"\x01", START)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(LOGIN, delivery=UUID(int=7)),
+        replace(LOGIN, session=bytes(32)),
+        replace(LOGIN, provider="another"),
+    ],
+)
+def test_a_nonce_is_for_one_login(fake: FakeBridge, other: tickets.Login) -> None:
+    """Another letter, browser or identity provider: refused."""
+    mac = fake.vault.mac
+    nonce = tickets.issue_nonce(mac, LOGIN, bytes(16), START)
+    with pytest.raises(tickets.TicketInvalid, match="not ours"):
+        tickets.check_nonce(mac, nonce, other, START)
 
 
 def test_no_form_stands_for_another(fake: FakeBridge) -> None:

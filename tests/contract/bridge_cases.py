@@ -4,7 +4,7 @@ Owns     what a test of the recipient's way needs: a wrapped letter, tokens of a
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -25,9 +25,11 @@ from pipeline.formats.context import (
     content_context,
     wrap_context,
 )
+from pipeline.formats.identity_providers import EMBEDDED
 from pipeline.formats.person import IdentifiedPerson
+from tests.bridge_process import SECOND
 from tests.fakes import letters, pki
-from tests.fakes.identity import ProviderTokens
+from tests.fakes.identity import ProviderTokens, second_signed, second_values
 
 DELIVERY = letters.DELIVERY
 SESSION = hashlib.sha256(b"browser session").digest()
@@ -104,10 +106,20 @@ class BridgeCase:
 
     async def login(self, delivery: UUID = DELIVERY, **bent: object) -> ProviderTokens:
         """The tokens of a login that the bridge began."""
-        [begun] = await self.bridge("gateway").ask([wire.BeginIdentity(delivery, SESSION)])
+        [begun] = await self.bridge("gateway").ask([wire.BeginIdentity(delivery, SESSION, EMBEDDED)])
         assert isinstance(begun, wire.Begun), begun
         fields = {"nonce": begun.nonce, "moment": datetime.now(UTC)} | bent
         return ProviderTokens(key=self.provider_key, bridge_jwk=self.description.identity_jwk, **fields)  # type: ignore[arg-type]
+
+    async def second_proof(
+        self, context: bytes, wrap: wire.Wrapped, claims: Mapping[str, object], delivery: UUID = DELIVERY
+    ) -> wire.VerifyIdentity:
+        """A login with the second provider, whose one token says these claims too."""
+        [begun] = await self.bridge("gateway").ask([wire.BeginIdentity(delivery, SESSION, SECOND)])
+        assert isinstance(begun, wire.Begun), begun
+        token = second_signed(second_values(begun.nonce, datetime.now(UTC)) | dict(claims))
+        tokens = wire.IdentityTokens(token, "")
+        return wire.VerifyIdentity(begun.nonce, SESSION, delivery, SECOND, tokens, wrap.wrapped, wrap.key_id, context)
 
     async def identified(self, delivery: UUID = DELIVERY) -> wire.Identified:
         """Somebody who identified as the addressee."""
@@ -132,6 +144,5 @@ def letter_context(*letters: bytes, delivery: UUID = DELIVERY, level: AssuranceL
 
 def proof(tokens: ProviderTokens, context: bytes, wrap: wire.Wrapped, delivery: UUID = DELIVERY) -> wire.VerifyIdentity:
     """What the gateway hands to the bridge after a login."""
-    return wire.VerifyIdentity(
-        tokens.nonce, SESSION, delivery, tokens.id_token(), tokens.userinfo(), wrap.wrapped, wrap.key_id, context
-    )
+    answer = wire.IdentityTokens(tokens.id_token(), tokens.userinfo())
+    return wire.VerifyIdentity(tokens.nonce, SESSION, delivery, EMBEDDED, answer, wrap.wrapped, wrap.key_id, context)

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+from joserfc.jwk import RSAKey
 from msgspec import structs
 
 from deploy.local.softhsm import SoftToken
@@ -29,10 +30,20 @@ from pipeline.formats import tst
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.formats.context import content_context, parse_content_context
 from pipeline.formats.xades import imprint_sha256, package_signed_info, package_signed_properties
-from tests.bridge_process import CLIENT_ID, ISSUER, BridgeHome, describe, provider_key, stop
+from tests.bridge_process import (
+    CLIENT_ID,
+    ISSUER,
+    SECOND,
+    BridgeHome,
+    describe,
+    provider_key,
+    second_key,
+    stop,
+    write_jwks,
+)
 from tests.contract.bridge_cases import DELIVERY, KEYS, BridgeCase, letter_context, proof
 from tests.fakes.bridge import FakeBridge, pinned
-from tests.fakes.identity import ProviderTokens
+from tests.fakes.identity import ProviderTokens, second_signed, second_values
 from tests.servers import short_directory
 
 OTHER_DELIVERY = UUID(int=99)
@@ -43,12 +54,12 @@ def in_memory(home: Path) -> BridgeCase:
     """The fake, pinned to a provider of its own."""
     key = provider_key()
     jwks = home / "jwks.json"
-    jwks.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
+    write_jwks(jwks, key)
 
     def now() -> datetime:
         return datetime.now(UTC)
 
-    identity = pinned(ISSUER, CLIENT_ID, jwks)
+    identity = pinned(jwks)
     fake = FakeBridge(legal_now=now, random=secrets.token_bytes, identity=identity)
     return BridgeCase(fake.client, now, key, anyio.run(describe, fake.client("operator")))
 
@@ -424,7 +435,8 @@ async def test_a_hostile_login_is_refused_with_its_reason(case: BridgeCase) -> N
     for attack, code in ATTACKS.values():
         tokens = await case.login()
         id_token, userinfo = attack(tokens)
-        items.append(structs.replace(proof(tokens, context, wrap), id_token=id_token, userinfo=userinfo))
+        bent = wire.IdentityTokens(id_token, userinfo)
+        items.append(structs.replace(proof(tokens, context, wrap), tokens=bent))
         wanted.append(code)
     for claims, code in BENT_CLAIMS.values():
         items.append(proof(await case.login(id_claims=claims), context, wrap))
@@ -444,6 +456,8 @@ async def test_a_login_counts_only_for_its_session_delivery_and_wrap(case: Bridg
     wrong: list[tuple[wire.VerifyIdentity, str]] = [
         (structs.replace(good, session=bytes(32)), "nonce_invalid"),
         (elsewhere, "nonce_invalid"),
+        (structs.replace(good, provider=SECOND), "nonce_invalid"),
+        (structs.replace(good, provider="unknown"), "nonce_invalid"),
         (structs.replace(good, nonce="A" * 76), "nonce_invalid"),
         (structs.replace(good, nonce=""), "nonce_invalid"),
         (structs.replace(good, nonce="é"), "nonce_invalid"),
@@ -453,6 +467,54 @@ async def test_a_login_counts_only_for_its_session_delivery_and_wrap(case: Bridg
     ]
     answers = await case.bridge("gateway").ask([item for item, _ in wrong])
     assert [codes(answer) for answer in answers] == [code for _, code in wrong]
+
+
+async def test_a_second_provider_identifies_in_its_own_way(case: BridgeCase) -> None:
+    """Signed with RS256, in the clear, the person in the ID token, levels in words of its own: as its switches say."""
+    context, wrap = await case.wrapped()
+    claims = {"usage_name": "Martin", "preferred_username": "login-name"}
+    item = await case.second_proof(context, wrap, claims)
+    [answer] = await case.bridge("gateway").ask([item])
+    assert isinstance(answer, wire.Identified) and answer.match == "match", answer
+    assert (answer.person.method, answer.person.level, answer.person.usage_name) == (SECOND, "high", "Martin")
+    assert json.loads(answer.proof) == {
+        "id_token": item.tokens.id_token,
+        "keys": [second_key().as_dict(private=False)],
+    }
+
+
+SECOND_BENT: dict[str, tuple[dict[str, object], str]] = {
+    "level too low": ({"acr": "urn:second:password"}, "level_too_low"),
+    "a level of the other provider": ({"acr": "eidas2"}, "level_too_low"),
+    "no level": ({"acr": None}, "level_too_low"),
+    "another issuer": ({"iss": ISSUER}, "issuer_mismatch"),
+    "no authentication time": ({"auth_time": None}, "claims_malformed"),
+}
+
+
+async def test_a_second_providers_tokens_are_held_to_its_own_switches(case: BridgeCase) -> None:
+    """What is right at one provider is wrong at the other: levels, issuer, algorithm, keys, encryption, userinfo."""
+    context, wrap = await case.wrapped()
+    items = [await case.second_proof(context, wrap, claims) for claims, _ in SECOND_BENT.values()]
+    codes_wanted = [code for _, code in SECOND_BENT.values()]
+    first, second = await case.login(), await case.second_proof(context, wrap, {})
+    values = second_values(second.nonce, datetime.now(UTC))
+    for tokens, code in [
+        (wire.IdentityTokens(first.signed(values), ""), "algorithm_refused"),  # ES256 by the other provider's key
+        (wire.IdentityTokens(first.encrypted(second.tokens.id_token), ""), "token_malformed"),
+        (wire.IdentityTokens(second.tokens.id_token, second.tokens.id_token), "userinfo_unexpected"),
+        (wire.IdentityTokens(second_signed(values, RSAKey.generate_key(2048)), ""), "signature_invalid"),
+    ]:
+        items.append(structs.replace(second, tokens=tokens))
+        codes_wanted.append(code)
+    answers = await case.bridge("gateway").ask(items)
+    assert [codes(answer) for answer in answers] == codes_wanted
+
+
+async def test_a_login_begins_at_a_configured_provider_only(case: BridgeCase) -> None:
+    """No nonce for a provider that the bridge does not know."""
+    [answer] = await case.bridge("gateway").ask([wire.BeginIdentity(OTHER_DELIVERY, bytes(32), "unknown")])
+    assert codes(answer) == "item_invalid"
 
 
 async def test_a_letter_that_asks_for_more_gets_more(case: BridgeCase) -> None:

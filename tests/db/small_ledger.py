@@ -125,12 +125,13 @@ host = "127.0.0.1"
 port = 1
 public_url = "http://127.0.0.1:8400"
 [identity]
-provider = "embedded"
+minimum_level = "substantial"
+[identity.providers.embedded]
+kind = "franceconnect_plus"
 issuer = "http://127.0.0.1:8403"
 client_id = "qerds-portal"
 client_secret_file = "/none"
 jwks_file = "/none"
-minimum_level = "substantial"
 """
 
 

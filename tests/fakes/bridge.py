@@ -34,6 +34,7 @@ from hsm_bridge.token.device import KeyMissing, KeyUse, PointInvalid, TagMismatc
 from hsm_bridge.token.keyring import BridgeKey, Keyring
 from hsm_bridge.wire import Caller
 from pipeline.adapters.bridge import SocketBridge
+from pipeline.formats.checked_table import structure
 from pipeline.formats.configuration import (
     BridgeSettings,
     Config,
@@ -47,6 +48,7 @@ from pipeline.formats.configuration import (
 )
 from pipeline.formats.context import person_sha256
 from pipeline.ports.bridge import PublishedKey
+from tests.bridge_process import identity_table
 
 NO_FILE = Path("/nonexistent")
 POLICY = "2.25.329800735698586629295641978511506172918"
@@ -223,9 +225,9 @@ class _InMemoryClient(BridgeClient):
         return wire.decode(wire.encode(response), wire.Response)
 
 
-def pinned(issuer: str, client_id: str, jwks_file: Path) -> IdentitySettings:
-    """A provider whose keys are in that file."""
-    return IdentitySettings("embedded", issuer, client_id, NO_FILE, jwks_file, "substantial")
+def pinned(jwks_file: Path) -> IdentitySettings:
+    """The identity providers of the tests, whose keys are in that file."""
+    return structure(IdentitySettings, identity_table(NO_FILE, jwks_file))
 
 
 def _settings(identity: IdentitySettings | None) -> Config:
@@ -239,7 +241,7 @@ def _settings(identity: IdentitySettings | None) -> Config:
         objects=ObjectsSettings(root=NO_FILE),
         mail=MailSettings("127.0.0.1", 1, "none", "notice@registered.example"),
         gateway=GatewaySettings("127.0.0.1", 1, "http://127.0.0.1:8400"),
-        identity=identity or pinned("http://127.0.0.1:8403", "qerds-portal", NO_FILE),
+        identity=identity or pinned(NO_FILE),
         database=DatabaseSettings(socket_dir=NO_FILE, port=1, name="fake", password_dir=NO_FILE),
     )
 

@@ -12,9 +12,9 @@ from datetime import datetime
 
 from joserfc import jwe, jws
 from joserfc.jwe import JWERegistry
-from joserfc.jwk import ECKey
+from joserfc.jwk import ECKey, RSAKey
 
-from tests.bridge_process import CLIENT_ID, ISSUER
+from tests.bridge_process import CLIENT_ID, ISSUER, SECOND_ISSUER, second_key
 
 ENCRYPTION = JWERegistry(algorithms=["ECDH-ES", "A256GCM"])
 PERSON: Mapping[str, object] = {
@@ -65,3 +65,17 @@ class ProviderTokens:
         recipient = ECKey.import_key(json.loads(self.bridge_jwk))
         head = {"alg": "ECDH-ES", "enc": "A256GCM", "cty": "JWT", "kid": recipient.kid} | dict(header or {})
         return jwe.encrypt_compact(head, inner.encode(), recipient, registry=ENCRYPTION)
+
+
+def second_values(nonce: str, moment: datetime) -> dict[str, object]:
+    """What the second provider's one token says."""
+    now = int(moment.timestamp())
+    values: dict[str, object] = {"iss": SECOND_ISSUER, "aud": [CLIENT_ID], "sub": "second-1", "iat": now}
+    return values | dict(PERSON) | {"exp": now + 60, "nonce": nonce, "acr": "urn:second:card", "auth_time": now}
+
+
+def second_signed(values: Mapping[str, object], key: RSAKey | None = None) -> str:
+    """As the second provider signs; a claim that is None is left out."""
+    said = {name: value for name, value in values.items() if value is not None}
+    header = {"alg": "RS256", "kid": "second-1"}
+    return jws.serialize_compact(header, json.dumps(said).encode(), key or second_key(), algorithms=["RS256"])

@@ -13,6 +13,7 @@ from deploy.local.identity_provider import keys
 from deploy.local.identity_provider.server import Provider
 from deploy.local.identity_provider.tokens import Issuer
 from pipeline.formats.configuration import Config, load_from_environment
+from pipeline.formats.identity_providers import EMBEDDED
 from pipeline.process import life, serving
 from pipeline.process.life import Life
 
@@ -27,16 +28,16 @@ def provider(config: Config) -> Provider:
     """The provider that this configuration describes."""
     key = keys.prepare(config)
     foreign = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256", "kid": key.kid or ""})
-    public_url = config.gateway.public_url
+    public_url, settings = config.gateway.public_url, keys.settings_of(config)
 
     async def recipient_key() -> ECKey:
         return await fetch_recipient_key(f"{public_url}/identity/jwks.json")
 
     return Provider(
-        Issuer(config.identity.issuer, key, foreign),
-        config.identity.client_id,
+        Issuer(settings.issuer, key, foreign),
+        settings.client_id,
         keys.client_secret(config),
-        f"{public_url}/identity/callback",
+        f"{public_url}/identity/callback/{EMBEDDED}",
         recipient_key,
     )
 
@@ -58,9 +59,7 @@ def bound_socket(issuer: str) -> socket.socket:
     """A listening socket on the issuer's address, which must be loopback."""
     address = urlsplit(issuer)
     if address.hostname not in LOOPBACK or address.port is None:
-        raise SystemExit(
-            "the embedded identity provider only listens on loopback; identity.issuer must name it with a port"
-        )
+        raise SystemExit("the embedded identity provider only listens on loopback; its issuer must name it with a port")
     return socket.create_server((address.hostname, address.port))
 
 
@@ -74,7 +73,7 @@ async def work(config: Config, own: Life) -> None:
         timeout_graceful_shutdown=FINISH_SECONDS,
         server_header=False,
     )
-    await serving.serve(settings, bound_socket(config.identity.issuer), own.draining, own.ready)
+    await serving.serve(settings, bound_socket(keys.settings_of(config).issuer), own.draining, own.ready)
 
 
 if __name__ == "__main__":

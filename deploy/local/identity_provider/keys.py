@@ -12,7 +12,8 @@ from pathlib import Path
 
 from joserfc.jwk import ECKey
 
-from pipeline.formats.configuration import Config, IdentitySettings
+from pipeline.formats.configuration import Config
+from pipeline.formats.identity_providers import EMBEDDED, IdentityProviderSettings
 from pipeline.formats.secret_file import read_secret
 
 KEY_FILE = "identity-provider-key.json"
@@ -21,22 +22,25 @@ SECRET_BYTES = 32
 
 def prepare(config: Config) -> ECKey:
     """Makes what is missing; the signing key. `up` calls it before the bridge starts; may be called twice."""
-    refuse_elsewhere(config)
-    key = _signing_key(config.identity.client_secret_file.parent / KEY_FILE)
-    _write_once(config.identity.client_secret_file, secrets.token_hex(SECRET_BYTES) + "\n", 0o600)
-    _publish(config.identity, key)
+    settings = settings_of(config)
+    key = _signing_key(settings.client_secret_file.parent / KEY_FILE)
+    _write_once(settings.client_secret_file, secrets.token_hex(SECRET_BYTES) + "\n", 0o600)
+    _publish(settings, key)
     return key
 
 
-def refuse_elsewhere(config: Config) -> None:
-    """This provider lets anyone be anyone: it runs in an embedded installation and nowhere else."""
-    if not config.embedded or config.identity.provider != "embedded":
+def settings_of(config: Config) -> IdentityProviderSettings:
+    """Its place in the configuration. This provider lets anyone be anyone: it runs in an embedded installation and
+    nowhere else."""
+    settings = config.identity.providers.get(EMBEDDED)
+    if not config.embedded or settings is None:
         raise SystemExit("the embedded identity provider only runs in an embedded installation that names it")
+    return settings
 
 
 def client_secret(config: Config) -> str:
     """The secret that the portal authenticates with."""
-    return read_secret(config.identity.client_secret_file)
+    return read_secret(settings_of(config).client_secret_file)
 
 
 def _signing_key(path: Path) -> ECKey:
@@ -45,11 +49,11 @@ def _signing_key(path: Path) -> ECKey:
     return ECKey.import_key(json.loads(path.read_text("utf-8")))
 
 
-def _publish(identity: IdentitySettings, key: ECKey) -> None:
+def _publish(settings: IdentityProviderSettings, key: ECKey) -> None:
     public = json.dumps({"keys": [key.as_dict(private=False)]}, indent=1) + "\n"
-    if not identity.jwks_file.exists() or identity.jwks_file.read_text("utf-8") != public:
-        identity.jwks_file.unlink(missing_ok=True)
-        _write_once(identity.jwks_file, public, 0o644)
+    if not settings.jwks_file.exists() or settings.jwks_file.read_text("utf-8") != public:
+        settings.jwks_file.unlink(missing_ok=True)
+        _write_once(settings.jwks_file, public, 0o644)
 
 
 def _write_once(path: Path, text: str, permissions: int) -> None:

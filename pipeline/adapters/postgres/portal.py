@@ -182,6 +182,10 @@ class PostgresPortalStore:
             raise Invariant(f"no delivery {delivery}")
         return dossiers[delivery]
 
+    async def matched_providers(self, delivery: UUID) -> frozenset[str]:
+        rows = await self._database.fetch("portal_matched_providers", delivery)
+        return frozenset(row["provider"] for row in rows)
+
     async def recent_mismatches(self, delivery: UUID) -> int:
         """In the last hour."""
         row = await self._database.fetch_one("portal_recent_mismatches", delivery)

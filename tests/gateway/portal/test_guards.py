@@ -44,7 +44,7 @@ async def every_page(portal: World, browser: Browser, letter: Letter, language: 
         "/c/unknown",
         f"/{language}/letter/12345678901234",
         f"/{language}/verify",
-        "/identity/callback?state=x",
+        "/identity/callback/embedded?state=x",
     ):
         await browser.get(address)
 

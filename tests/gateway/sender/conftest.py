@@ -33,6 +33,7 @@ from pipeline.errors import Transient
 from pipeline.formats import configuration
 from pipeline.formats.configuration import Config
 from pipeline.formats.context import intake_info
+from pipeline.formats.identity_providers import EMBEDDED
 from pipeline.ports.bridge import PublishedKey
 from pipeline.process.recorder import Recorder
 from tests.servers import PostgresServer
@@ -171,12 +172,16 @@ def make_config(database: configuration.DatabaseSettings, state: Path) -> Config
             "mail": {"host": "127.0.0.1", "port": 25, "security": "none", "from_address": "notice@registered.example"},
             "gateway": {"host": "127.0.0.1", "port": 8400, "public_url": PUBLIC_URL},
             "identity": {
-                "provider": "embedded",
-                "issuer": "http://127.0.0.1:8403",
-                "client_id": "qerds-portal",
-                "client_secret_file": "none",
-                "jwks_file": "none",
                 "minimum_level": "substantial",
+                "providers": {
+                    EMBEDDED: {
+                        "kind": "franceconnect_plus",
+                        "issuer": "http://127.0.0.1:8403",
+                        "client_id": "qerds-portal",
+                        "client_secret_file": "none",
+                        "jwks_file": "none",
+                    }
+                },
             },
         }
     )

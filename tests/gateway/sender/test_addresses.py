@@ -79,7 +79,7 @@ ADDRESSES = {
     "POST /{language}/letter/{number}/refuse": (30, None, 8 * KIB),
     "GET /{language}/letter/{number}/documents/{part:int}": (900, None, None),
     "GET /{language}/letter/{number}/evidence/{evidence:uuid}.xml": (30, None, None),
-    "GET /identity/callback": (30, None, None),
+    "GET /identity/callback/{provider}": (30, None, None),
     "GET /identity/jwks.json": (30, None, None),
     "GET /{language}/letter/{number}/identity": (30, None, None),
     "POST /{language}/letter/{number}/identity": (30, None, 8 * KIB),

@@ -24,6 +24,7 @@ from deploy.local.settings import write
 from pipeline.client.answers import Refused, Unreachable
 from pipeline.client.api import QerdsClient
 from pipeline.client.credentials import CredentialsMissing, find_credentials
+from pipeline.formats.identity_providers import EMBEDDED
 from tests.gateway.sender.conftest import CONSENT, PDF, PUBLIC_URL, SECRET, World, letter
 from tests.waiting import until
 from tests.worlds.unsteady import Unsteady
@@ -130,12 +131,16 @@ def settings_text(world: World, state: Path, port: int) -> str:
             "mail": {"host": "127.0.0.1", "port": 25, "security": "none", "from_address": "n@registered.example"},
             "gateway": {"host": "127.0.0.1", "port": port, "public_url": f"http://127.0.0.1:{port}"},
             "identity": {
-                "provider": "embedded",
-                "issuer": "http://127.0.0.1:8403",
-                "client_id": "qerds-portal",
-                "client_secret_file": "none",
-                "jwks_file": "none",
                 "minimum_level": "substantial",
+                "providers": {
+                    EMBEDDED: {
+                        "kind": "franceconnect_plus",
+                        "issuer": "http://127.0.0.1:8403",
+                        "client_id": "qerds-portal",
+                        "client_secret_file": "none",
+                        "jwks_file": "none",
+                    }
+                },
             },
         },
     )

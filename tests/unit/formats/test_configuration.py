@@ -109,7 +109,7 @@ def test_webhooks_to_this_machine_are_for_an_embedded_installation(tmp_path: Pat
     assert parse(table).webhooks.loopback_http is False
     real = {**embedded(tmp_path), "embedded": False}
     real["mail"] = {**real["mail"], "security": "tls"}
-    real["identity"] = {**real["identity"], "provider": "franceconnect"}
+    real["identity"]["providers"] = {"franceconnect": real["identity"]["providers"]["embedded"]}
     with pytest.raises(ConfigInvalid, match=r"webhooks\.loopback_http is for an embedded installation only"):
         parse(real)
 

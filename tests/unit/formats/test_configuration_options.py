@@ -4,7 +4,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin
 
 import msgspec
 import pytest
@@ -50,7 +50,12 @@ def options(kind: type[msgspec.Struct] = Config, section: str = "") -> Iterator[
         if inner is None or section:
             yield Option(section, field.name, words(field.type), default_of(field))
         if inner is not None:
-            yield from options(inner, f"{section}.{field.name}".strip("."))
+            yield from options(inner, section_name(section, field))
+
+
+def section_name(section: str, field: msgspec.structs.FieldInfo) -> str:
+    """The heading of a section; NAME stands for the operator's, where there may be several."""
+    return f"{section}.{field.name}{'.NAME' if get_origin(field.type) is dict else ''}".strip(".")
 
 
 def default_of(field: msgspec.structs.FieldInfo) -> str:
@@ -87,8 +92,10 @@ def changed(value: msgspec.Struct, section: str = "") -> Iterator[tuple[str, str
     for field in msgspec.structs.fields(type(value)):
         inner = getattr(value, field.name)
         default = field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
-        if isinstance(inner, msgspec.Struct):
-            yield from changed(inner, f"{section}.{field.name}".strip("."))
+        named = inner.values() if isinstance(inner, dict) else [inner]
+        for struct in named:
+            if isinstance(struct, msgspec.Struct):
+                yield from changed(struct, section_name(section, field))
         if inner != default:
             yield section, field.name
 

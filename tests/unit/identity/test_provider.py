@@ -179,19 +179,19 @@ def test_keys_are_made_once(state_dir: Path) -> None:
     config = parse(config_table(state_dir))
     first = keys.prepare(config)
     secret = keys.client_secret(config)
-    pinned = config.identity.jwks_file.read_text()
+    pinned = keys.settings_of(config).jwks_file.read_text()
     assert keys.prepare(config).kid == first.kid
     assert keys.client_secret(config) == secret
-    assert config.identity.jwks_file.read_text() == pinned
+    assert keys.settings_of(config).jwks_file.read_text() == pinned
     assert '"d"' not in pinned
-    for path in config.identity.client_secret_file.parent.iterdir():
+    for path in keys.settings_of(config).client_secret_file.parent.iterdir():
         assert path.stat().st_mode & 0o077 == 0
 
 
 def test_it_runs_nowhere_but_at_home(state_dir: Path) -> None:
     """Not in an installation that names another provider, not on an address that others reach."""
     table = config_table(state_dir)
-    table["identity"]["provider"] = "franceconnect_plus"
+    table["identity"]["providers"] = {"franceconnect_plus": table["identity"]["providers"]["embedded"]}
     with pytest.raises(SystemExit):
         keys.prepare(parse(table))
     with pytest.raises(SystemExit):

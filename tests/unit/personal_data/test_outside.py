@@ -20,7 +20,7 @@ from hsm_bridge import wire
 from hsm_bridge.client import BridgeClient
 from pipeline.actors.contract import Outcome, Retry
 from pipeline.adapters.bridge import SocketBridge
-from pipeline.adapters.identity_http import HttpIdentityProvider
+from pipeline.adapters.identity_http import HttpBackChannel
 from pipeline.adapters.objects import LocalObjects
 from pipeline.adapters.objects_s3 import S3Objects
 from pipeline.adapters.webhook_http import HttpCourier
@@ -28,6 +28,7 @@ from pipeline.feed.attempts import Job, Webhook
 from pipeline.feed.payload import Event
 from pipeline.feed.ports import Flight, Post
 from pipeline.formats.configuration import S3, parse
+from pipeline.formats.identity_providers import EMBEDDED
 from pipeline.notices import relaying
 from pipeline.ports.mailbox import Message
 from pipeline.ports.outside import MailRefused
@@ -156,10 +157,10 @@ async def test_the_identity_providers_answers(
     """Tokens and claims are for the bridge; of an answer that is none the status or the type is told."""
     config = parse(config_table(state_dir))
     keys.prepare(config)
-    provider = HttpIdentityProvider(config.identity, httpx.MockTransport(answer))
+    provider = HttpBackChannel(config.identity.providers[EMBEDDED], httpx.MockTransport(answer))
 
     async def work(_message: Message) -> Outcome[None] | None:
-        await provider.exchange("code", "https://portal.example/identity/callback")
+        await provider.exchange("code", "https://portal.example/identity/callback/embedded", None)
         return None
 
     assert found_in((await told_by(work)).everything) == []

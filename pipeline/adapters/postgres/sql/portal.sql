@@ -137,6 +137,10 @@ SELECT w.key_id, w.wrapped, w.context FROM qerds.content_wrap w WHERE w.delivery
 SELECT count(*) AS mismatches FROM qerds.identification i
 WHERE i.delivery = $1::uuid AND i.at > clock_timestamp() - interval '1 h' AND i.outcome <> 'match';
 
+-- name: portal_matched_providers
+-- With whom the addressee has identified so far.
+SELECT DISTINCT i.provider FROM qerds.identification i WHERE i.delivery = $1::uuid AND i.outcome = 'match';
+
 -- name: portal_intent_known
 -- Inside, after the lock: was this form submitted before?
 SELECT i.id FROM qerds.decision_intent i WHERE i.id = $1::uuid;
