@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from hsm_bridge import wire
+from pipeline.ports.bridge import wire
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,12 @@ LOOKED_AT = {
     ("pipeline/formats/checked_table.py", "hint"),
     ("pipeline/formats/checked_table.py", "words(field.type)"),  # what a value must be
     ("pipeline/formats/checked_table.py", "words(kind)"),
+    ("pipeline/formats/checked_table.py", "words(names)"),
+    ("pipeline/formats/identity_providers.py", "at"),
+    ("pipeline/formats/identity_providers.py", "error"),  # of this file
+    ("pipeline/formats/identity_providers.py", "self.kind"),  # one of ours
+    ("pipeline/formats/identity_providers.py", "', '.join(needed)"),
+    ("pipeline/formats/identity_providers.py", "key"),
     ("pipeline/formats/configuration.py", "_place(error)"),  # line and column
     ("pipeline/formats/configuration.py", "key"),
     ("pipeline/formats/database_address.py", "self.ca_file"),
