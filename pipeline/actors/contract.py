@@ -73,22 +73,22 @@ class Stage(Generic[Ports, Fact, Within]):
     perform_seconds: float = 10.0  # deadline of one perform
 
 
-def beside(one: Work[Ports, Fact, Within], other: Work[Ports, Other, Within]) -> Work[Ports, Fact | Other, Within]:
-    """Two works behind one mailbox: each message goes to the work that receives its kind, `one` first."""
+def beside(work: Work[Ports, Fact, Within], other: Work[Ports, Other, Within]) -> Work[Ports, Fact | Other, Within]:
+    """Two works behind one mailbox: each message goes to the work that receives its kind, `work` first."""
 
     async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Fact | Other]]:
         outcomes: list[Outcome[Fact | Other]] = []
-        if first := [m for m in batch if m.kind in one.receives]:
-            outcomes += await one.perform(first, ports)
+        if first := [m for m in batch if m.kind in work.receives]:
+            outcomes += await work.perform(first, ports)
         if second := [m for m in batch if m.kind in other.receives]:
             outcomes += await other.perform(second, ports)
         return outcomes
 
     async def commit(tx: Within, done: Sequence[Done[Fact | Other]]) -> list[Emission]:
-        # By kind again: a Done of a kind that `one` receives was made by `one`, and holds one of its facts.
-        first = [cast("Done[Fact]", d) for d in done if d.message.kind in one.receives]
+        # By kind again: a Done of a kind that `work` receives was made by `work`, and holds one of its facts.
+        first = [cast("Done[Fact]", d) for d in done if d.message.kind in work.receives]
         second = [cast("Done[Other]", d) for d in done if d.message.kind in other.receives]
-        emissions = list(await one.commit(tx, first)) if first else []
+        emissions = list(await work.commit(tx, first)) if first else []
         return emissions + list(await other.commit(tx, second)) if second else emissions
 
-    return Work(one.receives | other.receives, perform, commit)
+    return Work(work.receives | other.receives, perform, commit)

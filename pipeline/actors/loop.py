@@ -184,8 +184,8 @@ async def _give_back(mailbox: Mailbox[MailboxTx], batch: Sequence[Message]) -> N
     """
     if batch:
         async with mailbox.transaction(batch) as tx:
-            mine = await tx.remove(batch)
-            await tx.postpone([(m, 0.0) for m in batch if m.id in mine])
+            removed_ids = await tx.remove(batch)
+            await tx.postpone([(m, 0.0) for m in batch if m.id in removed_ids])
 
 
 async def turn(
@@ -209,9 +209,9 @@ async def turn(
             outcomes = list(await stage.work.perform(ready, ports)) if ready else []  # 1 outside, may happen twice
         performed = anyio.current_time()
         async with mailbox.transaction(batch) as tx:
-            mine = await tx.remove(batch)  # 2 fence: what a rescue took is gone
-            recorder.count(STALE_ACKS, by=len(batch) - len(mine))
-            done, retries, dead = _split(ready, [*early, *outcomes], mine)
+            removed_ids = await tx.remove(batch)  # 2 fence: what a rescue took is gone
+            recorder.count(STALE_ACKS, by=len(batch) - len(removed_ids))
+            done, retries, dead = _split(ready, [*early, *outcomes], removed_ids)
             emissions = list(await stage.work.commit(tx, done)) if done else []  # 3 facts
             await tx.emit(emissions)  # 4 next mailboxes and timers
             await tx.postpone([(_charged(r), _delay(r, unit)) for r in retries])
@@ -255,13 +255,13 @@ def _sort(receives: frozenset[str], batch: Sequence[Message]) -> tuple[list[Mess
 
 
 def _split(
-    ready: Sequence[Message], outcomes: Sequence[Outcome[Fact]], mine: frozenset[int]
+    ready: Sequence[Message], outcomes: Sequence[Outcome[Fact]], removed_ids: frozenset[int]
 ) -> tuple[list[Done[Fact]], list[Retry], list[tuple[Message, str]]]:
     """Sort the outcomes of messages still ours; spent retries are dead. Every message has exactly one outcome."""
-    told = [o.message.id for o in outcomes]
-    if len(set(told)) != len(told) or not {m.id for m in ready} <= set(told):
+    ids = [o.message.id for o in outcomes]
+    if len(set(ids)) != len(ids) or not {m.id for m in ready} <= set(ids):
         raise RuntimeError("perform must tell exactly one outcome for each message")
-    kept = [o for o in outcomes if o.message.id in mine]
+    kept = [o for o in outcomes if o.message.id in removed_ids]
     done = [o for o in kept if isinstance(o, Done)]
     retries = [o for o in kept if isinstance(o, Retry) and not _is_spent(o)]
     dead = [(o.message, o.why) for o in kept if isinstance(o, Bury)]
@@ -292,9 +292,9 @@ async def _put_back(
     """
     spent = [m for m, _ in later if m.attempts >= ATTEMPTS_MAX]
     async with mailbox.transaction(batch) as tx:
-        mine = await tx.remove(batch)
-        await tx.postpone([(m, s) for m, s in later if m.id in mine and m not in spent])
-        dead = [(m, f"spent {ATTEMPTS_MAX} attempts, the outside stayed away") for m in spent if m.id in mine]
+        removed_ids = await tx.remove(batch)
+        await tx.postpone([(m, s) for m, s in later if m.id in removed_ids and m not in spent])
+        dead = [(m, f"spent {ATTEMPTS_MAX} attempts, the outside stayed away") for m in spent if m.id in removed_ids]
         await tx.bury(dead)
     return dead
 
@@ -309,8 +309,8 @@ async def _isolate(
     back = [replace(m, lane=m.lane | 1, rescues=m.rescues + 1) for m in batch]
     guilty = len(batch) == 1
     async with mailbox.transaction(batch) as tx:
-        mine = await tx.remove(batch)
-        kept = [m for m in back if m.id in mine]
+        removed_ids = await tx.remove(batch)
+        kept = [m for m in back if m.id in removed_ids]
         guilt = _storable(reason_of(error))
         dead = [(m, guilt) for m in kept if guilty and m.rescues >= RESCUES_MAX]
         delay = retry_seconds(max(back[0].rescues - 2, 0), unit()) if guilty else 0.0
