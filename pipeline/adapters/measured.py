@@ -93,9 +93,9 @@ class MeasuredObjects:
 
     async def list(self, older_seconds: float) -> AsyncGenerator[ListedObject, None]:
         """Not measured: a walk over the whole store takes as long as the store is large."""
-        async with aclosing(self._store.list(older_seconds)) as found:
-            async for one in found:
-                yield one
+        async with aclosing(self._store.list(older_seconds)) as objects:
+            async for entry in objects:
+                yield entry
 
     async def check(self) -> None:
         with self._watch("check"):

@@ -149,10 +149,10 @@ class LocalObjects:
         for folder in await self._call(self._call_seconds, folders_of, self._root):
             entries = await self._call(self._call_seconds, os.scandir, folder)
             try:
-                while some := await self._call(self._call_seconds, next_objects, entries, now):
-                    for found in some:
-                        if found.age_seconds >= older_seconds:
-                            yield found
+                while page := await self._call(self._call_seconds, next_objects, entries, now):
+                    for listed in page:
+                        if listed.age_seconds >= older_seconds:
+                            yield listed
             finally:
                 entries.close()
 
@@ -240,17 +240,17 @@ def folders_of(root: Path) -> list[Path]:
 
 def next_objects(entries: Iterator[os.DirEntry[str]], now: float) -> list[ListedObject]:
     """The next objects of a folder; empty at its end. What is unfinished, or goes meanwhile, is none."""
-    found: list[ListedObject] = []
+    objects: list[ListedObject] = []
     for entry in entries:
         if NAME_PATTERN.fullmatch(entry.name):
             try:
                 status = entry.stat(follow_symlinks=False)
             except FileNotFoundError:
                 continue
-            found.append(ListedObject(entry.name, status.st_size, now - status.st_mtime))
-        if len(found) >= LISTED_AT_ONCE:
+            objects.append(ListedObject(entry.name, status.st_size, now - status.st_mtime))
+        if len(objects) >= LISTED_AT_ONCE:
             break
-    return found
+    return objects
 
 
 def remove_unfinished(root: Path, older_seconds: float) -> int:

@@ -107,10 +107,10 @@ class S3Objects:
         now = (await self._call(self._call_seconds, obstore.head_async(store, CLOCK)))["last_modified"]
         pages = store.list(chunk_size=LISTED_AT_ONCE)
         while page := await self._call(self._call_seconds, next_page(pages)):
-            for found in page:
-                age_seconds = max(0.0, (now - found["last_modified"]).total_seconds())  # `now` comes in whole seconds
-                if NAME_PATTERN.fullmatch(found["path"]) and age_seconds >= older_seconds:
-                    yield ListedObject(found["path"], found["size"], age_seconds)
+            for entry in page:
+                age_seconds = max(0.0, (now - entry["last_modified"]).total_seconds())  # `now` comes in whole seconds
+                if NAME_PATTERN.fullmatch(entry["path"]) and age_seconds >= older_seconds:
+                    yield ListedObject(entry["path"], entry["size"], age_seconds)
 
     async def check(self) -> None:
         """Raises Transient when the store cannot be reached with this key and bucket now. Leaves nothing."""
@@ -146,8 +146,8 @@ class S3Objects:
         try:
             await self._call(self._transfer_seconds, request)
         except ObjectExists:
-            found = await self._call(self._call_seconds, obstore.get_async(store, name, options={"head": True}))
-            if found.attributes.get("mark") != mark:
+            answer = await self._call(self._call_seconds, obstore.get_async(store, name, options={"head": True}))
+            if answer.attributes.get("mark") != mark:
                 raise
 
     async def _put_parts(self, name: str, begun: bytes, rest: AsyncIterator[bytes]) -> int:
@@ -241,8 +241,8 @@ async def next_page(pages: "obstore.ListStream[Sequence[obstore.ObjectMeta]]") -
 
 async def fetch(store: S3Store, name: str, start: int, end: int) -> tuple[bytes, int]:
     """The bytes of a range, and the size of the whole."""
-    found = await obstore.get_async(store, name, options={"range": (start, end)})
-    return (await found.bytes_async()).to_bytes(), found.meta["size"]
+    answer = await obstore.get_async(store, name, options={"range": (start, end)})
+    return (await answer.bytes_async()).to_bytes(), answer.meta["size"]
 
 
 async def discard(writer: "obstore.AsyncWritableFile", error: BaseException) -> None:

@@ -25,18 +25,18 @@ class LocalVolumes:
 
     async def volumes(self) -> Sequence[Volume]:
         """Of those that answer."""
-        found = []
+        volumes = []
         for name, (path, limiter) in self._folders.items():
             with anyio.move_on_after(ANSWER_SECONDS):
                 volume = await anyio.to_thread.run_sync(_ask, name, path, abandon_on_cancel=True, limiter=limiter)
                 if volume is not None:
-                    found.append(volume)
-        return found
+                    volumes.append(volume)
+        return volumes
 
 
 def _ask(name: str, path: Path) -> Volume | None:
     try:
-        told = os.statvfs(path)
+        status = os.statvfs(path)
     except OSError:
         return None
-    return Volume(name, free_bytes=told.f_bavail * told.f_frsize, size_bytes=told.f_blocks * told.f_frsize)
+    return Volume(name, free_bytes=status.f_bavail * status.f_frsize, size_bytes=status.f_blocks * status.f_frsize)

@@ -132,10 +132,10 @@ class HttpCourier:
         """One of its addresses, all of which were checked. The name server may hang: then a thread is left to it."""
         ask = partial(self._addresses, endpoint.host, endpoint.port)
         try:
-            found = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._resolvers)
+            addresses = await anyio.to_thread.run_sync(ask, abandon_on_cancel=True, limiter=self._resolvers)
         except UnicodeError as error:  # no name at all: the resolver does not even ask
             raise socket.gaierror(socket.EAI_NONAME, "not a name") from error
-        return choose(endpoint, found, self._loopback_http)
+        return choose(endpoint, addresses, self._loopback_http)
 
     async def _post(self, client: httpx.AsyncClient, endpoint: Endpoint, address: str, post: Post) -> Answer:
         host = f"[{address}]" if ":" in address else address

@@ -226,10 +226,10 @@ class PostgresBatchStore:
             place = await self._database.fetch_one("empty_lines", *args)
 
     async def _there(self, sender: UUID, batch: UUID) -> Batch:
-        found = await self.batch(sender, batch)
-        if found is None:
+        stored_batch = await self.batch(sender, batch)
+        if stored_batch is None:
             raise Transient("a batch that was just there cannot be read")
-        return found
+        return stored_batch
 
 
 def closing_of(parts: Sequence[Row]) -> Closing:

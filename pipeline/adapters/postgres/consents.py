@@ -37,8 +37,8 @@ class PostgresConsentStore:
         n = new
         async with self._database.transaction() as tx:
             await tx.fetch("lock_consent_ref", n.sender, n.ref)
-            if known := await tx.fetch("consent_request", None, n.sender, n.ref):
-                return Known(RequestSeen(**known[0]))
+            if rows := await tx.fetch("consent_request", None, n.sender, n.ref):
+                return Known(RequestSeen(**rows[0]))
             if await tx.fetch("sender_consent", n.sender, n.ref):
                 return RefTaken()
             await tx.fetch("lock_consent_address", n.sender, n.email)

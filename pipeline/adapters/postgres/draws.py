@@ -41,7 +41,7 @@ class PostgresDraws:
         rows: dict[UUID, list[Row]] = defaultdict(list)
         for r in await self._link.call("draw_lines", list(heads), lines_max):
             rows[r["batch"]].append(r)
-        return {batch: _draw(heads[batch], some) for batch, some in rows.items()}
+        return {batch: _draw(heads[batch], lines) for batch, lines in rows.items()}
 
     async def references(
         self, sender: UUID, uploads: Sequence[UUID], consents: Sequence[str], client_refs: Sequence[str]
@@ -93,7 +93,7 @@ async def lock_batches(link: Link, batches: Sequence[UUID]) -> Mapping[UUID, tup
 
 async def add_orders(link: Link, orders: Sequence[tuple[UUID, Order]]) -> frozenset[UUID]:
     """Deliveries and their documents; which were inserted."""
-    in_order = sorted(orders, key=lambda one: (one[1].sender, one[1].submission.client_ref or ""))
+    in_order = sorted(orders, key=lambda pair: (pair[1].sender, pair[1].submission.client_ref or ""))
     columns = [list(column) for column in zip(*[(*columns_of(order), batch) for batch, order in in_order], strict=True)]
     added = frozenset(r["id"] for r in await link.fetch("add_drawn_deliveries", *columns))
     documents = [

@@ -33,9 +33,9 @@ class PostgresExportFacts:
         rows = await self._link.call("batch_standing", batch)
         if not rows:
             return None
-        known = dict(rows[0])
-        is_settled, is_proven = known.pop("is_settled"), known.pop("is_proven")
-        return BatchStanding(BatchHead(**known, issuer=self._provider.name) if is_settled else None, is_proven)
+        row = dict(rows[0])
+        is_settled, is_proven = row.pop("is_settled"), row.pop("is_proven")
+        return BatchStanding(BatchHead(**row, issuer=self._provider.name) if is_settled else None, is_proven)
 
     async def batch_lines(self, batch: UUID, after: int, limit: int) -> Sequence[ProvenLine]:
         """In the order of the batch."""

@@ -38,11 +38,11 @@ class PostgresEventStore:
             rows = await self._database.fetch("sender_list_of_events", *arguments)
         else:
             rows = await self._database.fetch("sender_events_of_delivery", *arguments, q.delivery)
-        found = [Event(**_event_fields(row)) for row in rows if row["id"] is not None]
-        if len(found) > q.limit:
-            return EventPage(tuple(found[: q.limit]), found[q.limit - 1].sequence, has_more=True)
+        events = [Event(**_event_fields(row)) for row in rows if row["id"] is not None]
+        if len(events) > q.limit:
+            return EventPage(tuple(events[: q.limit]), events[q.limit - 1].sequence, has_more=True)
         looked = rows[-1]
-        return EventPage(tuple(found), looked["looked_through"] or q.after, looked["looked_at"] >= LOOKED_AT_MAX)
+        return EventPage(tuple(events), looked["looked_through"] or q.after, looked["looked_at"] >= LOOKED_AT_MAX)
 
     async def add_webhook(self, webhook: NewWebhook) -> bool:
         """The webhook and, apart, its secret."""

@@ -212,8 +212,8 @@ class PostgresMailbox:
 
     def _observe_waits(self, messages: Sequence[Message]) -> None:
         """From the emission to the take, by the server's clock."""
-        there, here = self._server_time
-        taken_at = there + timedelta(seconds=anyio.current_time() - here)
+        server_time, own_seconds = self._server_time
+        taken_at = server_time + timedelta(seconds=anyio.current_time() - own_seconds)
         for m in messages:
             self._recorder.observe(STAGE_WAIT, max(0.0, (taken_at - m.enqueued_at).total_seconds()))
 

@@ -104,8 +104,8 @@ class PostgresPortalStore:
 
     async def begin_transaction(self, session_sha256: bytes, state_sha256: bytes, begun: Transaction) -> None:
         """Into the session."""
-        said = msgspec.json.encode(begun).decode()
-        await self._database.fetch("portal_begin_transaction", session_sha256, state_sha256.hex(), said)
+        transaction_json = msgspec.json.encode(begun).decode()
+        await self._database.fetch("portal_begin_transaction", session_sha256, state_sha256.hex(), transaction_json)
 
     async def take_transaction(self, session_sha256: bytes, state_sha256: bytes) -> Transaction | None:
         """Out of it, once."""
@@ -116,8 +116,8 @@ class PostgresPortalStore:
         self, old: bytes, new: bytes, form_sha256: bytes, delivery: UUID, holder: TicketHolder
     ) -> None:
         """A new name for the row. When the session ran out meanwhile nobody is in it, and the next page says so."""
-        said = msgspec.json.encode(holder).decode()
-        await self._database.fetch("portal_renew_session", old, new, form_sha256, str(delivery), said)
+        holder_json = msgspec.json.encode(holder).decode()
+        await self._database.fetch("portal_renew_session", old, new, form_sha256, str(delivery), holder_json)
 
     # ------------------------------------------------------------------ letters
     async def claimed(self, claim_sha256: bytes) -> UUID | None:
@@ -158,16 +158,16 @@ class PostgresPortalStore:
     async def document(self, delivery: UUID, part: int) -> StoredDocument | None:
         """After acceptance, with the receipt that says so."""
         documents = await self._database.fetch("portal_documents", delivery)
-        wanted = next((_document(row) for row in documents if row["part"] == part), None)
+        document = next((_document(row) for row in documents if row["part"] == part), None)
         receipt = await self._database.fetch_one("portal_acceptance", delivery)
-        if wanted is None or receipt is None:
+        if document is None or receipt is None:
             return None
         segments = await self._database.fetch("portal_segments", delivery)
         wrap = await self.wrap(delivery)
         if wrap is None:
             raise Invariant(f"{delivery} is accepted and has no content wrap")
         stored = tuple(_segment(index, row) for index, row in enumerate(segments) if row["part"] == part)
-        return StoredDocument(wanted, stored, len(segments), wrap, receipt["receipt"])
+        return StoredDocument(document, stored, len(segments), wrap, receipt["receipt"])
 
     async def evidence(self, delivery: UUID, evidence: UUID) -> StampedEvidence | None:
         """After acceptance, complete."""

@@ -17,15 +17,15 @@ _HEADING = re.compile(r"^-- name: ([a-z][a-z0-9_]*)$", re.MULTILINE)
 @cache
 def queries() -> dict[str, str]:
     """Every query by name; those about a mailbox once per stage, as `name@stage`. ValueError on a repeated name."""
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for path in sorted(Path(__file__).with_name("sql").glob("*.sql")):
         pieces = _HEADING.split(path.read_text(encoding="utf-8"))
         for name, text in zip(pieces[1::2], pieces[2::2], strict=True):
             for key, query in _variants(name, text.strip()):
-                if key in found:
+                if key in texts:
                     raise ValueError(f"two queries are named {key}")
-                found[key] = query
-    return found
+                texts[key] = query
+    return texts
 
 
 def _variants(name: str, text: str) -> list[tuple[str, str]]:

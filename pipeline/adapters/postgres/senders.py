@@ -128,8 +128,8 @@ class PostgresSenderStore:
         rows = await self._database.fetch("sender_upload_parts", sender, upload)
         if not rows:
             return None
-        found = {name: value for name, value in rows[0].items() if name not in ("part", "part_sha256")}
-        return PartialUpload(Upload(**found), {r["part"]: r["part_sha256"] for r in rows if r["part"] is not None})
+        columns = {name: value for name, value in rows[0].items() if name not in ("part", "part_sha256")}
+        return PartialUpload(Upload(**columns), {r["part"]: r["part_sha256"] for r in rows if r["part"] is not None})
 
     async def add_upload_part(self, upload: UUID, segment: StoredSegment) -> bool:
         """The first one stays."""
@@ -160,8 +160,8 @@ class PostgresSenderStore:
                         "add_idempotency", order.sender, key.key, key.request_sha256, ACCEPTED_STATUS, location, body
                     )
                 await tx.emit([Emission(SUBMITTED, order.delivery, lane=INTERACTIVE, traceparent=order.traceparent)])
-        except _RolledBack as found:
-            return await self._why_not(order) if found.answer is None else found.answer
+        except _RolledBack as rolled_back:
+            return await self._why_not(order) if rolled_back.answer is None else rolled_back.answer
         except asyncpg.ForeignKeyViolationError:
             return UploadGone()
         return Accepted(delivery, body)
@@ -232,8 +232,8 @@ class PostgresSenderStore:
         else:
             rows = await self._by_deposit(sender, which, start, limit + 1)
             is_cut = False
-        found, goes_on = page_of([_bare(row) for row in rows], which, start, limit, is_cut=is_cut)
-        return await self._complete(found), goes_on
+        page, goes_on = page_of([_bare(row) for row in rows], which, start, limit, is_cut=is_cut)
+        return await self._complete(page), goes_on
 
     async def _by_deposit(self, sender: UUID, which: Filter, after: Place, limit: int) -> list[Any]:
         begin = starts(which, after)
@@ -264,12 +264,12 @@ class PostgresSenderStore:
         await self._database.fetch("ping")
 
     async def _one(self, rows: Sequence[Row]) -> Delivery | None:
-        found = await self._complete([_bare(row) for row in rows])
-        return found[0] if found else None
+        deliveries = await self._complete([_bare(row) for row in rows])
+        return deliveries[0] if deliveries else None
 
-    async def _complete(self, found: Sequence[Delivery]) -> list[Delivery]:
+    async def _complete(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Events and snapshots of all of them, in two statements."""
-        ids = [d.id for d in found]
+        ids = [d.id for d in deliveries]
         events: dict[UUID, list[EventSeen]] = defaultdict(list)
         snapshots: dict[UUID, list[SnapshotSeen]] = defaultdict(list)
         if ids:
@@ -277,7 +277,7 @@ class PostgresSenderStore:
                 events[e["delivery"]].append(EventSeen(**_without_delivery(e)))
             for s in await self._database.fetch("sender_snapshots", ids):
                 snapshots[s["delivery"]].append(SnapshotSeen(**_without_delivery(s)))
-        return [replace(d, events=tuple(events[d.id]), snapshots=tuple(snapshots[d.id])) for d in found]
+        return [replace(d, events=tuple(events[d.id]), snapshots=tuple(snapshots[d.id])) for d in deliveries]
 
 
 def _bare(row: Row) -> Delivery:

@@ -55,8 +55,8 @@ class PostgresTx:
         kinds: dict[type, list[Any]] = defaultdict(list)
         for fact in facts:
             kinds[type(fact)].append(fact)
-        for kind, some in kinds.items():
-            columns = [[getattr(fact, field.name) for fact in some] for field in fields(kind)]
+        for kind, rows in kinds.items():
+            columns = [[getattr(fact, field.name) for fact in rows] for field in fields(kind)]
             await self._link.fetch(_query_of(kind), *columns)
 
     async def advance(self, deliveries: Sequence[UUID]) -> Sequence[Advanced]:
@@ -93,11 +93,13 @@ class PostgresTx:
                 by_stage[RECEIVER[e.kind]].append(e)
             else:
                 timers["emit_legal_timer" if e.kind in LEGAL_KINDS else "emit_timer"].append(e)
-        for stage, some in by_stage.items():
-            await self._link.fetch(f"emit@{stage}", *self._columns(some))
+        for stage, group in by_stage.items():
+            await self._link.fetch(f"emit@{stage}", *self._columns(group))
             self.rung.add(stage)
-        for query, some in timers.items():
-            await self._link.fetch(query, [RECEIVER[e.kind] for e in some], [e.at for e in some], *self._columns(some))
+        for query, group in timers.items():
+            await self._link.fetch(
+                query, [RECEIVER[e.kind] for e in group], [e.at for e in group], *self._columns(group)
+            )
 
     async def remove(self, batch: Sequence[Message]) -> frozenset[int]:
         """The fence."""
