@@ -39,11 +39,11 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-async def run(given: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
+async def run(options: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
     """The exit status of a verb; what it raises as one line."""
     try:
         async with QerdsClient(whom.base_url, whom.client_id, whom.client_secret) as client:
-            return await RUN[given.verb](client, given, whom, speaker)
+            return await RUN[options.verb](client, options, whom, speaker)
     except Refused as refused:
         speaker.complaint(f"refused: {refused.code}: {refused.detail} {refused.remedy}".rstrip())
         for pointer, code, detail in refused.mistakes:
@@ -59,15 +59,15 @@ async def run(given: argparse.Namespace, whom: Credentials, speaker: Speaker) ->
 
 def main(arguments: Sequence[str]) -> int:
     """The exit status."""
-    given = parser().parse_args(arguments)
-    speaker = Speaker(given.json, given.quiet)
+    options = parser().parse_args(arguments)
+    speaker = Speaker(options.json, options.quiet)
     try:
-        whom = find_credentials(given.state)
+        whom = find_credentials(options.state)
     except CredentialsMissing as missing:
         speaker.complaint(str(missing))
         return EXIT_MISSING
     try:
-        return anyio.run(run, given, whom, speaker)
+        return anyio.run(run, options, whom, speaker)
     except KeyboardInterrupt:
         speaker.complaint("interrupted; what was stored stays")
         return EXIT_STOPPED

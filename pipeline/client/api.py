@@ -83,10 +83,10 @@ class QerdsClient(Uploads, Batches, Feed, Downloads, Sandbox):
         """Polls until `enough`. Raises TimedOut."""
         pause_seconds = POLL_FIRST_SECONDS
         with anyio.move_on_after(seconds):
-            while not enough(found := await self.delivery(name)):
+            while not enough(delivery := await self.delivery(name)):
                 await anyio.sleep(pause_seconds)
                 pause_seconds = min(pause_seconds * 1.5, POLL_MAX_SECONDS)
-            return found
+            return delivery
         raise TimedOut(f"{name} did not get there in {seconds:g} s")
 
     async def evidence(self, name: str) -> list[Evidence]:

@@ -57,24 +57,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("batch", metavar="ID")
 
 
-async def run(client: QerdsClient, given: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
+async def run(client: QerdsClient, options: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
     """The exit status."""
-    if given.action == "push":
-        return await _push(client, given, speaker)
-    if given.action == "results":
-        media_type = CSV if given.csv else NDJSON
-        async for piece in client.batch_results(given.batch, given.status, media_type):
+    if options.action == "push":
+        return await _push(client, options, speaker)
+    if options.action == "results":
+        media_type = CSV if options.csv else NDJSON
+        async for piece in client.batch_results(options.batch, options.status, media_type):
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
         return EXIT_YES
-    if given.action == "proof":
-        proof = await client.batch_proof(given.batch, given.wait_seconds)
-        given.output.mkdir(parents=True, exist_ok=True)
-        path = await write_file(given.output, f"batch-{given.batch}.asice", proof.content)
+    if options.action == "proof":
+        proof = await client.batch_proof(options.batch, options.wait_seconds)
+        options.output.mkdir(parents=True, exist_ok=True)
+        path = await write_file(options.output, f"batch-{options.batch}.asice", proof.content)
         speaker.answer({"files": [str(path)]}, [str(path)])
         return EXIT_YES
-    found = await (client.batch(given.batch) if given.action == "status" else client.cancel_batch(given.batch))
-    speaker.answer(found.body, shown(found))
+    batch = await (client.batch(options.batch) if options.action == "status" else client.cancel_batch(options.batch))
+    speaker.answer(batch.body, shown(batch))
     return EXIT_YES
 
 
@@ -90,32 +90,32 @@ def shown(batch: Batch) -> list[str]:
     return rows
 
 
-async def _push(client: QerdsClient, given: argparse.Namespace, speaker: Speaker) -> int:
+async def _push(client: QerdsClient, options: argparse.Namespace, speaker: Speaker) -> int:
     client.patience_seconds = PATIENCE_SECONDS
     try:
-        push = await (_resumed(client, given) if given.resume else _begun(client, given))
+        push = await (_resumed(client, options) if options.resume else _begun(client, options))
     except (lines.SourceInvalid, _Usage) as wrong:
         speaker.complaint(str(wrong))
         return EXIT_USAGE
     except _Missing as missing:
         speaker.complaint(str(missing))
         return EXIT_MISSING
-    if not given.validate_only:
+    if not options.validate_only:
         speaker.progress(f"batch {push.batch}; if this stops: ./qerds batch push --resume {push.batch}")
     try:
         with Bar(client, push.source.rows, speaker) as advance:
             push.advance = advance
-            if given.validate_only:
+            if options.validate_only:
                 await push.send_parts()
                 return await _validated(client, push, speaker)
-            found = await push.run()
+            batch = await push.run()
     except (Unreachable, lines.SourceInvalid) as stopped:
         speaker.complaint(f"stopped: {stopped}")
         speaker.complaint(f"what is stored stays; go on with: ./qerds batch push --resume {push.batch}")
         return EXIT_STOPPED
     finally:
         push.state.close()
-    speaker.answer(found.body, shown(found))
+    speaker.answer(batch.body, shown(batch))
     return EXIT_YES
 
 
@@ -127,34 +127,34 @@ class _Missing(Exception):
     """Something is not there."""
 
 
-async def _begun(client: QerdsClient, given: argparse.Namespace) -> Push:
+async def _begun(client: QerdsClient, options: argparse.Namespace) -> Push:
     """A new batch for a file that was looked through."""
-    if given.file is None:
+    if options.file is None:
         raise _Usage("which file? a .csv or .ndjson file, or --resume ID")
-    if not given.file.is_file():
-        raise _Usage(f"no such file: {given.file}")
-    mapping = lines.read_map(given.map)
-    count = await anyio.to_thread.run_sync(look_through, given.file, mapping, given.attach)
-    attach = None if given.attach is None else given.attach.resolve()
-    table = None if given.map is None else given.map.resolve()
-    part_rows = max(1, min(given.part_lines, PART_ROWS_MAX))
-    source = Source(given.file.resolve(), (await file_sha256(given.file)).hex(), count, attach, table, part_rows)
-    made = await client.create_batch(given.name or given.file.name, defaults=mapping.defaults)
-    state = PushState.create(given.state or DEFAULT_STATE, made.id, source)
+    if not options.file.is_file():
+        raise _Usage(f"no such file: {options.file}")
+    mapping = lines.read_map(options.map)
+    count = await anyio.to_thread.run_sync(look_through, options.file, mapping, options.attach)
+    attach = None if options.attach is None else options.attach.resolve()
+    table = None if options.map is None else options.map.resolve()
+    part_rows = max(1, min(options.part_lines, PART_ROWS_MAX))
+    source = Source(options.file.resolve(), (await file_sha256(options.file)).hex(), count, attach, table, part_rows)
+    made = await client.create_batch(options.name or options.file.name, defaults=mapping.defaults)
+    state = PushState.create(options.state or DEFAULT_STATE, made.id, source)
     return Push(client, made.id, source, mapping, state, _nothing)
 
 
-async def _resumed(client: QerdsClient, given: argparse.Namespace) -> Push:
+async def _resumed(client: QerdsClient, options: argparse.Namespace) -> Push:
     """The push that was written down; its table must be what it was."""
-    state = PushState.find(given.state or DEFAULT_STATE, given.resume)
+    state = PushState.find(options.state or DEFAULT_STATE, options.resume)
     source = None if state is None else state.source()
     if state is None or source is None:
-        raise _Missing(f"batch {given.resume} was not pushed from here: there is nothing to go on with")
-    if given.file is not None and given.file.resolve() != source.path:
-        raise _Usage(f"batch {given.resume} is being pushed from {source.path}")
+        raise _Missing(f"batch {options.resume} was not pushed from here: there is nothing to go on with")
+    if options.file is not None and options.file.resolve() != source.path:
+        raise _Usage(f"batch {options.resume} is being pushed from {source.path}")
     if not source.path.is_file() or (await file_sha256(source.path)).hex() != source.sha256:
         raise _Usage(f"{source.path} is not what it was when the push began; begin a new one")
-    return Push(client, given.resume, source, lines.read_map(source.map), state, _nothing)
+    return Push(client, options.resume, source, lines.read_map(source.map), state, _nothing)
 
 
 def _nothing(rows: int, uploads: int) -> None:

@@ -93,5 +93,5 @@ def sha256_of_parts(digests: list[bytes]) -> str:
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def _path(batch: str, what: str) -> str:
-    return f"/v1/batches/{quote(batch, safe='')}/{what}"
+def _path(batch: str, tail: str) -> str:
+    return f"/v1/batches/{quote(batch, safe='')}/{tail}"

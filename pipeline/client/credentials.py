@@ -28,14 +28,14 @@ class Credentials:
 
 def find_credentials(state: Path | None, environment: Mapping[str, str] = os.environ) -> Credentials:
     """The environment when it names all three, else the state directory's demo client. Raises CredentialsMissing."""
-    given = {name: environment.get(variable, "") for name, variable in NAMES.items()}
-    if all(given.values()):
-        return Credentials(**given, is_demo=False)
+    values = {name: environment.get(variable, "") for name, variable in NAMES.items()}
+    if all(values.values()):
+        return Credentials(**values, is_demo=False)
     path = (state or DEFAULT_STATE) / DEMO_CLIENT
     try:
         with path.open("rb") as file:
-            found = json.loads(file.read(FILE_BYTES_MAX))
-        return Credentials(found["base_url"], found["client_id"], found["client_secret"], is_demo=True)
+            client = json.loads(file.read(FILE_BYTES_MAX))
+        return Credentials(client["base_url"], client["client_id"], client["client_secret"], is_demo=True)
     except OSError as error:
         variables = ", ".join(NAMES.values())
         raise CredentialsMissing(

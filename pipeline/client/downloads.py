@@ -41,8 +41,8 @@ class Downloads(Wire):
         kinds: Sequence[str] = ("package",),
     ) -> Mapping[str, Any]:
         """Orders an export, once however often the answer is lost."""
-        wanted = {"batch_id": batch, "from": from_time, "to": to_time, "kinds": list(kinds)}
-        order = {name: value for name, value in wanted.items() if value is not None}
+        fields = {"batch_id": batch, "from": from_time, "to": to_time, "kinds": list(kinds)}
+        order = {name: value for name, value in fields.items() if value is not None}
         headers = {"Idempotency-Key": secrets.token_urlsafe(24)}
         return json_of(await self.call("POST", "/v1/exports", headers=headers, json=order))
 
@@ -65,7 +65,7 @@ class Downloads(Wire):
     async def _package(self, path: str) -> Package:
         return _checked(await self.call("GET", path))
 
-    async def _when_there(self, what: str, get: Callable[[], Awaitable[T]], seconds: float) -> T:
+    async def _when_there(self, name: str, get: Callable[[], Awaitable[T]], seconds: float) -> T:
         pause_seconds = NOT_YET_SECONDS
         with anyio.move_on_after(seconds):
             while True:
@@ -76,7 +76,7 @@ class Downloads(Wire):
                         raise
                     await anyio.sleep(pause_seconds)
                     pause_seconds = min(pause_seconds * 1.3, POLL_SECONDS_MAX)
-        raise TimedOut(f"{what} was not ready in {seconds:g} s")
+        raise TimedOut(f"{name} was not ready in {seconds:g} s")
 
 
 def _checked(answer: httpx.Response) -> Package:

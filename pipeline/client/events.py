@@ -18,13 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--types", metavar="T", default="", help="such as delivery.deposited,batch.completed")
 
 
-async def run(client: QerdsClient, given: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
+async def run(client: QerdsClient, options: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
     """The exit status."""
-    types = [name.strip() for name in given.types.split(",") if name.strip()]
-    if given.follow:
+    types = [name.strip() for name in options.types.split(",") if name.strip()]
+    if options.follow:
         client.patience_seconds = PATIENCE_SECONDS
-    cursor = given.after
-    async for page in client.event_pages(cursor, types=types, for_ever=given.follow):
+    cursor = options.after
+    async for page in client.event_pages(cursor, types=types, for_ever=options.follow):
         for event in page.items:
             speaker.row(event, shown(event))
         cursor = page.next_cursor

@@ -35,71 +35,71 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait-seconds", type=float, default=WAIT_SECONDS)
 
 
-async def run(client: QerdsClient, given: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
+async def run(client: QerdsClient, options: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
     """The exit status."""
     try:
-        order = order_of(given)
+        order = order_of(options)
     except ValueError as wrong:
         speaker.complaint(str(wrong))
         return EXIT_USAGE
     client.patience_seconds = PATIENCE_SECONDS
-    given.output.mkdir(parents=True, exist_ok=True)
-    export = await _same_or_new(client, order, given.output)
+    options.output.mkdir(parents=True, exist_ok=True)
+    export = await _same_or_new(client, order, options.output)
     speaker.progress(f"export {export}")
-    files = await _take(client, export, given, speaker)
+    files = await _take(client, export, options, speaker)
     speaker.answer({"id": export, "files": files}, files or ["nothing to export"])
     return EXIT_YES
 
 
-def order_of(given: argparse.Namespace) -> dict[str, Any]:
+def order_of(options: argparse.Namespace) -> dict[str, Any]:
     """The arguments of create_export; raises ValueError for what cannot be meant."""
-    kinds = [name.strip() for name in given.kinds.split(",")]
+    kinds = [name.strip() for name in options.kinds.split(",")]
     if not kinds or not set(kinds) <= set(KINDS):
         raise ValueError(f"--kinds takes {' and '.join(KINDS)}")
-    if bool(given.batch) == bool(given.first or given.end) or bool(given.first) != bool(given.end):
+    if bool(options.batch) == bool(options.first or options.end) or bool(options.first) != bool(options.end):
         raise ValueError("give --batch ID, or both --from D and --to D")
-    if given.batch:
-        return {"batch": given.batch, "kinds": kinds}
-    return {"from_time": _time(given.first), "to_time": _time(given.end), "kinds": kinds}
+    if options.batch:
+        return {"batch": options.batch, "kinds": kinds}
+    return {"from_time": _time(options.first), "to_time": _time(options.end), "kinds": kinds}
 
 
 def _time(text: str) -> str:
     """RFC 3339 with a zone; a day begins at midnight in Paris."""
     try:
-        found = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise ValueError(f"{text!r} is no day and no time") from error
-    if found.tzinfo is None:
-        found = found.replace(tzinfo=DAYS_IN)
-    return found.isoformat(timespec="milliseconds")
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=DAYS_IN)
+    return moment.isoformat(timespec="milliseconds")
 
 
 async def _same_or_new(client: QerdsClient, order: Mapping[str, Any], folder: Path) -> str:
     """The export that this folder is for already, or a new one."""
     file = anyio.Path(folder / ORDER_FILE)
     if await file.is_file():
-        known = json.loads(await file.read_text())
-        if known.get("order") == order:
-            return str(known["id"])
+        record = json.loads(await file.read_text())
+        if record.get("order") == order:
+            return str(record["id"])
     made = await client.create_export(**order)
     await file.write_text(json.dumps({"id": made["id"], "order": order}))
     return str(made["id"])
 
 
-async def _take(client: QerdsClient, export: str, given: argparse.Namespace, speaker: Speaker) -> list[str]:
+async def _take(client: QerdsClient, export: str, options: argparse.Namespace, speaker: Speaker) -> list[str]:
     """Parts as they are made, until the last one is; what is in the folder already is not taken again."""
     taken: dict[str, Path] = {}
-    with anyio.move_on_after(given.wait_seconds):
+    with anyio.move_on_after(options.wait_seconds):
         while True:
-            found = await client.export(export)
-            for number, part in enumerate(found["parts"], start=1):
+            answer = await client.export(export)
+            for number, part in enumerate(answer["parts"], start=1):
                 if part["url"] not in taken:
-                    taken[part["url"]] = await _part(client, part, given.output / f"export-{number:04d}.zip")
+                    taken[part["url"]] = await _part(client, part, options.output / f"export-{number:04d}.zip")
                     speaker.progress(f"part {number}: {part['deliveries']} letters, {part['bytes']} bytes")
-            if found["state"] == "ready":
+            if answer["state"] == "ready":
                 return [str(path) for path in taken.values()]
             await anyio.sleep(POLL_SECONDS)
-    raise TimedOut(f"the export {export} was not ready in {given.wait_seconds:g} s; the same command goes on with it")
+    raise TimedOut(f"the export {export} was not ready in {options.wait_seconds:g} s; the same command goes on with it")
 
 
 async def _part(client: QerdsClient, part: Mapping[str, Any], path: Path) -> Path:

@@ -60,8 +60,8 @@ class Feed(Wire):
 
     async def webhooks(self) -> list[Mapping[str, Any]]:
         """All of them."""
-        found: list[Mapping[str, Any]] = json_of(await self.call("GET", "/v1/webhooks"))["items"]
-        return found
+        webhooks: list[Mapping[str, Any]] = json_of(await self.call("GET", "/v1/webhooks"))["items"]
+        return webhooks
 
     async def test_webhook(self, webhook: str) -> Mapping[str, Any]:
         """Sends it a test event."""

@@ -17,19 +17,19 @@ NAME = re.compile(r"[0-9A-Za-z.-]{1,64}")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What `get` takes."""
     parser.add_argument("number", metavar="NUMBER", help="public number (spaces allowed) or id")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--package", action="store_true", help="the ASiC-E package of all proofs")
-    what.add_argument("--evidence", action="store_true", help="each evidence as XML")
+    choice = parser.add_mutually_exclusive_group(required=True)
+    choice.add_argument("--package", action="store_true", help="the ASiC-E package of all proofs")
+    choice.add_argument("--evidence", action="store_true", help="each evidence as XML")
     parser.add_argument("--snapshot", type=int, metavar="N", help="of the package; without it, the newest")
     parser.add_argument("-o", "--output", type=Path, default=Path(), metavar="DIR")
     parser.add_argument("--wait-seconds", type=float, default=WAIT_SECONDS)
 
 
-async def run(client: QerdsClient, given: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
+async def run(client: QerdsClient, options: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
     """The exit status."""
-    name = given.number.replace(" ", "")
-    given.output.mkdir(parents=True, exist_ok=True)
-    files = await (_package(client, name, given) if given.package else _evidence(client, name, given.output))
+    name = options.number.replace(" ", "")
+    options.output.mkdir(parents=True, exist_ok=True)
+    files = await (_package(client, name, options) if options.package else _evidence(client, name, options.output))
     if not files:
         speaker.complaint("no evidence of this letter is time-stamped yet")
         return EXIT_NO
@@ -37,11 +37,11 @@ async def run(client: QerdsClient, given: argparse.Namespace, whom: Credentials,
     return EXIT_YES
 
 
-async def _package(client: QerdsClient, name: str, given: argparse.Namespace) -> list[Path]:
-    package = await client.package(name, given.snapshot, given.wait_seconds)
-    found = await client.delivery(name)
-    n = next((s["n"] for s in found.body["snapshots"] if s["sha256"] == package.sha256), "package")
-    return [await write_file(given.output, f"{found.number}-{n}.asice", package.content)]
+async def _package(client: QerdsClient, name: str, options: argparse.Namespace) -> list[Path]:
+    package = await client.package(name, options.snapshot, options.wait_seconds)
+    delivery = await client.delivery(name)
+    n = next((s["n"] for s in delivery.body["snapshots"] if s["sha256"] == package.sha256), "package")
+    return [await write_file(options.output, f"{delivery.number}-{n}.asice", package.content)]
 
 
 async def _evidence(client: QerdsClient, name: str, folder: Path) -> list[Path]:

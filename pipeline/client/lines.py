@@ -44,11 +44,11 @@ def read_map(path: Path | None) -> Columns:
     with path.open("rb") as file:
         text = file.read(MAP_BYTES_MAX)
     try:
-        found = tomllib.loads(text.decode("utf-8"))
+        tables = tomllib.loads(text.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SourceInvalid(f"{path}: {error}") from error
-    unknown = sorted(found.keys() - {"columns", "defaults"})
-    columns, defaults = found.get("columns", {}), found.get("defaults", {})
+    unknown = sorted(tables.keys() - {"columns", "defaults"})
+    columns, defaults = tables.get("columns", {}), tables.get("defaults", {})
     if unknown or not isinstance(columns, dict) or not isinstance(defaults, dict):
         raise SourceInvalid(f"{path}: a map has the tables [columns] and [defaults] and nothing else {unknown or ''}")
     if not all(isinstance(target, str) for target in columns.values()):
@@ -108,12 +108,12 @@ class _NamedTwice(Exception):
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Table:
-    found: Table = {}
+    table: Table = {}
     for name, value in pairs:
-        if name in found:
+        if name in table:
             raise _NamedTwice(name)
-        found[name] = value
-    return found
+        table[name] = value
+    return table
 
 
 def _csv_rows(path: Path, columns: Mapping[str, str]) -> Iterator[Table]:
@@ -161,8 +161,8 @@ def _places(path: Path, header: Sequence[str], columns: Mapping[str, str]) -> li
     missing = [column for column in columns if column not in names]
     if missing:
         raise SourceInvalid(f"{path}: the header has no column {missing[0]!r}, which the map names")
-    wanted = columns or {name: name for name in names}
-    places = [tuple(wanted[name].split(".")) if name in wanted else None for name in names]
+    fields = columns or {name: name for name in names}
+    places = [tuple(fields[name].split(".")) if name in fields else None for name in names]
     used = [place for place in places if place is not None]
     for index, place in enumerate(used):
         if any(place[: len(other)] == other or other[: len(place)] == place for other in used[:index]):
@@ -181,5 +181,5 @@ def _table(cells: Sequence[str], places: Sequence[tuple[str, ...] | None]) -> Ta
                 inner = inner.setdefault(name, {})
             inner[place[-1]] = cell
     if "documents" in table:
-        table["documents"] = [entry for _, entry in sorted(table["documents"].items(), key=lambda one: int(one[0]))]
+        table["documents"] = [entry for _, entry in sorted(table["documents"].items(), key=lambda item: int(item[0]))]
     return table

@@ -45,9 +45,9 @@ class Push:
 
     async def run(self) -> Batch:
         """To its submission. Raises Refused, Unreachable, OSError, SourceInvalid."""
-        found = await self.client.batch(self.batch)
-        if found.state != OPEN:
-            return found
+        batch = await self.client.batch(self.batch)
+        if batch.state != OPEN:
+            return batch
         await self.send_parts()
         digests = [sha256 for _, sha256 in self.state.parts()]
         return await self.client.submit_batch(self.batch, len(digests), self.source.rows, sha256_of_parts(digests))
@@ -68,8 +68,8 @@ class Push:
 
     async def _uploads_of(self, rows: list[lines.Table]) -> dict[str, tuple[str, str]]:
         """File -> (upload id, digest), with every upload made and written down."""
-        wanted = dict.fromkeys(name for row in rows for name in lines.files_of(row))
-        names = {name: await self._digest(name) for name in wanted}
+        files = dict.fromkeys(name for row in rows for name in lines.files_of(row))
+        names = {name: await self._digest(name) for name in files}
         await self._upload({sha256: name for name, sha256 in names.items() if not self.state.upload_of(sha256)})
         return {name: (self.state.upload_of(sha256) or "", sha256) for name, sha256 in names.items()}
 
@@ -79,7 +79,7 @@ class Push:
         failed: list[ClientError | OSError] = []
         limit = anyio.CapacityLimiter(UPLOADS_AT_ONCE)
 
-        async def one(sha256: str, name: str) -> None:
+        async def upload(sha256: str, name: str) -> None:
             async with limit:
                 try:
                     made.append((sha256, (await self.client.upload(self._path(name))).id))
@@ -91,7 +91,7 @@ class Push:
         try:
             async with anyio.create_task_group() as tasks:
                 for sha256, name in missing.items():
-                    tasks.start_soon(one, sha256, name)
+                    tasks.start_soon(upload, sha256, name)
         finally:
             self.state.add_uploads(made)
         if failed:
@@ -136,16 +136,16 @@ def attachment(folder: Path | None, name: str) -> Path:
 def look_through(path: Path, mapping: lines.Columns, attach: Path | None) -> int:
     """How many lines there are; raises SourceInvalid for the first that is broken or whose file is missing."""
     count = 0
-    known: OrderedDict[str, None] = OrderedDict()
+    names: OrderedDict[str, None] = OrderedDict()
     for row in lines.rows(path, mapping):
         count += 1
         for name in lines.files_of(row):
-            if name not in known:
+            if name not in names:
                 if not attachment(attach, name).is_file():
                     raise lines.SourceInvalid(f"{path}: line {count} of the table names {name!r}, which is not there")
-                known[name] = None
-                if len(known) > NAMES_MAX:
-                    known.popitem(last=False)
+                names[name] = None
+                if len(names) > NAMES_MAX:
+                    names.popitem(last=False)
     if not count:
         raise lines.SourceInvalid(f"{path}: has no lines")
     return count

@@ -61,16 +61,16 @@ class PushState:
 
     def source(self) -> Source | None:
         """None when the process died before it was written down."""
-        with closing(self._db.execute("SELECT path, sha256, rows, attach, map, part_rows FROM source")) as found:
-            row = found.fetchone()
+        with closing(self._db.execute("SELECT path, sha256, rows, attach, map, part_rows FROM source")) as cursor:
+            row = cursor.fetchone()
         if row is None:
             return None
         return Source(Path(row[0]), row[1], row[2], row[3] and Path(row[3]), row[4] and Path(row[4]), row[5])
 
     def upload_of(self, sha256: str) -> str | None:
         """The id of the upload that has these bytes."""
-        with closing(self._db.execute("SELECT id FROM upload WHERE sha256 = ?", (sha256,))) as found:
-            row = found.fetchone()
+        with closing(self._db.execute("SELECT id FROM upload WHERE sha256 = ?", (sha256,))) as cursor:
+            row = cursor.fetchone()
         return None if row is None else row[0]
 
     def add_uploads(self, uploads: Sequence[tuple[str, str]]) -> None:
@@ -80,8 +80,8 @@ class PushState:
 
     def parts(self) -> list[tuple[int, bytes]]:
         """(rows, digest) of the parts that are stored, in order; they are 1, 2, .. n."""
-        with closing(self._db.execute("SELECT rows, sha256 FROM part ORDER BY part")) as found:
-            return [(row[0], row[1]) for row in found]
+        with closing(self._db.execute("SELECT rows, sha256 FROM part ORDER BY part")) as cursor:
+            return [(row[0], row[1]) for row in cursor]
 
     def add_part(self, part: int, rows: int, sha256: bytes) -> None:
         """Stored by the service; durable on return."""

@@ -48,60 +48,60 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait-seconds", type=float, default=WAIT_SECONDS)
 
 
-async def run(client: QerdsClient, given: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
+async def run(client: QerdsClient, options: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
     """The exit status."""
-    if wrong := _usage_mistake(given, whom):
+    if wrong := _usage_mistake(options, whom):
         speaker.progress(wrong)
         return EXIT_USAGE
-    consent = given.consent
-    if given.record_consent:
-        consent = await _record_consent(client, given)
+    consent = options.consent
+    if options.record_consent:
+        consent = await _record_consent(client, options)
         speaker.progress(f"recorded the demo consent {consent}")
     documents = []
-    for path in given.files:
+    for path in options.files:
         uploaded = await client.upload(path)
         documents.append({"upload_id": uploaded.id, "file_name": uploaded.file_name, "sha256": uploaded.sha256})
         speaker.progress(f"uploaded {uploaded.file_name} (SHA-256 {uploaded.sha256})")
-    sent = await client.submit(letter(given, consent, documents))
+    sent = await client.submit(letter(options, consent, documents))
     again = " (was there already)" if sent.body.get("replayed") else ""
     speaker.progress(f"sent: number {sent.number}{again}")
     status = EXIT_YES
-    if given.wait:
-        wanted = REACHED[given.wait]
-        sent = await client.wait_for(sent.id, _come_to_rest(wanted), given.wait_seconds)
-        status = EXIT_YES if sent.state in wanted else EXIT_NO
+    if options.wait:
+        states = REACHED[options.wait]
+        sent = await client.wait_for(sent.id, _come_to_rest(states), options.wait_seconds)
+        status = EXIT_YES if sent.state in states else EXIT_NO
     speaker.answer(sent.body, _lines(sent))
     return status
 
 
-def letter(given: argparse.Namespace, consent: str | None, documents: list[dict[str, str]]) -> dict[str, Any]:
+def letter(options: argparse.Namespace, consent: str | None, documents: list[dict[str, str]]) -> dict[str, Any]:
     """The body of POST /v1/deliveries; what was not given is left out."""
     recipient = {
-        "kind": given.kind,
-        "email": given.to,
-        "given_names": given.given_names,
-        "birth_name": given.birth_name,
-        "usage_name": given.usage_name,
-        "birth_date": given.birth_date,
-        "language": given.language,
+        "kind": options.kind,
+        "email": options.to,
+        "given_names": options.given_names,
+        "birth_name": options.birth_name,
+        "usage_name": options.usage_name,
+        "birth_date": options.birth_date,
+        "language": options.language,
     }
     body = {
-        "client_ref": given.ref,
+        "client_ref": options.ref,
         "recipient": {name: value for name, value in recipient.items() if value is not None},
         "consent_ref": consent,
-        "subject": given.subject or given.files[0].name,
+        "subject": options.subject or options.files[0].name,
         "documents": documents,
     }
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _usage_mistake(given: argparse.Namespace, whom: Credentials) -> str | None:
-    missing = [str(path) for path in given.files if not path.is_file()]
+def _usage_mistake(options: argparse.Namespace, whom: Credentials) -> str | None:
+    missing = [str(path) for path in options.files if not path.is_file()]
     if missing:
         return f"no such file: {', '.join(missing)}"
-    if given.record_consent and (given.consent or not whom.is_demo):
+    if options.record_consent and (options.consent or not whom.is_demo):
         return "--record-consent is for an embedded installation, and instead of --consent"
-    if given.kind == "consumer" and not given.consent and not given.record_consent:
+    if options.kind == "consumer" and not options.consent and not options.record_consent:
         return (
             "a consumer receives registered letters electronically only after agreeing to it: name the recorded "
             "consent with --consent REF (in an embedded installation --record-consent records one for the demo)"
@@ -109,15 +109,15 @@ def _usage_mistake(given: argparse.Namespace, whom: Credentials) -> str | None:
     return None
 
 
-async def _record_consent(client: QerdsClient, given: argparse.Namespace) -> str:
+async def _record_consent(client: QerdsClient, options: argparse.Namespace) -> str:
     """A consent made up for the demo; a real one is recorded by whoever obtained it."""
     ref = f"demo-{secrets.token_hex(8)}"
     await client.put_consent(
         ref,
         {
-            "email": given.to,
-            "given_names": given.given_names,
-            "birth_name": given.birth_name,
+            "email": options.to,
+            "given_names": options.given_names,
+            "birth_name": options.birth_name,
             "obtained_at": (await client.service_time()).isoformat(),
             "method": "demo",
             "text_sha256": hashlib.sha256(DEMO_CONSENT_TEXT.encode()).hexdigest(),
@@ -126,8 +126,8 @@ async def _record_consent(client: QerdsClient, given: argparse.Namespace) -> str
     return ref
 
 
-def _come_to_rest(wanted: tuple[str, ...]) -> Callable[[Delivery], bool]:
-    return lambda found: found.state in wanted or found.state in FINAL
+def _come_to_rest(states: tuple[str, ...]) -> Callable[[Delivery], bool]:
+    return lambda delivery: delivery.state in states or delivery.state in FINAL
 
 
 def _lines(sent: Delivery) -> list[str]:

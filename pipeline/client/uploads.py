@@ -102,7 +102,7 @@ async def file_chunks(path: Path) -> AsyncIterator[bytes]:
 
 async def file_sha256(path: Path) -> bytes:
     """The digest of a file, in constant memory."""
-    found = hashlib.sha256()
+    digest = hashlib.sha256()
     async for chunk in file_chunks(path):
-        found.update(chunk)
-    return found.digest()
+        digest.update(chunk)
+    return digest.digest()

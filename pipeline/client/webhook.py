@@ -31,20 +31,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     listen.add_argument("--types", metavar="T", default="")
 
 
-async def run(client: QerdsClient, given: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
+async def run(client: QerdsClient, options: argparse.Namespace, whom: Credentials, speaker: Speaker) -> int:
     """The exit status."""
-    if given.action == "listen":
-        return await webhook_listen.run(client, given.forward, given.after, _types(given.types), speaker)
-    if given.action == "list":
-        found = await client.webhooks()
-        speaker.answer({"items": found}, [line for webhook in found for line in shown(webhook)] or ["none"])
+    if options.action == "listen":
+        return await webhook_listen.run(client, options.forward, options.after, _types(options.types), speaker)
+    if options.action == "list":
+        webhooks = await client.webhooks()
+        speaker.answer({"items": webhooks}, [line for webhook in webhooks for line in shown(webhook)] or ["none"])
         return EXIT_YES
-    if given.action == "add":
-        made = await client.create_webhook(given.url, types=_types(given.types), signature=given.signature)
-    elif given.action == "test":
-        made = await client.test_webhook(given.webhook)
+    if options.action == "add":
+        made = await client.create_webhook(options.url, types=_types(options.types), signature=options.signature)
+    elif options.action == "test":
+        made = await client.test_webhook(options.webhook)
     else:
-        made = await client.replay_webhook(given.webhook, given.after)
+        made = await client.replay_webhook(options.webhook, options.after)
     speaker.answer(made, shown(made))
     return EXIT_YES
 
