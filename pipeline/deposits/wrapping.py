@@ -28,11 +28,11 @@ OPEN_DAYS = 90  # from an upload on, letters may be made of it: it is used withi
 
 
 async def wrap_contents(
-    found: Mapping[UUID, tuple[Upload, Sound]], bridge: EncryptBridge
+    uploads: Mapping[UUID, tuple[Upload, Sound]], bridge: EncryptBridge
 ) -> dict[UUID, UploadWrap | wire.Denied]:
     """The wrap of each upload that was found sound, in one call."""
-    contexts = {name: content_context_of(name, upload, sound) for name, (upload, sound) in found.items()}
-    items = [wire.WrapContent(content_context(contexts[name]), sound.keys) for name, (_, sound) in found.items()]
+    contexts = {name: content_context_of(name, upload, sound) for name, (upload, sound) in uploads.items()}
+    items = [wire.WrapContent(content_context(contexts[name]), sound.keys) for name, (_, sound) in uploads.items()]
     answers = await bridge.ask(items)
     return {
         name: answer
