@@ -105,9 +105,9 @@ def _issued(leaf_der: bytes, anchor_der: bytes) -> bool:
     return True
 
 
-def _check_validity(certificate: x509.Certificate, moment: datetime, what: str) -> None:
+def _check_validity(certificate: x509.Certificate, moment: datetime, name: str) -> None:
     if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
-        raise CertificateRefused(f"{what} was not valid at that time")
+        raise CertificateRefused(f"{name} was not valid at that time")
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -177,9 +177,9 @@ def check_not_revoked(
     unit whose key was compromised does not, because its own time is what the key could forge.
     """
     leaf = load(der)
-    for known in lists:
-        entry = known.crl.get_revoked_certificate_by_serial_number(leaf.serial_number)
-        if known.anchor_der != anchor_der or entry is None:
+    for revocation_list in lists:
+        entry = revocation_list.crl.get_revoked_certificate_by_serial_number(leaf.serial_number)
+        if revocation_list.anchor_der != anchor_der or entry is None:
             continue
         if _revoked_since(entry) <= moment or (time_stamping and _reason(entry) not in _HARMLESS_FOR_TIME_STAMPS):
             raise CertificateRefused("the certificate was revoked at that time")

@@ -105,9 +105,9 @@ def _evidence(root: Element) -> EvidenceContent:
 
 def _inside(cursor: Cursor, name: str, reader: Callable[[Cursor], Found]) -> Found:
     inner = cursor.inside(name)
-    found = reader(inner)
+    value = reader(inner)
     inner.end()
-    return found
+    return value
 
 
 def _after(text: str, prefix: str) -> str:
@@ -280,11 +280,11 @@ class _Extensions:
         if extension is None or not extension.next_is(f"q:{name}"):
             return None
         inner = extension.inside(f"q:{name}", OURS_DECLARED)
-        found = reader(inner)
+        value = reader(inner)
         inner.end()
         extension.end()
         self._next = None
-        return found
+        return value
 
     def _text(self, name: str) -> str | None:
         extension = self._peek()

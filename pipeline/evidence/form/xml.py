@@ -59,30 +59,30 @@ def one_line(text: str, characters_max: int = VALUE_CHARACTERS_MAX) -> str:
     return _REFUSED.sub(" ", text)[:characters_max]
 
 
-def text_value(value: str, what: str) -> str:
+def text_value(value: str, name: str) -> str:
     """The escaped value; refuses an empty one, since absent and empty must not look alike."""
     if not value or len(value) > VALUE_CHARACTERS_MAX:
-        raise ValueRefused(f"{what}: {len(value)} characters, 1 to {VALUE_CHARACTERS_MAX} allowed")
+        raise ValueRefused(f"{name}: {len(value)} characters, 1 to {VALUE_CHARACTERS_MAX} allowed")
     if _REFUSED.search(value):
-        raise ValueRefused(f"{what}: control character")
+        raise ValueRefused(f"{name}: control character")
     return escape_text(value)
 
 
-def token_value(value: str, what: str) -> str:
+def token_value(value: str, name: str) -> str:
     if not _TOKEN.fullmatch(value):
-        raise ValueRefused(f"{what}: not a token: {value[:40]!r}")
+        raise ValueRefused(f"{name}: not a token: {value[:40]!r}")
     return value
 
 
-def digest_value(value: bytes, what: str) -> bytes:
+def digest_value(value: bytes, name: str) -> bytes:
     if len(value) != 32:
-        raise ValueRefused(f"{what}: digest of {len(value)} bytes")
+        raise ValueRefused(f"{name}: digest of {len(value)} bytes")
     return value
 
 
-def number_value(value: int, what: str) -> str:
+def number_value(value: int, name: str) -> str:
     if not 0 <= value < 10**18:
-        raise ValueRefused(f"{what}: {value}")
+        raise ValueRefused(f"{name}: {value}")
     return str(value)
 
 

@@ -121,12 +121,12 @@ class BatchProofWriter:
         """The first entry."""
         return self._entry("mimetype", MIMETYPE)
 
-    def lines(self, some: Sequence[ProvenLine]) -> bytes:
+    def lines(self, page: Sequence[ProvenLine]) -> bytes:
         """The next entry of lines: LINES_PER_ENTRY of them, fewer in the last."""
-        if not some or len(some) > LINES_PER_ENTRY or self._lines % LINES_PER_ENTRY:
+        if not page or len(page) > LINES_PER_ENTRY or self._lines % LINES_PER_ENTRY:
             raise PackageRefused("the lines of a proof come in full entries but for the last")
         rows = []
-        for line in some:
+        for line in page:
             self._lines += 1
             self._deposited += line.outcome == DEPOSITED
             if line.line != self._lines:
@@ -185,10 +185,10 @@ def open_batch_proof(data: bytes) -> OpenedBatchProof:
             continue
         digests.append((name, hashlib.sha256(content).digest()))
         if name.startswith("lines/"):
-            count, some = _read_lines(content, lines + 1)
+            count, deposits = _read_lines(content, lines + 1)
             if lines % LINES_PER_ENTRY or name != _lines_name(len(digests) - 1):
                 raise PackageRefused("an entry of lines is missing, moved or not full")
-            lines, deposited = lines + count, deposited + some
+            lines, deposited = lines + count, deposited + deposits
         else:
             small[name] = content
     return _opened(small, digests, Counts(deposited, lines - deposited))
@@ -236,8 +236,8 @@ def _read_lines(content: bytes, first: int) -> tuple[int, int]:
     """(lines, deposited ones) of an entry that begins with line `first`."""
     deposited = 0
     line = first
-    for found in _rows(content):
-        number, _, outcome, _, moment, _, reason = found.groups()
+    for row in _rows(content):
+        number, _, outcome, _, moment, _, reason = row.groups()
         if int(number) != line or (outcome == b"deposited" and reason is not None):
             raise PackageRefused(f"line {line} is missing, moved, or deposited without evidence")
         if moment is not None:
@@ -254,11 +254,11 @@ def _rows(content: bytes) -> Iterator[re.Match[bytes]]:
         raise PackageRefused("an entry of lines has its own header")
     offset = len(HEADER)
     while offset < len(content):
-        found = _LINE.match(content, offset)
-        if found is None:
+        row = _LINE.match(content, offset)
+        if row is None:
             raise PackageRefused("a line that this service does not write")
-        yield found
-        offset = found.end()
+        yield row
+        offset = row.end()
 
 
 def _moment(text: str) -> datetime:

@@ -152,8 +152,8 @@ def _entries(snapshot: Snapshot) -> tuple[tuple[str, bytes], ...]:
 
 def _event(document: bytes) -> str:
     """The event named inside, found without judging the rest: `verification` reads each evidence strictly."""
-    found = re.search(rb"<erds:ERDSEventId>http://uri\.etsi\.org/19522/Event/(\w+)</erds:ERDSEventId>", document)
-    code = CODE_OF_URI.get(URI + found.group(1).decode("ascii", "replace")) if found else None
+    match = re.search(rb"<erds:ERDSEventId>http://uri\.etsi\.org/19522/Event/(\w+)</erds:ERDSEventId>", document)
+    code = CODE_OF_URI.get(URI + match.group(1).decode("ascii", "replace")) if match else None
     if code is None:
         raise PackageRefused("an entry is not an evidence of a known event")
     return code

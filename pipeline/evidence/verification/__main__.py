@@ -74,8 +74,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _time(given: str) -> datetime:
-    moment = datetime.fromisoformat(given)
+def _time(argument: str) -> datetime:
+    moment = datetime.fromisoformat(argument)
     return moment.replace(tzinfo=UTC) if moment.utcoffset() is None else moment
 
 

@@ -177,13 +177,17 @@ def revocation(case: Case) -> Values:
             check_not_revoked(signer.certificate_der, anchor, usable, signer.moment, time_stamping=signer.time_stamping)
         except CertificateRefused as error:
             raise CheckFailed(str(error), signer.subject) from error
-    if not set(case.vouching.values()) <= {known.anchor_der for known in usable}:
+    if not set(case.vouching.values()) <= {revocation_list.anchor_der for revocation_list in usable}:
         raise NotChecked
-    return {"time": time_value(max(known.crl.last_update_utc for known in usable))}
+    return {"time": time_value(max(revocation_list.crl.last_update_utc for revocation_list in usable))}
 
 
 def _usable(lists: Sequence[bytes], anchors: Sequence[bytes]) -> list[RevocationList]:
     try:
-        return [known for known in (load_crl(der, anchors) for der in lists) if known is not None]
+        return [
+            revocation_list
+            for revocation_list in (load_crl(der, anchors) for der in lists)
+            if revocation_list is not None
+        ]
     except CertificateRefused as error:
         raise CheckFailed(str(error), "trust/") from error

@@ -86,8 +86,8 @@ def _step(number: int, check: Check, case: Case) -> Step:
         return Step(number, check.name, Outcome.FAILED, failed.subject, failed.detail)
     except NotChecked:
         return Step(number, check.name, Outcome.NOT_CHECKED)
-    said = tuple((name, str(value)) for name, value in values.items())
-    return Step(number, check.name, Outcome.PASSED, values=said)
+    texts = tuple((name, str(value)) for name, value in values.items())
+    return Step(number, check.name, Outcome.PASSED, values=texts)
 
 
 def _facts(case: Case, kind: str) -> Facts:

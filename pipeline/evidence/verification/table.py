@@ -35,10 +35,10 @@ class Check:
     def words(self, outcome: Outcome) -> Words:
         """The sentence of an outcome. ValueError for one that this check does not have."""
         words = {Outcome.PASSED: self.passed, Outcome.FAILED: self.failed, Outcome.NOT_CHECKED: self.not_checked}
-        found = words[outcome]
-        if found is None:
+        sentence = words[outcome]
+        if sentence is None:
             raise ValueError(f"{self.name} is never {outcome.value}")
-        return found
+        return sentence
 
 
 _ROWS = (
