@@ -53,9 +53,9 @@ def _wait(message: Message) -> Retry:
 
 async def _pieces(head: BatchHead, writer: BatchProofWriter, ports: ExportPorts) -> AsyncIterator[bytes]:
     yield writer.start()
-    while some := await ports.exports.batch_lines(head.batch, writer.line_count, LINES_PER_ENTRY):
-        _check(some)
-        yield writer.lines(some)
+    while lines := await ports.exports.batch_lines(head.batch, writer.line_count, LINES_PER_ENTRY):
+        _check(lines)
+        yield writer.lines(lines)
     anchor, revoked = await ports.keys.trust_anchor(), await ports.keys.document("crl")
     yield writer.describe(head, (anchor,), () if revoked is None else (revoked,))
     package = writer.to_sign(await ports.facts.legal_now())
@@ -65,6 +65,6 @@ async def _pieces(head: BatchHead, writer: BatchProofWriter, ports: ExportPorts)
     yield end
 
 
-def _check(some: Sequence[ProvenLine]) -> None:
-    if any(line.evidence is None and line.reason is None for line in some):
+def _check(lines: Sequence[ProvenLine]) -> None:
+    if any(line.evidence is None and line.reason is None for line in lines):
         raise _NotNow

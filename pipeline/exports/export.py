@@ -58,8 +58,8 @@ async def step(message: Message, ports: ExportPorts) -> Outcome[ExportStep | Pac
         if missing and is_second:
             return Retry(message, f"{len(missing)} packages are being made")
         if (missing or old) and not is_second:
-            wanted = tuple(row.delivery for row in [*missing, *old] if row.delivery is not None)
-            return Done(message, PackagesWanted(message.subject, wanted))
+            deliveries = tuple(row.delivery for row in [*missing, *old] if row.delivery is not None)
+            return Done(message, PackagesWanted(message.subject, deliveries))
     return Done(message, await _fact(standing, rows, chosen, ports))
 
 
@@ -67,8 +67,8 @@ def follows(fact: object) -> list[Emission]:
     """What a step sets going: the packages it wants and itself again, or the next step."""
     match fact:
         case PackagesWanted(export, deliveries):
-            wanted = [Emission(PRESERVE, delivery, lane=BULK) for delivery in deliveries]
-            return [*wanted, Emission(EXPORT, export, ordinal=1, lane=BULK)]
+            packages = [Emission(PRESERVE, delivery, lane=BULK) for delivery in deliveries]
+            return [*packages, Emission(EXPORT, export, ordinal=1, lane=BULK)]
         case ExportStep(is_last=False):
             return [Emission(EXPORT, fact.export, lane=BULK)]
         case _:
@@ -141,7 +141,7 @@ async def _read(package: StoredPackage, ports: ExportPorts) -> bytes:
 async def _evidences(rows: Sequence[ExportRow], ports: ExportPorts) -> AsyncIterator[tuple[str, bytes]]:
     proofs = await ports.facts.proofs([row.delivery for row in rows if row.delivery is not None])
     for row in rows:
-        known = None if row.delivery is None else proofs.get(row.delivery)
-        for e in known.evidences if known else ():
+        delivery_proofs = None if row.delivery is None else proofs.get(row.delivery)
+        for e in delivery_proofs.evidences if delivery_proofs else ():
             document = assemble(e.canonical, e.certificate, e.signature, e.token)
             yield f"{row.number}/{e.sequence:02d}-{e.event}.xml", document
