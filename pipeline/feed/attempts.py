@@ -124,9 +124,9 @@ def next_job(webhook: Webhook) -> Job | None:
 def idle(webhook: Webhook) -> Progress:
     """Nothing was sent. Events that its filter does not want are passed all the same."""
     blocked = webhook.failures >= CIRCUIT_FAILURES or webhook.set_aside >= SET_ASIDE_MAX
-    wanted = webhook.enabled and not webhook.paused and not blocked and not webhook.fresh
-    through = webhook.scanned_through if wanted else webhook.read_through
-    return Progress((), (), through, webhook.failures, None, None, False, wanted and webhook.has_more)
+    is_active = webhook.enabled and not webhook.paused and not blocked and not webhook.fresh
+    through = webhook.scanned_through if is_active else webhook.read_through
+    return Progress((), (), through, webhook.failures, None, None, False, is_active and webhook.has_more)
 
 
 def after(webhook: Webhook, job: Job, answers: Sequence[Answer]) -> Progress:
@@ -155,8 +155,8 @@ def after(webhook: Webhook, job: Job, answers: Sequence[Answer]) -> Progress:
 
 def _again(tries: int, answer: Answer) -> tuple[float | None, float | None]:
     """Seconds to the next try, and for how long the endpoint wants to be left alone."""
-    asked = answer.retry_after_seconds
-    pause = None if asked is None else min(max(asked, 0.0), RETRY_AFTER_SECONDS_MAX)
+    seconds = answer.retry_after_seconds
+    pause = None if seconds is None else min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX)
     if tries >= TRIES_MAX:
         return None, pause
     return max(float(SCHEDULE_SECONDS[tries - 1]), pause or 0.0), pause

@@ -70,15 +70,15 @@ def _job(message: Message, webhook: Webhook, ports: FlightPorts) -> Job | None:
 async def _begin(jobs: Sequence[tuple[Message, Flight]], ports: FlightPorts) -> dict[int, Outcome[Result]]:
     """Sign and send what no other process is sending."""
     claimed = await ports.webhooks.claim([m.subject for m, _ in jobs])
-    mine = [(m, flight) for m, flight in jobs if m.subject in claimed]
-    ready = await signed([(flight.webhook, flight.job) for _, flight in mine], ports.bridge, ports.clock.now())
+    claimed_jobs = [(m, flight) for m, flight in jobs if m.subject in claimed]
+    ready = await signed([(flight.webhook, flight.job) for _, flight in claimed_jobs], ports.bridge, ports.clock.now())
     outcomes: dict[int, Outcome[Result]] = {}
-    for (m, flight), posts in zip(mine, ready, strict=True):
+    for (m, flight), posts in zip(claimed_jobs, ready, strict=True):
         if posts is None:
             outcomes[m.id] = Retry(m, "the bridge does not sign")
         elif ports.courier.flight(m.subject) is None and not ports.courier.start(flight, posts):
             outcomes[m.id] = Retry(m, "no room", LOOK_SECONDS, counted=False)
-    await ports.webhooks.release([m.subject for m, _ in mine if ports.courier.flight(m.subject) is None])
+    await ports.webhooks.release([m.subject for m, _ in claimed_jobs if ports.courier.flight(m.subject) is None])
     return outcomes
 
 
