@@ -120,12 +120,12 @@ def _attributes(source: str) -> Attributes:
 
 
 def _read_attributes(source: str) -> Attributes:
-    found = tuple((name, _unescaped(value)) for name, value in _ATTRIBUTE.findall(source))
-    if len({name for name, _ in found}) != len(found):
+    attributes = tuple((name, _unescaped(value)) for name, value in _ATTRIBUTE.findall(source))
+    if len({name for name, _ in attributes}) != len(attributes):
         raise XmlRefused("attribute given twice")
-    if "".join(f' {name}="{escape_attribute(value)}"' for name, value in found) != source:
+    if "".join(f' {name}="{escape_attribute(value)}"' for name, value in attributes) != source:
         raise XmlRefused("attributes are not in canonical form")
-    return found
+    return attributes
 
 
 _known_attributes = lru_cache(maxsize=256)(_read_attributes)
@@ -160,10 +160,10 @@ class Cursor:
         return self._position < len(self._children) and self._children[self._position].name == name
 
     def element(self, name: str, attributes: Attributes = ()) -> Element:
-        found = self.any_attributes(name)
-        if found.attributes != attributes:
+        element = self.any_attributes(name)
+        if element.attributes != attributes:
             raise XmlRefused(f"attributes of {name} in {self._name}")
-        return found
+        return element
 
     def any_attributes(self, name: str) -> Element:
         if not self.next_is(name):
@@ -175,10 +175,10 @@ class Cursor:
         return Cursor(self.element(name, attributes))
 
     def text(self, name: str, attributes: Attributes = ()) -> str:
-        found = self.element(name, attributes)
-        if found.children:
+        element = self.element(name, attributes)
+        if element.children:
             raise XmlRefused(f"elements in {name}")
-        return found.text
+        return element.text
 
     def end(self) -> None:
         if self._position != len(self._children):

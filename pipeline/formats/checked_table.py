@@ -74,7 +74,7 @@ def _value(kind: Any, value: object, at: str) -> object:
     if get_origin(kind) is dict and isinstance(value, Mapping):
         names, inner = get_args(kind)
         _check_names(names, value, at)
-        return {name: _value(inner, one, _join(at, name)) for name, one in value.items()}
+        return {name: _value(inner, item, _join(at, name)) for name, item in value.items()}
     section = section_of(kind)
     if section is not None and get_origin(kind) is not dict:
         return structure(section, value, at)
@@ -85,7 +85,7 @@ def _value(kind: Any, value: object, at: str) -> object:
 
 
 def _check_names(names: Any, table: Mapping[str, object], at: str) -> None:
-    """The keys of a table are among the known ones, or of the form that its annotation gives (Meta: pattern, title)."""
+    """The keys of a table are among the known ones, or of the form that its annotation gives (Meta: pattern)."""
     if get_origin(names) is Literal:
         _refuse_unknown(table, get_args(names), at)
         return
@@ -96,11 +96,11 @@ def _check_names(names: Any, table: Mapping[str, object], at: str) -> None:
             raise ConfigInvalid(f"a name in {at} must be {words(names)}") from error
 
 
-def _refuse_unknown(table: Mapping[str, object], known: Collection[str], at: str) -> None:
+def _refuse_unknown(table: Mapping[str, object], names: Collection[str], at: str) -> None:
     for name in table:
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {_join(at, nearest[0])}?" if nearest else f"known here: {', '.join(sorted(known))}"
+        if name not in names:
+            nearest = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {_join(at, nearest[0])}?" if nearest else f"known here: {', '.join(sorted(names))}"
             raise ConfigInvalid(f"unknown key {_join(at, name)}; {hint}")
 
 

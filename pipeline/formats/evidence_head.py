@@ -99,12 +99,12 @@ def time_of(text: str) -> datetime:
 
 def uuid_of(text: str) -> UUID:
     try:
-        found = UUID(text)
+        value = UUID(text)
     except ValueError as error:
         raise XmlRefused("not a UUID") from error
-    if str(found) != text:
+    if str(value) != text:
         raise XmlRefused("UUID not in its one spelling")
-    return found
+    return value
 
 
 def number_of(text: str) -> int:
@@ -115,12 +115,12 @@ def number_of(text: str) -> int:
 
 def bytes_of(text: str) -> bytes:
     try:
-        found = base64.b64decode(text, validate=True)
+        data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError) as error:
         raise XmlRefused("not base64") from error
-    if xades.base64_text(found) != text:
+    if xades.base64_text(data) != text:
         raise XmlRefused("base64 not in its one spelling")
-    return found
+    return data
 
 
 def sha256_in(cursor: Cursor) -> bytes:
@@ -240,35 +240,35 @@ def read_record(log: Cursor) -> Record:
 def _certificate_sha256(issuer: Element) -> bytes:
     cursor = Cursor(issuer)
     cursor.element("erds:Identity")
-    found = read_certificate_sha256(cursor)
+    sha256 = read_certificate_sha256(cursor)
     cursor.end()
-    return found
+    return sha256
 
 
 def read_certificate_sha256(issuer: Cursor) -> bytes:
     details = issuer.inside("erds:CertificateDetails")
     identifier = details.inside("CertID")
     digest = identifier.inside("CertDigest")
-    found = sha256_in(digest)
+    sha256 = sha256_in(digest)
     for cursor in (digest, identifier, details):
         cursor.end()
-    return found
+    return sha256
 
 
 def _person_sha256(extensions: Element | None) -> bytes | None:
     """The digest of the identified person, in the one q:Identification; none without an identification."""
-    found = None
+    sha256 = None
     for extension in extensions.children if extensions else ():
         if extension.name != "erds:Extension":
             raise XmlRefused("unknown extension")
         cursor = Cursor(extension)
         if not cursor.next_is("q:Identification"):
             continue
-        if found is not None:
+        if sha256 is not None:
             raise XmlRefused("two identifications")
         identification = cursor.inside("q:Identification", OURS_DECLARED)
         cursor.end()
         person = identification.inside("q:Person")
-        found = sha256_in(person)
+        sha256 = sha256_in(person)
         person.end()
-    return found
+    return sha256

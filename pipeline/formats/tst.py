@@ -366,7 +366,7 @@ def _imprint(name: str, digest: bytes) -> tst_schema.Imprint:
 
 
 def _digest_name(algorithm: Oid) -> str | None:
-    return next((name for name, (known, _) in DIGESTS.items() if known == algorithm), None)
+    return next((name for name, (oid, _) in DIGESTS.items() if oid == algorithm), None)
 
 
 def _load_certificate(der: bytes) -> x509.Certificate:
