@@ -72,12 +72,12 @@ class Plan:
 # ------------------------------------------------------------------ one line
 def merged(defaults: Mapping[str, Any], line: Mapping[str, Any]) -> Mapping[str, Any]:
     """The line over the defaults: objects field by field, anything else as a whole. null takes a default away."""
-    found = {**defaults, **line}
+    table = {**defaults, **line}
     for name, under in defaults.items():
         value = line.get(name)
         if isinstance(value, Mapping) and isinstance(under, Mapping):
-            found[name] = merged(under, value)
-    return found
+            table[name] = merged(under, value)
+    return table
 
 
 def read_line(defaults: Mapping[str, Any], stored: StoredLine) -> Judged:
@@ -106,9 +106,9 @@ def judged_against(line: Judged, references: References) -> Judged:
     letter = line.letter
     if letter is None:
         return line
-    known = None if letter.client_ref is None else references.deliveries.get(letter.client_ref)
-    if known is not None:
-        mistakes = [] if known.request_sha256 == letter.request_sha256 else [CONFLICT]
+    delivery = None if letter.client_ref is None else references.deliveries.get(letter.client_ref)
+    if delivery is not None:
+        mistakes = [] if delivery.request_sha256 == letter.request_sha256 else [CONFLICT]
     else:
         consent = None if letter.consent_ref is None else references.consents.get(letter.consent_ref)
         mistakes = judge(letter, references.uploads, consent)
@@ -134,23 +134,23 @@ def plan(draw: Draw, lines: Sequence[Judged], references: References, mint: Mint
 
 def results(plan: Plan, added: frozenset[UUID], taken: Mapping[tuple[UUID, str], KnownDelivery]) -> tuple[Result, ...]:
     """What became of the lines. taken: who has the client_ref of an order that was not added."""
-    known = {**plan.known, **{ref: rival for (sender, ref), rival in taken.items() if sender == plan.draw.sender}}
-    found = []
+    deliveries = {**plan.known, **{ref: rival for (sender, ref), rival in taken.items() if sender == plan.draw.sender}}
+    outcomes = []
     for line in plan.lines:
         letter, order = line.judged.letter, line.order
         if letter is None:
-            found.append(_rejected(line.judged, line.judged.mistakes))
+            outcomes.append(_rejected(line.judged, line.judged.mistakes))
         elif order is not None and order.delivery in added:
-            found.append(_accepted(line.judged, order.delivery, replayed=False))
+            outcomes.append(_accepted(line.judged, order.delivery, replayed=False))
             if letter.client_ref is not None:
-                known[letter.client_ref] = KnownDelivery(order.delivery, letter.request_sha256)
+                deliveries[letter.client_ref] = KnownDelivery(order.delivery, letter.request_sha256)
         else:
-            found.append(_again(line.judged, letter, known))
-    return tuple(found)
+            outcomes.append(_again(line.judged, letter, deliveries))
+    return tuple(outcomes)
 
 
-def _again(line: Judged, letter: SubmittedLetter, known: Mapping[str, KnownDelivery]) -> Result:
-    there = known[letter.client_ref or ""]
+def _again(line: Judged, letter: SubmittedLetter, deliveries: Mapping[str, KnownDelivery]) -> Result:
+    there = deliveries[letter.client_ref or ""]
     if there.request_sha256 != letter.request_sha256:
         return _rejected(line, (CONFLICT,))
     return _accepted(line, there.delivery, replayed=True)
@@ -166,8 +166,8 @@ def _rejected(line: Judged, mistakes: Sequence[Mistake]) -> Result:
 
 def problem(mistakes: Sequence[Mistake]) -> Mapping[str, Any]:
     """A result's problem, as it is stored: a name that the sender made up may hold what no database takes."""
-    code, detail, told = summary(mistakes)
-    errors = [{"pointer": _storable(m.pointer), "code": m.code, "detail": _storable(m.detail)} for m in told]
+    code, detail, listed = summary(mistakes)
+    errors = [{"pointer": _storable(m.pointer), "code": m.code, "detail": _storable(m.detail)} for m in listed]
     return {"code": code, "detail": _storable(detail), "errors": errors}
 
 

@@ -36,16 +36,18 @@ class Columns:
         """One row as the object that an NDJSON line would be."""
         if len(row) != self.cells:
             raise ColumnsInvalid(f"has {len(row)} cells, the header has {self.cells}")
-        found: dict[str, Any] = {}
+        table: dict[str, Any] = {}
         for index, path in self.places:
             if row[index]:
-                inner = found
+                inner = table
                 for name in path[:-1]:
                     inner = inner.setdefault(name, {})
                 inner[path[-1]] = row[index]
-        if "documents" in found:
-            found["documents"] = [entry for _, entry in sorted(found["documents"].items(), key=lambda one: int(one[0]))]
-        return found
+        if "documents" in table:
+            table["documents"] = [
+                entry for _, entry in sorted(table["documents"].items(), key=lambda item: int(item[0]))
+            ]
+        return table
 
 
 def read_path(text: str) -> Path:
@@ -75,12 +77,12 @@ def read_header(cells: Sequence[str], mapping: Mapping[str, str]) -> Columns:
     repeated = {name for name in names if names.count(name) > 1 and (not mapping or name in mapping)}
     if repeated:
         raise ColumnsInvalid(f"is no header: the column {min(repeated)[:80]!r} stands twice")
-    wanted = mapping or {name: name for name in names}
-    missing = [column for column in wanted if column not in names]
+    columns = mapping or {name: name for name in names}
+    missing = [column for column in columns if column not in names]
     if missing:
         raise ColumnsInvalid(f"is no header with the mapped column {missing[0][:80]!r}")
     try:
-        paths = read_paths(list(wanted.values()))
+        paths = read_paths(list(columns.values()))
     except ColumnsInvalid as error:
         raise ColumnsInvalid(f"is no header: {error}; name columns by fields, or give csv_mapping") from error
-    return Columns(len(names), tuple((names.index(column), path) for column, path in zip(wanted, paths, strict=True)))
+    return Columns(len(names), tuple((names.index(column), path) for column, path in zip(columns, paths, strict=True)))

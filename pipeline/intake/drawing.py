@@ -47,10 +47,10 @@ async def draw(messages: Sequence[Message], ports: DrawPorts) -> list[Outcome[Pl
     if await ports.draws.backlog(BACKLOG_MAX) >= BACKLOG_MAX:
         return [Retry(m, "the next stages are full", BACKLOG_SECONDS, counted=False) for m in messages]
     lines_max = min(DRAW_LINES_MAX, max(1, TURN_LINES_MAX // len(messages)))
-    found = await ports.draws.draws([m.subject for m in messages], lines_max)
+    draws = await ports.draws.draws([m.subject for m in messages], lines_max)
     outcomes: list[Outcome[Plan]] = []
     for m in messages:
-        drawn = found.get(m.subject)
+        drawn = draws.get(m.subject)
         if drawn is None or batches.lines_are_missing(drawn):
             outcomes.append(Bury(m, "no such batch" if drawn is None else "lines of this batch are missing"))
         elif drawn.is_paused:
@@ -80,25 +80,25 @@ async def store(tx: BatchTx, done: Sequence[Done[Plan]]) -> list[Emission]:
     """
     plans = {d.fact.draw.batch: d.fact for d in done}
     locked = await tx.lock_batches(list(plans))
-    mine = [p for batch, p in plans.items() if batch in locked and batches.goes_on(locked[batch], p.draw)]
-    orders = [(p.draw.batch, order) for p in mine for order in p.orders]
+    open_plans = [p for batch, p in plans.items() if batch in locked and batches.goes_on(locked[batch], p.draw)]
+    orders = [(p.draw.batch, order) for p in open_plans for order in p.orders]
     added = await tx.add_orders(orders) if orders else frozenset()
     lost = [order for _, order in orders if order.delivery not in added]
     refs = [(order.sender, order.submission.client_ref) for order in lost if order.submission.client_ref is not None]
     taken = await tx.taken_refs(refs) if refs else {}
     if len(refs) < len(lost) or not set(refs) <= set(taken):
         raise Transient("a public number is taken, or a rival was rejected meanwhile; drawn again it will do")
-    records = [DrawRecord(p.draw.batch, p.draw.cursor, batches.results(p, added, taken)) for p in mine if p.lines]
+    records = [DrawRecord(p.draw.batch, p.draw.cursor, batches.results(p, added, taken)) for p in open_plans if p.lines]
     if records:
         await tx.record_draws(records)
     emissions = [Emission(CHECKED, order.delivery, lane=BULK) for _, order in orders if order.delivery in added]
-    return emissions + [Emission(DRAW if p.lines else SETTLE, p.draw.batch, lane=BULK) for p in mine]
+    return emissions + [Emission(DRAW if p.lines else SETTLE, p.draw.batch, lane=BULK) for p in open_plans]
 
 
 async def settle(messages: Sequence[Message], ports: DrawPorts) -> list[Outcome[Settlement]]:
     """Where each batch stands."""
-    found = await ports.draws.settlements([m.subject for m in messages])
-    return [Done(m, found[m.subject]) if m.subject in found else Bury(m, "no such batch") for m in messages]
+    settlements = await ports.draws.settlements([m.subject for m in messages])
+    return [Done(m, settlements[m.subject]) if m.subject in settlements else Bury(m, "no such batch") for m in messages]
 
 
 async def close(tx: BatchTx, done: Sequence[Done[Settlement]]) -> list[Emission]:

@@ -18,10 +18,10 @@ AHEAD_MAX = timedelta(days=3650)
 
 def period(text: str) -> timedelta:
     """P16D, PT36H, P1DT30M. Raises ValueError, which says what is wrong."""
-    found = PERIOD.fullmatch(text)
-    if found is None or text.endswith("T") or not any(found.groupdict().values()):
+    match = PERIOD.fullmatch(text)
+    if match is None or text.endswith("T") or not any(match.groupdict().values()):
         raise ValueError("is no period such as P16D or PT90M")
-    length = timedelta(**{unit: int(number) for unit, number in found.groupdict(default="0").items()})
+    length = timedelta(**{unit: int(number) for unit, number in match.groupdict(default="0").items()})
     if not timedelta() < length <= AHEAD_MAX:
         raise ValueError(f"must be longer than nothing and at most {AHEAD_MAX.days} days")
     return length

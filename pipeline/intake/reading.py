@@ -47,10 +47,10 @@ def read_json(body: bytes) -> Mapping[str, object]:
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    table = dict(pairs)
+    if len(table) != len(pairs):
         raise ValueError("an object has the same name twice")  # RFC 8259, 4: readers disagree on which one counts
-    return found
+    return table
 
 
 def _constant(name: str) -> object:
@@ -78,7 +78,7 @@ class Fields:
     def take(self, name: str) -> object:
         """A field that only some carriers of this object have: it leaves the object, which is not told of it."""
         value = self._table[name]
-        self._table = {other: found for other, found in self._table.items() if other != name}
+        self._table = {other: content for other, content in self._table.items() if other != name}
         return value
 
     def pointer(self, name: str) -> str:
@@ -89,72 +89,72 @@ class Fields:
         """Notes that this field is wrong."""
         self.mistakes.append(Mistake(code, self.pointer(name), detail))
 
-    def value(self, name: str, kind: type[T], what: str, required: bool = True) -> T | None:
+    def value(self, name: str, kind: type[T], description: str, required: bool = True) -> T | None:
         """The field, if it is of this type; null counts as absent."""
         self._known.add(name)
-        found = self._table.get(name)
-        if found is None:
+        value = self._table.get(name)
+        if value is None:
             if required:
-                self.mistake(name, f"is required: {what}")
+                self.mistake(name, f"is required: {description}")
             return None
-        if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
-            self.mistake(name, f"must be {what}")
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            self.mistake(name, f"must be {description}")
             return None
-        return found
+        return value
 
-    def text(self, name: str, characters_max: int, required: bool = True, what: str = "a text") -> str | None:
+    def text(self, name: str, characters_max: int, required: bool = True, description: str = "a text") -> str | None:
         """Text of 1 to characters_max characters, NFC, that can stand in an evidence."""
-        found = self.value(name, str, what, required)
-        if found is None:
+        value = self.value(name, str, description, required)
+        if value is None:
             return None
-        if wrong := text_mistake(found := nfc(found, characters_max), characters_max):
+        if wrong := text_mistake(value := nfc(value, characters_max), characters_max):
             self.mistake(name, wrong)
             return None
-        return found
+        return value
 
-    def matching(self, name: str, pattern: re.Pattern[str], what: str, required: bool = True) -> str | None:
+    def matching(self, name: str, pattern: re.Pattern[str], description: str, required: bool = True) -> str | None:
         """Text of a fixed form."""
-        found = self.value(name, str, what, required)
-        if found is not None and not pattern.fullmatch(found):
-            self.mistake(name, f"must be {what}")
+        value = self.value(name, str, description, required)
+        if value is not None and not pattern.fullmatch(value):
+            self.mistake(name, f"must be {description}")
             return None
-        return found
+        return value
 
     def choice(self, name: str, allowed: tuple[str, ...], default: str | None = None) -> str | None:
         """One of a few words."""
-        found = self.value(name, str, f"one of {', '.join(allowed)}", required=default is None)
-        if found is None:
+        value = self.value(name, str, f"one of {', '.join(allowed)}", required=default is None)
+        if value is None:
             return default
-        if found not in allowed:
+        if value not in allowed:
             self.mistake(name, f"must be one of {', '.join(allowed)}")
             return None
-        return found
+        return value
 
-    def parsed(self, name: str, parse: Callable[[str], T], what: str, required: bool = True) -> T | None:
+    def parsed(self, name: str, parse: Callable[[str], T], description: str, required: bool = True) -> T | None:
         """Text that `parse` understands; it raises ValueError for what it does not."""
-        found = self.value(name, str, what, required)
-        if found is None:
+        value = self.value(name, str, description, required)
+        if value is None:
             return None
         try:
-            return parse(found)
+            return parse(value)
         except ValueError:
-            self.mistake(name, f"must be {what}")
+            self.mistake(name, f"must be {description}")
             return None
 
     def fields(self, name: str, required: bool = True) -> "Fields | None":
         """A nested object."""
-        found = self.value(name, dict, "an object", required)
-        return None if found is None else Fields(found, self.mistakes, self.pointer(name))
+        table = self.value(name, dict, "an object", required)
+        return None if table is None else Fields(table, self.mistakes, self.pointer(name))
 
     def items(self, name: str, count_min: int, count_max: int) -> "list[Fields]":
         """A list of objects."""
-        found = self.value(name, list, f"a list of {count_min} to {count_max} objects")
-        if found is None:
+        entries = self.value(name, list, f"a list of {count_min} to {count_max} objects")
+        if entries is None:
             return []
-        if not count_min <= len(found) <= count_max:
+        if not count_min <= len(entries) <= count_max:
             self.mistake(name, f"must have {count_min} to {count_max} entries")
         items = []
-        for index, item in enumerate(found[:count_max]):
+        for index, item in enumerate(entries[:count_max]):
             if isinstance(item, dict):
                 items.append(Fields(item, self.mistakes, f"{self.pointer(name)}/{index}"))
             else:
@@ -216,17 +216,17 @@ def file_name_mistake(name: str) -> str | None:
 def digest(text: str) -> bytes:
     """A SHA-256 digest in hexadecimal or base64."""
     if len(text) == 64:
-        found = bytes.fromhex(text)  # which leaves out spaces
-        if len(found) != 32:
+        data = bytes.fromhex(text)  # which leaves out spaces
+        if len(data) != 32:
             raise ValueError("not 32 bytes")
-        return found
+        return data
     try:
-        found = b64decode(text, validate=True)
+        data = b64decode(text, validate=True)
     except Base64Invalid as error:
         raise ValueError("not base64") from error
-    if len(found) != 32:
+    if len(data) != 32:
         raise ValueError("not 32 bytes")
-    return found
+    return data
 
 
 def identifier(text: str) -> UUID:
@@ -240,10 +240,10 @@ def instant(text: str) -> datetime:
     """RFC 3339, with a zone."""
     if not RFC3339.fullmatch(text):
         raise ValueError("not RFC 3339")
-    found = datetime.fromisoformat(text)
-    if not 1970 <= found.year < 2200:  # nobody consented before; far ends of the calendar overflow in conversions
+    moment = datetime.fromisoformat(text)
+    if not 1970 <= moment.year < 2200:  # nobody consented before; far ends of the calendar overflow in conversions
         raise ValueError("not a time of this service")
-    return found
+    return moment
 
 
 def day(text: str) -> date:

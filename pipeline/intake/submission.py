@@ -127,13 +127,13 @@ def _metadata(body: Fields) -> dict[str, str]:
     names = fields.names()
     if len(names) > METADATA_MAX:
         body.mistake("metadata", f"must have at most {METADATA_MAX} entries")
-    found = {}
+    metadata = {}
     for name in names[:METADATA_MAX]:
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,40}", name, re.ASCII):
             fields.mistake(name[:100], f"must have a name of 1 to {METADATA_KEY_CHARACTERS_MAX} of A-Z a-z 0-9 . _ -")
         elif (value := fields.text(name, METADATA_VALUE_CHARACTERS_MAX)) is not None:
-            found[name] = value
-    return found
+            metadata[name] = value
+    return metadata
 
 
 def _digest(
