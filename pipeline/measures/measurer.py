@@ -96,8 +96,8 @@ class Rounds:
                 now + max(question.every_seconds, REST_FACTOR * (now - began)) - TURN_SECONDS / 2
             )
         unanswered = sum(1 for query, due in self._due.items() if due > 0 and query not in self._told)
-        known: Series = {LEADER: 1.0, UNANSWERED: float(unanswered)}
-        return {**known, **{key: value for told in self._told.values() for key, value in told.items()}}
+        series: Series = {LEADER: 1.0, UNANSWERED: float(unanswered)}
+        return {**series, **{key: value for answer in self._told.values() for key, value in answer.items()}}
 
 
 class Measurer:

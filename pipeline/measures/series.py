@@ -47,13 +47,13 @@ class Question:
 
 def depths(rows: Sequence[Row]) -> Series:
     """Waiting messages and the age of the first, per stage and lane."""
-    found: Series = {}
+    series: Series = {}
     for row in rows:
         labels = (row["stage"], LANES[row["lane"]])
         ready, age = MAILBOX_READY.of(*labels), MAILBOX_OLDEST.of(*labels)
-        found[ready] = found.get(ready, 0.0) + row["ready"]
-        found[age] = max(found.get(age, 0.0), row["oldest_seconds"] or 0.0)
-    return found
+        series[ready] = series.get(ready, 0.0) + row["ready"]
+        series[age] = max(series.get(age, 0.0), row["oldest_seconds"] or 0.0)
+    return series
 
 
 def running(rows: Sequence[Row]) -> Series:
@@ -71,32 +71,32 @@ def timers(rows: Sequence[Row]) -> Series:
 
 def dead_letters(rows: Sequence[Row]) -> Series:
     """By stage and reason; the age of the oldest is there without any."""
-    found: Series = {DEAD_LETTER_OLDEST.of(): max((r["oldest_seconds"] for r in rows), default=0.0)}
+    series: Series = {DEAD_LETTER_OLDEST.of(): max((r["oldest_seconds"] for r in rows), default=0.0)}
     for row in rows:
-        found[DEAD_LETTERS.of(row["stage"], row["reason"])] = row["letters"]
-    return found
+        series[DEAD_LETTERS.of(row["stage"], row["reason"])] = row["letters"]
+    return series
 
 
 def pauses(rows: Sequence[Row]) -> Series:
     """Stages and the intake by name; senders and batches as a number of them."""
-    found: Series = {}
+    series: Series = {}
     for row in rows:
         scope = f"stage:{row['subject']}" if row["scope"] == "stage" else row["scope"]
         key = PAUSED.of(scope)
-        found[key] = found.get(key, 0.0) + 1
-    return found
+        series[key] = series.get(key, 0.0) + 1
+    return series
 
 
 def legal_slack(rows: Sequence[Row]) -> Series:
     """The least time left, per duty that is owed to anybody. Dead and paused letters are among them, by their state."""
-    found: Series = {}
+    series: Series = {}
     for row in rows:
         duty = next_duty(row["state"], row["submitted_at"], row["last_day"], is_refused=row["is_refused"])
         if duty is not None:
             key = LEGAL_SLACK.of(duty.name)
             slack = slack_seconds(duty, row["legal_now"])
-            found[key] = min(found.get(key, slack), slack)
-    return found
+            series[key] = min(series.get(key, slack), slack)
+    return series
 
 
 def deliveries(rows: Sequence[Row]) -> Series:
@@ -111,8 +111,8 @@ def dead_rows(rows: Sequence[Row]) -> Series:
 
 def horizon(rows: Sequence[Row]) -> Series:
     """How far back the oldest reader holds vacuum. None: this role may not see the others' sessions."""
-    known = [row["seconds"] for row in rows if row["seconds"] is not None]
-    return {HORIZON.of(): max(known)} if known else {}
+    seconds = [row["seconds"] for row in rows if row["seconds"] is not None]
+    return {HORIZON.of(): max(seconds)} if seconds else {}
 
 
 def webhook_lag(rows: Sequence[Row]) -> Series:
@@ -123,12 +123,12 @@ def webhook_lag(rows: Sequence[Row]) -> Series:
 
 def deposits(rows: Sequence[Row]) -> Series:
     """From submission to the time-stamped proof of deposit, over the newest letters of the last minute."""
-    found: Series = {}
+    series: Series = {}
     for row in rows:
         for quantile in ("0.5", "0.95", "1"):
             seconds = row[f"seconds_{quantile.replace('.', '_')}"]
-            found[DEPOSIT_SECONDS.of(LANES[row["lane"]], quantile)] = seconds
-    return found
+            series[DEPOSIT_SECONDS.of(LANES[row["lane"]], quantile)] = seconds
+    return series
 
 
 QUESTIONS = (
