@@ -77,15 +77,15 @@ def _open_window(locked: Locked, notice: StoredNotice, answer: Relayed) -> Settl
 
 def _fail(locked: Locked, notice: StoredNotice, answer: MailRefused) -> Settled:
     reason = Reason("notice_refused", "The recipient's mail system refused the notice for good.")
-    said = _relay_details(notice, answer)
-    drafted = draft(locked.head, "C.2", notice.dossier, ordinal=notice.ordinal, reason=reason, details=said)
+    details = _relay_details(notice, answer)
+    drafted = draft(locked.head, "C.2", notice.dossier, ordinal=notice.ordinal, reason=reason, details=details)
     result = _result(notice, "refused", answer.code, answer.text, locked.legal_time)
     return Settled((result, drafted), (Emission(DRAFT, drafted.delivery, drafted.evidence),))
 
 
 def _relay_details(notice: StoredNotice, answer: Relayed | MailRefused) -> tuple[tuple[str, str], ...]:
-    said = one_line(f"{answer.code} {answer.text}", RELAY_CHARACTERS_MAX)
-    return (("recipient_email", notice.recipient_email), ("message_id", notice.message_id), ("relay_answer", said))
+    text = one_line(f"{answer.code} {answer.text}", RELAY_CHARACTERS_MAX)
+    return (("recipient_email", notice.recipient_email), ("message_id", notice.message_id), ("relay_answer", text))
 
 
 def _result(notice: StoredNotice, outcome: str, code: int, text: str, at: datetime) -> NoticeResult:

@@ -64,31 +64,31 @@ payment.
 }
 
 
-def compose(head: Letterhead, asked: Question, random_bytes: Callable[[int], bytes]) -> ConsentMail:
+def compose(head: Letterhead, question: Question, random_bytes: Callable[[int], bytes]) -> ConsentMail:
     """Fix the link and every byte of the mail, for now and for every retry."""
     token = base64.urlsafe_b64encode(random_bytes(LINK_RANDOM_BYTES)).rstrip(b"=").decode()
     domain = head.from_address.rpartition("@")[2]
-    body = BODY[asked.language].format(
-        sender=asked.sender_name,
+    body = BODY[question.language].format(
+        sender=question.sender_name,
         provider=head.provider,
         url=f"{head.public_url}/consent/{token}",
-        last_day=day_in_words(paris_date(asked.expires_at), asked.language),
-        standing=STANDING[asked.language, head.mode],
+        last_day=day_in_words(paris_date(question.expires_at), question.language),
+        standing=STANDING[question.language, head.mode],
     )
     mail = EmailMessage(policy=SMTP)
     mail["From"] = Address(head.provider, addr_spec=head.from_address)
-    mail["To"] = asked.email
-    mail["Subject"] = SUBJECT[asked.language].format(provider=head.provider)
-    mail["Date"] = format_datetime(asked.now.astimezone(UTC))
+    mail["To"] = question.email
+    mail["Subject"] = SUBJECT[question.language].format(provider=head.provider)
+    mail["Date"] = format_datetime(question.now.astimezone(UTC))
     mail["Message-ID"] = f"<{random_bytes(LINK_RANDOM_BYTES).hex()}@{domain}>"
     mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no vacation answers, please
     mail.set_content(body, cte="quoted-printable")
-    mail["Content-Language"] = asked.language
+    mail["Content-Language"] = question.language
     return ConsentMail(
-        request=asked.request,
+        request=question.request,
         message_id=str(mail["Message-ID"]),
         link_sha256=hashlib.sha256(token.encode()).digest(),
         text_sha256=hashlib.sha256(body.encode()).digest(),
         mail=mail.as_bytes(),
-        prepared_at=asked.now,
+        prepared_at=question.now,
     )

@@ -29,30 +29,32 @@ async def perform(batch: Sequence[Message], ports: ConsentPorts) -> list[Outcome
     outcomes: list[Outcome[Fact]] = []
     due: dict[int, tuple[Message, Question, bytes]] = {}
     for m in batch:
-        asked = questions.get(m.subject)
-        if asked is None:
+        question = questions.get(m.subject)
+        if question is None:
             outcomes.append(Bury(m, "no such consent request"))
         elif m.kind == ASK_CONSENT:
-            known = asked.mail is not None
-            outcomes.append(Done(m, None if known else compose(ports.letterhead, asked, ports.randomness.random_bytes)))
-        elif asked.mail is None:
+            is_composed = question.mail is not None
+            outcomes.append(
+                Done(m, None if is_composed else compose(ports.letterhead, question, ports.randomness.random_bytes))
+            )
+        elif question.mail is None:
             outcomes.append(Bury(m, "no such mail"))
-        elif asked.is_settled:
+        elif question.is_settled:
             outcomes.append(Done(m, None))
-        elif asked.now >= asked.expires_at:
-            outcomes.append(Done(m, ConsentMailResult(asked.request, "late", 0, "the request had expired")))
+        elif question.now >= question.expires_at:
+            outcomes.append(Done(m, ConsentMailResult(question.request, "late", 0, "the request had expired")))
         else:
-            due[m.id] = (m, asked, asked.mail)
-    answers = await relay([Post(m, asked.email, mail) for m, asked, mail in due.values()], ports.mailer)
-    return outcomes + [_outcome(m, asked, answers[m.id]) for m, asked, _ in due.values()]
+            due[m.id] = (m, question, question.mail)
+    answers = await relay([Post(m, question.email, mail) for m, question, mail in due.values()], ports.mailer)
+    return outcomes + [_outcome(m, question, answers[m.id]) for m, question, _ in due.values()]
 
 
-def _outcome(message: Message, asked: Question, answer: Relayed | MailRefused | Retry) -> Outcome[ConsentMailResult]:
+def _outcome(message: Message, question: Question, answer: Relayed | MailRefused | Retry) -> Outcome[ConsentMailResult]:
     if isinstance(answer, Retry):
         return answer
     outcome = "relayed" if isinstance(answer, Relayed) else "refused"
     return Done(
-        message, ConsentMailResult(asked.request, outcome, answer.code, one_line(answer.text, RELAY_CHARACTERS_MAX))
+        message, ConsentMailResult(question.request, outcome, answer.code, one_line(answer.text, RELAY_CHARACTERS_MAX))
     )
 
 
