@@ -43,8 +43,8 @@ async def _show(operator: Operator) -> int:
     rows = await operator.database.fetch("operate_clock")
     if not rows:
         raise Refused("the database knows no installation yet; run qerds up or qerds migrate first")
-    said = {"legal_now": rows[0]["legal_now"].isoformat(timespec="milliseconds"), "ahead": rows[0]["ahead"]}
-    command.print_record(said, as_json=operator.options.json)
+    record = {"legal_now": rows[0]["legal_now"].isoformat(timespec="milliseconds"), "ahead": rows[0]["ahead"]}
+    command.print_record(record, as_json=operator.options.json)
     return EXIT_YES
 
 

@@ -67,9 +67,9 @@ def parser(name: str, about: str) -> argparse.ArgumentParser:
 
 def add_options(*parsers: argparse.ArgumentParser) -> None:
     """Those that every verb has."""
-    for one in parsers:
-        one.add_argument("--config", type=Path, help="configuration file (default: $QERDS_CONFIG)")
-        one.add_argument("--json", action="store_true", help="answer in JSON")
+    for verb in parsers:
+        verb.add_argument("--config", type=Path, help="configuration file (default: $QERDS_CONFIG)")
+        verb.add_argument("--json", action="store_true", help="answer in JSON")
 
 
 def run(verb: Verb, options: argparse.Namespace) -> int:

@@ -64,9 +64,9 @@ def main(arguments: list[str]) -> int:
     show.add_argument("id", type=int)
     redrive = actions.add_parser("redrive", help="put back, with all counts at 0")
     redrive.add_argument("--dry-run", action="store_true", help="only say which")
-    for one in (listing, redrive):
-        one.add_argument("--stage", choices=STAGES)
-        one.add_argument("--ids", type=int, nargs="+", metavar="ID")
+    for action in (listing, redrive):
+        action.add_argument("--stage", choices=STAGES)
+        action.add_argument("--ids", type=int, nargs="+", metavar="ID")
     command.add_options(listing, show, redrive)
     options = parser.parse_args(arguments)
     return command.run({"list": _list, "show": _show, "redrive": _redrive}[options.action], options)

@@ -118,7 +118,7 @@ def _alone(error: Exception) -> Exception:
     return Refused(f"the check could not be finished: {type(error).__name__}: {error}")
 
 
-async def _ask(database: Questions, found: list[Violation], progress: Progress, started: anyio.Event) -> None:
+async def _ask(database: Questions, violations: list[Violation], progress: Progress, started: anyio.Event) -> None:
     """The predicates that are one query. Inside a transaction a statement can be interrupted: some take minutes."""
     await started.wait()
     for predicate in SQL_PREDICATES:
@@ -126,7 +126,7 @@ async def _ask(database: Questions, found: list[Violation], progress: Progress, 
             await rows.fetch("ledger_whole_tables")
             more = [OF_EVENTS[predicate]] if predicate in OF_EVENTS else []
             broken = await rows.fetch(f"ledger_{predicate}", VIOLATIONS_MAX, *more)
-        found += [Violation(predicate, row["subject"], row["detail"] or "") for row in broken]
+        violations += [Violation(predicate, row["subject"], row["detail"] or "") for row in broken]
         progress.queries += 1
 
 
@@ -140,10 +140,10 @@ async def _check(operator: Operator) -> int:
     options = operator.options
     anchor = await keys_of(operator.config, database_of(operator.config, ROLE)).trust_anchor()
     tell = None if options.json or options.quiet else _tell
-    found = await check_ledger(operator.database, (anchor,), jobs=options.jobs, tell=tell)
-    rows = [asdict(violation) for violation in found]
+    violations = await check_ledger(operator.database, (anchor,), jobs=options.jobs, tell=tell)
+    rows = [asdict(violation) for violation in violations]
     command.print_rows(rows, as_json=options.json, nothing=f"all {len(PREDICATES)} predicates hold")
-    return EXIT_NO if found else EXIT_YES
+    return EXIT_NO if violations else EXIT_YES
 
 
 def _jobs(text: str) -> int:

@@ -56,8 +56,8 @@ class Told:
     violations: list[Violation] = field(default_factory=list)
     counted: dict[str, int] = field(default_factory=dict)
 
-    def tell(self, found: Sequence[Violation]) -> None:
-        for violation in found:
+    def tell(self, violations: Sequence[Violation]) -> None:
+        for violation in violations:
             before = self.counted.get(violation.predicate, 0)
             self.counted[violation.predicate] = before + 1
             if before < VIOLATIONS_MAX:
@@ -103,12 +103,12 @@ class Pages:
     """The pages in flight. Each is told when all before it are."""
 
     def __init__(
-        self, verifiers: Verifiers, jobs: int, anchors: Sequence[bytes], told: Told, progress: Progress
+        self, verifiers: Verifiers, jobs: int, anchors: Sequence[bytes], tally: Told, progress: Progress
     ) -> None:
         self.places = anyio.Semaphore(jobs * PAGES_PER_JOB - 1)  # what is being read has one too
         self._verifiers = verifiers
         self._anchors = tuple(anchors)
-        self._told = told
+        self._told = tally
         self._progress = progress
         self._verified: dict[int, tuple[int, list[Violation]]] = {}
         self._next = 0
@@ -117,8 +117,8 @@ class Pages:
         """Raises as `Verifiers.check` does."""
         self._verified[number] = deliveries, await self._verifiers.check(rows, self._anchors)
         while self._next in self._verified:
-            done, found = self._verified.pop(self._next)
-            self._told.tell(found)
+            done, violations = self._verified.pop(self._next)
+            self._told.tell(violations)
             self._progress.deliveries += done
             self._next += 1
             self.places.release()
@@ -139,19 +139,19 @@ async def verify_pages(
     [counted] = await database.fetch("ledger_deliveries")
     progress.of_deliveries = counted["deliveries"]
     jobs = max(1, min(jobs, -(-progress.of_deliveries // page_deliveries)))
-    told, last, number = Told(), UUID(int=0), 0
+    tally, last, number = Told(), UUID(int=0), 0
     verifiers = Verifiers(jobs)
     await verifiers.start()
     if started is not None:
         started.set()
-    pages = Pages(verifiers, jobs, anchors, told, progress)
+    pages = Pages(verifiers, jobs, anchors, tally, progress)
     async with anyio.create_task_group() as tasks:
         while page := await _read(database, last, page_deliveries):
             deliveries = {row["delivery"] for row in page}
             tasks.start_soon(pages.verify, number, len(deliveries), page)
             last, number = max(deliveries), number + 1
             await pages.places.acquire()
-    return told.violations
+    return tally.violations
 
 
 async def _read(database: Questions, last: UUID, page_deliveries: int) -> Sequence[Row]:

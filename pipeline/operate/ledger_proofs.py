@@ -50,10 +50,10 @@ PURE_PREDICATES = (
 
 def check_page(rows: Sequence[Row], anchors: Sequence[bytes]) -> list[Violation]:
     """Some deliveries, each with its evidences in order of sequence, or one row without evidence."""
-    found: list[Violation] = []
+    violations: list[Violation] = []
     for _, own in groupby(rows, key=lambda row: row["delivery"]):
-        found += check_delivery(list(own), anchors)
-    return found
+        violations += check_delivery(list(own), anchors)
+    return violations
 
 
 def check_delivery(rows: Sequence[Row], anchors: Sequence[bytes]) -> Iterator[Violation]:
@@ -89,9 +89,9 @@ def check_head(row: Row, head: EvidenceHead | HeadError, before: bytes | None) -
     if isinstance(head, HeadError):
         yield Violation("head_says_what_the_row_says", subject, str(head))
         return
-    said = (head.evidence_id, head.delivery, head.event, head.sequence, head.event_time)
+    head_fields = (head.evidence_id, head.delivery, head.event, head.sequence, head.event_time)
     stored = (row["evidence"], row["delivery"], row["event"], row["sequence"], row["event_time"])
-    if said != stored or row["evidence"] != evidence_id(row["delivery"], row["event"], row["ordinal"]):
+    if head_fields != stored or row["evidence"] != evidence_id(row["delivery"], row["event"], row["ordinal"]):
         yield Violation("head_says_what_the_row_says", subject, row["event"])
     if head.predecessor_sha256 != before:
         yield Violation("predecessor_is_named", subject, row["event"])

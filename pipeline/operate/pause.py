@@ -54,8 +54,8 @@ async def hold(database: Questions, scope: Scope, reason: str) -> bool:
     if not 0 < len(reason) <= REASON_LENGTH_MAX:
         raise Refused(f"a reason has 1 to {REASON_LENGTH_MAX} characters", EXIT_USAGE)
     if scope.kind in ("sender", "batch"):
-        known = await database.fetch("operate_subject", scope.kind, UUID(scope.subject))
-        if not known[0]["is_known"]:
+        rows = await database.fetch("operate_subject", scope.kind, UUID(scope.subject))
+        if not rows[0]["is_known"]:
             raise Refused(f"there is no {scope.kind} {scope.subject}", EXIT_NO)
     return bool(await database.fetch("operate_pause", scope.kind, scope.subject, reason))
 

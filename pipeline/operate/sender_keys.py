@@ -26,8 +26,8 @@ WINDOW_SECONDS_MAX = 31 * 86400
 
 def seconds_of(text: str) -> int:
     """`1h`, `90m`, `2d`."""
-    found = SPAN.fullmatch(text)
-    seconds = int(found[1]) * UNIT_SECONDS[found[2]] if found else 0
+    match = SPAN.fullmatch(text)
+    seconds = int(match[1]) * UNIT_SECONDS[match[2]] if match else 0
     if not 0 < seconds <= WINDOW_SECONDS_MAX:
         raise Refused(f"{text!r} is no span such as 1h, 90m or 2d, of at most 31 days", EXIT_USAGE)
     return seconds
@@ -83,8 +83,8 @@ async def identity(operator: Operator) -> int:
 
 
 async def _check_sender(operator: Operator) -> None:
-    known = await operator.database.fetch("operate_subject", "sender", operator.options.sender)
-    if not known[0]["is_known"]:
+    rows = await operator.database.fetch("operate_subject", "sender", operator.options.sender)
+    if not rows[0]["is_known"]:
         raise Refused(f"there is no sender {operator.options.sender}", EXIT_NO)
 
 
@@ -93,8 +93,8 @@ def _told(operator: Operator, rows: Sequence[Row], secret: str | None) -> int:
     if not rows:
         print(f"{options.sender} has no client {options.client}, or it is revoked")
         return EXIT_NO
-    said = {"client_id": options.client, "client_secret": secret, "change": f"{options.change}d"}
-    command.print_record(said, as_json=options.json)
+    record = {"client_id": options.client, "client_secret": secret, "change": f"{options.change}d"}
+    command.print_record(record, as_json=options.json)
     return EXIT_YES
 
 

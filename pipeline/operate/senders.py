@@ -128,8 +128,8 @@ async def _add(operator: Operator) -> int:
         options.identity_method,
         read_jwk(options.public_jwk),
     )
-    said = {"sender": str(made.sender), "client_id": made.client_id, "client_secret": made.client_secret}
-    command.print_record(said, as_json=options.json)
+    record = {"sender": str(made.sender), "client_id": made.client_id, "client_secret": made.client_secret}
+    command.print_record(record, as_json=options.json)
     return EXIT_YES
 
 

@@ -30,8 +30,8 @@ async def _show(operator: Operator) -> int:
     evidences = await operator.database.fetch("operate_evidences", delivery)
     messages = await operator.database.fetch("operate_messages", delivery)
     if operator.options.json:
-        found = {**head, "evidences": [dict(e) for e in evidences], "messages": [dict(m) for m in messages]}
-        print(json.dumps(found, default=str))
+        record = {**head, "evidences": [dict(e) for e in evidences], "messages": [dict(m) for m in messages]}
+        print(json.dumps(record, default=str))
         return EXIT_YES
     command.print_record(head, as_json=False)
     print()
@@ -43,15 +43,15 @@ async def _show(operator: Operator) -> int:
 
 def owed(row: Row) -> dict[str, Any]:
     """The delivery with its next duty, until when, and how long that is from now by the time of the law."""
-    said = {name: value for name, value in dict(row).items() if name != "is_refused"}
-    said["paused"] = ", ".join(row["paused"]) or None
+    record = {name: value for name, value in dict(row).items() if name != "is_refused"}
+    record["paused"] = ", ".join(row["paused"]) or None
     duty = next_duty(row["state"], row["submitted_at"], row["last_day"], is_refused=row["is_refused"])
     if duty is None:
-        return {**said, "duty": None, "due_at": None, "slack": None, "slack_seconds": None}
+        return {**record, "duty": None, "due_at": None, "slack": None, "slack_seconds": None}
     seconds = round(slack_seconds(duty, row["legal_now"]))
     slack = f"{'late by ' if seconds < 0 else ''}{timedelta(seconds=abs(seconds))}"
     due_at = duty.due_at.astimezone(UTC)
-    return {**said, "duty": duty.name, "due_at": due_at, "slack": slack, "slack_seconds": seconds}
+    return {**record, "duty": duty.name, "due_at": due_at, "slack": slack, "slack_seconds": seconds}
 
 
 def main(arguments: list[str]) -> int:

@@ -44,9 +44,9 @@ class Line:
 
 def lines_of(before: Sequence[Row], now: Sequence[Row], seconds: float) -> list[Line]:
     """Two samples of the same stages, `seconds` apart. A rate is never negative: statistics may be reset."""
-    found = []
+    lines = []
     for old, new in zip(before, now, strict=True):
-        found.append(
+        lines.append(
             Line(
                 stage=new["stage"],
                 processes=new["processes"],
@@ -62,7 +62,7 @@ def lines_of(before: Sequence[Row], now: Sequence[Row], seconds: float) -> list[
                 paused=new["paused"],
             )
         )
-    return found
+    return lines
 
 
 def table_of(lines: Sequence[Line]) -> Table:
@@ -94,10 +94,10 @@ async def _top(operator: Operator) -> int:
     options, console = operator.options, Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH  # of a file nobody knows one
-    wanted = [options.stage] if options.stage else STAGES
+    stages = [options.stage] if options.stage else STAGES
 
     async def sample() -> tuple[Sequence[Row], float]:
-        return await operator.database.fetch("operate_top", wanted, EXACT_MAX), anyio.current_time()
+        return await operator.database.fetch("operate_top", stages, EXACT_MAX), anyio.current_time()
 
     before, at = await sample()
     once = options.once or not (console.is_terminal or options.json)
