@@ -20,13 +20,13 @@ def watch(recorder: Recorder) -> None:
     def uncaught(_kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
         recorder.error("uncaught", error)
 
-    def uncaught_in_thread(told: threading.ExceptHookArgs) -> None:
-        if told.exc_value is not None:
-            recorder.error("thread", told.exc_value)
+    def uncaught_in_thread(arguments: threading.ExceptHookArgs) -> None:
+        if arguments.exc_value is not None:
+            recorder.error("thread", arguments.exc_value)
 
-    def unraisable(told: "sys.UnraisableHookArgs") -> None:
-        if told.exc_value is not None:
-            recorder.error("unraisable", told.exc_value)
+    def unraisable(arguments: "sys.UnraisableHookArgs") -> None:
+        if arguments.exc_value is not None:
+            recorder.error("unraisable", arguments.exc_value)
 
     sys.excepthook = uncaught
     threading.excepthook = uncaught_in_thread

@@ -37,12 +37,15 @@ def reason_of(error: BaseException) -> str:
 
 def behind(error: BaseException) -> list[str]:
     """What a group holds, and what an exception was raised from or over: types, with the text of ours or the places."""
-    found: list[BaseException] = []
+    causes: list[BaseException] = []
     near = _next(error)
-    while near and len(found) < BEHIND_MAX:
-        found += near
-        near = [further for one in near for further in _next(one)]
-    return [f"{type(one).__name__}: {text}" if (text := text_of(one)) else _named(one) for one in found[:BEHIND_MAX]]
+    while near and len(causes) < BEHIND_MAX:
+        causes += near
+        near = [further for cause in near for further in _next(cause)]
+    return [
+        f"{type(cause).__name__}: {text}" if (text := text_of(cause)) else _named(cause)
+        for cause in causes[:BEHIND_MAX]
+    ]
 
 
 def _named(error: BaseException) -> str:

@@ -104,8 +104,8 @@ def run(
     except* Invariant as broken:
         Recorder(name).error("stopped", _first(broken))
         status = EXIT_INVARIANT
-    except* tuple(expected) as told:
-        error = _first(told)
+    except* tuple(expected) as group:
+        error = _first(group)
         sys.stderr.write(f"{name}: {error}\n")
         status = next(code for kind, code in expected.items() if isinstance(error, kind))
     return status or (EXIT_CUT if lives[0].was_cut else 0)

@@ -74,8 +74,8 @@ class Recorder:
 
     def error(self, where: str, error: BaseException) -> None:
         """An exception: type, places, what it was raised from, and its text when it is one of ours."""
-        told = {"type": type(error).__name__, "text": text_of(error), "places": places_of(error)}
-        self.note("error", where=where, **told, behind=behind(error))
+        details = {"type": type(error).__name__, "text": text_of(error), "places": places_of(error)}
+        self.note("error", where=where, **details, behind=behind(error))
 
 
 def _to(stream: TextIO) -> Callable[[str], object]:

@@ -75,7 +75,7 @@ LOOKED_AT = {
     ("pipeline/process/life.py", "error"),  # of a kind that the process names as its own
     ("pipeline/process/life.py", "name"),  # of the process
     ("pipeline/process/recorder.py", "behind(error)"),
-    ("pipeline/process/recorder.py", "told"),
+    ("pipeline/process/recorder.py", "details"),
     ("pipeline/process/recorder.py", "where"),
     ("pipeline/retention/packages.py", "unsealed.about"),  # which package, by ids
     ("pipeline/retention/janitor.py", "done.refused"),  # counts
