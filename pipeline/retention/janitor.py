@@ -91,8 +91,8 @@ async def keep_clean(garbage: Garbage, objects: Objects, recorder: Recorder) -> 
             recorder.error("cleaning", error)
         else:
             reached = done.reached
-            told = {"uploads": done.uploads, "packs": done.packs, "objects": done.objects}
-            recorder.note("cleaned", **told, strays=done.strays, refused=done.refused)
+            counts = {"uploads": done.uploads, "packs": done.packs, "objects": done.objects}
+            recorder.note("cleaned", **counts, strays=done.strays, refused=done.refused)
             recorder.count(CLEANED_OBJECTS, by=done.objects + done.strays)
         await anyio.sleep(REST_SECONDS)
 
@@ -132,8 +132,8 @@ async def _strays(garbage: Garbage, objects: Objects) -> tuple[list[str], int]:
     named = 0
     names: list[str] = []
     async with aclosing(objects.list(GRACE_SECONDS)) as listing:
-        async for found in listing:
-            names.append(found.name)
+        async for entry in listing:
+            names.append(entry.name)
             if len(names) >= BATCH_MAX:
                 unnamed = await garbage.unnamed(names)
                 strays = [*strays, *sorted(unnamed)][:STRAYS_MAX]

@@ -80,7 +80,7 @@ LOOKED_AT = {
     ("pipeline/retention/packages.py", "unsealed.about"),  # which package, by ids
     ("pipeline/retention/janitor.py", "done.refused"),  # counts
     ("pipeline/retention/janitor.py", "done.strays"),
-    ("pipeline/retention/janitor.py", "told"),
+    ("pipeline/retention/janitor.py", "counts"),
 }
 
 
