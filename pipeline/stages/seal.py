@@ -33,11 +33,13 @@ class Ports:
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[EvidenceSeal]]:
     """Have the stored bytes sealed, and check each seal before anyone relies on it."""
     drafts = await ports.facts.drafts([m.evidence for m in batch if m.evidence is not None])
-    known = [m for m in batch if m.evidence in drafts]
-    items = [wire.SealEvidence(drafts[m.evidence].canonical, drafts[m.evidence].receipt) for m in known if m.evidence]
+    messages = [m for m in batch if m.evidence in drafts]
+    items = [
+        wire.SealEvidence(drafts[m.evidence].canonical, drafts[m.evidence].receipt) for m in messages if m.evidence
+    ]
     answers = await ports.bridge.ask(items)
     outcomes: list[Outcome[EvidenceSeal]] = [Bury(m, "no such draft") for m in batch if m.evidence not in drafts]
-    return outcomes + [judge(m, drafts[m.evidence], a) for m, a in zip(known, answers, strict=True) if m.evidence]
+    return outcomes + [judge(m, drafts[m.evidence], a) for m, a in zip(messages, answers, strict=True) if m.evidence]
 
 
 def judge(message: Message, draft: StoredDraft, answer: wire.Sealed | wire.Denied) -> Outcome[EvidenceSeal]:

@@ -33,12 +33,12 @@ class Ports:
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[EvidenceToken]]:
     """Have the stored seals stamped, and check each token before a state stands on it."""
     seals = await ports.facts.seals([m.evidence for m in batch if m.evidence is not None])
-    known = [(m, seals[m.evidence]) for m in batch if m.evidence in seals and m.evidence is not None]
-    items = [wire.TimeStamp(imprint_sha256(s.signature), s.event_time) for _, s in known]
+    sealed = [(m, seals[m.evidence]) for m in batch if m.evidence in seals and m.evidence is not None]
+    items = [wire.TimeStamp(imprint_sha256(s.signature), s.event_time) for _, s in sealed]
     answers = await ports.authority.ask(items)
     anchor = await ports.keys.trust_anchor()
     outcomes: list[Outcome[EvidenceToken]] = [Bury(m, "no such seal") for m in batch if m.evidence not in seals]
-    return outcomes + [judge(m, s, a, anchor) for (m, s), a in zip(known, answers, strict=True)]
+    return outcomes + [judge(m, s, a, anchor) for (m, s), a in zip(sealed, answers, strict=True)]
 
 
 def judge(
