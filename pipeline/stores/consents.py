@@ -89,8 +89,8 @@ class RequestSeen:
 
     def asks_the_same(self, new: NewRequest) -> bool:
         """Whether another POST means this request."""
-        theirs = (self.sender, self.ref, self.email, self.given_names, self.birth_name, self.language)
-        return theirs == (new.sender, new.ref, new.email, new.given_names, new.birth_name, new.language)
+        fields = (self.sender, self.ref, self.email, self.given_names, self.birth_name, self.language)
+        return fields == (new.sender, new.ref, new.email, new.given_names, new.birth_name, new.language)
 
 
 # What `ask` may find. New is the only one after which something is stored.

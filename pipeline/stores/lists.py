@@ -102,17 +102,17 @@ def starts(which: Filter, after: Place) -> list[Start]:
 
 
 def page_of(
-    found: Sequence[Some], which: Filter, after: Place, limit: int, *, is_cut: bool
+    candidates: Sequence[Some], which: Filter, after: Place, limit: int, *, is_cut: bool
 ) -> tuple[list[Some], Place | None]:
-    """The wanted ones of what was found, in order, and where the next page goes on; None: there is none.
+    """Those of the candidates that the filter wants, in order, and where the next page goes on; None: there is none.
 
-    is_cut: more may follow after the last one found.
+    is_cut: more may follow after the last candidate.
     """
-    places = {d.id: place_of(d, which) for d in found}
-    wanted = sorted((d for d in found if _is_in(d, which) and places[d.id] > after), key=lambda d: places[d.id])
-    if len(wanted) > limit:
-        return wanted[:limit], places[wanted[limit - 1].id]
-    return wanted, places[found[-1].id] if is_cut else None
+    places = {d.id: place_of(d, which) for d in candidates}
+    page = sorted((d for d in candidates if _is_in(d, which) and places[d.id] > after), key=lambda d: places[d.id])
+    if len(page) > limit:
+        return page[:limit], places[page[limit - 1].id]
+    return page, places[candidates[-1].id] if is_cut else None
 
 
 def looked_at(which: Filter, limit: int) -> int:
