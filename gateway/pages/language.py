@@ -28,11 +28,11 @@ def known(text: str) -> Language | None:
 
 def negotiated(header: str) -> Language:
     """RFC 9110 section 12.5.4: the best of ours that the browser asks for."""
-    wanted: list[tuple[float, int, str]] = []
+    preferences: list[tuple[float, int, str]] = []
     for place, entry in enumerate(header.split(",")[:ACCEPTED_MAX]):
         tag, _, quality = entry.strip().partition(";")
-        wanted.append((-_quality(quality), place, tag.strip().lower().split("-")[0]))
-    for negative, _, tag in sorted(wanted):
+        preferences.append((-_quality(quality), place, tag.strip().lower().split("-")[0]))
+    for negative, _, tag in sorted(preferences):
         if negative < 0 and (language := known(tag)) is not None:
             return language
     return DEFAULT
