@@ -50,13 +50,13 @@ class ConsentPages(PageHandler[PortalPorts]):
     async def open(self, request: Request) -> Response:
         """The link: a redirect to the page in the mail's language, or one neutral page for whatever is no link."""
         linked = await self.ports.consents.linked(link_digest(request.path_params["token"]))
-        found = await self.ports.consents.request(linked or NOBODY)
-        if found is None:
+        consent_request = await self.ports.consents.request(linked or NOBODY)
+        if consent_request is None:
             language = negotiated(request.headers.get("accept-language", ""))
             return self.pages.page("consent_unknown.html", language, 404, address=None)
-        answer = see_other(page_address(found.language, found.id))
+        answer = see_other(page_address(consent_request.language, consent_request.id))
         if request.method != "HEAD":
-            await enter(self.ports, request, found.id, answer)
+            await enter(self.ports, request, consent_request.id, answer)
         return answer
 
     async def show(self, request: Request) -> Response:
@@ -98,13 +98,13 @@ class ConsentPages(PageHandler[PortalPorts]):
         if language is None:
             return self.neutral(request)
         sent_by = await browser(self.ports, request)
-        wanted = request.path_params["request"]
-        found = None
-        if sent_by is not None and wanted in sent_by.session.deliveries:
-            found = await self.ports.consents.request(wanted)
-        if sent_by is None or found is None:
+        request_id = request.path_params["request"]
+        consent_request = None
+        if sent_by is not None and request_id in sent_by.session.deliveries:
+            consent_request = await self.ports.consents.request(request_id)
+        if sent_by is None or consent_request is None:
             return self.session_ended(language)
-        return ConsentPageRequest(language, sent_by, found)
+        return ConsentPageRequest(language, sent_by, consent_request)
 
     def _page(self, page_request: ConsentPageRequest, message: str | None = None) -> HTMLResponse:
         asking = self._asking(page_request.request)
@@ -122,14 +122,14 @@ class ConsentPages(PageHandler[PortalPorts]):
             message=message,
         )
 
-    def _asking(self, asked: RequestSeen) -> Asking:
+    def _asking(self, consent_request: RequestSeen) -> Asking:
         return Asking(
             provider=self.ports.config.provider.name,
-            sender_name=asked.sender_name,
-            sender_email=asked.sender_email,
-            given_names=asked.given_names,
-            birth_name=asked.birth_name,
-            email=asked.email,
+            sender_name=consent_request.sender_name,
+            sender_email=consent_request.sender_email,
+            given_names=consent_request.given_names,
+            birth_name=consent_request.birth_name,
+            email=consent_request.email,
         )
 
 
