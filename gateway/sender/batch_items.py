@@ -73,10 +73,10 @@ class _PartIntake:
         """All of it. Raises LineBroken, or Problem."""
         async for piece in body:
             for at in range(0, len(piece), SLICE_BYTES):
-                some = piece[at : at + SLICE_BYTES]
-                self._sha256.update(some)
-                self.body_bytes += len(some)
-                for line in self._reader.feed(some):
+                chunk = piece[at : at + SLICE_BYTES]
+                self._sha256.update(chunk)
+                self.body_bytes += len(chunk)
+                for line in self._reader.feed(chunk):
                     await self._keep(line)
         for line in self._reader.finish():
             await self._keep(line)

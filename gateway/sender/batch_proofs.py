@@ -36,25 +36,27 @@ class BatchProofs:
             batch = identifier(request.path_params["batch"])
         except ValueError as error:
             raise Problem("not_found") from error
-        found = await self._ports.exports.batch_proof(principal.sender, batch)
-        if found is None:
+        batch_proof = await self._ports.exports.batch_proof(principal.sender, batch)
+        if batch_proof is None:
             raise Problem("not_found")
-        if found.proof is not None:
+        if batch_proof.proof is not None:
             stored = Stored(
                 what="the proof of deposit",
-                object=found.proof.object,
-                object_bytes=found.proof.proof_bytes,
-                sha256=found.proof.sha256,
+                object=batch_proof.proof.object,
+                object_bytes=batch_proof.proof.proof_bytes,
+                sha256=batch_proof.proof.sha256,
                 file_name=f"batch-{batch}.asice",
                 media_type=PACKAGE_TYPE,
             )
             return await stored_answer(request, stored, self._ports.objects)
-        if found.state in ENDED:
-            raise Problem("not_found", f"the batch is {found.state}; what was deposited of it has packages of its own")
-        if found.state not in SETTLED:
-            raise _not_yet(f"the batch is {found.state}; its proof is made when it is completed", WAITING_SECONDS)
+        if batch_proof.state in ENDED:
+            raise Problem(
+                "not_found", f"the batch is {batch_proof.state}; what was deposited of it has packages of its own"
+            )
+        if batch_proof.state not in SETTLED:
+            raise _not_yet(f"the batch is {batch_proof.state}; its proof is made when it is completed", WAITING_SECONDS)
         await self._ports.exports.ask_batch_proof(batch)
-        raise _not_yet(f"the batch is {found.state}; its proof of deposit is being made", MAKING_SECONDS)
+        raise _not_yet(f"the batch is {batch_proof.state}; its proof of deposit is being made", MAKING_SECONDS)
 
 
 def _not_yet(detail: str, seconds: int) -> Problem:

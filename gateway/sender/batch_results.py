@@ -80,16 +80,16 @@ class BatchResults:
             rows = []
             for waiting, line in zip(page, lines, strict=True):
                 judged = batches.judged_against(line, references)
-                known = references.deliveries.get(line.client_ref or "")
+                delivery = references.deliveries.get(line.client_ref or "")
                 seen = ResultSeen(
                     part=waiting.part,
                     line=waiting.line,
                     number=waiting.number,
                     client_ref=judged.client_ref,
-                    delivery=None if known is None or judged.mistakes else known.delivery,
+                    delivery=None if delivery is None or judged.mistakes else delivery.delivery,
                     delivery_number=None,
                     state=None,
-                    replayed=known is not None and not judged.mistakes,
+                    replayed=delivery is not None and not judged.mistakes,
                     problem=batches.problem(judged.mistakes) if judged.mistakes else None,
                     rejection=None,
                 )
@@ -124,12 +124,12 @@ def _query(request: Request) -> tuple[str | None, str]:
     status = query.get("status")
     if status is not None and status not in STATUSES:
         raise field_problem("field_invalid", "status", f"must be one of {', '.join(STATUSES)}")
-    wanted = query.get("format")
-    if wanted not in (None, "ndjson", "csv"):
+    line_format = query.get("format")
+    if line_format not in (None, "ndjson", "csv"):
         raise field_problem("field_invalid", "format", "must be ndjson or csv")
-    if wanted is None:
-        wanted = "csv" if CSV in request.headers.get("accept", "") else "ndjson"
-    return status, CSV if wanted == "csv" else NDJSON
+    if line_format is None:
+        line_format = "csv" if CSV in request.headers.get("accept", "") else "ndjson"
+    return status, CSV if line_format == "csv" else NDJSON
 
 
 def _stream(pages: AsyncIterator[Sequence[Row]], media_type: str) -> Response:

@@ -87,13 +87,13 @@ def result(r: ResultSeen, reason: Reason | None, language: Language) -> Row:
     return row
 
 
-def problem(found: Mapping[str, Any], language: Language) -> dict[str, Any]:
+def problem(stored: Mapping[str, Any], language: Language) -> dict[str, Any]:
     """A stored problem, with the words for people of its code."""
-    kind = PROBLEMS.get(found["code"])
+    kind = PROBLEMS.get(stored["code"])
     if kind is None:  # stored by another version
-        return dict(found)
+        return dict(stored)
     text = words(kind, language)
-    return {"title": text.title, "remedy": text.remedy, **found}
+    return {"title": text.title, "remedy": text.remedy, **stored}
 
 
 def as_ndjson(rows: Sequence[Row]) -> bytes:
@@ -106,8 +106,8 @@ def as_csv(rows: Sequence[Row]) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
     for row in rows:
-        told = row.get("problem") or {}
-        pointers = " ".join(error["pointer"] for error in told.get("errors", ()))
+        row_problem = row.get("problem") or {}
+        pointers = " ".join(error["pointer"] for error in row_problem.get("errors", ()))
         writer.writerow(
             [
                 row["line"],
@@ -116,8 +116,8 @@ def as_csv(rows: Sequence[Row]) -> bytes:
                 row.get("delivery_id", ""),
                 row.get("number", ""),
                 "true" if row.get("replayed") else "",
-                told.get("code", ""),
-                told.get("detail", ""),
+                row_problem.get("code", ""),
+                row_problem.get("detail", ""),
                 pointers,
             ]
         )

@@ -56,9 +56,9 @@ class Batches:
         """GET the list, without the counts that cost a count."""
         principal = await self._oauth.authorise(request, READ_SCOPE)
         after, limit = _list_query(request.query_params)
-        found = list(await self._store.batches(principal.sender, after, limit + 1))
-        cursor = str(found[limit - 1].id) if len(found) > limit else None
-        items = [batch_view.batch(b) for b in found[:limit]]
+        page = list(await self._store.batches(principal.sender, after, limit + 1))
+        cursor = str(page[limit - 1].id) if len(page) > limit else None
+        items = [batch_view.batch(b) for b in page[:limit]]
         return JSONResponse({"items": items, "next_cursor": cursor})
 
     async def show(self, request: Request) -> Response:
@@ -113,12 +113,12 @@ class Batches:
 
 async def find_batch(ports: SenderPorts, sender: UUID, request: Request) -> Batch:
     """A batch of this sender; anything else, another sender's too, is not there."""
-    found = None
+    batch = None
     with contextlib.suppress(ValueError):
-        found = await ports.batches.batch(sender, identifier(request.path_params["batch"]))
-    if found is None:
+        batch = await ports.batches.batch(sender, identifier(request.path_params["batch"]))
+    if batch is None:
         raise Problem("not_found")
-    return found
+    return batch
 
 
 def not_open(batch: Batch, *, submitting: bool = False) -> Problem:
@@ -140,35 +140,35 @@ def _mapping(fields: Fields, line_format: str | None) -> dict[str, str]:
     if len(names) > COLUMNS_MAX:
         fields.mistake("csv_mapping", f"must have at most {COLUMNS_MAX} columns")
         return {}
-    found = {}
+    mapping = {}
     for name in names:
         path = columns.text(name, COLUMN_CHARACTERS_MAX)
         if wrong := text_mistake(name, COLUMN_CHARACTERS_MAX):
             fields.mistake("csv_mapping", f"the name of a column {wrong}")
         elif path is not None:
-            found[name] = path
+            mapping[name] = path
     try:
-        read_paths(list(found.values()))
+        read_paths(list(mapping.values()))
     except ColumnsInvalid as error:
         fields.mistake("csv_mapping", str(error))
-    return found
+    return mapping
 
 
 def _defaults(fields: Fields) -> Mapping[str, object]:
     """Wrong whatever the lines say: a field that is there is judged; one that is missing may be in the lines."""
-    found = fields.value("defaults", dict, "an object of fields for every line", required=False)
-    if found is None:
+    defaults = fields.value("defaults", dict, "an object of fields for every line", required=False)
+    if defaults is None:
         return {}
     at = fields.pointer("defaults")
-    for name in found:
+    for name in defaults:
         if name not in DEFAULTS_KNOWN:
             detail = f"is no default; known: {', '.join(sorted(DEFAULTS_KNOWN))}"
             fields.mistakes.append(Mistake("field_unknown", f"{at}/{name[:100]}", detail))
-    known = {name: value for name, value in found.items() if name in DEFAULTS_KNOWN}
-    _, mistakes = read_letter(known, Carrier.LINE)
-    told = [m for m in mistakes if _is_there(known, m.pointer)]
-    fields.mistakes.extend(Mistake(m.code, f"{at}{m.pointer}", m.detail) for m in told)
-    return found
+    line_fields = {name: value for name, value in defaults.items() if name in DEFAULTS_KNOWN}
+    _, mistakes = read_letter(line_fields, Carrier.LINE)
+    own_mistakes = [m for m in mistakes if _is_there(line_fields, m.pointer)]
+    fields.mistakes.extend(Mistake(m.code, f"{at}{m.pointer}", m.detail) for m in own_mistakes)
+    return defaults
 
 
 def _is_there(table: object, pointer: str) -> bool:
@@ -188,8 +188,8 @@ def _read_closing(table: Mapping[str, object]) -> Closing:
     fields = Fields(table, mistakes)
     parts = fields.value("parts", int, "how many parts there are")
     lines = fields.value("lines", int, "how many lines they have")
-    what = "the SHA-256 over the digests of all parts, 32 bytes each, in their order"
-    sha256_of_parts = fields.parsed("sha256_of_parts", digest, what)
+    description = "the SHA-256 over the digests of all parts, 32 bytes each, in their order"
+    sha256_of_parts = fields.parsed("sha256_of_parts", digest, description)
     fields.end()
     for name, value in (("parts", parts), ("lines", lines)):
         if value is not None and value < 1:
@@ -199,16 +199,18 @@ def _read_closing(table: Mapping[str, object]) -> Closing:
     return Closing(parts, lines, sha256_of_parts)
 
 
-def _mismatch(found: Mismatch, said: Closing) -> Problem:
+def _mismatch(mismatch: Mismatch, closing: Closing) -> Problem:
     """Every count that differs; the digest only when the counts are right, because it tells less."""
-    stored = found.stored
+    stored = mismatch.stored
     mistakes = []
-    if stored.parts != said.parts or not found.contiguous:
+    if stored.parts != closing.parts or not mismatch.contiguous:
         detail = (
-            f"{stored.parts} parts are stored" if found.contiguous else "parts must be numbered 1, 2, .. without a gap"
+            f"{stored.parts} parts are stored"
+            if mismatch.contiguous
+            else "parts must be numbered 1, 2, .. without a gap"
         )
         mistakes.append(Mistake("field_invalid", "/parts", detail))
-    if stored.lines != said.lines:
+    if stored.lines != closing.lines:
         mistakes.append(Mistake("field_invalid", "/lines", f"{stored.lines} lines are stored"))
     if not mistakes:
         mistakes.append(

@@ -70,10 +70,10 @@ class ConsentRequests:
         """GET."""
         principal = await self._oauth.authorise(request, WRITE_SCOPE)
         ref = request.path_params["ref"]
-        found = await self._store.request_of(principal.sender, ref) if REF.fullmatch(ref) else None
-        if found is None:
+        consent_request = await self._store.request_of(principal.sender, ref) if REF.fullmatch(ref) else None
+        if consent_request is None:
             raise Problem("not_found")
-        return JSONResponse(presentation.consent_request(found))
+        return JSONResponse(presentation.consent_request(consent_request))
 
     def _read(self, body: bytes, principal: Principal) -> NewRequest:
         mistakes: list[Mistake] = []

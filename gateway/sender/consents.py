@@ -43,30 +43,30 @@ class Consents:
         """PUT: 201 when it is new, 200 when the same one is there."""
         principal = await self._oauth.authorise(request, WRITE_SCOPE)
         ref = _ref(request)
-        wanted = self._read(await read_body(request), ref, principal)
-        found = await self._ports.senders.put_consent(wanted)
-        if found is None:
+        consent = self._read(await read_body(request), ref, principal)
+        answer = await self._ports.senders.put_consent(consent)
+        if answer is None:
             raise ref_conflict("the recipient was asked under this reference; use a new one")
-        recorded, is_new = found
-        if replace(recorded, withdrawn_at=None, withdrawn_by=None) != wanted:
+        recorded, is_new = answer
+        if replace(recorded, withdrawn_at=None, withdrawn_by=None) != consent:
             raise ref_conflict("another consent was recorded under this reference; use a new one")
         return JSONResponse(presentation.consent(recorded), 201 if is_new else 200)
 
     async def get(self, request: Request) -> Response:
         """GET."""
         principal = await self._oauth.authorise(request, WRITE_SCOPE)
-        found = await self._ports.senders.consent(principal.sender, _ref(request))
-        if found is None:
+        consent = await self._ports.senders.consent(principal.sender, _ref(request))
+        if consent is None:
             raise Problem("not_found")
-        return JSONResponse(presentation.consent(found))
+        return JSONResponse(presentation.consent(consent))
 
     async def withdraw(self, request: Request) -> Response:
         """POST withdraw."""
         principal = await self._oauth.authorise(request, WRITE_SCOPE)
-        found = await self._ports.senders.withdraw_consent(principal.sender, _ref(request))
-        if found is None:
+        consent = await self._ports.senders.withdraw_consent(principal.sender, _ref(request))
+        if consent is None:
             raise Problem("not_found")
-        return JSONResponse(presentation.consent(found))
+        return JSONResponse(presentation.consent(consent))
 
     def _read(self, body: bytes, ref: str, principal: Principal) -> Consent:
         mistakes: list[Mistake] = []

@@ -65,9 +65,9 @@ def declared_type(request: Request) -> str:
 
 
 def _digest(request: Request, mistakes: list[Mistake]) -> bytes | None:
-    found = DIGEST.search(request.headers.get("content-digest", ""))
+    match = DIGEST.search(request.headers.get("content-digest", ""))
     try:
-        value = b64decode(found[1], validate=True) if found else b""
+        value = b64decode(match[1], validate=True) if match else b""
     except Base64Invalid:
         value = b""
     if len(value) != 32:

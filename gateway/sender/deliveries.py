@@ -37,22 +37,22 @@ class Deliveries:
     async def show(self, request: Request) -> Response:
         """GET one, by id or number."""
         principal = await self._oauth.authorise(request, READ_SCOPE)
-        found = await find(self._ports, principal.sender, request.path_params["name"])
-        shown = presentation.delivery(self._ports.config, found, await self._reason(found))
+        delivery = await find(self._ports, principal.sender, request.path_params["name"])
+        shown = presentation.delivery(self._ports.config, delivery, await self._reason(delivery))
         return JSONResponse(shown)
 
     async def index(self, request: Request) -> Response:
         """GET the list."""
         principal = await self._oauth.authorise(request, READ_SCOPE)
         which, after, limit = list_query(request.query_params)
-        found, goes_on = await self._store.deliveries(principal.sender, which, after, limit)
-        items = [presentation.delivery(self._ports.config, d) for d in found]
+        deliveries, goes_on = await self._store.deliveries(principal.sender, which, after, limit)
+        items = [presentation.delivery(self._ports.config, d) for d in deliveries]
         return JSONResponse({"items": items, "next_cursor": None if goes_on is None else cursor_of(which, goes_on)})
 
-    async def _reason(self, found: Delivery) -> Reason | None:
+    async def _reason(self, delivery: Delivery) -> Reason | None:
         """Why a letter was rejected, or its notice failed: as the sealed evidence says it."""
-        event = next((e for e in found.events if e.event in WITH_REASON), None)
-        proof = None if event is None else await self._store.evidence(found.id, event.evidence)
+        event = next((e for e in delivery.events if e.event in WITH_REASON), None)
+        proof = None if event is None else await self._store.evidence(delivery.id, event.evidence)
         if proof is None:
             return None
         try:
@@ -63,12 +63,12 @@ class Deliveries:
 
 async def find(ports: SenderPorts, sender: UUID, name: str) -> Delivery:
     """A delivery of this sender by id or number; anything else, another sender's too, is not there."""
-    found = None
+    delivery = None
     if is_number(name):
-        found = await ports.senders.delivery(sender, name)
+        delivery = await ports.senders.delivery(sender, name)
     else:
         with contextlib.suppress(ValueError):
-            found = await ports.senders.delivery(sender, identifier(name))
-    if found is None:
+            delivery = await ports.senders.delivery(sender, identifier(name))
+    if delivery is None:
         raise Problem("not_found")
-    return found
+    return delivery

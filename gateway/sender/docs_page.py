@@ -97,10 +97,10 @@ def _resolved(about: Mapping[str, Any], api: Mapping[str, Any]) -> Mapping[str, 
     """Follows a reference inside the description."""
     if "$ref" not in about:
         return about
-    found: Any = api
+    part: Any = api
     for step in str(about["$ref"]).removeprefix("#/").split("/"):
-        found = found[step]
-    return _resolved(found, api)
+        part = part[step]
+    return _resolved(part, api)
 
 
 def _anchor(method: str, path: str) -> str:

@@ -46,23 +46,23 @@ class Exports:
         if order.batch is not None and not await self._ports.exports.has_batch(principal.sender, order.batch):
             raise field_problem("field_invalid", "/batch_id", "no batch of yours has this id")
         await self._ports.exports.order_export(order)
-        found = await self._ports.exports.export(principal.sender, order.id)
-        if found is None or found.order != order:
+        export = await self._ports.exports.export(principal.sender, order.id)
+        if export is None or export.order != order:
             raise Problem("idempotency_key_reused", "this key ordered another export")
         location = f"/v1/exports/{order.id}"
-        return JSONResponse(self._shown(found), 202, {"Location": location, "Retry-After": str(RETRY_SECONDS)})
+        return JSONResponse(self._shown(export), 202, {"Location": location, "Retry-After": str(RETRY_SECONDS)})
 
     async def show(self, request: Request) -> Response:
         """GET."""
-        found = await self._export(request)
-        headers = {} if found.is_ready else {"Retry-After": str(RETRY_SECONDS)}
-        return JSONResponse(self._shown(found), headers=headers)
+        export = await self._export(request)
+        headers = {} if export.is_ready else {"Retry-After": str(RETRY_SECONDS)}
+        return JSONResponse(self._shown(export), headers=headers)
 
     async def part(self, request: Request) -> Response:
         """GET parts/{n}: a zip file."""
-        found = await self._export(request)
+        export = await self._export(request)
         number = request.path_params["n"]
-        part = next((p for p in found.parts if str(p.number) == number), None)
+        part = next((p for p in export.parts if str(p.number) == number), None)
         if part is None:
             raise Problem("not_found")
         stored = Stored(
@@ -70,7 +70,7 @@ class Exports:
             object=part.object,
             object_bytes=part.part_bytes,
             sha256=part.sha256,
-            file_name=f"export-{found.order.id}-{part.number:04d}.zip",
+            file_name=f"export-{export.order.id}-{part.number:04d}.zip",
             media_type=ZIP_TYPE,
         )
         return await stored_answer(request, stored, self._ports.objects)
@@ -81,10 +81,10 @@ class Exports:
             export = identifier(request.path_params["export"])
         except ValueError as error:
             raise Problem("not_found") from error
-        found = await self._ports.exports.export(principal.sender, export)
-        if found is None:
+        seen = await self._ports.exports.export(principal.sender, export)
+        if seen is None:
             raise Problem("not_found")
-        return found
+        return seen
 
     def _id_of(self, request: Request, sender: UUID) -> UUID:
         """Of the key when there is one (RFC 9562, version 8): the key itself is the memory."""
@@ -115,8 +115,8 @@ class Exports:
             raise problem_of(mistakes)
         return ExportOrder(export, sender, batch, first, end, kinds)
 
-    def _shown(self, found: ExportSeen) -> dict[str, object]:
-        order = found.order
+    def _shown(self, export: ExportSeen) -> dict[str, object]:
+        order = export.order
         scope: dict[str, object] = {"batch_id": str(order.batch)} if order.batch else {}
         if order.from_time is not None and order.to_time is not None:
             scope = {"from": time_text(order.from_time), "to": time_text(order.to_time)}
@@ -128,24 +128,24 @@ class Exports:
                 "sha256": p.sha256.hex(),
                 "deliveries": p.deliveries,
             }
-            for p in found.parts
+            for p in export.parts
         ]
         return {
             "id": str(order.id),
-            "state": "ready" if found.is_ready else "in_progress",
+            "state": "ready" if export.is_ready else "in_progress",
             **scope,
             "kinds": list(order.kinds),
-            "requested_at": time_text(found.asked_at),
+            "requested_at": time_text(export.asked_at),
             "parts": parts,
         }
 
 
 def _kinds(fields: Fields) -> tuple[str, ...]:
     """Sorted, each once; packages when nothing is said."""
-    found = fields.value("kinds", list, f"a list of {', '.join(KINDS)}", required=False)
-    if found is None:
+    kinds = fields.value("kinds", list, f"a list of {', '.join(KINDS)}", required=False)
+    if kinds is None:
         return (PACKAGE,)
-    chosen = {kind for kind in found if isinstance(kind, str)}
-    if not found or len(chosen) != len(found) or not chosen <= set(KINDS):
+    chosen = {kind for kind in kinds if isinstance(kind, str)}
+    if not kinds or len(chosen) != len(kinds) or not chosen <= set(KINDS):
         fields.mistake("kinds", f"must be a list of {', '.join(KINDS)}, each once")
     return tuple(sorted(chosen))

@@ -68,19 +68,19 @@ class LetterForm:
         async for _ in self.pieces():
             pass
         while True:
-            found = await self._next()
-            if isinstance(found, FormPart):
+            part = await self._next()
+            if isinstance(part, FormPart):
                 self._is_in_part = True
-                return found
+                return part
             if self._is_over and not self._found:
                 return None
 
     async def pieces(self) -> AsyncIterator[bytes]:
         """The content of the part, as it arrives."""
         while self._is_in_part:
-            found = await self._next()
-            if isinstance(found, bytes):
-                yield found
+            piece = await self._next()
+            if isinstance(piece, bytes):
+                yield piece
             else:
                 self._is_in_part = False
 
@@ -143,12 +143,12 @@ async def read_metadata(form: LetterForm, bytes_max: int) -> bytes:
         raise field_problem("field_invalid", METADATA, "is required, as the first part")
     if part.content_type != "application/json":
         raise Problem("type_not_allowed", f"the part {METADATA} must be application/json")
-    found = bytearray()
+    metadata = bytearray()
     async for piece in form.pieces():
-        found += piece
-        if len(found) > bytes_max:
+        metadata += piece
+        if len(metadata) > bytes_max:
             raise Problem("body_too_large", f"the part {METADATA} has at most {bytes_max} bytes")
-    return bytes(found)
+    return bytes(metadata)
 
 
 def malformed(why: str) -> Problem:

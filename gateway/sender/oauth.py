@@ -126,8 +126,10 @@ class OAuth:
             raise Refused("invalid_client", "this installation takes private_key_jwt only")
         client_id, secret = _basic(request) or (form.get("client_id", ""), form.get("client_secret", ""))
         client = await self._ports.senders.client(client_id[:64])
-        known = client.secret_sha256 if client is not None and client.secret_sha256 is not None else bytes(32)
-        right = hmac.compare_digest(sha256(secret.encode()).digest(), known)  # also for an unknown client: same time
+        secret_sha256 = client.secret_sha256 if client is not None and client.secret_sha256 is not None else bytes(32)
+        right = hmac.compare_digest(
+            sha256(secret.encode()).digest(), secret_sha256
+        )  # also for an unknown client: same time
         if client is None or not right:
             raise Refused("invalid_client", "unknown client or wrong secret")
         return client
@@ -226,14 +228,14 @@ def _time(claims: dict[str, Any], name: str) -> datetime | None:
     return datetime.fromtimestamp(value, UTC)
 
 
-def _granted(client: Client, asked: str) -> list[str]:
+def _granted(client: Client, scope: str) -> list[str]:
     """All the client may have, or the part it asked for."""
-    if not asked:
+    if not scope:
         return sorted(client.scopes)
-    wanted = set(asked.split(" "))
-    if not wanted <= client.scopes:
+    scopes = set(scope.split(" "))
+    if not scopes <= client.scopes:
         raise Refused("invalid_scope", f"this client may ask for: {' '.join(sorted(client.scopes))}")
-    return sorted(wanted)
+    return sorted(scopes)
 
 
 def _error(refused: Refused) -> Response:

@@ -42,23 +42,23 @@ def description(public_url: str, *, is_sandbox: bool) -> dict[str, Any]:
 
 def joined(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """One document out of its parts, by the names of their files. Raises Invariant for what two of them describe."""
-    found: dict[str, Any] = {}
+    document: dict[str, Any] = {}
     for name, part in files.items():
         for section, table in part.items():
             if section == "paths":
-                _add(found.setdefault(section, {}), table, name)
+                _add(document.setdefault(section, {}), table, name)
             elif section == "components":
                 for kind, components in table.items():
-                    _add(found.setdefault(section, {}).setdefault(kind, {}), components, name)
+                    _add(document.setdefault(section, {}).setdefault(kind, {}), components, name)
             else:
-                _add(found, {section: table}, name)
-    return found
+                _add(document, {section: table}, name)
+    return document
 
 
-def _add(found: dict[str, Any], table: Mapping[str, Any], file: str) -> None:
-    if twice := sorted(found.keys() & table.keys()):
+def _add(target: dict[str, Any], table: Mapping[str, Any], file: str) -> None:
+    if twice := sorted(target.keys() & table.keys()):
         raise Invariant(f"{file}.json describes again what another file does: {', '.join(twice)}")
-    found.update(table)
+    target.update(table)
 
 
 def _read(file: Path, public_url: str) -> Mapping[str, Any]:

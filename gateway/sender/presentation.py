@@ -108,7 +108,7 @@ def consent(c: Consent) -> dict[str, object]:
 
 def consent_request(r: RequestSeen) -> dict[str, object]:
     """A request for consent, and what became of it."""
-    known: dict[str, object] = {
+    outcome: dict[str, object] = {
         "mailed_at": optional_time_text(r.mailed_at),
         "answered_at": optional_time_text(r.answered_at),
         "text": r.text,
@@ -125,7 +125,7 @@ def consent_request(r: RequestSeen) -> dict[str, object]:
         "state": r.standing.value,
         "asked_at": time_text(r.asked_at),
         "expires_at": time_text(r.expires_at),
-        **{name: value for name, value in known.items() if value is not None},
+        **{name: value for name, value in outcome.items() if value is not None},
     }
 
 

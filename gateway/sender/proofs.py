@@ -37,33 +37,33 @@ class Proofs:
 
     async def index(self, request: Request) -> Response:
         """GET evidence."""
-        found = await self._delivery(request)
-        return JSONResponse([presentation.evidence(event, self._ports.config) for event in found.events])
+        delivery = await self._delivery(request)
+        return JSONResponse([presentation.evidence(event, self._ports.config) for event in delivery.events])
 
     async def evidence(self, request: Request) -> Response:
         """GET evidence/{eid}: the sealed and stamped document."""
-        found = await self._delivery(request)
+        delivery = await self._delivery(request)
         try:
-            proof = await self._ports.senders.evidence(found.id, identifier(request.path_params["evidence"]))
+            proof = await self._ports.senders.evidence(delivery.id, identifier(request.path_params["evidence"]))
         except ValueError:
             proof = None
         if proof is None:
             raise Problem("not_found")
         document = await run_sync(assemble, proof.canonical, proof.certificate, proof.signature, proof.token)
-        name = f"{found.number}-{proof.sequence:02d}-{proof.event}.xml"
+        name = f"{delivery.number}-{proof.sequence:02d}-{proof.event}.xml"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(document, 200, headers, "application/xml")
 
     async def package(self, request: Request) -> Response:
         """GET package: the newest snapshot of everything stamped, or the one asked for."""
-        found = await self._delivery(request)
-        snapshot = await self._snapshot(found, request.query_params.get("snapshot"))
+        delivery = await self._delivery(request)
+        snapshot = await self._snapshot(delivery, request.query_params.get("snapshot"))
         stored = Stored(
             what="the package",
             object=snapshot.object,
             object_bytes=snapshot.package_bytes,
             sha256=snapshot.sha256,
-            file_name=f"{found.number}-{snapshot.snapshot}.asice",
+            file_name=f"{delivery.number}-{snapshot.snapshot}.asice",
             media_type=PACKAGE_TYPE,
         )
         return await stored_answer(request, stored, self._ports.objects)
@@ -72,18 +72,18 @@ class Proofs:
         principal = await self._oauth.authorise(request, SCOPE)
         return await find(self._ports, principal.sender, request.path_params["name"])
 
-    async def _snapshot(self, found: Delivery, wanted: str | None) -> SnapshotSeen:
-        if wanted is not None:
-            if not SNAPSHOT.fullmatch(wanted):
+    async def _snapshot(self, delivery: Delivery, number: str | None) -> SnapshotSeen:
+        if number is not None:
+            if not SNAPSHOT.fullmatch(number):
                 raise field_problem("field_invalid", "snapshot", "must be the n of a snapshot")
-            named = next((s for s in found.snapshots if s.snapshot == int(wanted)), None)
+            named = next((s for s in delivery.snapshots if s.snapshot == int(number)), None)
             if named is None:
-                raise Problem("not_found", f"the delivery has snapshots up to {len(found.snapshots)}")
+                raise Problem("not_found", f"the delivery has snapshots up to {len(delivery.snapshots)}")
             return named
-        newest = found.snapshots[-1] if found.snapshots else None
-        if newest is not None and newest.sequence_through >= found.stamped_through:
+        newest = delivery.snapshots[-1] if delivery.snapshots else None
+        if newest is not None and newest.sequence_through >= delivery.stamped_through:
             return newest
-        if found.stamped_through:  # asked for again and again until it is there: `archive` does not write one twice
-            await self._ports.senders.ask_package(found.id)
-        detail = f"the delivery is {found.state}; the package of its proofs is being made"
+        if delivery.stamped_through:  # asked for again and again until it is there: `archive` does not write one twice
+            await self._ports.senders.ask_package(delivery.id)
+        detail = f"the delivery is {delivery.state}; the package of its proofs is being made"
         raise Problem("not_yet", detail, headers={"Retry-After": str(RETRY_SECONDS)})

@@ -36,11 +36,11 @@ class Sandbox:
         await self._oauth.authorise(request, SUBMITTING)
         mistakes: list[Mistake] = []
         fields = Fields(declared_json_object(request, await read_body(request)), mistakes)
-        wanted = fields.parsed("advance", period, WHAT)
+        span = fields.parsed("advance", period, WHAT)
         fields.end()
-        if wanted is None or mistakes:
+        if span is None or mistakes:
             raise problem_of(mistakes)
-        moved = await self._clock.advance(wanted)
+        moved = await self._clock.advance(span)
         if moved is None:
             raise field_problem("field_invalid", "/advance", f"the clock goes at most {AHEAD_MAX.days} days ahead")
         return JSONResponse({"legal_time": time_text(moved)})

@@ -73,8 +73,8 @@ class ServicePages:
         code = request.path_params["code"]
         if code not in PROBLEMS:
             raise Problem("not_found")
-        asked = request.query_params.get("lang", language_of(request))
-        language: Language = "fr" if asked == "fr" else "en"
+        tag = request.query_params.get("lang", language_of(request))
+        language: Language = "fr" if tag == "fr" else "en"
         return HTMLResponse(problem_page(code, language), headers={"Content-Security-Policy": "default-src 'none'"})
 
     async def openapi(self, request: Request) -> Response:

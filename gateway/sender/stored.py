@@ -40,13 +40,13 @@ async def stored_answer(request: Request, stored: Stored, objects: Objects) -> R
     }
     if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
-    wanted = _range(request, etag, stored)
-    first, length = wanted or (0, stored.object_bytes)
+    span = _range(request, etag, stored)
+    first, length = span or (0, stored.object_bytes)
     headers["Content-Length"] = str(length)
-    if wanted is not None:
+    if span is not None:
         headers["Content-Range"] = f"bytes {first}-{first + length - 1}/{stored.object_bytes}"
     body = await _open(stored, objects, first, length)
-    return StreamingResponse(body, 206 if wanted is not None else 200, headers, stored.media_type)
+    return StreamingResponse(body, 206 if span is not None else 200, headers, stored.media_type)
 
 
 async def _open(stored: Stored, objects: Objects, first: int, length: int) -> AsyncIterator[bytes]:
@@ -68,10 +68,10 @@ async def _open(stored: Stored, objects: Objects, first: int, length: int) -> As
 def _range(request: Request, etag: str, stored: Stored) -> tuple[int, int] | None:
     """(first, length) of a single range; None for the whole (RFC 9110 14.2: also for what is not understood)."""
     size_bytes = stored.object_bytes
-    found = RANGE.fullmatch(request.headers.get("range", ""))
-    if found is None or request.headers.get("if-range", etag) != etag:
+    match = RANGE.fullmatch(request.headers.get("range", ""))
+    if match is None or request.headers.get("if-range", etag) != etag:
         return None
-    first_text, last_text = found.groups()
+    first_text, last_text = match.groups()
     if not first_text and not last_text:
         return None
     if not first_text:

@@ -159,8 +159,8 @@ def _read(table: Mapping[str, object], carrier: Carrier) -> SubmittedLetter:
 
 def _traceparent(request: Request) -> str | None:
     """Of W3C Trace Context, carried with the letter's messages; what is malformed counts as absent."""
-    given = request.headers.get("traceparent", "")
-    return given if TRACEPARENT.fullmatch(given) else None
+    header = request.headers.get("traceparent", "")
+    return header if TRACEPARENT.fullmatch(header) else None
 
 
 def _idempotency_key(request: Request, body: bytes) -> IdempotencyKey | None:

@@ -53,39 +53,39 @@ class UploadParts:
 
     async def put(self, request: Request) -> Response:
         """PUT parts/{n}: 201 when it is new, 200 when it was there."""
-        _, found = await self._find(request)
-        number, length = _part_of(request, found.upload)
-        wanted = ExpectedBody(content_digest(request), length)
+        _, partial = await self._find(request)
+        number, length = _part_of(request, partial.upload)
+        expected = ExpectedBody(content_digest(request), length)
         with self._limit.held():
             body = pieces(request, length)
-            if number in found.parts:
-                return await self._again(body, wanted, found, number)
+            if number in partial.parts:
+                return await self._again(body, expected, partial, number)
             intake = await self._ports.keys.active("intake")
-            place = (found.upload.sender, found.upload.id, number)
-            stored = await store_encrypted(self._ports, intake, place, body, wanted)
-        if not await self._ports.senders.add_upload_part(found.upload.id, stored.segment):
-            _, found = await self._find(request)  # another request with this part was faster
-            return _same(found, number, wanted)
-        return JSONResponse(_part(number, wanted), 201)
+            place = (partial.upload.sender, partial.upload.id, number)
+            stored = await store_encrypted(self._ports, intake, place, body, expected)
+        if not await self._ports.senders.add_upload_part(partial.upload.id, stored.segment):
+            _, partial = await self._find(request)  # another request with this part was faster
+            return _same(partial, number, expected)
+        return JSONResponse(_part(number, expected), 201)
 
     async def show(self, request: Request) -> Response:
         """GET: what it is and which parts are missing."""
-        _, found = await self._find(request)
-        return JSONResponse(presentation.upload(found.upload, _missing(found)))
+        _, partial = await self._find(request)
+        return JSONResponse(presentation.upload(partial.upload, _missing(partial)))
 
     async def complete(self, request: Request) -> Response:
         """POST complete: nothing is missing. May be asked again."""
-        _, found = await self._find(request)
-        if missing := _missing(found):
+        _, partial = await self._find(request)
+        if missing := _missing(partial):
             raise Problem("upload_incomplete", f"missing parts: {', '.join(map(str, missing))}")
-        if list(found.parts) == [1] and found.parts[1] != found.upload.sha256:
+        if list(partial.parts) == [1] and partial.parts[1] != partial.upload.sha256:
             raise field_problem("digest_mismatch", "/sha256", "the part that is the whole file has another SHA-256")
-        return JSONResponse(presentation.upload(found.upload, ()))
+        return JSONResponse(presentation.upload(partial.upload, ()))
 
     async def withdraw(self, request: Request) -> Response:
         """DELETE: it can be used no more; its bytes go with the next cleaning a day later."""
-        principal, found = await self._find(request, also_expired=True)
-        if not await self._ports.senders.withdraw_upload(principal.sender, found.upload.id):
+        principal, partial = await self._find(request, also_expired=True)
+        if not await self._ports.senders.withdraw_upload(principal.sender, partial.upload.id):
             raise Problem("not_withdrawable", "a delivery uses this upload")
         return Response(status_code=204)
 
@@ -95,19 +95,19 @@ class UploadParts:
             name = identifier(request.path_params["upload"])
         except ValueError as error:
             raise Problem("not_found", "no upload of yours has this id") from error
-        found = await self._ports.senders.upload_parts(principal.sender, name)
-        if found is None:
+        partial = await self._ports.senders.upload_parts(principal.sender, name)
+        if partial is None:
             raise Problem("not_found", "no upload of yours has this id")
-        if found.upload.expired and not also_expired:
+        if partial.upload.expired and not also_expired:
             raise Problem("upload_expired", "it was not used within 7 days, or was given up")
-        return principal, found
+        return principal, partial
 
     async def _again(
-        self, body: AsyncIterator[bytes], wanted: ExpectedBody, found: PartialUpload, number: int
+        self, body: AsyncIterator[bytes], expected: ExpectedBody, partial: PartialUpload, number: int
     ) -> Response:
-        async for _ in CheckedBody(wanted).plain(body):
+        async for _ in CheckedBody(expected).plain(body):
             pass  # a sender that is still sending hears no answer; and whether the bytes are the announced ones matters
-        return _same(found, number, wanted)
+        return _same(partial, number, expected)
 
     def _read(self, body: bytes, principal: Principal) -> Upload:
         mistakes: list[Mistake] = []
@@ -146,18 +146,18 @@ def _part_of(request: Request, upload: Upload) -> tuple[int, int]:
     return number, part_length(upload.content_bytes, size, number)
 
 
-def _missing(found: PartialUpload) -> tuple[int, ...]:
-    if found.upload.part_bytes is None:
+def _missing(partial: PartialUpload) -> tuple[int, ...]:
+    if partial.upload.part_bytes is None:
         return ()
-    count = parts_of(found.upload.content_bytes, found.upload.part_bytes)
-    return tuple(n for n in range(1, count + 1) if n not in found.parts)
+    count = parts_of(partial.upload.content_bytes, partial.upload.part_bytes)
+    return tuple(n for n in range(1, count + 1) if n not in partial.parts)
 
 
-def _same(found: PartialUpload, number: int, wanted: ExpectedBody) -> Response:
-    if found.parts.get(number) != wanted.sha256:
+def _same(partial: PartialUpload, number: int, expected: ExpectedBody) -> Response:
+    if partial.parts.get(number) != expected.sha256:
         raise Problem("part_conflict", f"part {number} was sent before with other bytes")
-    return JSONResponse(_part(number, wanted))
+    return JSONResponse(_part(number, expected))
 
 
-def _part(number: int, wanted: ExpectedBody) -> dict[str, object]:
-    return {"part": number, "bytes": wanted.plain_bytes, "sha256": wanted.sha256.hex()}
+def _part(number: int, expected: ExpectedBody) -> dict[str, object]:
+    return {"part": number, "bytes": expected.plain_bytes, "sha256": expected.sha256.hex()}

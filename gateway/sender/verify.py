@@ -69,9 +69,9 @@ async def _given(request: Request) -> tuple[bytes, Sequence[ContentDigests]]:
         proof = form.get("proof")
         if not isinstance(proof, UploadFile) or not (data := await proof.read()):
             raise field_problem("field_invalid", "proof", "is required: the package or evidence, as a file")
-        given = [f for f in form.getlist("content") if not isinstance(f, UploadFile) or f.filename]
-        files = [f for f in given if isinstance(f, UploadFile)]
-        if len(files) < len(given):  # left out in silence it would pass for checked
+        entries = [f for f in form.getlist("content") if not isinstance(f, UploadFile) or f.filename]
+        files = [f for f in entries if isinstance(f, UploadFile)]
+        if len(files) < len(entries):  # left out in silence it would pass for checked
             raise field_problem("field_invalid", "content", "must be a file")
         contents = [content_digests(f.filename or "", await f.read()) for f in files]
         contents += [_by_digest(value) for value in form.getlist("content_sha256")]

@@ -71,12 +71,12 @@ class Webhooks:
 
     async def show(self, request: Request) -> Response:
         """GET one."""
-        _, found = await self._named(request)
-        return JSONResponse(_shown(found))
+        _, webhook = await self._named(request)
+        return JSONResponse(_shown(webhook))
 
     async def change(self, request: Request) -> Response:
         """PATCH: url, types, enabled: false."""
-        sender, found = await self._named(request)
+        sender, webhook = await self._named(request)
         mistakes: list[Mistake] = []
         fields = Fields(declared_json_object(request, await read_body(request)), mistakes)
         url, types = self._url(fields, required=False), _types(fields)
@@ -86,31 +86,31 @@ class Webhooks:
         fields.end()
         if mistakes:
             raise problem_of(mistakes)
-        await self._store.change_webhook(sender, found.id, WebhookChange(url, types, is_off=enabled is False))
-        return JSONResponse(_shown(await self._one(sender, found.id)))
+        await self._store.change_webhook(sender, webhook.id, WebhookChange(url, types, is_off=enabled is False))
+        return JSONResponse(_shown(await self._one(sender, webhook.id)))
 
     async def delete(self, request: Request) -> Response:
         """DELETE: with its secret and its log; a request under way may still arrive."""
-        sender, found = await self._named(request)
-        await self._store.delete_webhook(sender, found.id)
+        sender, webhook = await self._named(request)
+        await self._store.delete_webhook(sender, webhook.id)
         return Response(status_code=204)
 
     async def test(self, request: Request) -> Response:
         """POST test: 202, a webhook.test is on its way; GET attempts says what came of it."""
-        sender, found = await self._named(request)
-        if not await self._store.test_webhook(sender, found.id):
+        sender, webhook = await self._named(request)
+        if not await self._store.test_webhook(sender, webhook.id):
             raise Problem("rate_limited", "the last test was a moment ago", headers={"Retry-After": "5"})
-        return JSONResponse(_shown(found), 202)
+        return JSONResponse(_shown(webhook), 202)
 
     async def enable(self, request: Request) -> Response:
         """POST enable: it goes on where it stopped."""
-        sender, found = await self._named(request)
-        await self._store.enable_webhook(sender, found.id)
-        return JSONResponse(_shown(await self._one(sender, found.id)))
+        sender, webhook = await self._named(request)
+        await self._store.enable_webhook(sender, webhook.id)
+        return JSONResponse(_shown(await self._one(sender, webhook.id)))
 
     async def replay(self, request: Request) -> Response:
         """POST replay {after}: everything after this cursor again, under the same ids."""
-        sender, found = await self._named(request)
+        sender, webhook = await self._named(request)
         mistakes: list[Mistake] = []
         fields = Fields(declared_json_object(request, await read_body(request)), mistakes)
         after = fields.parsed("after", sequence_of, "a next_cursor of /v1/events")
@@ -119,23 +119,23 @@ class Webhooks:
         fields.end()
         if mistakes or after is None:
             raise problem_of(mistakes)
-        await self._store.replay_webhook(sender, found.id, after)
-        return JSONResponse(_shown(await self._one(sender, found.id)), 202)
+        await self._store.replay_webhook(sender, webhook.id, after)
+        return JSONResponse(_shown(await self._one(sender, webhook.id)), 202)
 
     async def attempts(self, request: Request) -> Response:
         """GET attempts: the newest first, 30 days."""
-        _, found = await self._named(request)
+        _, webhook = await self._named(request)
         before = request.query_params.get("cursor")
         if before is not None and not (before.isascii() and before.isdigit() and len(before) <= 18):
             raise field_problem("field_invalid", "cursor", "must be a next_cursor of this list")
-        rows = await self._store.attempts(found.id, None if before is None else int(before), LIST_DEFAULT)
+        rows = await self._store.attempts(webhook.id, None if before is None else int(before), LIST_DEFAULT)
         following = str(rows[-1].id) if len(rows) == LIST_DEFAULT else None
         return JSONResponse({"items": [_attempt(row) for row in rows], "next_cursor": following})
 
     async def keys(self, request: Request) -> Response:
         """GET /.well-known/webhook-keys.json."""
-        found = [_key(key) for key in await self._store.webhook_keys()]
-        return JSONResponse({"keys": found}, headers={"Cache-Control": f"public, max-age={KEYS_SECONDS}"})
+        keys = [_key(key) for key in await self._store.webhook_keys()]
+        return JSONResponse({"keys": keys}, headers={"Cache-Control": f"public, max-age={KEYS_SECONDS}"})
 
     async def _named(self, request: Request) -> tuple[UUID, WebhookSeen]:
         sender = (await self._oauth.authorise(request, SCOPE)).sender
@@ -146,10 +146,10 @@ class Webhooks:
         return sender, await self._one(sender, webhook)
 
     async def _one(self, sender: UUID, webhook: UUID) -> WebhookSeen:
-        found = await self._store.webhooks(sender, webhook)
-        if not found:
+        webhooks = await self._store.webhooks(sender, webhook)
+        if not webhooks:
             raise Problem("not_found")
-        return found[0]
+        return webhooks[0]
 
     def _url(self, fields: Fields, required: bool) -> str | None:
         url = fields.value("url", str, "an https address", required)
@@ -163,13 +163,13 @@ class Webhooks:
 
 def _types(fields: Fields) -> tuple[str, ...] | None:
     """None when they are not named."""
-    found = fields.value("types", list, "a list of types of events", required=False)
-    if found is None:
+    names = fields.value("types", list, "a list of types of events", required=False)
+    if names is None:
         return None
-    if not all(isinstance(name, str) for name in found):
+    if not all(isinstance(name, str) for name in names):
         fields.mistake("types", "must be a list of types of events")
         return None
-    return read_types(found, fields.pointer("types"), fields.mistakes)
+    return read_types(names, fields.pointer("types"), fields.mistakes)
 
 
 def _shown(w: WebhookSeen) -> dict[str, object]:
