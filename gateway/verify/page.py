@@ -68,8 +68,8 @@ class VerifyPages(PageHandler[VerifyPorts]):
 
     async def judge(self, request: Request) -> Response:
         """POST, with or without a language in the address: the verdict."""
-        asked = negotiated(request.headers.get("accept-language", ""))
-        language = known(request.path_params.get("language", asked))
+        preference = negotiated(request.headers.get("accept-language", ""))
+        language = known(request.path_params.get("language", preference))
         if language is None:
             return self.neutral(request)
         try:
@@ -77,21 +77,21 @@ class VerifyPages(PageHandler[VerifyPorts]):
         except anyio.WouldBlock:
             return self._form(language, "busy", 503)
         try:
-            given = await _given(request)
-            report = await self._report(given)
+            files = await _given(request)
+            report = await self._report(files)
         except UploadRefused as error:
             return self._form(language, str(error), 413 if str(error) == "too_large" else 422)
         finally:
             self._places.release_on_behalf_of(request)
         lines = [] if report.facts is None else fact_lines(report.facts, language)
         address = f"/{language}/verify"
-        return self.pages.page("verified.html", language, report=report, lines=lines, address=address, given=given)
+        return self.pages.page("verified.html", language, report=report, lines=lines, address=address, given=files)
 
-    async def _report(self, given: Given) -> Report:
+    async def _report(self, files: Given) -> Report:
         anchors: Sequence[bytes] = [await self.ports.keys.trust_anchor()]
         revoked = await self.ports.keys.document("crl")
         lists = [] if revoked is None else [revoked]
-        return await run_sync(lambda: verify(given.proof, anchors, given.contents, revocation_lists=lists))
+        return await run_sync(lambda: verify(files.proof, anchors, files.contents, revocation_lists=lists))
 
     def _form(self, language: Language, message: str | None, status: int = 200) -> Response:
         return self.pages.page("verify.html", language, status, message=message, address=f"/{language}/verify")
