@@ -43,8 +43,8 @@ def behind_edge(table: Sequence[Row], ports: EdgePorts) -> Edge:
         except HTTPException as error:
             if error.status_code != METHOD_NOT_ALLOWED:
                 raise
-            known = [route for route in part if isinstance(route, Address) and route.matches(scope)[0] != Match.NONE]
-            first = [route for route in known if route.path == known[0].path]
+            matches = [route for route in part if isinstance(route, Address) and route.matches(scope)[0] != Match.NONE]
+            first = [route for route in matches if route.path == matches[0].path]
             allowed = sorted({method for route in first for method in route.methods or ()})
             raise HTTPException(METHOD_NOT_ALLOWED, headers={"Allow": ", ".join(allowed)}) from error
 

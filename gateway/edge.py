@@ -142,5 +142,5 @@ class _Answer:
     def _missing(self, message: MutableMapping[str, object]) -> list[tuple[bytes, bytes]]:
         """A route that sets a header itself (caching of static files, say) keeps its own."""
         there = {name.lower() for name, _ in message["headers"]}  # type: ignore[attr-defined]
-        ours = {**HEADERS, **self.headers}
-        return [(k.encode(), v.encode()) for k, v in ours.items() if k.lower().encode() not in there]
+        headers = {**HEADERS, **self.headers}
+        return [(k.encode(), v.encode()) for k, v in headers.items() if k.lower().encode() not in there]

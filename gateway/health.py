@@ -59,7 +59,7 @@ def routes(ports: HealthPorts, is_draining: Callable[[], bool]) -> list[Row]:
     health = Health(ports.recorder, is_draining, missing_of(ports))
 
     async def answer(request: Request) -> Response:
-        told = await health.answer(request.url.path)
-        return Response(told.text, told.status, media_type=CONTENT_TYPE)
+        reply = await health.answer(request.url.path)
+        return Response(reply.text, reply.status, media_type=CONTENT_TYPE)
 
     return [Address("GET", path, answer, REQUEST_SECONDS) for path in PATHS]

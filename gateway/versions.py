@@ -19,7 +19,7 @@ VERSIONS = (NEWEST,)
 
 def asked_version(scope: Scope) -> str:
     """Raises Problem version_unknown."""
-    asked = Headers(scope=scope).get(HEADER, NEWEST)
-    if asked not in VERSIONS:
+    version = Headers(scope=scope).get(HEADER, NEWEST)
+    if version not in VERSIONS:
         raise Problem("version_unknown", f"{HEADER} must be one of {', '.join(VERSIONS)}, or left out for the newest")
-    return asked
+    return version
