@@ -85,10 +85,10 @@ class Audit:
 
     async def record(self, entry: Mapping[str, object]) -> None:
         """Durable on return. OSError (disk full) is not handled: a bridge that cannot record must not go on."""
-        mine = self._append(entry)
+        number = self._append(entry)
         with anyio.CancelScope(shield=True):  # the caller may go, the line must not
             async with self._flushing:
-                if self._durable < mine:  # else somebody flushed it with theirs
+                if self._durable < number:  # else somebody flushed it with theirs
                     await self._flush()
 
     def close(self) -> None:

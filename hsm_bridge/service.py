@@ -72,10 +72,10 @@ class Service:
         """The response to one request; raises only what must end the process (TokenStopped, a full disk)."""
         started = clock.monotonic_seconds()
         response = await self._admit(caller, peer, request)
-        known = request.op if request.op in OPERATIONS else "unknown"
+        operation = request.op if request.op in OPERATIONS else "unknown"
         outcome = response.err if response.err in (wire.BUSY, wire.DENIED) else "error" if response.err else "ok"
-        self.recorder.count(BRIDGE_REQUESTS, known, caller, outcome)
-        self.recorder.observe(BRIDGE_REQUEST_SECONDS, clock.monotonic_seconds() - started, known)
+        self.recorder.count(BRIDGE_REQUESTS, operation, caller, outcome)
+        self.recorder.observe(BRIDGE_REQUEST_SECONDS, clock.monotonic_seconds() - started, operation)
         return response
 
     async def _admit(self, caller: Caller, peer: Peer, request: wire.Request) -> wire.Response:
@@ -131,7 +131,7 @@ class Service:
             except TokenAway as away:
                 error = wire.TOKEN_AWAY
                 self._note_away(away)
-        await self._record({**about, "phase": "result", "error": error, "done": [said for _, said in done]})  # 4
+        await self._record({**about, "phase": "result", "error": error, "done": [outcome for _, outcome in done]})  # 4
         if error is not None:
             return wire.Response(id=request.id, err=error)
         return wire.Response(id=request.id, results=[result for result, _ in done])

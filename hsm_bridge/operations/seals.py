@@ -76,13 +76,13 @@ def _check_receipt(vault: Vault, head: evidence_head.EvidenceHead, receipt: byte
     if receipt is None:
         raise Refused("receipt_missing", f"{head.event} is sealed only with a receipt")
     try:
-        said = tickets.open_receipt(vault.mac, receipt, head.delivery, act)
+        record = tickets.open_receipt(vault.mac, receipt, head.delivery, act)
     except tickets.TicketInvalid as error:
         raise Refused("receipt_invalid", str(error)) from error
-    if said.person != head.person_sha256:
+    if record.person != head.person_sha256:
         raise Refused("receipt_invalid", "the receipt is of another person")
     later = HANDOVER_SECONDS_MAX if act == "handover" else ACT_SECONDS_MAX
-    if not -ACT_SECONDS_MAX <= (head.event_time - said.at).total_seconds() <= later:
+    if not -ACT_SECONDS_MAX <= (head.event_time - record.at).total_seconds() <= later:
         raise Refused("receipt_invalid", "the receipt is of another time")
 
 

@@ -55,13 +55,13 @@ class Ceremony:
     def _wanted(self) -> list[tuple[str, KeyUse]]:
         year, month = f"{self.moment:%Y}", f"{self.moment:%Y%m}"
         present = self.token.labels()
-        wanted: list[tuple[str, KeyUse]] = [("ca-1", "ca"), ("mac-1", "mac"), ("identity-1", "identity")]
-        wanted += [(f"intake-{month}", "intake"), (f"kek-{month}", "kek")]
+        keys: list[tuple[str, KeyUse]] = [("ca-1", "ca"), ("mac-1", "mac"), ("identity-1", "identity")]
+        keys += [(f"intake-{month}", "intake"), (f"kek-{month}", "kek")]
         yearly: tuple[KeyUse, ...] = ("seal", "tsu", "webhook")
         for use in yearly:
             if not any(label.startswith(f"{use}-{year}-") for label in present):
-                wanted.append((f"{use}-{year}-1", use))
-        return wanted
+                keys.append((f"{use}-{year}-1", use))
+        return keys
 
     def _ensure_key(self, label: str, use: KeyUse) -> bool:
         if label in self.token.labels():

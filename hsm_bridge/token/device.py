@@ -143,10 +143,10 @@ class _Lane:
     keys: dict[tuple[str, ObjectClass], Any] = field(default_factory=dict)
 
     def key(self, label: str, key_class: ObjectClass) -> Any:
-        found = self.keys.get((label, key_class))
-        if found is None:
-            found = self.keys[label, key_class] = _find(self.session, label, key_class)
-        return found
+        handle = self.keys.get((label, key_class))
+        if handle is None:
+            handle = self.keys[label, key_class] = _find(self.session, label, key_class)
+        return handle
 
 
 class Token:
@@ -300,21 +300,21 @@ def _translate(work: Callable[[], Result], *, general_is_lost: bool = False) -> 
 
 def _find(session: Any, label: str, key_class: ObjectClass) -> Any:
     # list(): a search that is not read to its end keeps the session's lock
-    found = list(
+    handles = list(
         session.get_objects({Attribute.CLASS: key_class, Attribute.LABEL: label, Attribute.ID: label.encode()})
     )
-    if not found:
+    if not handles:
         raise KeyMissing(f"the token holds no key {label}")
-    if len(found) > 1:
+    if len(handles) > 1:
         raise failures.MultipleObjectsReturned(label)
-    return found[0]
+    return handles[0]
 
 
 def _labels(session: Any) -> list[str]:
-    found: list[str] = []
+    labels: list[str] = []
     for key_class in (ObjectClass.PRIVATE_KEY, ObjectClass.SECRET_KEY):
-        found += [key.label for key in list(session.get_objects({Attribute.CLASS: key_class, Attribute.TOKEN: True}))]
-    return found
+        labels += [key.label for key in list(session.get_objects({Attribute.CLASS: key_class, Attribute.TOKEN: True}))]
+    return labels
 
 
 def _sign(key: Any, data: bytes, mechanism: Mechanism) -> bytes:
