@@ -43,19 +43,19 @@ class _Reader(HTMLParser):
         self._select = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        if tag == "a" and "href" in given:
-            self.links.append(given["href"])
+        attributes = {name: value or "" for name, value in attrs}
+        if tag == "a" and "href" in attributes:
+            self.links.append(attributes["href"])
         elif tag == "form":
-            self.forms.append(Form(given.get("method", "get").lower(), given.get("action", "")))
-        elif self.forms and tag in ("input", "button") and given.get("name"):
-            chosen = given.get("type") not in ("radio", "checkbox") or "checked" in given
+            self.forms.append(Form(attributes.get("method", "get").lower(), attributes.get("action", "")))
+        elif self.forms and tag in ("input", "button") and attributes.get("name"):
+            chosen = attributes.get("type") not in ("radio", "checkbox") or "checked" in attributes
             if chosen:
-                self.forms[-1].fields[given["name"]] = given.get("value", "")
+                self.forms[-1].fields[attributes["name"]] = attributes.get("value", "")
         elif tag == "select":
-            self._select = given.get("name", "")
+            self._select = attributes.get("name", "")
         elif self.forms and tag == "option" and self._select:
-            self.forms[-1].fields.setdefault(self._select, given.get("value", ""))
+            self.forms[-1].fields.setdefault(self._select, attributes.get("value", ""))
 
     def handle_data(self, data: str) -> None:
         self.text.append(data)

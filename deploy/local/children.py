@@ -47,14 +47,14 @@ def become_reaper() -> None:
         raise OSError(ctypes.get_errno(), "this kernel has no child subreapers")
 
 
-def reap_strangers(known: Collection[int]) -> None:
+def reap_strangers(pids: Collection[int]) -> None:
     """Children that we adopted and nobody waits for. Those whose end somebody will ask for are left alone."""
     while True:
         try:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         except ChildProcessError:
             return
-        if ended is None or ended.si_pid in known:
+        if ended is None or ended.si_pid in pids:
             return
         os.waitpid(ended.si_pid, 0)
 

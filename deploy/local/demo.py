@@ -59,13 +59,13 @@ class Story:
         """The gateway's address."""
         return f"http://{HOST}:{self.base}"
 
-    def step(self, what: str, holds: object, seen: object = "") -> None:
+    def step(self, text: str, holds: object, seen: object = "") -> None:
         """Print one step; raises StepFailed when it does not hold."""
         self.steps += 1
         mark = "ok" if holds else "FAILED"
-        print(f"{time.monotonic() - self.began:6.1f} s  {self.steps:2}  {mark:<6}  {what}", flush=True)
+        print(f"{time.monotonic() - self.began:6.1f} s  {self.steps:2}  {mark:<6}  {text}", flush=True)
         if not holds:
-            raise StepFailed(f"{what}: saw {seen!r}"[:600])
+            raise StepFailed(f"{text}: saw {seen!r}"[:600])
         if self.slow:
             time.sleep(SLOW_SECONDS)
 
@@ -118,8 +118,8 @@ async def tell(story: Story) -> None:
     content = sample_pdf("A registered letter", [f"Reference {secrets.token_hex(8)}."])
     document = story.keep("letter.pdf", content)
     address = f"angela.{secrets.token_hex(4)}@recipient.example"
-    known = find_credentials(story.layout.state)
-    async with QerdsClient(known.base_url, known.client_id, known.client_secret) as sender:
+    credentials = find_credentials(story.layout.state)
+    async with QerdsClient(credentials.base_url, credentials.client_id, credentials.client_secret) as sender:
         number = await _send(story, sender, document, _hex(content), address)
         link = _read_mail(story, address)
         page = _recipient_accepts(story, link)
@@ -133,8 +133,8 @@ async def _send(story: Story, sender: QerdsClient, document: Path, sha256: str, 
     consent = f"demo-{secrets.token_hex(6)}"
     person = {"email": address, "given_names": GIVEN_NAMES, "birth_name": BIRTH_NAME}
     text = f"{GIVEN_NAMES} {BIRTH_NAME} consents to registered deliveries at {address}"
-    told = {"obtained_at": "2026-01-01T00:00:00Z", "method": "demonstration", "text_sha256": _hex(text.encode())}
-    await sender.put_consent(consent, {**person, **told})
+    details = {"obtained_at": "2026-01-01T00:00:00Z", "method": "demonstration", "text_sha256": _hex(text.encode())}
+    await sender.put_consent(consent, {**person, **details})
     story.step("the sender records the recipient's consent", True)
     uploaded = await sender.upload(document)
     story.step("the sender uploads a letter, encrypted on the way in", uploaded.sha256 == sha256)
@@ -146,8 +146,8 @@ async def _send(story: Story, sender: QerdsClient, document: Path, sha256: str, 
     }
     answer = await sender.submit(body)
     story.step(f"the service takes it under number {answer.number}", answer.state == "submitted", answer)
-    found = await sender.wait_for(answer.number, lambda d: d.state == "notified", STATE_SECONDS)
-    story.step("proofs of deposit and notice are sealed and time-stamped", found.state == "notified", found)
+    delivery = await sender.wait_for(answer.number, lambda d: d.state == "notified", STATE_SECONDS)
+    story.step("proofs of deposit and notice are sealed and time-stamped", delivery.state == "notified", delivery)
     return answer.number
 
 
@@ -185,8 +185,8 @@ def _download(story: Story, page: Page, document: Path) -> None:
 
 
 async def _received(story: Story, sender: QerdsClient, number: str) -> None:
-    found = await sender.wait_for(number, lambda d: d.state == "received", STATE_SECONDS)
-    story.step("the proof of receipt is sealed and time-stamped", found.state == "received", found)
+    delivery = await sender.wait_for(number, lambda d: d.state == "received", STATE_SECONDS)
+    story.step("the proof of receipt is sealed and time-stamped", delivery.state == "received", delivery)
     events = [proof.event for proof in await sender.evidence(number)]
     story.step(f"the proofs are {', '.join(events)}", events == ["A.1", "C.1", "C.3", "D.1", "E.1"], events)
 
@@ -195,15 +195,17 @@ def _verify(story: Story, package: Path, document: Path) -> None:
     fetched = httpx.get(f"{story.gateway}/v1/trust/ca.pem", timeout=STATE_SECONDS)
     story.step("the gateway serves its trust anchor", fetched.status_code == httpx.codes.OK, fetched.status_code)
     anchor = story.keep("ca.pem", fetched.content)
-    told = _run([*VERIFY, str(package), "--trust", str(anchor), "--content", str(document)])
-    story.keep("verification.txt", told.stdout)
-    story.step("the package verifies offline, with the letter", told.returncode == 0, told.stdout.decode())
-    told = _run([*VERIFY, str(package), "--content", str(document)])
-    story.step("without a trust anchor the verifier does not say valid", told.returncode == 3, told.stdout.decode())
+    outcome = _run([*VERIFY, str(package), "--trust", str(anchor), "--content", str(document)])
+    story.keep("verification.txt", outcome.stdout)
+    story.step("the package verifies offline, with the letter", outcome.returncode == 0, outcome.stdout.decode())
+    outcome = _run([*VERIFY, str(package), "--content", str(document)])
+    story.step(
+        "without a trust anchor the verifier does not say valid", outcome.returncode == 3, outcome.stdout.decode()
+    )
     altered = bytearray(package.read_bytes())
     altered[len(altered) // 2] ^= 1
-    told = _run([*VERIFY, str(story.keep("altered.asice", bytes(altered))), "--trust", str(anchor)])
-    story.step("with one bit changed it does not verify", told.returncode in (1, 2), told.stdout.decode())
+    outcome = _run([*VERIFY, str(story.keep("altered.asice", bytes(altered))), "--trust", str(anchor)])
+    story.step("with one bit changed it does not verify", outcome.returncode in (1, 2), outcome.stdout.decode())
 
 
 def _run(command: list[str]) -> "subprocess.CompletedProcess[bytes]":

@@ -20,11 +20,13 @@ SENDER = ("--name", "Demo Sender", "--email", "sender@demo.example", "--identity
 def enrol(layout: Layout, ports: Ports, environment: Mapping[str, str]) -> None:
     """At each start: makes the client when there is none, and writes down where the gateway is now."""
     if layout.demo_client.exists():
-        known = json.loads(layout.demo_client.read_text())
+        credentials = json.loads(layout.demo_client.read_text())
     else:
-        known = json.loads(start_step("pipeline.operate", environment, "sender", "add", *SENDER, "--json").finish())
-    client = {"base_url": ports.gateway_url} | {name: known[name] for name in ("client_id", "client_secret")}
-    if client != known:
+        credentials = json.loads(
+            start_step("pipeline.operate", environment, "sender", "add", *SENDER, "--json").finish()
+        )
+    client = {"base_url": ports.gateway_url} | {name: credentials[name] for name in ("client_id", "client_secret")}
+    if client != credentials:
         _write_private(layout.demo_client, json.dumps(client) + "\n")
 
 

@@ -102,12 +102,12 @@ class Zygote:
         self._end()
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        own_end, child_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._next_start = time.monotonic() + RENEW_SECONDS
-        with theirs, self._log.open("ab") as log:
+        with child_end, self._log.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "deploy.local.zygote", str(theirs.fileno())],
+                    [sys.executable, "-P", "-m", "deploy.local.zygote", str(child_end.fileno())],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -115,12 +115,12 @@ class Zygote:
                     env=child_environment({"PYTHONPATH": str(self._directory)}),
                     process_group=0,
                     preexec_fn=die_with_parent(signal.SIGKILL),
-                    pass_fds=(theirs.fileno(),),
+                    pass_fds=(child_end.fileno(),),
                 )
             except (OSError, subprocess.SubprocessError):
-                ours.close()
+                own_end.close()
                 return
-        self._control = ours
+        self._control = own_end
 
     def _answer(self, seconds: float) -> dict[str, int] | None:
         """What it says next; None when it says nothing in time or has gone."""

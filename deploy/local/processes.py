@@ -121,15 +121,15 @@ def _execute(
 
 def listener(address: tuple[str, int]) -> socket.socket:
     """What all processes of a program accept from. It stays when one of them goes, and with it those who wait."""
-    found = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listening = socket.socket(socket.AF_INET6 if ":" in address[0] else socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind(address)
-        found.listen(LISTEN_BACKLOG)
+        listening.bind(address)
+        listening.listen(LISTEN_BACKLOG)
     except OSError:
-        found.close()
+        listening.close()
         raise
-    return found
+    return listening
 
 
 def describe(code: int) -> str:

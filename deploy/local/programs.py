@@ -47,13 +47,13 @@ def read_procfile(path: Path = PROCFILE) -> dict[str, str]:
     return commands
 
 
-def read_scale(text: str, known: Mapping[str, str]) -> dict[str, int]:
+def read_scale(text: str, programs: Mapping[str, str]) -> dict[str, int]:
     """`seal=3,encrypt=2`."""
     scale: dict[str, int] = {}
     for part in filter(None, text.split(",")):
         name, _, count = part.partition("=")
-        if name not in known:
-            raise ProcfileInvalid(f"--scale: no process {name!r}; there are {', '.join(known)}")
+        if name not in programs:
+            raise ProcfileInvalid(f"--scale: no process {name!r}; there are {', '.join(programs)}")
         if not count.isdecimal() or not 0 <= int(count) <= PROCESSES_MAX:
             raise ProcfileInvalid(f"--scale {name}: expected a number from 0 to {PROCESSES_MAX}")
         scale[name] = int(count)

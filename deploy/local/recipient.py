@@ -21,15 +21,15 @@ class TimedOut(Exception):
     """What was waited for did not come."""
 
 
-def wait_for(what: str, look: Callable[[], object], seconds: float = WAIT_SECONDS) -> object:
+def wait_for(name: str, look: Callable[[], object], seconds: float = WAIT_SECONDS) -> object:
     """The first answer of `look` that is something; raises TimedOut."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        found = look()
-        if found:
-            return found
+        answer = look()
+        if answer:
+            return answer
         time.sleep(POLL_SECONDS)
-    raise TimedOut(f"waited {seconds:.0f} s for {what}")
+    raise TimedOut(f"waited {seconds:.0f} s for {name}")
 
 
 def mails_to(catcher_url: str, address: str) -> list[dict[str, object]]:
@@ -75,10 +75,10 @@ class Recipient:
 
     def accepted(self) -> Page:
         """The page with the documents, once both proofs are sealed and stamped."""
-        found = wait_for("the accepted page", lambda: self._with_documents(self.browser.get(self.letter)))
-        if not isinstance(found, Page):
+        page = wait_for("the accepted page", lambda: self._with_documents(self.browser.get(self.letter)))
+        if not isinstance(page, Page):
             raise TimedOut("the accepted page")
-        return found
+        return page
 
     def _with_documents(self, page: Page) -> Page | None:
         return page if any("/documents/" in link for link in page.links) else None

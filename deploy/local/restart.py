@@ -38,23 +38,23 @@ def main(arguments: Sequence[str]) -> int:
     if running is None:
         print(f"nothing runs on {layout.state}", file=sys.stderr)
         return 1
-    known = {process.name for process in running.processes} - {DATABASE}
-    if unknown := sorted(set(options.names) - known):
-        parser.error(f"no process {unknown[0]!r} to restart; there are {', '.join(sorted(known))}")
+    names = {process.name for process in running.processes} - {DATABASE}
+    if unknown := sorted(set(options.names) - names):
+        parser.error(f"no process {unknown[0]!r} to restart; there are {', '.join(sorted(names))}")
     return ask(layout, running, options.names, options.deadline)
 
 
 def ask(layout: Layout, running: record.Running, names: Sequence[str], seconds: float) -> int:
     """Asks the supervisor and waits for its answer."""
-    wanted = secrets.token_hex(ID_BYTES)
-    _write(layout, "restart.json", {"id": wanted, "names": list(names)})
+    question_id = secrets.token_hex(ID_BYTES)
+    _write(layout, "restart.json", {"id": question_id, "names": list(names)})
     os.kill(running.pid, signal.SIGUSR1)
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        told = _read(layout, "restarted.json")
-        if told.get("id") == wanted:
-            print(told["problem"] or f"restarted: {' '.join(told['names'])}", file=sys.stderr)
-            return 1 if told["problem"] else 0
+        answer = _read(layout, "restarted.json")
+        if answer.get("id") == question_id:
+            print(answer["problem"] or f"restarted: {' '.join(answer['names'])}", file=sys.stderr)
+            return 1 if answer["problem"] else 0
         if not record.lives(running.pid, running.start_time):
             print("the supervisor has gone", file=sys.stderr)
             return 1
@@ -67,8 +67,8 @@ def answering(supervisor: Supervisor, layout: Layout, usual: Sequence[str]) -> C
     """For Supervisor.run: does what was asked for. A signal without a question asks for all of `usual`."""
 
     def restart() -> None:
-        asked = _read(layout, "restart.json")
-        names = [name for name in asked.get("names", []) if name in supervisor.names] or list(usual)
+        question = _read(layout, "restart.json")
+        names = [name for name in question.get("names", []) if name in supervisor.names] or list(usual)
         problem = ""
         try:
             supervisor.restart(names)
@@ -76,24 +76,24 @@ def answering(supervisor: Supervisor, layout: Layout, usual: Sequence[str]) -> C
             problem = f"not restarted: {error}"
         except Stopped:
             problem = "stopped meanwhile"
-        _write(layout, "restarted.json", {"id": asked.get("id"), "names": names, "problem": problem})
+        _write(layout, "restarted.json", {"id": question.get("id"), "names": names, "problem": problem})
         (layout.state / "restart.json").unlink(missing_ok=True)
 
     return restart
 
 
-def _write(layout: Layout, name: str, told: dict[str, object]) -> None:
+def _write(layout: Layout, name: str, message: dict[str, object]) -> None:
     draft = layout.state / f"{name}.new"
-    draft.write_text(json.dumps(told))
+    draft.write_text(json.dumps(message))
     draft.rename(layout.state / name)
 
 
 def _read(layout: Layout, name: str) -> dict[str, Any]:
     try:
-        told = json.loads((layout.state / name).read_text())
+        message = json.loads((layout.state / name).read_text())
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return message if isinstance(message, dict) else {}
 
 
 if __name__ == "__main__":

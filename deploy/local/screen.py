@@ -93,7 +93,7 @@ def first_screen(layout: Layout, ports: Ports, run_dir: str, account: str | None
     if account is not None:
         own = next(line for line in WEAK.splitlines() if "one OS user" in line)
         weak = WEAK.replace(own, WEAK_AS_ROOT.format(account=account))
-    commands = [(command.format(state=state_option), what) for command, what in NEXT]
+    commands = [(command.format(state=state_option), purpose) for command, purpose in NEXT]
     return "\n\n".join(["", aligned(addresses(layout, ports, run_dir)), weak, f"Next:\n{aligned(commands)}", ""])
 
 

@@ -124,8 +124,8 @@ class Supervisor:
             broken = next((c for c in missing if c.failures > failures_max), None)
             if broken is not None or time.monotonic() > deadline:
                 guilty = broken or missing[0]
-                what = "keeps dying" if broken else f"was not ready after {seconds:.0f} s"
-                raise NotReady(f"{guilty.program.name} {what}:\n" + "\n".join(guilty.log.last_lines()))
+                reason = "keeps dying" if broken else f"was not ready after {seconds:.0f} s"
+                raise NotReady(f"{guilty.program.name} {reason}:\n" + "\n".join(guilty.log.last_lines()))
 
     def run(self, restart: Callable[[], None]) -> None:
         """Keeps everything running until a signal asks us to stop; SIGUSR1 calls `restart`."""
@@ -201,11 +201,11 @@ class Supervisor:
             for child in alive:
                 program, age = child.program, time.monotonic() - began
                 hard = self._stops_asked > 1 or age > program.drain_seconds
-                wanted = 3 if age > program.drain_seconds + HARD_SECONDS else 2 if hard else 1
-                for step in range(sent.get(child, 0) + 1, wanted + 1):
+                level = 3 if age > program.drain_seconds + HARD_SECONDS else 2 if hard else 1
+                for step in range(sent.get(child, 0) + 1, level + 1):
                     signals = (program.stop_signal, program.hard_signal, signal.SIGKILL)
                     child.send(signals[step - 1])
-                sent[child] = max(wanted, sent.get(child, 0))
+                sent[child] = max(level, sent.get(child, 0))
             self._turn(POLL_SECONDS)
 
     def _child(self, key: str, program: Program) -> Child:

@@ -76,11 +76,11 @@ def run_checks() -> bool:
     }
     passed = True
     for name, process in running.items():
-        said, _ = process.communicate(timeout=CHECK_SECONDS_MAX)
+        output, _ = process.communicate(timeout=CHECK_SECONDS_MAX)
         passed = passed and process.returncode == 0
         print(f"{name}: {'passed' if process.returncode == 0 else 'FAILED'} ({time.monotonic() - began:.1f} s)")
         if process.returncode != 0:
-            print(said)
+            print(output)
     sys.stdout.flush()
     return passed
 
@@ -92,12 +92,12 @@ def run_tests(suites: Sequence[str], seed: int | None) -> bool:
     if seed is not None:
         environment["QERDS_SEED"] = str(seed)
     passed = True
-    for some, how in (
+    for group, how in (
         ([suite for suite in suites if suite in PARALLEL], ["-n", str(PROCESSES), "--dist", "loadfile"]),
         ([suite for suite in suites if suite not in PARALLEL], ["-n", "0"]),
     ):
-        if some:
-            command = [sys.executable, "-m", "pytest", *how, *seeded, *(str(TESTS / suite) for suite in some)]
+        if group:
+            command = [sys.executable, "-m", "pytest", *how, *seeded, *(str(TESTS / suite) for suite in group)]
             passed = subprocess.run(command, cwd=CHECKOUT, env=environment, check=False).returncode == 0 and passed
     return passed
 

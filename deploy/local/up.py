@@ -138,11 +138,11 @@ def watched(layout: Layout, ports: Ports, run_dir: Path, zygote: Zygote | None, 
     return Supervisor(run_dir, layout.logs, echo=echo, on_change=note, zygote=zygote)
 
 
-def choose_ports(layout: Layout, wanted: int | None) -> Ports:
+def choose_ports(layout: Layout, base: int | None) -> Ports:
     """The base asked for, or the last one used here (links in mails stay true), or the next free one."""
     last = layout.state / "base-port"
     remembered = int(last.read_text()) if last.exists() else BASE_PORT
-    ports = free_base(wanted or remembered)
+    ports = free_base(base or remembered)
     last.write_text(f"{ports.base}\n")
     return ports
 

@@ -139,8 +139,8 @@ def _mail(mail: CaughtMail) -> str:
 def _linked(text: str) -> str:
     """Escaped text in which addresses can be followed."""
     parts, at = [], 0
-    for found in LINK.finditer(text):
-        address = escape(found[0], quote=True)
-        parts += [escape(text[at : found.start()]), f'<a href="{address}" rel="noreferrer">{address}</a>']
-        at = found.end()
+    for match in LINK.finditer(text):
+        address = escape(match[0], quote=True)
+        parts += [escape(text[at : match.start()]), f'<a href="{address}" rel="noreferrer">{address}</a>']
+        at = match.end()
     return "".join([*parts, escape(text[at:])])

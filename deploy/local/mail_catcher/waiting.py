@@ -27,8 +27,8 @@ class WaitingMail:
 
 def act_of(address: str) -> str | None:
     """What who has this address does by themselves, if anything."""
-    found = ACTING.fullmatch(address.lower())
-    return found["act"] if found else None
+    match = ACTING.fullmatch(address.lower())
+    return match["act"] if match else None
 
 
 class Waiting:
@@ -58,12 +58,12 @@ class Waiting:
 
     async def wait(self, seconds: float) -> list[WaitingMail]:
         """The oldest; when there are none, those that come within so many seconds."""
-        found = self.oldest()
-        if not found and not self._has_ended:
+        mails = self.oldest()
+        if not mails and not self._has_ended:
             with anyio.move_on_after(min(seconds, WAIT_SECONDS_MAX)):
                 await self._rung.wait()
-            found = self.oldest()
-        return found
+            mails = self.oldest()
+        return mails
 
     def end(self) -> None:
         """Nobody waits any longer: the catcher stops."""
