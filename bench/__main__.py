@@ -48,11 +48,11 @@ def main(arguments: Sequence[str]) -> int:
     unknown = [name for name in options.scenarios if name not in SCENARIOS]
     if unknown:
         parser.error(f"no scenario {unknown[0]!r}; there are {', '.join(SCENARIOS)}")
-    wanted = [name for name in SCENARIOS if name in (options.scenarios or USUAL)]
+    scenarios = [name for name in SCENARIOS if name in (options.scenarios or USUAL)]
     folder = options.report or CHECKOUT / ".qerds" / "bench-report"
     console = Console(stderr=True)
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    sections, broken = run(wanted, options.quick, options.letters, console)
+    sections, broken = run(scenarios, options.quick, options.letters, console)
     made = Report(started_at, options.quick, machine(), sections)
     judged = report.write(made, folder, plots.svg)
     show(judged, made, console)
@@ -60,13 +60,13 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if broken else 0
 
 
-def run(wanted: Sequence[str], is_quick: bool, letters: int | None, console: Console) -> tuple[list[Section], bool]:
+def run(scenarios: Sequence[str], is_quick: bool, letters: int | None, console: Console) -> tuple[list[Section], bool]:
     """The sections of the scenarios, and whether one of them broke."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     sections: list[Section] = []
     is_broken = False
     with Progress(*columns, console=console) as progress, ExitStack() as stack:
-        task = progress.add_task("bench", total=len(wanted))
+        task = progress.add_task("bench", total=len(scenarios))
         current = ""
 
         def say(text: str) -> None:
@@ -75,7 +75,7 @@ def run(wanted: Sequence[str], is_quick: bool, letters: int | None, console: Con
                 console.print(f"{current}: {text}", highlight=False)
 
         bench = Bench(is_quick, say, letters, CHECKOUT / ".qerds" / "bench-peers", stack)
-        for current in wanted:
+        for current in scenarios:
             began, busy, own = time.monotonic(), busy_seconds(), cpu_seconds(BENCH)["bench"]
             try:
                 section = SCENARIOS[current](bench)
@@ -103,10 +103,10 @@ def machine() -> dict[str, str]:
 
 
 def _commit() -> str:
-    told = subprocess.run(
+    result = subprocess.run(
         ["git", "-C", str(CHECKOUT), "describe", "--always", "--dirty"], capture_output=True, text=True, check=False
     )
-    return told.stdout.strip() or "unknown"
+    return result.stdout.strip() or "unknown"
 
 
 def show(judged: Sequence[Judged], made: Report, console: Console) -> None:

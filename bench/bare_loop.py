@@ -185,8 +185,8 @@ async def main(count: int, content_bytes: int) -> None:
     database = cpu_seconds(backend)["backend"] - database_before
     await connection.execute("DROP TABLE bench.letter")
     await connection.close()
-    told = {"letters": count, "seconds": seconds, "cpu_seconds": cpu, "database_cpu_seconds": database}
-    print(json.dumps(told))
+    figures = {"letters": count, "seconds": seconds, "cpu_seconds": cpu, "database_cpu_seconds": database}
+    print(json.dumps(figures))
 
 
 def _cpu_seconds() -> float:

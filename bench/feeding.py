@@ -65,16 +65,16 @@ class Feeder:
     async def uploads(self, tag: str, numbers: Sequence[int], content_bytes: int) -> list[dict[str, str]]:
         """A document of its own for each number, some at once; in order."""
         limit = anyio.CapacityLimiter(AT_ONCE)
-        found: dict[int, dict[str, str]] = {}
+        documents: dict[int, dict[str, str]] = {}
 
         async def upload(number: int) -> None:
             async with limit:
-                found[number] = await self.sender.upload(text(tag, number, content_bytes), f"{number}.txt")
+                documents[number] = await self.sender.upload(text(tag, number, content_bytes), f"{number}.txt")
 
         async with anyio.create_task_group() as tasks:
             for number in numbers:
                 tasks.start_soon(upload, number)
-        return [found[number] for number in numbers]
+        return [documents[number] for number in numbers]
 
     async def submit(self, reference: str, document: dict[str, str]) -> None:
         """One letter."""
@@ -131,7 +131,7 @@ def items(tag: str, documents: Sequence[dict[str, str]], first: int = 0) -> Batc
     """A line for each document, numbered from `first`."""
     count = len(documents)
     letters = (letter(f"{tag}-{number}", document) for number, document in enumerate(documents, start=first))
-    lines = [json.dumps(one, separators=(",", ":")).encode() for one in letters]
+    lines = [json.dumps(body, separators=(",", ":")).encode() for body in letters]
     parts = [b"\n".join(lines[at : at + PART_LINES]) + b"\n" for at in range(0, count, PART_LINES)]
     return BatchItems(parts, count)
 

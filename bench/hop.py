@@ -78,8 +78,8 @@ def _peers(bench: Bench, section: Section, on: Server) -> None:
         hop_stage.fill(on, "ingest", rows)
         return hop_stage.drain_rate(on, rows, 100)
 
-    ours: dict[str, list[float]] = defaultdict(list)
-    theirs: dict[str, list[float]] = defaultdict(list)
+    own_rates: dict[str, list[float]] = defaultdict(list)
+    peer_rates: dict[str, list[float]] = defaultdict(list)
     before = own_rate()
     for _ in range(bench.pick(1, 3)):
         for peer in peers.PEERS:
@@ -90,20 +90,20 @@ def _peers(bench: Bench, section: Section, on: Server) -> None:
                 section.notes.append(f"{peer.name} took no part: {why}")
                 continue
             after = own_rate()
-            ours[peer.name].append((before + after) / 2)
-            theirs[peer.name].append(rate)
+            own_rates[peer.name].append((before + after) / 2)
+            peer_rates[peer.name].append(rate)
             before = after
     rows_of_table = []
-    for peer in (p for p in peers.PEERS if p.name in theirs):
-        ratio = ratio_of_runs(ours[peer.name], theirs[peer.name])
+    for peer in (p for p in peers.PEERS if p.name in peer_rates):
+        ratio = ratio_of_runs(own_rates[peer.name], peer_rates[peer.name])
         section.measures[f"hop.{peer.name.removesuffix('-worker')}"] = ratio
-        rates = [f"{median(ours[peer.name]):,.0f}/s", f"{median(theirs[peer.name]):,.0f}/s"]
+        rates = [f"{median(own_rates[peer.name]):,.0f}/s", f"{median(peer_rates[peer.name]):,.0f}/s"]
         rows_of_table.append([peer.name, *rates, f"{ratio:.1f}", peer.settings])
     title = "Peers, no-op jobs, 1 ms flush (they finish the job; our hop also fills the next mailbox)"
     section.tables.append(Table(title, ["peer", "our hop", "peer", "ratio", "its settings"], rows_of_table))
-    named = [p.name for p in peers.PEERS if p.name in theirs]
+    named = [p.name for p in peers.PEERS if p.name in peer_rates]
     if named:
-        rates_of_all = [median(ours[named[0]]), *(median(theirs[n]) for n in named)]
+        rates_of_all = [median(own_rates[named[0]]), *(median(peer_rates[n]) for n in named)]
         section.plots.append(
             Plot("No-op jobs a second, 1 ms flush", "bars", "jobs/s", ["our hop", *named], {"rate": rates_of_all})
         )

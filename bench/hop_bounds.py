@@ -41,12 +41,12 @@ def fused_rate(server: Server, rows: int, batch_max: int) -> float:
             low, moved, before_last = 0, 0, 0
             last_at = first_at = time.perf_counter()
             while moved < rows:
-                got = await move.fetch(low, batch_max)
+                batch = await move.fetch(low, batch_max)
                 if moved == 0:
                     first_at = time.perf_counter()  # the first one also plans
-                    before_last = -len(got)
-                moved += len(got)
-                low = max(row["id"] for row in got)
+                    before_last = -len(batch)
+                moved += len(batch)
+                low = max(row["id"] for row in batch)
                 last_at = time.perf_counter()
             return (moved + before_last) / (last_at - first_at)
         finally:
@@ -63,10 +63,10 @@ def pgbench_rate(server: Server, rows: int, batch_max: int) -> float:
     command = [str(server.cluster.binaries / "pgbench"), "-n", "-c", "1", "-M", "prepared"]
     command += ["-t", str(transactions), "-f", str(script)]
     environment = {**server.environment(), "PGOPTIONS": "-c enable_seqscan=off -c enable_bitmapscan=off -c jit=off"}
-    told = subprocess.run(
+    result = subprocess.run(
         command, env=environment, capture_output=True, text=True, check=True, timeout=PGBENCH_SECONDS_MAX
     )
-    found = PGBENCH_RATE.search(told.stdout)
-    if found is None:
-        raise RuntimeError(f"pgbench said no rate: {told.stdout}")
-    return float(found[1]) * batch_max
+    match = PGBENCH_RATE.search(result.stdout)
+    if match is None:
+        raise RuntimeError(f"pgbench said no rate: {result.stdout}")
+    return float(match[1]) * batch_max

@@ -31,8 +31,8 @@ BESIDE = "beside the COMMIT: take"
 class TimedLink(Link):
     """Seconds by statement, the wait for its answer included."""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.spent: dict[str, float] = defaultdict(float)
 
     async def call(self, name: str, *arguments: Any) -> Any:
@@ -62,8 +62,8 @@ class TimedLink(Link):
 class TimedMailbox(PostgresMailbox):
     """Seconds of the takes beside a COMMIT."""
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.beside = 0.0
 
     async def take(
@@ -92,6 +92,6 @@ def profile(server: Server, rows: int, batch_max: int) -> dict[str, float]:
     hop_stage.fill(server, "ingest", rows)
     rate, beside, spent = anyio.run(live, backend_options={"use_uvloop": True})
     batches = rows / batch_max
-    found = {words: spent[name] / batches * 1000 for name, words in STEPS.items()}
-    rest = batch_max / rate * 1000 - sum(found.values())
-    return found | {REST: rest, BESIDE: beside / batches * 1000}
+    milliseconds = {words: spent[name] / batches * 1000 for name, words in STEPS.items()}
+    rest = batch_max / rate * 1000 - sum(milliseconds.values())
+    return milliseconds | {REST: rest, BESIDE: beside / batches * 1000}

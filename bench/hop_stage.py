@@ -22,7 +22,7 @@ from pipeline.ports.mailbox import Message, Tx
 from pipeline.process.recorder import Recorder
 
 HOPS = ((SUBMITTED, CHECKED), (CHECKED, DRAFT), (DRAFT, SEALED), (SEALED, SEND), (SEND, PRESERVE))
-CHAIN = {RECEIVER[taken]: (taken, given) for taken, given in HOPS}
+CHAIN = {RECEIVER[taken]: (taken, emitted) for taken, emitted in HOPS}
 SINK = RECEIVER[PRESERVE]  # where a chain of five hops ends
 DRAIN_SECONDS_MAX = 120.0
 WARM_BATCHES = 2  # in which a connection prepares its statements

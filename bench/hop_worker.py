@@ -133,12 +133,12 @@ def main() -> None:
     produce_verb = verbs.add_parser("produce")
     produce_verb.add_argument("rate", type=int)
     produce_verb.add_argument("seconds", type=float)
-    given = parser.parse_args()
-    if given.verb == "produce":
-        anyio.run(produce, given.rate, given.seconds, backend_options={"use_uvloop": True})
+    options = parser.parse_args()
+    if options.verb == "produce":
+        anyio.run(produce, options.rate, options.seconds, backend_options={"use_uvloop": True})
         return
-    where = DatabaseSettings(socket_dir=given.socket_dir, port=PORT, name=NAME, password_dir=given.password_dir)
-    anyio.run(live, where, given.name, given.batch_max, backend_options={"use_uvloop": True})
+    where = DatabaseSettings(socket_dir=options.socket_dir, port=PORT, name=NAME, password_dir=options.password_dir)
+    anyio.run(live, where, options.name, options.batch_max, backend_options={"use_uvloop": True})
 
 
 if __name__ == "__main__":

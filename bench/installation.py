@@ -63,16 +63,16 @@ class Installation:
     @property
     def running(self) -> record.Running:
         """What its supervisor last wrote down."""
-        found = record.read_living(self.layout)
-        if found is None:
+        running = record.read_living(self.layout)
+        if running is None:
             raise RuntimeError(f"the installation is gone; see {self.layout.logs}")
-        return found
+        return running
 
     @property
     def client(self) -> dict[str, str]:
         """base_url, client_id and client_secret of the sample sender."""
-        known: dict[str, str] = json.loads(self.layout.demo_client.read_text())
-        return known
+        client: dict[str, str] = json.loads(self.layout.demo_client.read_text())
+        return client
 
     def pids(self) -> dict[str, int]:
         """Every process by name."""
@@ -100,10 +100,10 @@ class Installation:
         health = self.running.ports.health(list(read_procfile()).index("hsm_bridge"))
         async with httpx.AsyncClient() as http:
             text = (await http.get(f"http://127.0.0.1:{health}/metrics")).text
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for _, operation, _, count in REQUESTS.findall(text):
-            found[operation] = found.get(operation, 0) + int(float(count))
-        return found
+            counts[operation] = counts.get(operation, 0) + int(float(count))
+        return counts
 
 
 @contextmanager
@@ -132,11 +132,11 @@ def installation(*options: str) -> Iterator[Installation]:
 
 
 def _wait_ready(process: "subprocess.Popen[bytes]", layout: Layout, log: Path) -> None:
-    wanted = len(read_procfile()) + 1  # all of ours, and at least the database
+    count = len(read_procfile()) + 1  # all of ours, and at least the database
     end = time.monotonic() + READY_SECONDS
     while time.monotonic() < end:
         running = record.read_living(layout)
-        if running is not None and running.is_ready and len(running.processes) >= wanted:
+        if running is not None and running.is_ready and len(running.processes) >= count:
             return
         if process.poll() is not None:
             break

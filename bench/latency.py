@@ -43,28 +43,28 @@ async def _run(bench: Bench, section: Section) -> None:
     async with feeder(bench.installation(), at_once=64) as feed:
         document = await feed.sender.upload(text("latency", 0, SHARED_BYTES), "letter.txt")
         bench.say("idle")
-        found = {"idle": await _idle(feed, document, "lat-idle", bench.pick(60, 250))}
-        section.measures |= {"latency.idle.p50": found["idle"].p50, "latency.idle.p99": found["idle"].p99}
+        by_load = {"idle": await _idle(feed, document, "lat-idle", bench.pick(60, 250))}
+        section.measures |= {"latency.idle.p50": by_load["idle"].p50, "latency.idle.p99": by_load["idle"].p99}
         capacity = await _capacity(bench, feed)
         section.figure("capacity, letters submitted singly", capacity, "/s", "one content, sustained to C.1")
         for share in SHARES:
             bench.say(f"at {share} % of capacity")
             rate, seconds = capacity * share / 100, bench.pick(5, 20)
-            found[f"{share} % of capacity"] = await _open_loop(feed, document, f"lat-{share}", rate, seconds)
+            by_load[f"{share} % of capacity"] = await _open_loop(feed, document, f"lat-{share}", rate, seconds)
         bench.say("interactive letters beside a bulk flood")
         flood = await _flood(bench, section, feed, document)
-        found["beside a bulk flood"] = flood
-        section.measures |= {"latency.flood.p99": flood.p99, "latency.flood.ratio": flood.p99 / found["idle"].p99}
+        by_load["beside a bulk flood"] = flood
+        section.measures |= {"latency.flood.p99": flood.p99, "latency.flood.ratio": flood.p99 / by_load["idle"].p99}
         spans = await _spans(feed)
         section.tables.append(spans)
         beside = next((row for row in spans.rows if row[0] == "lat-beside"), None)
         if beside is not None:
             text_of_beside = f"medians: to the draft {beside[2]}, to the seal {beside[3]}, to the token {beside[4]}"
             section.remarks |= dict.fromkeys(("latency.flood.p99", "latency.flood.ratio"), text_of_beside)
-    rows = [[name, *(f"{value:.1f} ms" for value in values)] for name, values in found.items()]
+    rows = [[name, *(f"{value:.1f} ms" for value in values)] for name, values in by_load.items()]
     section.tables.append(Table("Submission to stamped A.1", ["load", "p50", "p95", "p99", "largest"], rows))
-    series = {name: [getattr(values, name) for values in found.values()] for name in ("p50", "p95", "p99")}
-    section.plots.append(Plot("Submission to stamped A.1", "bars", "ms", list(found), series, is_logarithmic=True))
+    series = {name: [getattr(values, name) for values in by_load.values()] for name in ("p50", "p95", "p99")}
+    section.plots.append(Plot("Submission to stamped A.1", "bars", "ms", list(by_load), series, is_logarithmic=True))
 
 
 async def _idle(feed: Feeder, document: dict[str, str], tag: str, count: int) -> Percentiles:
@@ -129,13 +129,13 @@ async def _flood(bench: Bench, section: Section, feed: Feeder, document: dict[st
         sent[reference] = time.time()
         await feed.submit(reference, document)
         await anyio.sleep(PAUSES_SECONDS[len(sent) % len(PAUSES_SECONDS)])
-    found = await _latencies(feed, "lat-beside", sent)
+    beside = await _latencies(feed, "lat-beside", sent)
     bulk = await feed.wait("lat-bulk", "C.1", count, began, bench.pick(60, 300))
     section.figure(
         "bulk letters meanwhile", sustained_rate(list(bulk.values()), began), "/s", f"{count:,} in one batch"
     )
     section.figure("interactive letters beside them", len(sent), "letters")
-    return found
+    return beside
 
 
 async def _is_flooded(feed: Feeder, began: float, count: int) -> bool:

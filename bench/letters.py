@@ -95,12 +95,12 @@ def run(bench: Bench) -> Section:
         count = bench.pick(*kind.letters)
         bench.say(f"{count:,} letters, {kind.what}")
         try:
-            one = anyio.run(_measure, bench, installation, kind, count, backend_options={"use_uvloop": True})
+            measurement = anyio.run(_measure, bench, installation, kind, count, backend_options={"use_uvloop": True})
         except Unfinished as why:
             section.notes.append(f"{kind.what}: {why}")
             continue
-        measured.append(one)
-        _tell(section, one)
+        measured.append(measurement)
+        _tell(section, measurement)
     _tables(section, measured)
     return section
 
@@ -156,14 +156,14 @@ async def _push(feed: Feeder, tag: str, first: int, documents: Sequence[dict[str
 
 def _audited(it: Installation) -> dict[str, int]:
     """Items the bridge worked on, by operation, as its record has them: the file in use and those before it."""
-    found: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for path in it.config.bridge.data_dir.glob("audit*.jsonl"):
         with path.open("rb") as file:
             for line in file:
                 entry = json.loads(line)
                 if entry.get("phase") == "intent":
-                    found[entry["op"]] = found.get(entry["op"], 0) + entry["items"]
-    return found
+                    counts[entry["op"]] = counts.get(entry["op"], 0) + entry["items"]
+    return counts
 
 
 async def _bare(it: Installation, count: int, content_bytes: int) -> dict[str, float]:
@@ -175,62 +175,83 @@ async def _bare(it: Installation, count: int, content_bytes: int) -> dict[str, f
         "PYTHONPATH": str(CHECKOUT),
     }
     command = [sys.executable, "-P", "-m", "bench.bare_loop", str(count), str(content_bytes)]
-    told = await anyio.to_thread.run_sync(
+    result = await anyio.to_thread.run_sync(
         lambda: subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, timeout=BARE_SECONDS_MAX
         )
     )
-    if told.returncode != 0:
-        raise RuntimeError(f"the bare loop failed: {told.stderr[-1500:]}")
-    answer: dict[str, float] = json.loads(told.stdout)
+    if result.returncode != 0:
+        raise RuntimeError(f"the bare loop failed: {result.stderr[-1500:]}")
+    answer: dict[str, float] = json.loads(result.stdout)
     return answer
 
 
-def _tell(section: Section, one: Measured) -> None:
+def _tell(section: Section, measurement: Measured) -> None:
     """Measures of the targets, and the curve."""
-    section.measures[f"letters.{one.kind.key}.rate"] = one.rate
-    section.measures[f"letters.{one.kind.key}.cpu"] = one.cpu_ms / one.bare_cpu_ms
-    rates = [count / EVIDENCES for count in rates_by_second(one.instants)]
-    section.remarks |= dict.fromkeys((f"letters.{one.kind.key}.rate", f"letters.{one.kind.key}.cpu"), _costs(one))
+    section.measures[f"letters.{measurement.kind.key}.rate"] = measurement.rate
+    section.measures[f"letters.{measurement.kind.key}.cpu"] = measurement.cpu_ms / measurement.bare_cpu_ms
+    rates = [count / EVIDENCES for count in rates_by_second(measurement.instants)]
+    section.remarks |= dict.fromkeys(
+        (f"letters.{measurement.kind.key}.rate", f"letters.{measurement.kind.key}.cpu"), _costs(measurement)
+    )
     if len(rates) > 4:
-        title = f"Tokens a second, by two a letter: {one.kind.what}"
+        title = f"Tokens a second, by two a letter: {measurement.kind.what}"
         section.plots.append(Plot(title, "lines", "letters/s", list(range(len(rates))), {"letters": rates}, "s"))
 
 
-def _costs(one: Measured) -> str:
+def _costs(measurement: Measured) -> str:
     """The largest costs, in words."""
-    own = {name: seconds for name, seconds in one.used.cpu.items() if name not in STAND_INS}
+    own = {name: seconds for name, seconds in measurement.used.cpu.items() if name not in STAND_INS}
     largest = sorted(own, key=lambda name: -own[name])[:4]
-    return "CPU of a letter: " + ", ".join(f"{name} {own[name] / one.count * 1000:.2f} ms" for name in largest)
+    return "CPU of a letter: " + ", ".join(f"{name} {own[name] / measurement.count * 1000:.2f} ms" for name in largest)
 
 
 def _tables(section: Section, measured: Sequence[Measured]) -> None:
     columns = ["letters", "count", "sustained", "whole run", "bare loop", "CPU a letter", "bare CPU", "ratio"]
     rows = []
-    for one in measured:
-        whole, bare_rate = one.count / one.seconds, one.bare["letters"] / one.bare["seconds"]
-        cpu = [f"{one.cpu_ms:.2f} ms", f"{one.bare_cpu_ms:.2f} ms", f"{one.cpu_ms / one.bare_cpu_ms:.2f}"]
-        rates = [f"{one.rate:,.0f}/s", f"{whole:,.0f}/s", f"{bare_rate:,.0f}/s"]
-        rows.append([one.kind.what, f"{one.count:,}", *rates, *cpu])
+    for measurement in measured:
+        whole, bare_rate = (
+            measurement.count / measurement.seconds,
+            measurement.bare["letters"] / measurement.bare["seconds"],
+        )
+        cpu = [
+            f"{measurement.cpu_ms:.2f} ms",
+            f"{measurement.bare_cpu_ms:.2f} ms",
+            f"{measurement.cpu_ms / measurement.bare_cpu_ms:.2f}",
+        ]
+        rates = [f"{measurement.rate:,.0f}/s", f"{whole:,.0f}/s", f"{bare_rate:,.0f}/s"]
+        rows.append([measurement.kind.what, f"{measurement.count:,}", *rates, *cpu])
     section.tables.append(Table("Rates, and CPU of a letter against the loop without a queue", columns, rows))
-    names = sorted({name for one in measured for name in one.used.cpu})
+    names = sorted({name for measurement in measured for name in measurement.used.cpu})
     section.tables.append(
         Table(
             "CPU-seconds of 1,000 letters by process",
-            ["process", *(one.kind.what for one in measured)],
-            [[n, *(f"{one.used.cpu.get(n, 0) / one.count * 1000:.2f}" for one in measured)] for n in names],
+            ["process", *(measurement.kind.what for measurement in measured)],
+            [
+                [n, *(f"{measurement.used.cpu.get(n, 0) / measurement.count * 1000:.2f}" for measurement in measured)]
+                for n in names
+            ],
         )
     )
     section.tables.append(
         Table(
             "A letter's cost",
-            ["", *(one.kind.what for one in measured)],
+            ["", *(measurement.kind.what for measurement in measured)],
             [
-                ["WAL", *(f"{one.used.written.wal_bytes / one.count:,.0f} B" for one in measured)],
-                ["flushes of PostgreSQL", *(f"{one.used.written.fsyncs / one.count:.2f}" for one in measured)],
-                ["time-stamp tokens", *(f"{one.tokens / one.count:.2f}" for one in measured)],
-                ["requests to the bridge", *(f"{_per(one, one.used.requests):.2f}" for one in measured)],
-                ["items in them", *(f"{_per(one, one.operations):.2f}" for one in measured)],
+                [
+                    "WAL",
+                    *(f"{measurement.used.written.wal_bytes / measurement.count:,.0f} B" for measurement in measured),
+                ],
+                [
+                    "flushes of PostgreSQL",
+                    *(f"{measurement.used.written.fsyncs / measurement.count:.2f}" for measurement in measured),
+                ],
+                ["time-stamp tokens", *(f"{measurement.tokens / measurement.count:.2f}" for measurement in measured)],
+                [
+                    "requests to the bridge",
+                    *(f"{_per(measurement, measurement.used.requests):.2f}" for measurement in measured),
+                ],
+                ["items in them", *(f"{_per(measurement, measurement.operations):.2f}" for measurement in measured)],
             ],
         )
     )
@@ -246,5 +267,5 @@ def _tables(section: Section, measured: Sequence[Measured]) -> None:
     )
 
 
-def _per(one: Measured, counts: "dict[str, int] | object") -> float:
-    return sum(counts.values()) / one.count if isinstance(counts, dict) else 0.0
+def _per(measurement: Measured, counts: "dict[str, int] | object") -> float:
+    return sum(counts.values()) / measurement.count if isinstance(counts, dict) else 0.0

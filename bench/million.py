@@ -111,12 +111,12 @@ async def _wait(bench: Bench, feed: Feeder, batch: str, count: int, tokens: int,
     samples: list[Sample] = []
     with anyio.fail_after(120 + count * SECONDS_A_LETTER_MAX):
         while True:
-            found = await feed.database.fetchval(STAMPED) - tokens
+            stamped = await feed.database.fetchval(STAMPED) - tokens
             memory = await anyio.to_thread.run_sync(memory_bytes, feed.installation.pids())
-            samples.append(Sample(time.monotonic() - began, found, sum(memory.values())))
-            bench.say(f"{found // 2:,} of {count:,} letters, by their tokens, after {samples[-1].at:,.0f} s")
+            samples.append(Sample(time.monotonic() - began, stamped, sum(memory.values())))
+            bench.say(f"{stamped // 2:,} of {count:,} letters, by their tokens, after {samples[-1].at:,.0f} s")
             state = await feed.database.fetchval("SELECT state FROM qerds.batch WHERE id = $1::uuid", batch)
-            if found >= 2 * count and state == "completed":
+            if stamped >= 2 * count and state == "completed":
                 return samples
             await anyio.sleep(LOOK_SECONDS)
 
@@ -145,14 +145,14 @@ def _tell(section: Section, count: int, pushed: float, samples: Sequence[Sample]
 
 async def _counted(feed: Feeder, batch: str, count: int) -> Table:
     """What has to add up, and does. Raises NotRight."""
-    found = {what: dict(await feed.database.fetch(sql, batch)) for what, sql in COUNTS.items()}
+    counts = {title: dict(await feed.database.fetch(sql, batch)) for title, sql in COUNTS.items()}
     both = dict.fromkeys(EVENTS, count)
     right = {"letters by state": {"notified": count}, "evidence by event": both, "tokens by event": both}
     right |= {"notices": {"sent": count}, "messages by place": {"legal_timer": count}}
-    for what, expected in right.items():
-        if found[what] != expected:
-            raise NotRight(f"{what}: {found[what]}, not {expected}")
-    rows = [[what, ", ".join(f"{n:,} {name}" for name, n in sorted(by.items()))] for what, by in found.items()]
+    for title, expected in right.items():
+        if counts[title] != expected:
+            raise NotRight(f"{title}: {counts[title]}, not {expected}")
+    rows = [[title, ", ".join(f"{n:,} {name}" for name, n in sorted(by.items()))] for title, by in counts.items()]
     return Table("Counts", ["what", "found"], rows)
 
 
@@ -180,18 +180,18 @@ async def _verified(bench: Bench, it: Installation, batch: str, letters: Mapping
     anchor = x509.load_pem_x509_certificate(it.layout.ca_certificate.read_bytes()).public_bytes(Encoding.DER)
     async with _client(it) as client:
         proof = await client.batch_proof(batch, PACKAGE_SECONDS)
-        told = verify(proof.content, (anchor,))
-        if told.verdict is not Verdict.VALID or getattr(told.facts, "deposited", None) != count:
-            raise NotRight(f"the proof of the batch: {told}")
+        verification = verify(proof.content, (anchor,))
+        if verification.verdict is not Verdict.VALID or getattr(verification.facts, "deposited", None) != count:
+            raise NotRight(f"the proof of the batch: {verification}")
         limit = anyio.CapacityLimiter(AT_ONCE)
 
         async def look(line: int) -> None:
             async with limit:
                 package = await client.package(letters[line], None, PACKAGE_SECONDS)
-            told = verify(package.content, (anchor,))
-            events = [event.code for event in getattr(told.facts, "events", ())]
-            if told.verdict is not Verdict.VALID or events != EVENTS:
-                raise NotRight(f"the package of {letters[line]}: {told}")
+            verification = verify(package.content, (anchor,))
+            events = [event.code for event in getattr(verification.facts, "events", ())]
+            if verification.verdict is not Verdict.VALID or events != EVENTS:
+                raise NotRight(f"the package of {letters[line]}: {verification}")
 
         bench.say(f"verifying {len(chosen)} packages")
         async with anyio.create_task_group() as tasks:
@@ -206,12 +206,12 @@ async def _ledger(bench: Bench, it: Installation) -> float:
     began = time.monotonic()
     environment = {**os.environ, "QERDS_CONFIG": str(it.layout.config), "PYTHONPATH": str(CHECKOUT)}
     command = [sys.executable, "-P", "-m", "pipeline.operate", "ledger", "check"]
-    told = await anyio.run_process(command, cwd=CHECKOUT, env=environment, check=False)
-    if told.returncode != 0:
-        raise NotRight(f"ledger check: {(told.stdout + told.stderr).decode()[-2000:]}")
+    result = await anyio.run_process(command, cwd=CHECKOUT, env=environment, check=False)
+    if result.returncode != 0:
+        raise NotRight(f"ledger check: {(result.stdout + result.stderr).decode()[-2000:]}")
     return time.monotonic() - began
 
 
 def _client(it: Installation) -> QerdsClient:
-    known = it.client
-    return QerdsClient(known["base_url"], known["client_id"], known["client_secret"])
+    client = it.client
+    return QerdsClient(client["base_url"], client["client_id"], client["client_secret"])

@@ -22,22 +22,22 @@ def _stat(pid: int) -> list[str]:
 
 
 def _children() -> dict[int, list[int]]:
-    found: dict[int, list[int]] = {}
+    children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (fields := _stat(int(entry.name))):
-            found.setdefault(int(fields[PARENT]), []).append(int(entry.name))
-    return found
+            children.setdefault(int(fields[PARENT]), []).append(int(entry.name))
+    return children
 
 
 def family(pid: int, children: Mapping[int, list[int]] | None = None) -> list[int]:
     """The process and everything below it."""
-    known = _children() if children is None else children
-    found, waiting = [], [pid]
+    children_of = _children() if children is None else children
+    pids, waiting = [], [pid]
     while waiting:
-        one = waiting.pop()
-        found.append(one)
-        waiting += known.get(one, [])
-    return found
+        current = waiting.pop()
+        pids.append(current)
+        waiting += children_of.get(current, [])
+    return pids
 
 
 def cpu_seconds(pids: Mapping[str, int]) -> dict[str, float]:

@@ -42,8 +42,8 @@ class Sink(asyncio.Protocol):
         answers = b""
         while self._rest:
             mark = END if self._in_data else b"\r\n"
-            piece, found, after = self._rest.partition(mark)
-            if not found:
+            piece, separator, after = self._rest.partition(mark)
+            if not separator:
                 if self._in_data:
                     self._rest = self._rest[-len(END) + 1 :]  # what came before cannot be part of the end
                 elif len(self._rest) > LINE_BYTES_MAX:

@@ -101,11 +101,11 @@ def tell(section: Section, span: float, samples: Sequence[Sample], instants: Seq
     names = [n for n in samples[-1].memory if n not in OUTSIDE]
     stages = [n for n in names if n != "postgres"]
 
-    def memory(some: Sequence[Sample], of: Sequence[str]) -> float:
-        return sum(sum(s.memory.get(n, 0) for n in of) for s in some) / len(some) / MEBIBYTE
+    def memory(part: Sequence[Sample], of: Sequence[str]) -> float:
+        return sum(sum(s.memory.get(n, 0) for n in of) for s in part) / len(part) / MEBIBYTE
 
-    def dead(some: Sequence[Sample]) -> float:
-        return mean(s.dead for s in some)
+    def dead(part: Sequence[Sample]) -> float:
+        return mean(s.dead for s in part)
 
     section.measures |= {
         "soak.rate": rates[-1] / rates[1],

@@ -34,9 +34,9 @@ def percentiles(values: Sequence[float]) -> Percentiles:
     return Percentiles(percentile(values, 50), percentile(values, 95), percentile(values, 99), max(values))
 
 
-def ratio_of_runs(ours: Sequence[float], theirs: Sequence[float]) -> float:
+def ratio_of_runs(own_rates: Sequence[float], peer_rates: Sequence[float]) -> float:
     """The median of run-by-run ratios."""
-    return median(a / b for a, b in zip(ours, theirs, strict=True))
+    return median(a / b for a, b in zip(own_rates, peer_rates, strict=True))
 
 
 def medians(runs: Mapping[str, Sequence[float]]) -> dict[str, float]:

@@ -60,12 +60,12 @@ class Connection:
         return answer
 
     async def _chunks(self) -> bytes:
-        found = b""
+        body = b""
         while size := int((await self._received.receive_until(b"\r\n", 64)).split(b";")[0], 16):
-            found += await self._received.receive_exactly(size)
+            body += await self._received.receive_exactly(size)
             await self._received.receive_exactly(2)
         await self._received.receive_exactly(2)
-        return found
+        return body
 
     async def aclose(self) -> None:
         """Ends it."""
@@ -91,9 +91,9 @@ class Sender:
         form = {"grant_type": "client_credentials"} | {n: self._client[n] for n in ("client_id", "client_secret")}
         kind = {"Content-Type": "application/x-www-form-urlencoded"}
         connection = await self._connected()
-        told = await connection.call(self._host_line, "POST", "/oauth2/token", kind, urlencode(form).encode())
+        answer = await connection.call(self._host_line, "POST", "/oauth2/token", kind, urlencode(form).encode())
         self._free.append(connection)
-        self._head = f"{self._host_line}\r\nAuthorization: Bearer {json.loads(told)['access_token']}"
+        self._head = f"{self._host_line}\r\nAuthorization: Bearer {json.loads(answer)['access_token']}"
         self._token_at = time.monotonic()
 
     async def call(self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> bytes:

@@ -49,7 +49,7 @@ def rate(peer: Peer, server: Server, bench: Bench) -> float:
     command = command_of(peer, bench.tools)
     database = f"peer_{peer.name.replace('-', '_')}"
     server.create(database)
-    told = subprocess.run(
+    result = subprocess.run(
         [*command, str(bench.pick(*peer.jobs))],
         env=server.environment(database),
         capture_output=True,
@@ -57,9 +57,9 @@ def rate(peer: Peer, server: Server, bench: Bench) -> float:
         check=False,
         timeout=RUN_SECONDS_MAX,
     )
-    if told.returncode != 0:
-        raise Absent(f"it failed: {told.stderr.strip().splitlines()[-1:] or told.stdout[-200:]}")
-    return float(json.loads(told.stdout.strip().splitlines()[-1])["rate"])
+    if result.returncode != 0:
+        raise Absent(f"it failed: {result.stderr.strip().splitlines()[-1:] or result.stdout[-200:]}")
+    return float(json.loads(result.stdout.strip().splitlines()[-1])["rate"])
 
 
 def command_of(peer: Peer, tools: Path) -> Sequence[str]:
@@ -151,7 +151,7 @@ def _install(command: Sequence[str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     try:
-        told = subprocess.run(
+        result = subprocess.run(
             command,
             cwd=folder,
             env=environment,
@@ -162,5 +162,7 @@ def _install(command: Sequence[str], folder: Path) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise Absent("its packages did not come in time") from error
-    if told.returncode != 0:
-        raise Absent(f"its packages could not be installed: {(told.stderr.strip().splitlines() or ['no reason'])[-1]}")
+    if result.returncode != 0:
+        raise Absent(
+            f"its packages could not be installed: {(result.stderr.strip().splitlines() or ['no reason'])[-1]}"
+        )
