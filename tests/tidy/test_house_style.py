@@ -15,15 +15,21 @@ SUPERVISOR_LINES_MAX = 300
 MIGRATION_RUNNER_LINES_MAX = 130
 FUNCTION_LINES_MAX = 60
 BANNED_NAMES = re.compile(r"(^|_)(utils?|helpers?|manager|common|misc)($|_)", re.IGNORECASE)
+NAMES_OF_NOTHING = frozenset({"found", "known", "asked", "wanted", "told", "said", "one", "some", "mine"})
+RENAMED_WITH_THE_PROVIDERS = (  # by its beginning; each is being moved, and loses these names there
+    *("gateway/identity/", "hsm_bridge/identity/", "hsm_bridge/operations/tickets.py"),
+    *("pipeline/adapters/identity", "pipeline/formats/configuration.py", "deploy/local/identity_provider/"),
+)
 BROAD_EXCEPT_ALLOWED = {"pipeline/actors/loop.py", "gateway/edge.py"}  # the two that record whatever escapes
 
 # Asks another process, which cannot tell us, again and again under a deadline; the one place that may.
 WAITING = "tests/waiting.py"  # the one file that may let time pass
 
 PRODUCT = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+BENCH = sorted((ROOT / "bench").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 BEATING = "tests/memory/mailbox.py"  # a port, not a test: it beats by the clock, which a simulation turns
-IDS = {path: str(path.relative_to(ROOT)) for path in [*PRODUCT, *TESTS]}
+IDS = {path: str(path.relative_to(ROOT)) for path in [*PRODUCT, *BENCH, *TESTS]}
 
 
 @cache
@@ -33,6 +39,25 @@ def tree(path: Path) -> ast.Module:
 
 def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     return (n for n in ast.walk(tree(path)) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def names_held(module: ast.Module) -> Iterator[tuple[str, int]]:
+    """Parameters, locals and loop variables, with their lines; a field is named by what others call it."""
+    classes = [node for node in ast.walk(module) if isinstance(node, ast.ClassDef)]
+    declared = [node for c in classes for node in c.body if isinstance(node, ast.Assign | ast.AnnAssign)]
+    fields = {target for node in declared for target in ast.walk(node) if isinstance(target, ast.Name)}
+    for node in ast.walk(module):
+        if isinstance(node, ast.arg):
+            yield node.arg, node.lineno
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node not in fields:
+            yield node.id, node.lineno
+        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name is not None:
+            yield node.name, node.lineno
+
+
+def names_of_nothing(module: ast.Module) -> list[str]:
+    """Of what it holds, those that say only how it came here."""
+    return [f"{name} (line {line})" for name, line in names_held(module) if name in NAMES_OF_NOTHING]
 
 
 def lines_max(path: Path) -> int:
@@ -67,6 +92,40 @@ def test_no_room_for_leftovers(path: Path) -> None:
         n.name for n in ast.walk(tree(path)) if isinstance(n, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
     ]
     assert not [name for name in names if BANNED_NAMES.search(name) or name.endswith(("Manager", "Helper", "Util"))]
+
+
+@pytest.mark.parametrize("path", [*PRODUCT, *BENCH], ids=IDS.get)
+def test_what_is_held_has_a_noun(path: Path) -> None:
+    """A local is named for what it holds (`rows`, `letter`), not for having been found, known or asked for."""
+    if not IDS[path].startswith(RENAMED_WITH_THE_PROVIDERS):
+        assert not names_of_nothing(tree(path))
+
+
+@pytest.mark.parametrize("name", sorted(NAMES_OF_NOTHING))
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def f(): NAME = g()",
+        "def f(NAME): ...",
+        "async def f(*, NAME=1): ...",
+        "f = lambda *NAME: 1",
+        "for _, NAME in g(): ...",
+        "rows = [NAME for NAME in g()]",
+        "with g() as NAME: ...",
+        "class C:\n    def f(self):\n        while NAME := g(): ...",
+        "try: ...\nexcept OSError as NAME: ...",
+        "match g():\n    case [int() as NAME]: ...",
+    ],
+)
+def test_a_planted_name_of_nothing_is_refused(source: str, name: str) -> None:
+    """Wherever a name can be bound: parameter, assignment, loop, comprehension, with, except, match."""
+    assert names_of_nothing(ast.parse(source.replace("NAME", name)))
+
+
+@pytest.mark.parametrize("source", ["class C:\n    known: int\n    said = 1", "g(known=1).asked", "def told(): ..."])
+def test_what_others_call_it_is_left_alone(source: str) -> None:
+    """Fields, keywords, attributes and functions are no locals."""
+    assert not names_of_nothing(ast.parse(source))
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=IDS.get)
