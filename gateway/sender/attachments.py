@@ -21,10 +21,10 @@ from pipeline.intake.attachments import PART, Attachment, InForm, Inline
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.submission import SubmittedLetter
 from pipeline.ports.bridge import PublishedKey
-from pipeline.stores.senders import UPLOAD_DAYS, StoredSegment, Upload
+from pipeline.stores.senders import UPLOAD_DAYS, SenderUpload, StoredSegment
 
 ONLY_SEGMENT = 1
-StoredAttachments = dict[int, tuple[Upload, StoredSegment]]  # by the number of the document
+StoredAttachments = dict[int, tuple[SenderUpload, StoredSegment]]  # by the number of the document
 
 
 class Attachments:
@@ -77,11 +77,11 @@ class Attachments:
         attachment: Attachment,
         content_type: str,
         body: AsyncIterator[bytes],
-    ) -> tuple[Upload, StoredSegment]:
+    ) -> tuple[SenderUpload, StoredSegment]:
         upload = self._ports.ids.uuid7()
         expected = ExpectedBody(attachment.sha256, pointer=attachment.pointer("sha256"))
         encrypted = await store_encrypted(self._ports, intake, (sender, upload, ONLY_SEGMENT), body, expected)
-        row = Upload(
+        row = SenderUpload(
             id=upload,
             sender=sender,
             file_name=attachment.file_name,

@@ -33,7 +33,7 @@ from pipeline.intake.lines import LINE_BYTES_MAX, Line, LineBroken, LineReader, 
 from pipeline.stores.batches import (
     BATCH_LINES_MAX,
     OPEN,
-    Batch,
+    BatchSeen,
     BatchStore,
     NewPart,
     NotOpen,
@@ -149,7 +149,9 @@ class BatchItems:
         finally:
             self._places.release_on_behalf_of(request)
 
-    async def _take_in(self, request: Request, sender: UUID, batch: Batch, number: int, expected: bytes) -> Response:
+    async def _take_in(
+        self, request: Request, sender: UUID, batch: BatchSeen, number: int, expected: bytes
+    ) -> Response:
         intake = self._ports.ids.uuid7()
         reader = line_reader(batch.format, batch.csv_mapping)
         key = await self._ports.keys.active("intake")
@@ -197,7 +199,7 @@ def _part(request: Request) -> int:
     return int(text)
 
 
-def _check_type(request: Request, batch: Batch) -> None:
+def _check_type(request: Request, batch: BatchSeen) -> None:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in TYPES[batch.format]:
         raise Problem("type_not_allowed", f"this batch takes {', '.join(TYPES[batch.format])} in UTF-8")

@@ -23,7 +23,7 @@ from gateway.sender.ports import SenderPorts
 from pipeline.evidence.dossier import Reason
 from pipeline.evidence.form.reading import NotOurForm, read
 from pipeline.intake import batches
-from pipeline.stores.batches import BEGINNING, CANCELLED, OPEN, Batch, Cursor, ResultSeen, StoredLine, WaitingLine
+from pipeline.stores.batches import BEGINNING, CANCELLED, OPEN, BatchSeen, Cursor, ResultSeen, StoredLine, WaitingLine
 
 PAGE_LINES = 1000
 STATUSES = ("accepted", "rejected", "unprocessed")
@@ -55,7 +55,7 @@ class BatchResults:
             raise not_open(batch)
         return _stream(self._judged(batch, principal.sender, status, language_of(request)), media_type)
 
-    async def _pages(self, batch: Batch, status: str | None, language: Language) -> AsyncIterator[Sequence[Row]]:
+    async def _pages(self, batch: BatchSeen, status: str | None, language: Language) -> AsyncIterator[Sequence[Row]]:
         after = BEGINNING
         while status != "unprocessed" and (page := await self._store.results(batch.id, after, PAGE_LINES)):
             after = Cursor(page[-1].part, page[-1].line)
@@ -70,7 +70,7 @@ class BatchResults:
             yield [_unprocessed(batch, line) for line in lines]
 
     async def _judged(
-        self, batch: Batch, sender: UUID, status: str | None, language: Language
+        self, batch: BatchSeen, sender: UUID, status: str | None, language: Language
     ) -> AsyncIterator[Sequence[Row]]:
         after = BEGINNING
         while page := await self._store.waiting(batch.id, after, PAGE_LINES):
@@ -107,7 +107,7 @@ async def _reason(r: ResultSeen) -> Reason | None:
         return UNREAD
 
 
-def _unprocessed(batch: Batch, line: WaitingLine) -> Row:
+def _unprocessed(batch: BatchSeen, line: WaitingLine) -> Row:
     read_line = batches.read_line(batch.defaults, StoredLine(line.part, line.line, line.body))
     return {"line": line.number, "client_ref": read_line.client_ref, "status": "unprocessed"}
 

@@ -29,7 +29,7 @@ from pipeline.intake.columns import COLUMN_CHARACTERS_MAX, COLUMNS_MAX, ColumnsI
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, digest, identifier, text_mistake
 from pipeline.intake.submission import read_letter
-from pipeline.stores.batches import BATCH_DAYS, CANCELLED, OPEN, Batch, Closing, Mismatch, NewBatch, NotOpen
+from pipeline.stores.batches import BATCH_DAYS, CANCELLED, OPEN, BatchSeen, Closing, Mismatch, NewBatch, NotOpen
 
 NAME_CHARACTERS_MAX = 200
 FORMATS = ("ndjson", "csv")
@@ -94,7 +94,7 @@ class Batches:
             raise not_open(answer.batch)
         return await self._shown(answer)
 
-    async def _shown(self, batch: Batch, status: int = 200) -> Response:
+    async def _shown(self, batch: BatchSeen, status: int = 200) -> Response:
         return JSONResponse(batch_view.batch(batch, await self._store.progress(batch.id)), status)
 
     def _read(self, table: Mapping[str, object], sender: UUID) -> NewBatch:
@@ -111,7 +111,7 @@ class Batches:
         return NewBatch(self._ports.ids.uuid7(), sender, name, line_format, mapping, defaults, expires_at)
 
 
-async def find_batch(ports: SenderPorts, sender: UUID, request: Request) -> Batch:
+async def find_batch(ports: SenderPorts, sender: UUID, request: Request) -> BatchSeen:
     """A batch of this sender; anything else, another sender's too, is not there."""
     batch = None
     with contextlib.suppress(ValueError):
@@ -121,7 +121,7 @@ async def find_batch(ports: SenderPorts, sender: UUID, request: Request) -> Batc
     return batch
 
 
-def not_open(batch: Batch, *, submitting: bool = False) -> Problem:
+def not_open(batch: BatchSeen, *, submitting: bool = False) -> Problem:
     """Why a batch takes nothing in any more."""
     if batch.expired:
         return Problem("batch_expired", f"it was open until {seconds_text(batch.expires_at)}")

@@ -20,7 +20,7 @@ from pipeline.delivery.number import is_number
 from pipeline.evidence.dossier import Reason
 from pipeline.evidence.form.reading import NotOurForm, read
 from pipeline.intake.reading import identifier
-from pipeline.stores.senders import Delivery
+from pipeline.stores.senders import DeliverySeen
 
 WRITE_SCOPE, READ_SCOPE = "deliveries:write", "deliveries:read"
 WITH_REASON = frozenset({"A.2", "C.2"})
@@ -49,7 +49,7 @@ class Deliveries:
         items = [presentation.delivery(self._ports.config, d) for d in deliveries]
         return JSONResponse({"items": items, "next_cursor": None if goes_on is None else cursor_of(which, goes_on)})
 
-    async def _reason(self, delivery: Delivery) -> Reason | None:
+    async def _reason(self, delivery: DeliverySeen) -> Reason | None:
         """Why a letter was rejected, or its notice failed: as the sealed evidence says it."""
         event = next((e for e in delivery.events if e.event in WITH_REASON), None)
         proof = None if event is None else await self._store.evidence(delivery.id, event.evidence)
@@ -61,7 +61,7 @@ class Deliveries:
             return None
 
 
-async def find(ports: SenderPorts, sender: UUID, name: str) -> Delivery:
+async def find(ports: SenderPorts, sender: UUID, name: str) -> DeliverySeen:
     """A delivery of this sender by id or number; anything else, another sender's too, is not there."""
     delivery = None
     if is_number(name):

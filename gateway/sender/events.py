@@ -25,7 +25,7 @@ from pipeline.feed.payload import body
 from pipeline.feed.types import TYPES
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import identifier
-from pipeline.stores.feed import EventPage, EventQuestion, EventStore
+from pipeline.stores.feed import EventQuestion, EventsSeen, EventStore
 
 SCOPE = "deliveries:read"
 WAIT_SECONDS_MAX = 30
@@ -56,7 +56,7 @@ class Events:
         items = [body(event) for event in page.events]
         return JSONResponse({"items": items, "next_cursor": cursor_of(page.read_through), "has_more": page.has_more})
 
-    async def _later(self, question: EventQuestion, seconds: float) -> EventPage:
+    async def _later(self, question: EventQuestion, seconds: float) -> EventsSeen:
         """The head is read before the page: what comes between the two ends the wait."""
         until = anyio.current_time() + seconds
         while True:

@@ -39,7 +39,7 @@ from pipeline.errors import Transient
 from pipeline.formats.context import pack_info, packed_key_data
 from pipeline.ports.bridge import PublishedKey
 from pipeline.process.measures import UPLOAD_BYTES
-from pipeline.stores.senders import PackRows, StoredPack, StoredSegment, Upload
+from pipeline.stores.senders import PackRows, SenderUpload, StoredPack, StoredSegment
 
 PACKED_DAYS = 30  # a batch may be open for seven days and be drawn for some more: its contents must outlive both
 ONLY_SEGMENT = 1
@@ -57,7 +57,7 @@ class Pack:
         self._key = ports.ids.random_bytes(KEY_BYTES)
         self._name = object_name(ports.ids.random_bytes(NAME_RANDOM_BYTES))
         self._expires_at: datetime = ports.clock.now() + timedelta(days=PACKED_DAYS)
-        self._contents: list[tuple[Upload, StoredSegment]] = []
+        self._contents: list[tuple[SenderUpload, StoredSegment]] = []
         self._offset = 0
         self._into: MemoryObjectSendStream[bytes] | None = None
         self._out: MemoryObjectReceiveStream[bytes] | None = None
@@ -81,7 +81,7 @@ class Pack:
             object_offset=self._offset,
             object_bytes=len(stream),
         )
-        described = Upload(
+        described = SenderUpload(
             id=upload,
             sender=sender,
             file_name=file_name,

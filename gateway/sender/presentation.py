@@ -15,7 +15,7 @@ from pipeline.evidence.dossier import Reason
 from pipeline.formats.configuration import Config
 from pipeline.formats.instants import optional_time_text, time_text
 from pipeline.stores.consents import RequestSeen
-from pipeline.stores.senders import Account, Consent, Delivery, EventSeen, SnapshotSeen, Upload
+from pipeline.stores.senders import Account, Consent, DeliverySeen, EventSeen, SenderUpload, SnapshotSeen
 
 DECIDING = ("C.3", "C.4")
 
@@ -25,7 +25,7 @@ def json_bytes(value: object) -> bytes:
     return json.dumps(value, ensure_ascii=False).encode()
 
 
-def delivery(config: Config, d: Delivery, reason: Reason | None = None) -> dict[str, object]:
+def delivery(config: Config, d: DeliverySeen, reason: Reason | None = None) -> dict[str, object]:
     """DELIVERY out of the interface, without fields that do not apply yet."""
     times = {event.event: event.event_time for event in d.events}
     decided = next((times[event] for event in DECIDING if event in times), None)
@@ -52,7 +52,7 @@ def delivery(config: Config, d: Delivery, reason: Reason | None = None) -> dict[
     }
 
 
-def snapshot(s: SnapshotSeen, d: Delivery) -> dict[str, object]:
+def snapshot(s: SnapshotSeen, d: DeliverySeen) -> dict[str, object]:
     """One package, and the events whose proofs it holds."""
     events = [event.event for event in d.events if event.sequence <= s.sequence_through]
     return {"n": s.snapshot, "sha256": s.sha256.hex(), "bytes": s.package_bytes, "events": events}
@@ -70,7 +70,7 @@ def evidence(event: EventSeen, config: Config) -> dict[str, object]:
     }
 
 
-def upload(u: Upload, missing_parts: Sequence[int] | None = None) -> dict[str, object]:
+def upload(u: SenderUpload, missing_parts: Sequence[int] | None = None) -> dict[str, object]:
     """A file that is stored, encrypted, and not readable back. The second digest is known of what came in one body."""
     return {
         "id": str(u.id),
@@ -85,7 +85,7 @@ def upload(u: Upload, missing_parts: Sequence[int] | None = None) -> dict[str, o
     }
 
 
-def announced(u: Upload) -> dict[str, object]:
+def announced(u: SenderUpload) -> dict[str, object]:
     """An upload whose parts are to come."""
     return {"id": str(u.id), "part_bytes": u.part_bytes, "expires_at": time_text(u.expires_at)}
 

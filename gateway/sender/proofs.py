@@ -20,7 +20,7 @@ from gateway.sender.ports import SenderPorts
 from gateway.sender.stored import Stored, stored_answer
 from pipeline.evidence.form.xades import assemble
 from pipeline.intake.reading import identifier
-from pipeline.stores.senders import Delivery, SnapshotSeen
+from pipeline.stores.senders import DeliverySeen, SnapshotSeen
 
 SCOPE = "evidence:read"
 PACKAGE_TYPE = "application/vnd.etsi.asic-e+zip"  # ETSI EN 319 162-1, 4.3.3.1
@@ -68,11 +68,11 @@ class Proofs:
         )
         return await stored_answer(request, stored, self._ports.objects)
 
-    async def _delivery(self, request: Request) -> Delivery:
+    async def _delivery(self, request: Request) -> DeliverySeen:
         principal = await self._oauth.authorise(request, SCOPE)
         return await find(self._ports, principal.sender, request.path_params["name"])
 
-    async def _snapshot(self, delivery: Delivery, number: str | None) -> SnapshotSeen:
+    async def _snapshot(self, delivery: DeliverySeen, number: str | None) -> SnapshotSeen:
         if number is not None:
             if not SNAPSHOT.fullmatch(number):
                 raise field_problem("field_invalid", "snapshot", "must be the n of a snapshot")

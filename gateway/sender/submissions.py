@@ -38,7 +38,7 @@ from pipeline.intake.submission import SubmittedLetter, judge, read_letter
 from pipeline.stores.senders import (
     Accepted,
     ClientRefTaken,
-    Delivery,
+    DeliverySeen,
     IdempotencyKey,
     KeyInFlight,
     KeyTaken,
@@ -142,7 +142,7 @@ class Submissions:
             raise Problem("idempotency_in_flight")
         raise problem_of(await self._judge(order.sender, letter) or [_gone()])
 
-    def _replayed(self, existing: Delivery, letter: SubmittedLetter) -> Response:
+    def _replayed(self, existing: DeliverySeen, letter: SubmittedLetter) -> Response:
         if existing.request_sha256 != letter.request_sha256:
             mistake = Mistake("client_ref_conflict", "/client_ref", "another letter has this reference")
             raise Problem(mistake.code, mistake.detail, (mistake,), extra={"existing_id": str(existing.id)})

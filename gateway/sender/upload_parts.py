@@ -30,7 +30,7 @@ from pipeline.content.parts import PARTS_MAX, part_bytes_of, part_length, parts_
 from pipeline.content.types import ALLOWED
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, digest, file_name_mistake, identifier
-from pipeline.stores.senders import UPLOAD_DAYS, PartialUpload, Upload
+from pipeline.stores.senders import UPLOAD_DAYS, PartialUpload, SenderUpload
 
 SCOPE = "deliveries:write"
 
@@ -109,7 +109,7 @@ class UploadParts:
             pass  # a sender that is still sending hears no answer; and whether the bytes are the announced ones matters
         return _same(partial, number, expected)
 
-    def _read(self, body: bytes, principal: Principal) -> Upload:
+    def _read(self, body: bytes, principal: Principal) -> SenderUpload:
         mistakes: list[Mistake] = []
         fields = Fields(json_object(body), mistakes)
         sha256 = fields.parsed("sha256", digest, "a SHA-256 digest in hexadecimal or base64")
@@ -124,7 +124,7 @@ class UploadParts:
             fields.mistake("bytes", f"must be 1 to {bytes_max}")
         if mistakes or sha256 is None or content_bytes is None or file_name is None or content_type is None:
             raise problem_of(mistakes)
-        return Upload(
+        return SenderUpload(
             id=self._ports.ids.uuid7(),
             sender=principal.sender,
             file_name=file_name,
@@ -137,7 +137,7 @@ class UploadParts:
         )
 
 
-def _part_of(request: Request, upload: Upload) -> tuple[int, int]:
+def _part_of(request: Request, upload: SenderUpload) -> tuple[int, int]:
     """Number and length of the part that the path names; an upload in one body has no parts to send."""
     text, size = request.path_params["part"], upload.part_bytes
     number = int(text) if text.isascii() and text.isdigit() and len(text) <= len(str(PARTS_MAX)) else 0

@@ -20,7 +20,7 @@ from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from gateway.sender.upload_limit import UploadLimit
 from gateway.sender.upload_parts import UploadParts
-from pipeline.stores.senders import UPLOAD_DAYS, Upload
+from pipeline.stores.senders import UPLOAD_DAYS, SenderUpload
 
 SCOPE = "deliveries:write"
 ONLY_SEGMENT = 1
@@ -48,7 +48,7 @@ class Uploads:
             body = pieces(request, body_bytes_max(request))
             place = (principal.sender, upload_id, ONLY_SEGMENT)
             stored = await store_encrypted(self._ports, intake, place, body, ExpectedBody(file.sha256))
-        upload = Upload(
+        upload = SenderUpload(
             id=upload_id,
             sender=principal.sender,
             file_name=file.file_name,

@@ -20,7 +20,7 @@ from pipeline.intake.addresses import AddressInvalid, parse_address
 from pipeline.intake.attachments import UPLOAD, Attachment, Carrier, InForm, Inline, Uploaded, read_attachments
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, day
-from pipeline.stores.senders import Consent, Document, Submission, Upload
+from pipeline.stores.senders import Consent, Document, SenderUpload, Submission
 
 CLIENT_REF = re.compile(r"[A-Za-z0-9._:/-]{1,64}", re.ASCII)  # no @: an address would end up in logs and lists
 SIREN = re.compile(r"[0-9]{9}", re.ASCII)  # nine digits, INSEE
@@ -156,13 +156,13 @@ def _digest(
     return hashlib.sha256(json.dumps(["delivery-v1", letter], ensure_ascii=False).encode()).digest()
 
 
-def judge(letter: SubmittedLetter, uploads: Mapping[UUID, Upload], consent: Consent | None) -> list[Mistake]:
+def judge(letter: SubmittedLetter, uploads: Mapping[UUID, SenderUpload], consent: Consent | None) -> list[Mistake]:
     """What stored state says against the letter. Anything that changes afterwards is the pipeline's to find."""
     mistakes = [m for a in letter.attachments if (m := _judge_attachment(a, uploads)) is not None]
     return mistakes + _judge_consent(letter, consent)
 
 
-def _judge_attachment(attachment: Attachment, uploads: Mapping[UUID, Upload]) -> Mistake | None:
+def _judge_attachment(attachment: Attachment, uploads: Mapping[UUID, SenderUpload]) -> Mistake | None:
     """What is to arrive is compared with its digest when it does."""
     match attachment.source:
         case Uploaded(name):

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from pipeline.ports.mailbox import Tx
-from pipeline.stores.senders import Consent, Order, PackRows, Upload
+from pipeline.stores.senders import Consent, Order, PackRows, SenderUpload
 
 BATCH_LINES_MAX = 1_000_000
 BATCH_DAYS = 7  # an unsubmitted batch
@@ -71,7 +71,7 @@ class KnownDelivery:
 class References:
     """What the lines of one draw refer to, as far as it is there and the sender's."""
 
-    uploads: Mapping[UUID, Upload]
+    uploads: Mapping[UUID, SenderUpload]
     consents: Mapping[str, Consent]
     deliveries: Mapping[str, KnownDelivery]
 
@@ -158,7 +158,7 @@ class NewBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchSeen:
     """A batch as its sender may see it. parts and lines: of what is stored, until they are fixed at submit."""
 
     id: UUID
@@ -235,7 +235,7 @@ class TooManyLines:
 class NotOpen:
     """The batch takes nothing in any more."""
 
-    batch: Batch
+    batch: BatchSeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,12 +284,12 @@ class WaitingLine:
 class BatchStore(Protocol):
     """Rows of batches, for the gateway. Raises Transient when the database is away."""
 
-    async def open(self, batch: NewBatch) -> Batch:
+    async def open(self, batch: NewBatch) -> BatchSeen:
         """Durable on return."""
 
-    async def batch(self, sender: UUID, batch: UUID) -> Batch | None: ...
+    async def batch(self, sender: UUID, batch: UUID) -> BatchSeen | None: ...
 
-    async def batches(self, sender: UUID, after: UUID | None, limit: int) -> Sequence[Batch]:
+    async def batches(self, sender: UUID, after: UUID | None, limit: int) -> Sequence[BatchSeen]:
         """In the order of their ids, which is that of their opening."""
 
     async def progress(self, batch: UUID) -> Progress: ...
@@ -310,10 +310,10 @@ class BatchStore(Protocol):
     ) -> PartAdded | PartConflict | TooManyLines | NotOpen:
         """The lines of an intake become a part, together with the contents that were taken out of them, or nothing."""
 
-    async def submit(self, sender: UUID, batch: UUID, closing: Closing) -> Batch | Mismatch | NotOpen | None:
+    async def submit(self, sender: UUID, batch: UUID, closing: Closing) -> BatchSeen | Mismatch | NotOpen | None:
         """Fix the parts, and emit the first draw; None when there is no such batch. Durable on return."""
 
-    async def cancel(self, sender: UUID, batch: UUID) -> Batch | NotOpen | None:
+    async def cancel(self, sender: UUID, batch: UUID) -> BatchSeen | NotOpen | None:
         """Draw no more. May be called again."""
 
     async def results(self, batch: UUID, after: Cursor, limit: int) -> Sequence[ResultSeen]:

@@ -27,7 +27,7 @@ class EventQuestion:
 
 
 @dataclass(frozen=True, slots=True)
-class EventPage:
+class EventsSeen:
     """Events in order; read_through: where to go on; has_more: there was more to look at."""
 
     events: tuple[Event, ...]
@@ -94,7 +94,7 @@ class EventStore(Protocol):
     async def head(self) -> int:
         """The last place that was given."""
 
-    async def events(self, question: EventQuestion) -> EventPage: ...
+    async def events(self, question: EventQuestion) -> EventsSeen: ...
 
     async def add_webhook(self, webhook: NewWebhook) -> bool:
         """From the next event on. False: this sender has as many as it may. Durable on return."""

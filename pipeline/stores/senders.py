@@ -92,7 +92,7 @@ class StoredSegment:
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class SenderUpload:
     """A file, encrypted on its way in. sha3_256 is None, and part_bytes is not, of one that arrives in parts."""
 
     id: UUID
@@ -111,7 +111,7 @@ class Upload:
 class PartialUpload:
     """An upload and the parts of it that are there, with the SHA-256 of each."""
 
-    upload: Upload
+    upload: SenderUpload
     parts: Mapping[int, bytes]
 
 
@@ -130,7 +130,7 @@ class PackRows:
     """A pack that is durable in the store, and its contents: to be stored in one transaction with what names them."""
 
     pack: StoredPack
-    contents: tuple[tuple[Upload, StoredSegment], ...]
+    contents: tuple[tuple[SenderUpload, StoredSegment], ...]
 
 
 # ------------------------------------------------------------------ deliveries
@@ -171,7 +171,7 @@ class Order:
     mode: str
     config_version: str
     submission: Submission
-    contents: tuple[tuple[Upload, StoredSegment], ...] = ()
+    contents: tuple[tuple[SenderUpload, StoredSegment], ...] = ()
     traceparent: str | None = None
 
 
@@ -199,7 +199,7 @@ class SnapshotSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliverySeen:
     """A delivery as its sender may see it: through its stamped prefix."""
 
     id: UUID
@@ -241,7 +241,7 @@ class IdempotencyKey:
 class Accepted:
     """Stored, with its message to `ingest`. body: what was rendered from it."""
 
-    delivery: Delivery
+    delivery: DeliverySeen
     body: bytes
 
 
@@ -249,7 +249,7 @@ class Accepted:
 class ClientRefTaken:
     """A delivery that was not rejected has this client_ref."""
 
-    existing: Delivery
+    existing: DeliverySeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,10 +305,10 @@ class SenderStore(Protocol):
     async def withdraw_consent(self, sender: UUID, ref: str) -> Consent | None:
         """For ever. May be called twice: the first time stays. Durable on return."""
 
-    async def add_upload(self, upload: Upload, segments: Sequence[StoredSegment]) -> None:
+    async def add_upload(self, upload: SenderUpload, segments: Sequence[StoredSegment]) -> None:
         """Durable on return."""
 
-    async def uploads(self, sender: UUID, ids: Sequence[UUID]) -> Mapping[UUID, Upload]:
+    async def uploads(self, sender: UUID, ids: Sequence[UUID]) -> Mapping[UUID, SenderUpload]:
         """Those that are there, theirs and complete."""
 
     async def upload_parts(self, sender: UUID, upload: UUID) -> PartialUpload | None:
@@ -324,7 +324,7 @@ class SenderStore(Protocol):
         """The answer given under a key in the last IDEMPOTENCY_HOURS."""
 
     async def submit(
-        self, order: Order, key: IdempotencyKey | None, render: Callable[[Delivery], bytes], location: str
+        self, order: Order, key: IdempotencyKey | None, render: Callable[[DeliverySeen], bytes], location: str
     ) -> Submitted:
         """Delivery, documents, the uploads that came with it, remembered answer and the message to `ingest`, in one
         transaction or not at all.
@@ -332,15 +332,15 @@ class SenderStore(Protocol):
         Of two submissions with one client_ref, or one key, exactly one is Accepted; its evidence will exist.
         """
 
-    async def delivery(self, sender: UUID, name: UUID | str) -> Delivery | None:
+    async def delivery(self, sender: UUID, name: UUID | str) -> DeliverySeen | None:
         """By id, or by public number."""
 
-    async def delivery_by_ref(self, sender: UUID, client_ref: str) -> Delivery | None:
+    async def delivery_by_ref(self, sender: UUID, client_ref: str) -> DeliverySeen | None:
         """The one that was not rejected."""
 
     async def deliveries(
         self, sender: UUID, which: Filter, after: Place | None, limit: int
-    ) -> tuple[Sequence[Delivery], Place | None]:
+    ) -> tuple[Sequence[DeliverySeen], Place | None]:
         """A page in the list's order, at most `limit`, and where the next one goes on (pipeline/stores/lists.py)."""
 
     async def evidence(self, delivery: UUID, evidence: UUID) -> StampedEvidence | None:

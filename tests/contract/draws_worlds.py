@@ -20,7 +20,7 @@ from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.evidence.dossier import RecipientParty, SenderParty
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.stores.batches import SUBMITTED, BatchTx, DrawFacts, StoredLine
-from pipeline.stores.senders import Consent, Document, Order, Submission, Upload
+from pipeline.stores.senders import Consent, Document, Order, SenderUpload, Submission
 from tests.db import small_batch
 from tests.memory.batches import BatchRow, MemoryDraws
 from tests.memory.database import MemoryClock, MemoryDatabase
@@ -60,7 +60,7 @@ class MemoryWorld:
     @cached_property
     def memory(self) -> MemoryDatabase:
         memory = MemoryDatabase(MemoryClock(BEGAN))
-        upload = Upload(UPLOAD, SENDER, "a.pdf", "application/pdf", 0, bytes(32), bytes(32), FAR)
+        upload = SenderUpload(UPLOAD, SENDER, "a.pdf", "application/pdf", 0, bytes(32), bytes(32), FAR)
         memory.bulk.uploads[UPLOAD] = (upload, ())
         memory.bulk.senders[SENDER] = SenderParty("S", "s@example.org", "high", "video", BEGAN)
         memory.bulk.consents[SENDER, REF] = Consent(SENDER, REF, EMAIL, "Jean", "Martin", BEGAN, "form", bytes(32))

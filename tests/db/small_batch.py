@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 from pipeline.adapters.postgres.batches import PostgresBatchStore
 from pipeline.adapters.postgres.database import Database
 from pipeline.formats.configuration import DatabaseSettings
-from pipeline.stores.batches import Batch, Closing, NewBatch, NewPart
+from pipeline.stores.batches import BatchSeen, Closing, NewBatch, NewPart
 from tests.drawing import ingest_process
 
 FOR_EVER = datetime(2200, 1, 1, tzinfo=UTC)
@@ -41,7 +41,7 @@ async def submit(gateway: Database, sender: UUID, parts: list[list[bytes]]) -> U
         await store.add_lines(intake, list(enumerate(lines, start=1)))
         await store.add_part(sender, NewPart(batch, number, intake, digests[-1], len(body), len(lines)), None)
     closing = Closing(len(parts), sum(len(lines) for lines in parts), hashlib.sha256(b"".join(digests)).digest())
-    assert isinstance(await store.submit(sender, batch, closing), Batch)
+    assert isinstance(await store.submit(sender, batch, closing), BatchSeen)
     return batch
 
 

@@ -14,7 +14,7 @@ from pipeline.formats.context import intake_info
 from pipeline.ports.bridge import PublishedKey
 from pipeline.ports.rows import Segment
 from pipeline.stores.batches import SUBMITTED, StoredLine
-from pipeline.stores.senders import Consent, Upload
+from pipeline.stores.senders import Consent, SenderUpload
 from tests.memory.batches import BatchRow
 from tests.memory.database import MemoryDatabase
 
@@ -57,7 +57,7 @@ def plant_upload(
     now = database.clock.now()
     segment = Segment(1, 1, sender, upload, name, CONTENT_FORMAT, len(CONTENT), intake.key_id, sealed, now)
     sha256, sha3_256 = hashlib.sha256(CONTENT).digest(), hashlib.sha3_256(CONTENT).digest()
-    described = Upload(upload, sender, "letter.txt", "text/plain", len(CONTENT), sha256, sha3_256, FOR_EVER)
+    described = SenderUpload(upload, sender, "letter.txt", "text/plain", len(CONTENT), sha256, sha3_256, FOR_EVER)
     database.bulk.uploads[upload] = (described, (segment,))
     return upload, name, stored
 

@@ -31,7 +31,7 @@ from pipeline.stores.batches import (
     Settlement,
     StoredLine,
 )
-from pipeline.stores.senders import Consent, Order, Upload
+from pipeline.stores.senders import Consent, Order, SenderUpload
 from tests.memory.tables import Submission, Tables
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Bulk:
     known: dict[tuple[UUID, str], KnownDelivery] = field(default_factory=dict)
     owners: dict[UUID, UUID] = field(default_factory=dict)
     senders: dict[UUID, SenderParty] = field(default_factory=dict)
-    uploads: dict[UUID, tuple[Upload, tuple[Segment, ...]]] = field(default_factory=dict)
+    uploads: dict[UUID, tuple[SenderUpload, tuple[Segment, ...]]] = field(default_factory=dict)
     consents: dict[tuple[UUID, str], Consent] = field(default_factory=dict)
 
     def consent_of(self, order: Order) -> str:
@@ -226,7 +226,7 @@ class BatchWrites:
         return Submission(dossier, s.language, bulk.consent_of(order), declared, tuple(segments))
 
 
-def _part(number: int, file_name: str, upload: Upload) -> Part:
+def _part(number: int, file_name: str, upload: SenderUpload) -> Part:
     return Part(
         number=number,
         file_name=file_name,

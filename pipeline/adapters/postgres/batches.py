@@ -24,7 +24,7 @@ from pipeline.stores.batches import (
     CANCELLED,
     OPEN,
     RUNNING,
-    Batch,
+    BatchSeen,
     Closing,
     Cursor,
     Mismatch,
@@ -64,19 +64,19 @@ class PostgresBatchStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def open(self, batch: NewBatch) -> Batch:
+    async def open(self, batch: NewBatch) -> BatchSeen:
         """A batch that takes parts."""
         b = batch
         mapping, defaults = json.dumps(dict(b.csv_mapping)), json.dumps(dict(b.defaults))
         await self._database.fetch("open_batch", b.id, b.sender, b.name, b.format, mapping, defaults, b.expires_at)
         return await self._there(b.sender, b.id)
 
-    async def batch(self, sender: UUID, batch: UUID) -> Batch | None:
+    async def batch(self, sender: UUID, batch: UUID) -> BatchSeen | None:
         """One that is theirs."""
         row = await self._database.fetch_one("sender_batch", sender, batch)
         return None if row is None else _batch(row)
 
-    async def batches(self, sender: UUID, after: UUID | None, limit: int) -> Sequence[Batch]:
+    async def batches(self, sender: UUID, after: UUID | None, limit: int) -> Sequence[BatchSeen]:
         """In the order of opening."""
         return [_batch(r) for r in await self._database.fetch("sender_batches", sender, after or UUID(int=0), limit)]
 
@@ -146,7 +146,7 @@ class PostgresBatchStore:
             await add_pack(tx, pack)
 
     # -------------------------------------------------------------- submit, cancel
-    async def submit(self, sender: UUID, batch: UUID, closing: Closing) -> Batch | Mismatch | NotOpen | None:
+    async def submit(self, sender: UUID, batch: UUID, closing: Closing) -> BatchSeen | Mismatch | NotOpen | None:
         """One transaction: lock, compare, number the parts, emit the first draw."""
         async with self._database.transaction() as tx:
             [locked] = await tx.fetch("lock_batch", sender, batch) or [None]
@@ -165,7 +165,7 @@ class PostgresBatchStore:
         now = await self._there(sender, batch)
         return now if is_open else NotOpen(now)
 
-    async def cancel(self, sender: UUID, batch: UUID) -> Batch | NotOpen | None:
+    async def cancel(self, sender: UUID, batch: UUID) -> BatchSeen | NotOpen | None:
         """A draw that is under way waits for the lock or was before it."""
         async with self._database.transaction() as tx:
             [locked] = await tx.fetch("lock_batch", sender, batch) or [None]
@@ -225,7 +225,7 @@ class PostgresBatchStore:
             args = (batch, place["part"], place["line"], DROPPED_LINES_MAX)
             place = await self._database.fetch_one("empty_lines", *args)
 
-    async def _there(self, sender: UUID, batch: UUID) -> Batch:
+    async def _there(self, sender: UUID, batch: UUID) -> BatchSeen:
         stored_batch = await self.batch(sender, batch)
         if stored_batch is None:
             raise Transient("a batch that was just there cannot be read")
@@ -238,6 +238,6 @@ def closing_of(parts: Sequence[Row]) -> Closing:
     return Closing(len(parts), sum(r["lines"] for r in parts), digest)
 
 
-def _batch(row: Row) -> Batch:
+def _batch(row: Row) -> BatchSeen:
     named = {**row, "csv_mapping": json.loads(row["csv_mapping"]), "defaults": json.loads(row["defaults"])}
-    return Batch(**named)
+    return BatchSeen(**named)

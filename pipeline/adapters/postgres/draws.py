@@ -16,7 +16,7 @@ from pipeline.adapters.postgres.orders import columns_of
 from pipeline.delivery.routes import AFTER_INGEST
 from pipeline.errors import Invariant
 from pipeline.stores.batches import Cursor, Draw, DrawRecord, KnownDelivery, References, Settlement, StoredLine
-from pipeline.stores.senders import Consent, Order, Upload
+from pipeline.stores.senders import Consent, Order, SenderUpload
 
 ALL_LANES = (0, 1, 2, 3)
 
@@ -62,7 +62,7 @@ async def read_references(
     found_consents = await fetch("batch_consents", sender, list(consents)) if consents else []
     taken = await fetch("taken_client_refs", [sender] * len(client_refs), list(client_refs)) if client_refs else []
     return References(
-        uploads={r["id"]: Upload(**r) for r in found_uploads},
+        uploads={r["id"]: SenderUpload(**r) for r in found_uploads},
         consents={r["ref"]: Consent(**r) for r in found_consents},
         deliveries={r["client_ref"]: KnownDelivery(r["delivery"], r["request_sha256"]) for r in taken},
     )

@@ -12,7 +12,7 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.delivery.routes import INTERACTIVE, PING, Emission
 from pipeline.feed.payload import Event
 from pipeline.ports.bridge import PublishedKey
-from pipeline.stores.feed import AttemptSeen, EventPage, EventQuestion, NewWebhook, WebhookChange, WebhookSeen
+from pipeline.stores.feed import AttemptSeen, EventQuestion, EventsSeen, NewWebhook, WebhookChange, WebhookSeen
 
 WEBHOOKS_MAX = 20  # of one sender
 TEST_SECONDS = 5.0  # between two tests of one webhook
@@ -30,7 +30,7 @@ class PostgresEventStore:
         row = await self._database.fetch_one("event_head")
         return 0 if row is None else int(row["sequence"])
 
-    async def events(self, question: EventQuestion) -> EventPage:
+    async def events(self, question: EventQuestion) -> EventsSeen:
         """One statement; a page that was cut goes on after its last event, any other after what was looked at."""
         q = question
         arguments = (q.sender, q.after, list(q.types), q.limit + 1, LOOKED_AT_MAX)
@@ -40,9 +40,9 @@ class PostgresEventStore:
             rows = await self._database.fetch("sender_events_of_delivery", *arguments, q.delivery)
         events = [Event(**_event_fields(row)) for row in rows if row["id"] is not None]
         if len(events) > q.limit:
-            return EventPage(tuple(events[: q.limit]), events[q.limit - 1].sequence, has_more=True)
+            return EventsSeen(tuple(events[: q.limit]), events[q.limit - 1].sequence, has_more=True)
         looked = rows[-1]
-        return EventPage(tuple(events), looked["looked_through"] or q.after, looked["looked_at"] >= LOOKED_AT_MAX)
+        return EventsSeen(tuple(events), looked["looked_through"] or q.after, looked["looked_at"] >= LOOKED_AT_MAX)
 
     async def add_webhook(self, webhook: NewWebhook) -> bool:
         """The webhook and, apart, its secret."""

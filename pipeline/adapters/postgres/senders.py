@@ -30,7 +30,7 @@ from pipeline.stores.senders import (
     Client,
     ClientRefTaken,
     Consent,
-    Delivery,
+    DeliverySeen,
     EventSeen,
     IdempotencyKey,
     KeyInFlight,
@@ -38,10 +38,10 @@ from pipeline.stores.senders import (
     Order,
     PartialUpload,
     Remembered,
+    SenderUpload,
     SnapshotSeen,
     StoredSegment,
     Submitted,
-    Upload,
     UploadGone,
 )
 
@@ -114,14 +114,14 @@ class PostgresSenderStore:
         await self._database.fetch("withdraw_consent", sender, ref)
         return await self.consent(sender, ref)
 
-    async def add_upload(self, upload: Upload, segments: Sequence[StoredSegment]) -> None:
+    async def add_upload(self, upload: SenderUpload, segments: Sequence[StoredSegment]) -> None:
         """The upload and where its bytes are."""
         async with self._database.transaction() as tx:
             await _add_upload(tx, upload, segments)
 
-    async def uploads(self, sender: UUID, ids: Sequence[UUID]) -> Mapping[UUID, Upload]:
+    async def uploads(self, sender: UUID, ids: Sequence[UUID]) -> Mapping[UUID, SenderUpload]:
         """Those that are there and theirs."""
-        return {r["id"]: Upload(**r) for r in await self._database.fetch("sender_uploads", sender, list(ids))}
+        return {r["id"]: SenderUpload(**r) for r in await self._database.fetch("sender_uploads", sender, list(ids))}
 
     async def upload_parts(self, sender: UUID, upload: UUID) -> PartialUpload | None:
         """With what has arrived."""
@@ -129,7 +129,9 @@ class PostgresSenderStore:
         if not rows:
             return None
         columns = {name: value for name, value in rows[0].items() if name not in ("part", "part_sha256")}
-        return PartialUpload(Upload(**columns), {r["part"]: r["part_sha256"] for r in rows if r["part"] is not None})
+        return PartialUpload(
+            SenderUpload(**columns), {r["part"]: r["part_sha256"] for r in rows if r["part"] is not None}
+        )
 
     async def add_upload_part(self, upload: UUID, segment: StoredSegment) -> bool:
         """The first one stays."""
@@ -146,7 +148,7 @@ class PostgresSenderStore:
         return None if row is None else Remembered(**row)
 
     async def submit(
-        self, order: Order, key: IdempotencyKey | None, render: Callable[[Delivery], bytes], location: str
+        self, order: Order, key: IdempotencyKey | None, render: Callable[[DeliverySeen], bytes], location: str
     ) -> Submitted:
         """One transaction: lock the key, insert, remember, emit. A rollback answers what was found instead."""
         try:
@@ -174,7 +176,7 @@ class PostgresSenderStore:
         if rows:
             raise _RolledBack(KeyTaken(Remembered(**rows[0])))
 
-    async def _insert(self, tx: PostgresTx, order: Order) -> Delivery:
+    async def _insert(self, tx: PostgresTx, order: Order) -> DeliverySeen:
         s = order.submission
         rows = await tx.fetch("add_delivery", *columns_of(order), INTERACTIVE)
         if not rows:
@@ -183,7 +185,7 @@ class PostgresSenderStore:
             await _add_upload(tx, upload, [segment])
         for d in s.documents:
             await tx.fetch("add_delivery_document", order.delivery, d.part, d.upload, d.file_name, d.sha256)
-        return Delivery(
+        return DeliverySeen(
             id=order.delivery,
             number=order.number,
             client_ref=s.client_ref,
@@ -208,18 +210,18 @@ class PostgresSenderStore:
         return ClientRefTaken(existing)
 
     # -------------------------------------------------------------- reading
-    async def delivery(self, sender: UUID, name: UUID | str) -> Delivery | None:
+    async def delivery(self, sender: UUID, name: UUID | str) -> DeliverySeen | None:
         """By id, or by public number."""
         by_id, by_number = (name, None) if isinstance(name, UUID) else (None, name)
         return await self._one(await self._database.fetch("sender_delivery", sender, by_id, by_number))
 
-    async def delivery_by_ref(self, sender: UUID, client_ref: str) -> Delivery | None:
+    async def delivery_by_ref(self, sender: UUID, client_ref: str) -> DeliverySeen | None:
         """The one that was not rejected."""
         return await self._one(await self._database.fetch("sender_delivery_by_ref", sender, client_ref))
 
     async def deliveries(
         self, sender: UUID, which: Filter, after: Place | None, limit: int
-    ) -> tuple[Sequence[Delivery], Place | None]:
+    ) -> tuple[Sequence[DeliverySeen], Place | None]:
         """By the index that has this list's order."""
         start = beginning(which) if after is None else after
         if which.client_ref is not None:
@@ -263,11 +265,11 @@ class PostgresSenderStore:
         """Raises Transient when the database does not answer."""
         await self._database.fetch("ping")
 
-    async def _one(self, rows: Sequence[Row]) -> Delivery | None:
+    async def _one(self, rows: Sequence[Row]) -> DeliverySeen | None:
         deliveries = await self._complete([_bare(row) for row in rows])
         return deliveries[0] if deliveries else None
 
-    async def _complete(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+    async def _complete(self, deliveries: Sequence[DeliverySeen]) -> list[DeliverySeen]:
         """Events and snapshots of all of them, in two statements."""
         ids = [d.id for d in deliveries]
         events: dict[UUID, list[EventSeen]] = defaultdict(list)
@@ -280,11 +282,11 @@ class PostgresSenderStore:
         return [replace(d, events=tuple(events[d.id]), snapshots=tuple(snapshots[d.id])) for d in deliveries]
 
 
-def _bare(row: Row) -> Delivery:
-    return Delivery(**row, events=(), snapshots=())
+def _bare(row: Row) -> DeliverySeen:
+    return DeliverySeen(**row, events=(), snapshots=())
 
 
-async def _add_upload(tx: PostgresTx, u: Upload, segments: Sequence[StoredSegment]) -> None:
+async def _add_upload(tx: PostgresTx, u: SenderUpload, segments: Sequence[StoredSegment]) -> None:
     described = (u.file_name, u.content_type, u.content_bytes, u.sha256, u.sha3_256, u.expires_at, u.part_bytes)
     await tx.fetch("add_upload", u.id, u.sender, *described)
     for s in segments:

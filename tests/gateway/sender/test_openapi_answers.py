@@ -27,9 +27,9 @@ from pipeline.feed.payload import Event, body
 from pipeline.feed.types import SUBJECTS, TYPES
 from pipeline.intake.batches import problem
 from pipeline.intake.mistakes import Mistake
-from pipeline.stores.batches import Batch, Progress, ResultSeen
+from pipeline.stores.batches import BatchSeen, Progress, ResultSeen
 from pipeline.stores.consents import ConsentStanding, RequestSeen
-from pipeline.stores.senders import Consent, Delivery, EventSeen, SnapshotSeen, Upload
+from pipeline.stores.senders import Consent, DeliverySeen, EventSeen, SenderUpload, SnapshotSeen
 from tests.fakes import letters
 from tests.fakes.pki import Provider, authority
 from tests.gateway.sender.api_shapes import Answer, Table, changed, differences
@@ -91,8 +91,8 @@ def of_letters(world: World) -> Samples:
     config = world.parts.config
     events = tuple(row(EventSeen, is_full=True, event=event) for event in ("A.1", "C.1", "C.3", "D.1", "E.1"))
     snapshots = (row(SnapshotSeen, is_full=True),)
-    received = row(Delivery, is_full=True, state="received", events=events, snapshots=snapshots)
-    submitted = row(Delivery, is_full=False, state="submitted", events=(), snapshots=())
+    received = row(DeliverySeen, is_full=True, state="received", events=events, snapshots=snapshots)
+    submitted = row(DeliverySeen, is_full=False, state="submitted", events=(), snapshots=())
     return [
         ("Delivery", presentation.delivery(config, received, Reason("code", "text"))),
         ("Delivery", presentation.delivery(config, submitted)),
@@ -103,8 +103,8 @@ def of_letters(world: World) -> Samples:
 def of_uploads() -> Samples:
     """In one body, in parts, and with parts to come."""
     return [
-        ("Upload", presentation.upload(row(Upload, is_full=True), (2,))),
-        ("Upload", presentation.upload(row(Upload, is_full=False))),
+        ("Upload", presentation.upload(row(SenderUpload, is_full=True), (2,))),
+        ("Upload", presentation.upload(row(SenderUpload, is_full=False))),
     ]
 
 
@@ -128,8 +128,8 @@ def of_batches() -> Samples:
         (row(ResultSeen, is_full=False, replayed=False, problem=wrong), None),
         (row(ResultSeen, is_full=True, replayed=False, problem=None), Reason("code", "text")),
     ]
-    shown = row(Batch, is_full=True, state="completed", format="ndjson")
-    opened = row(Batch, is_full=False, state="open", format="csv")
+    shown = row(BatchSeen, is_full=True, state="completed", format="ndjson")
+    opened = row(BatchSeen, is_full=False, state="open", format="csv")
     return [
         ("Batch", batch_view.batch(shown, Progress({"received": 1}, 0))),
         ("Batch", batch_view.batch(opened)),

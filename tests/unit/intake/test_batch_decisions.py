@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.sender.batch_view import eta_seconds
 from pipeline.delivery.number import is_number
 from pipeline.intake import batches
-from pipeline.stores.batches import OPEN, PROCESSING, Batch, Cursor, Draw, Progress, StoredLine
+from pipeline.stores.batches import OPEN, PROCESSING, BatchSeen, Cursor, Draw, Progress, StoredLine
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -81,9 +81,9 @@ def test_a_draw_goes_on_from_where_it_read() -> None:
     assert batches.lines_are_missing(draw)
 
 
-def batch(state: str, lines: int, rejected: int = 0) -> Batch:
+def batch(state: str, lines: int, rejected: int = 0) -> BatchSeen:
     began = NOW - timedelta(seconds=100)
-    return Batch(
+    return BatchSeen(
         UUID(int=1), "n", "ndjson", {}, {}, state, 1, lines, 0, rejected, began, began, began, None, NOW
     )  # fmt: skip
 
