@@ -17,11 +17,11 @@ from urllib.parse import quote, urlencode
 import anyio
 
 from pipeline.client.answers import Delivery, Evidence, TimedOut
-from pipeline.client.batches import Batches
-from pipeline.client.downloads import Downloads
-from pipeline.client.feed import Feed
-from pipeline.client.sandbox import Sandbox
-from pipeline.client.uploads import Uploads
+from pipeline.client.batches import BatchCalls
+from pipeline.client.downloads import DownloadCalls
+from pipeline.client.feed import FeedCalls
+from pipeline.client.sandbox import SandboxCalls
+from pipeline.client.uploads import UploadCalls
 from pipeline.client.wire import json_of
 
 POLL_FIRST_SECONDS = 0.1
@@ -29,7 +29,7 @@ POLL_MAX_SECONDS = 2.0
 PAGE_LETTERS = 200
 
 
-class QerdsClient(Uploads, Batches, Feed, Downloads, Sandbox):
+class QerdsClient(UploadCalls, BatchCalls, FeedCalls, DownloadCalls, SandboxCalls):
     """One sender's client. Use as an async context manager."""
 
     async def me(self) -> Mapping[str, Any]:

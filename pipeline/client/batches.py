@@ -33,7 +33,7 @@ class Batch:
         return int(self.body.get("counts", {}).get(name, 0))
 
 
-class Batches(Wire):
+class BatchCalls(Wire):
     """/v1/batches."""
 
     async def create_batch(

@@ -18,7 +18,7 @@ POLL_SECONDS_MAX = 5.0
 T = TypeVar("T")
 
 
-class Downloads(Wire):
+class DownloadCalls(Wire):
     """Packages, proofs of batches, /v1/exports."""
 
     async def package(self, name: str, snapshot: int | None = None, seconds: float = 60) -> Package:

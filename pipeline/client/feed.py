@@ -19,7 +19,7 @@ class EventPage:
     next_cursor: str
 
 
-class Feed(Wire):
+class FeedCalls(Wire):
     """/v1/events and /v1/webhooks."""
 
     async def events(

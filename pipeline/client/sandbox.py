@@ -3,7 +3,7 @@
 from pipeline.client.wire import Wire, json_of
 
 
-class Sandbox(Wire):
+class SandboxCalls(Wire):
     """/v1/sandbox."""
 
     async def advance_clock(self, period: str) -> str:

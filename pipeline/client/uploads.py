@@ -23,7 +23,7 @@ TYPES = {
 }
 
 
-class Uploads(Wire):
+class UploadCalls(Wire):
     """/v1/uploads."""
 
     async def upload(self, path: Path, file_name: str | None = None) -> Upload:
