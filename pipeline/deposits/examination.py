@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from pipeline.delivery.facts import ContentWrap, UploadWrap
-from pipeline.deposits.read_back import EncryptBridge, KeyLost, NotNow, Sound, Unsound, Upload, Verdict, read_back
+from pipeline.deposits.read_back import EncryptBridge, KeyLost, NotNow, Sound, Unsound, UploadToRead, Verdict, read_back
 from pipeline.deposits.wrapping import derive_wraps, wrap_contents
 from pipeline.evidence.dossier import Dossier, Reason
 from pipeline.formats.assurance import AssuranceLevel
@@ -24,7 +24,7 @@ WITHDRAWN = Reason("consent_withdrawn", "The recipient's consent was withdrawn b
 
 
 @dataclass(frozen=True, slots=True)
-class Deposit:
+class WrappedDeposit:
     """Contents found as declared, wrapped for this addressee. contents: wraps made now, for later letters too."""
 
     dossier: Dossier
@@ -47,7 +47,7 @@ class OwnFault:
     why: str
 
 
-Finding = Deposit | Refusal | NotNow | OwnFault
+Finding = WrappedDeposit | Refusal | NotNow | OwnFault
 
 
 async def examine(
@@ -76,21 +76,21 @@ async def examine(
         findings[letter.delivery] = (
             OwnFault(f"wrap denied: {wrap.code}")
             if isinstance(wrap, wire.Denied)
-            else Deposit(letter.dossier, wrap, tuple(new.values()))
+            else WrappedDeposit(letter.dossier, wrap, tuple(new.values()))
         )
     return findings
 
 
-def unread(letters: Iterable[Content]) -> dict[UUID, Upload]:
+def unread(letters: Iterable[Content]) -> dict[UUID, UploadToRead]:
     """The uploads that nobody has read, each once."""
-    uploads: dict[UUID, Upload] = {}
+    uploads: dict[UUID, UploadToRead] = {}
     for letter in letters:
         if letter.consent in WITHHELD:
             continue
         for part in letter.dossier.parts:
             own = tuple(s for s in letter.segments if s.part == part.number)
             if own and own[0].upload not in letter.wraps and own[0].upload not in uploads:
-                uploads[own[0].upload] = Upload(part, own)
+                uploads[own[0].upload] = UploadToRead(part, own)
     return uploads
 
 

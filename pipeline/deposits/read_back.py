@@ -31,7 +31,7 @@ INTAKE_INVALID = "intake_invalid"  # the bridge's only no that is about the seal
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class UploadToRead:
     """What to read, and what it must turn out to be: type, length and digests are the upload's own in every letter."""
 
     declared: Part
@@ -74,7 +74,7 @@ OpenedKeys = Mapping[wire.OpenIntake, wire.Opened | wire.Denied]
 
 
 async def read_back(
-    uploads: Mapping[UUID, Upload], bridge: EncryptBridge, objects: Objects, seconds: float
+    uploads: Mapping[UUID, UploadToRead], bridge: EncryptBridge, objects: Objects, seconds: float
 ) -> dict[UUID, Verdict]:
     """A verdict for each. None is begun when `seconds` are over: the last one has the rest of its caller's time."""
     opened = await _open([s for u in uploads.values() for s in u.segments], bridge)
@@ -125,7 +125,7 @@ def _content_key(segment: Segment, opened: OpenedKeys) -> bytes | wire.Denied:
         return wire.Denied(INTAKE_INVALID, str(error))
 
 
-async def _read(upload: Upload, keys: Sequence[bytes], objects: Objects) -> Verdict:
+async def _read(upload: UploadToRead, keys: Sequence[bytes], objects: Objects) -> Verdict:
     """Every byte, once."""
     declared = upload.declared
     sha256, sha3_256, check = hashlib.sha256(), hashlib.sha3_256(), TypeCheck(declared.content_type)

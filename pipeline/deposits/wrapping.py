@@ -11,7 +11,7 @@ from datetime import UTC, timedelta
 from uuid import UUID
 
 from pipeline.delivery.facts import ContentWrap, UploadWrap
-from pipeline.deposits.read_back import EncryptBridge, Sound, Upload
+from pipeline.deposits.read_back import EncryptBridge, Sound, UploadToRead
 from pipeline.evidence.dossier import Dossier
 from pipeline.formats.assurance import AssuranceLevel
 from pipeline.formats.context import (
@@ -28,7 +28,7 @@ OPEN_DAYS = 90  # from an upload on, letters may be made of it: it is used withi
 
 
 async def wrap_contents(
-    uploads: Mapping[UUID, tuple[Upload, Sound]], bridge: EncryptBridge
+    uploads: Mapping[UUID, tuple[UploadToRead, Sound]], bridge: EncryptBridge
 ) -> dict[UUID, UploadWrap | wire.Denied]:
     """The wrap of each upload that was found sound, in one call."""
     contexts = {name: content_context_of(name, upload, sound) for name, (upload, sound) in uploads.items()}
@@ -63,7 +63,7 @@ async def derive_wraps(
     ]
 
 
-def content_context_of(name: UUID, upload: Upload, sound: Sound) -> ContentContext:
+def content_context_of(name: UUID, upload: UploadToRead, sound: Sound) -> ContentContext:
     """What the bridge keeps with an upload's keys; open_until in whole seconds."""
     declared = upload.declared
     until = (upload.segments[0].uploaded_at + timedelta(days=OPEN_DAYS)).astimezone(UTC).replace(microsecond=0)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
 from pipeline.delivery.routes import CHECKED, DRAFT
-from pipeline.deposits.examination import WITHDRAWN, Deposit, Finding, OwnFault, Refusal, examine
+from pipeline.deposits.examination import WITHDRAWN, Finding, OwnFault, Refusal, WrappedDeposit, examine
 from pipeline.deposits.read_back import EncryptBridge, NotNow
 from pipeline.evidence.draft import draft
 from pipeline.formats.assurance import AssuranceLevel
@@ -37,14 +37,14 @@ class Ports:
     minimum_level: AssuranceLevel
 
 
-async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Deposit | Refusal]]:
+async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[WrappedDeposit | Refusal]]:
     """Have the letters' contents examined."""
     letters = await ports.facts.contents([m.subject for m in batch])
     findings = await examine([*letters.values()], ports.minimum_level, ports.bridge, ports.objects, READING_SECONDS)
     return [judge(m, findings.get(m.subject)) for m in batch]
 
 
-def judge(message: Message, finding: Finding | None) -> Outcome[Deposit | Refusal]:
+def judge(message: Message, finding: Finding | None) -> Outcome[WrappedDeposit | Refusal]:
     """A deposit or a refusal, or why there is neither: not yet, or not before a person has looked."""
     if finding is None:
         return Bury(message, "no such delivery")
@@ -55,7 +55,7 @@ def judge(message: Message, finding: Finding | None) -> Outcome[Deposit | Refusa
     return Done(message, finding)
 
 
-async def commit(tx: Tx, done: Sequence[Done[Deposit | Refusal]]) -> list[Emission]:
+async def commit(tx: Tx, done: Sequence[Done[WrappedDeposit | Refusal]]) -> list[Emission]:
     """Wraps and drafts together. A crash before it repeats the reading; after it, the deposit's evidence will exist."""
     heads = await tx.lock([d.message.subject for d in done])
     deposits, drafts = [], []
@@ -63,7 +63,7 @@ async def commit(tx: Tx, done: Sequence[Done[Deposit | Refusal]]) -> list[Emissi
         locked = heads[d.message.subject]
         if locked.drafted:
             continue  # judged before: a dead letter that was put back
-        if isinstance(d.fact, Deposit) and locked.consent_stands:
+        if isinstance(d.fact, WrappedDeposit) and locked.consent_stands:
             deposits.append(d.fact)
             drafts.append(draft(locked.head, "A.1", d.fact.dossier))
         else:  # a consent withdrawn while the content was read is seen only here, under the lock
