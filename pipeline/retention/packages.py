@@ -17,7 +17,7 @@ from pipeline.evidence.form.xades import SealInvalid, assemble
 from pipeline.evidence.package.snapshot import PackageToSign, Snapshot, finish, package_imprint_sha256, package_to_sign
 from pipeline.ports.bridge import Bridge, Keys, wire
 from pipeline.ports.outside import Objects, Randomness
-from pipeline.ports.rows import Proofs
+from pipeline.ports.rows import DeliveryProofs
 from pipeline.retention.storing import store
 
 ArchiveBridge = Bridge[Literal["archive"]]  # the bridge as `archive` sees it
@@ -46,7 +46,9 @@ class Unsealed:
     finish: Callable[[PackageToSign, bytes, bytes, bytes], bytes]
 
 
-async def preserve(deliveries: Sequence[Proofs], ports: PackagePorts) -> dict[UUID, facts.Snapshot | wire.Denied]:
+async def preserve(
+    deliveries: Sequence[DeliveryProofs], ports: PackagePorts
+) -> dict[UUID, facts.Snapshot | wire.Denied]:
     """The next snapshot of each delivery, stored; or the bridge's no to its seal. Raises as `sealed`."""
     trust = (await ports.keys.trust_anchor(), await ports.keys.document("crl"))
     packages = [
@@ -84,7 +86,7 @@ async def _finished(unsealed: Unsealed, seal: wire.Sealed, stamped: wire.Stamped
         raise Invariant(f"the package seal of {unsealed.about} does not verify") from error
 
 
-def snapshot_of(proofs: Proofs, authority: bytes, revocations: bytes | None) -> Snapshot:
+def snapshot_of(proofs: DeliveryProofs, authority: bytes, revocations: bytes | None) -> Snapshot:
     """Every evidence of the stamped prefix, complete, with the CA and its revocation list for information."""
     return Snapshot(
         delivery=proofs.delivery,
@@ -98,7 +100,7 @@ def snapshot_of(proofs: Proofs, authority: bytes, revocations: bytes | None) -> 
     )
 
 
-async def _stored(proofs: Proofs, container: bytes, ports: PackagePorts) -> facts.Snapshot:
+async def _stored(proofs: DeliveryProofs, container: bytes, ports: PackagePorts) -> facts.Snapshot:
     stored = await store(_once(container), ports.objects, ports.randomness)
     return facts.Snapshot(
         delivery=proofs.delivery,

@@ -17,7 +17,7 @@ from pipeline.evidence.dossier import Reason
 from pipeline.evidence.draft import draft
 from pipeline.intake import drawing
 from pipeline.ports.outside import Randomness
-from pipeline.ports.rows import Facts, Submission
+from pipeline.ports.rows import Facts, SubmittedDelivery
 from pipeline.stores.batches import DrawFacts
 
 CONSENT_REASONS = {
@@ -41,7 +41,7 @@ class Ports:
 class Checked:
     """A submission and why it is refused, if it is."""
 
-    submission: Submission
+    submission: SubmittedDelivery
     refusal: Reason | None
 
 
@@ -51,7 +51,7 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Checke
     return [judge(m, submissions.get(m.subject)) for m in batch]
 
 
-def judge(message: Message, submission: Submission | None) -> Outcome[Checked]:
+def judge(message: Message, submission: SubmittedDelivery | None) -> Outcome[Checked]:
     """Consent stands, or the delivery is refused. A delivery that is not there was never answered 202."""
     if submission is None:
         return Bury(message, "no such delivery")

@@ -23,12 +23,12 @@ from pipeline.ports.bridge import PublishedKey
 from pipeline.ports.rows import (
     Announcement,
     Content,
-    Proofs,
+    DeliveryProofs,
     StampedEvidence,
     StoredDraft,
     StoredNotice,
     StoredSeal,
-    Submission,
+    SubmittedDelivery,
 )
 from tests.memory import tables as memory_tables
 from tests.memory.database import MemoryClock, MemoryDatabase, Pause
@@ -90,15 +90,15 @@ class MemoryFacts:
         issuer = await self._issuer()
         return await self._each(deliveries, lambda d: self._dossier(d, issuer))
 
-    async def submissions(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Submission]:
+    async def submissions(self, deliveries: Sequence[UUID]) -> Mapping[UUID, SubmittedDelivery]:
         """Dossier, state and consent."""
         issuer = await self._issuer()
 
-        def read(delivery: UUID) -> Submission | None:
+        def read(delivery: UUID) -> SubmittedDelivery | None:
             dossier, state = self._dossier(delivery, issuer), self.database.tables.state(delivery)
             if dossier is None or state is None:
                 return None
-            return Submission(delivery, state[0], dossier, self._submitted(delivery).consent)
+            return SubmittedDelivery(delivery, state[0], dossier, self._submitted(delivery).consent)
 
         return await self._each(deliveries, read)
 
@@ -179,7 +179,7 @@ class MemoryFacts:
 
         return await self._each(keys, read)
 
-    async def proofs(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Proofs]:
+    async def proofs(self, deliveries: Sequence[UUID]) -> Mapping[UUID, DeliveryProofs]:
         """The stamped prefix, complete, and the snapshot before."""
         return await self._each(deliveries, self._proofs)
 
@@ -231,14 +231,14 @@ class MemoryFacts:
                 return Deposit(e.evidence, e.sha256, e.event_time, hashlib.sha256(seal.signature).digest())
         return None
 
-    def _proofs(self, delivery: UUID) -> Proofs | None:
+    def _proofs(self, delivery: UUID) -> DeliveryProofs | None:
         tables = self.database.tables
         row, state = tables.find(memory_tables.Submission, delivery), tables.state(delivery)
         if row is None or state is None:
             return None
         snapshots = tables.of(Snapshot, delivery)
         last = max(snapshots, key=lambda s: s.snapshot) if snapshots else None
-        return Proofs(
+        return DeliveryProofs(
             delivery=delivery,
             number=row.dossier.number,
             mode=row.dossier.mode,

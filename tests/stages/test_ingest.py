@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.delivery.routes import SUBMITTED, Emission
 from pipeline.errors import Transient
-from pipeline.ports.rows import Submission
+from pipeline.ports.rows import SubmittedDelivery
 from tests.stages.line import Line
 
 pytestmark = pytest.mark.anyio
@@ -59,7 +59,7 @@ async def test_a_delivery_that_is_not_there_is_a_dead_letter() -> None:
 class Away:
     """Facts while the database is away."""
 
-    async def submissions(self, _deliveries: Sequence[UUID]) -> Mapping[UUID, Submission]:
+    async def submissions(self, _deliveries: Sequence[UUID]) -> Mapping[UUID, SubmittedDelivery]:
         raise Transient("away")
 
 

@@ -19,14 +19,14 @@ from pipeline.formats.configuration import Provider
 from pipeline.ports.rows import (
     Announcement,
     Content,
+    DeliveryProofs,
     PackKey,
-    Proofs,
     Segment,
     StampedEvidence,
     StoredDraft,
     StoredNotice,
     StoredSeal,
-    Submission,
+    SubmittedDelivery,
 )
 
 
@@ -43,12 +43,12 @@ class PostgresFacts:
         issuer = issuer_of(self._provider, await self._keys.active("seal"))
         return await read_dossiers(self._link.call, deliveries, issuer)
 
-    async def submissions(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Submission]:
+    async def submissions(self, deliveries: Sequence[UUID]) -> Mapping[UUID, SubmittedDelivery]:
         """Dossier, state and consent."""
         dossiers = await self.dossiers(deliveries)
         consents = await self._consents(deliveries)
         states = {r["delivery"]: r["state"] for r in await self._link.call("read_dossiers", list(deliveries))}
-        return {d: Submission(d, states[d], dossier, consents[d]) for d, dossier in dossiers.items()}
+        return {d: SubmittedDelivery(d, states[d], dossier, consents[d]) for d, dossier in dossiers.items()}
 
     async def contents(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Content]:
         """Where the encrypted bytes are, and what they must turn out to be."""
@@ -99,7 +99,7 @@ class PostgresFacts:
         rows = await self._link.call("read_notices", [d for d, _ in keys], [o for _, o in keys])
         return {(r["delivery"], r["ordinal"]): StoredNotice(**r, dossier=dossiers[r["delivery"]]) for r in rows}
 
-    async def proofs(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Proofs]:
+    async def proofs(self, deliveries: Sequence[UUID]) -> Mapping[UUID, DeliveryProofs]:
         """The stamped prefix, complete, and the snapshot before."""
         now = await self.legal_now()
         evidences: dict[UUID, list[StampedEvidence]] = defaultdict(list)
@@ -128,9 +128,9 @@ def _segment(row: Mapping[str, Any]) -> Segment:
     return Segment(**values, pack=None if key_id is None else PackKey(key_id, sealed))
 
 
-def _proofs(row: Mapping[str, Any], evidences: Sequence[StampedEvidence], now: datetime) -> Proofs:
+def _proofs(row: Mapping[str, Any], evidences: Sequence[StampedEvidence], now: datetime) -> DeliveryProofs:
     # The heads are read after the evidences: a token that came in between is left for the next snapshot.
     through = evidences[-1].sequence if evidences else 0
-    return Proofs(
+    return DeliveryProofs(
         **{**row, "stamped_through": min(row["stamped_through"], through)}, evidences=tuple(evidences), legal_time=now
     )
