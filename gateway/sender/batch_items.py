@@ -33,11 +33,11 @@ from pipeline.intake.lines import LINE_BYTES_MAX, Line, LineBroken, LineReader, 
 from pipeline.stores.batches import (
     BATCH_LINES_MAX,
     OPEN,
+    BatchPart,
     BatchSeen,
     BatchStore,
     NewPart,
     NotOpen,
-    Part,
     PartAdded,
     PartConflict,
     TooManyLines,
@@ -234,5 +234,5 @@ def _answer(answer: PartAdded) -> Response:
     return JSONResponse(_shown(answer.part), 201 if answer.is_new else 200)
 
 
-def _shown(part: Part) -> dict[str, object]:
+def _shown(part: BatchPart) -> dict[str, object]:
     return {"part": part.part, "lines": part.lines, "sha256": part.sha256.hex()}

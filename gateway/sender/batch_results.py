@@ -23,7 +23,16 @@ from gateway.sender.ports import SenderPorts
 from pipeline.evidence.dossier import Reason
 from pipeline.evidence.form.reading import NotOurForm, read
 from pipeline.intake import batches
-from pipeline.stores.batches import BEGINNING, CANCELLED, OPEN, BatchSeen, Cursor, ResultSeen, StoredLine, WaitingLine
+from pipeline.stores.batches import (
+    BEGINNING,
+    CANCELLED,
+    OPEN,
+    BatchSeen,
+    LineCursor,
+    ResultSeen,
+    StoredLine,
+    WaitingLine,
+)
 
 PAGE_LINES = 1000
 STATUSES = ("accepted", "rejected", "unprocessed")
@@ -58,7 +67,7 @@ class BatchResults:
     async def _pages(self, batch: BatchSeen, status: str | None, language: Language) -> AsyncIterator[Sequence[Row]]:
         after = BEGINNING
         while status != "unprocessed" and (page := await self._store.results(batch.id, after, PAGE_LINES)):
-            after = Cursor(page[-1].part, page[-1].line)
+            after = LineCursor(page[-1].part, page[-1].line)
             rows = [batch_view.result(r, await _reason(r), language) for r in page]
             yield [row for row in rows if status in (None, row["status"])]
         after = BEGINNING
@@ -66,7 +75,7 @@ class BatchResults:
             lines = await self._store.waiting(batch.id, after, PAGE_LINES)
             if not lines:
                 return
-            after = Cursor(lines[-1].part, lines[-1].line)
+            after = LineCursor(lines[-1].part, lines[-1].line)
             yield [_unprocessed(batch, line) for line in lines]
 
     async def _judged(
@@ -74,7 +83,7 @@ class BatchResults:
     ) -> AsyncIterator[Sequence[Row]]:
         after = BEGINNING
         while page := await self._store.waiting(batch.id, after, PAGE_LINES):
-            after = Cursor(page[-1].part, page[-1].line)
+            after = LineCursor(page[-1].part, page[-1].line)
             lines = [batches.read_line(batch.defaults, StoredLine(w.part, w.line, w.body)) for w in page]
             references = await self._store.references(sender, *batches.wanted(lines))
             rows = []

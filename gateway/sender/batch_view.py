@@ -15,7 +15,7 @@ from gateway.problem_codes import PROBLEMS
 from gateway.problems import Language, words
 from pipeline.evidence.dossier import Reason
 from pipeline.formats.instants import time_text
-from pipeline.stores.batches import OPEN, RUNNING, BatchSeen, Progress, ResultSeen
+from pipeline.stores.batches import OPEN, RUNNING, BatchProgress, BatchSeen, ResultSeen
 
 CSV_COLUMNS = (
     "line",
@@ -31,7 +31,7 @@ CSV_COLUMNS = (
 Row = dict[str, Any]
 
 
-def batch(b: BatchSeen, progress: Progress | None = None) -> dict[str, object]:
+def batch(b: BatchSeen, progress: BatchProgress | None = None) -> dict[str, object]:
     """BATCH out of the interface; deliveries_by_state only where it was counted."""
     optional = {"submitted_at": b.submitted_at, "completed_at": b.completed_at}
     shown: dict[str, object] = {
@@ -62,7 +62,7 @@ def batch(b: BatchSeen, progress: Progress | None = None) -> dict[str, object]:
     }
 
 
-def eta_seconds(b: BatchSeen, progress: Progress) -> int | None:
+def eta_seconds(b: BatchSeen, progress: BatchProgress) -> int | None:
     """Until every line is deposited or rejected, at the pace since it was submitted; null while nobody can tell."""
     if b.state not in RUNNING or b.submitted_at is None:
         return None

@@ -22,11 +22,11 @@ from pipeline.stores.batches import (
     COMPLETED,
     COMPLETED_WITH_ERRORS,
     RUNNING,
-    Cursor,
     Draw,
     KnownDelivery,
+    LineCursor,
+    LineResult,
     References,
-    Result,
     StoredLine,
 )
 from pipeline.stores.senders import Order, Submission
@@ -132,7 +132,9 @@ def plan(draw: Draw, lines: Sequence[Judged], references: References, mint: Mint
     return Plan(draw, tuple(planned), references.deliveries)
 
 
-def results(plan: Plan, added: frozenset[UUID], taken: Mapping[tuple[UUID, str], KnownDelivery]) -> tuple[Result, ...]:
+def results(
+    plan: Plan, added: frozenset[UUID], taken: Mapping[tuple[UUID, str], KnownDelivery]
+) -> tuple[LineResult, ...]:
     """What became of the lines. taken: who has the client_ref of an order that was not added."""
     deliveries = {**plan.known, **{ref: rival for (sender, ref), rival in taken.items() if sender == plan.draw.sender}}
     outcomes = []
@@ -149,19 +151,19 @@ def results(plan: Plan, added: frozenset[UUID], taken: Mapping[tuple[UUID, str],
     return tuple(outcomes)
 
 
-def _again(line: Judged, letter: SubmittedLetter, deliveries: Mapping[str, KnownDelivery]) -> Result:
+def _again(line: Judged, letter: SubmittedLetter, deliveries: Mapping[str, KnownDelivery]) -> LineResult:
     there = deliveries[letter.client_ref or ""]
     if there.request_sha256 != letter.request_sha256:
         return _rejected(line, (CONFLICT,))
     return _accepted(line, there.delivery, replayed=True)
 
 
-def _accepted(line: Judged, delivery: UUID, *, replayed: bool) -> Result:
-    return Result(line.stored.part, line.stored.line, line.client_ref, delivery, replayed, None)
+def _accepted(line: Judged, delivery: UUID, *, replayed: bool) -> LineResult:
+    return LineResult(line.stored.part, line.stored.line, line.client_ref, delivery, replayed, None)
 
 
-def _rejected(line: Judged, mistakes: Sequence[Mistake]) -> Result:
-    return Result(line.stored.part, line.stored.line, line.client_ref, None, False, problem(mistakes))
+def _rejected(line: Judged, mistakes: Sequence[Mistake]) -> LineResult:
+    return LineResult(line.stored.part, line.stored.line, line.client_ref, None, False, problem(mistakes))
 
 
 def problem(mistakes: Sequence[Mistake]) -> Mapping[str, Any]:
@@ -176,7 +178,7 @@ def _storable(text: str) -> str:
 
 
 # ------------------------------------------------------------------ one batch
-def goes_on(locked: tuple[str, Cursor], draw: Draw) -> bool:
+def goes_on(locked: tuple[str, LineCursor], draw: Draw) -> bool:
     """Under the lock: still being drawn, and by nobody else meanwhile. If not, another message goes on, or none."""
     state, cursor = locked
     return state in RUNNING and cursor == draw.cursor

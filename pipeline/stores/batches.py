@@ -33,14 +33,14 @@ class StoredLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Cursor:
+class LineCursor:
     """The last line that was drawn."""
 
     part: int
     line: int
 
 
-BEGINNING = Cursor(0, 0)
+BEGINNING = LineCursor(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Draw:
     sender: UUID
     state: str
     defaults: Mapping[str, Any]
-    cursor: Cursor
+    cursor: LineCursor
     lines: int
     drawn: int
     stored: tuple[StoredLine, ...]
@@ -88,7 +88,7 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class LineResult:
     """What became of a drawn line: a delivery, or a problem."""
 
     part: int
@@ -104,8 +104,8 @@ class DrawRecord:
     """One draw, finished: the results of its lines, all after `before`."""
 
     batch: UUID
-    before: Cursor
-    results: tuple[Result, ...]
+    before: LineCursor
+    results: tuple[LineResult, ...]
 
 
 class DrawFacts(Protocol):
@@ -127,7 +127,7 @@ class DrawFacts(Protocol):
 class BatchTx(Tx, Protocol):
     """The transaction of `ingest`. Lock order: running rows, deliveries, batches, then new rows."""
 
-    async def lock_batches(self, batches: Sequence[UUID]) -> Mapping[UUID, tuple[str, Cursor]]:
+    async def lock_batches(self, batches: Sequence[UUID]) -> Mapping[UUID, tuple[str, LineCursor]]:
         """State and cursor under the row locks, taken in id order."""
 
     async def add_orders(self, orders: Sequence[tuple[UUID, Order]]) -> frozenset[UUID]:
@@ -184,7 +184,7 @@ class BatchSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BatchProgress:
     """What became of a batch's deliveries. by_state: of its own; replayed_rejected: of those that existed before."""
 
     by_state: Mapping[str, int]
@@ -204,7 +204,7 @@ class NewPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BatchPart:
     """A part of a batch."""
 
     part: int
@@ -217,7 +217,7 @@ class Part:
 class PartAdded:
     """Stored, or it was there with the same digest. is_new tells which."""
 
-    part: Part
+    part: BatchPart
     is_new: bool
 
 
@@ -292,9 +292,9 @@ class BatchStore(Protocol):
     async def batches(self, sender: UUID, after: UUID | None, limit: int) -> Sequence[BatchSeen]:
         """In the order of their ids, which is that of their opening."""
 
-    async def progress(self, batch: UUID) -> Progress: ...
+    async def progress(self, batch: UUID) -> BatchProgress: ...
 
-    async def part(self, batch: UUID, part: int) -> Part | None: ...
+    async def part(self, batch: UUID, part: int) -> BatchPart | None: ...
 
     async def begin_intake(self, intake: UUID, batch: UUID) -> None:
         """Say that lines will be stored under `intake`."""
@@ -316,10 +316,10 @@ class BatchStore(Protocol):
     async def cancel(self, sender: UUID, batch: UUID) -> BatchSeen | NotOpen | None:
         """Draw no more. May be called again."""
 
-    async def results(self, batch: UUID, after: Cursor, limit: int) -> Sequence[ResultSeen]:
+    async def results(self, batch: UUID, after: LineCursor, limit: int) -> Sequence[ResultSeen]:
         """Of drawn lines, in order."""
 
-    async def waiting(self, batch: UUID, after: Cursor, limit: int) -> Sequence[WaitingLine]:
+    async def waiting(self, batch: UUID, after: LineCursor, limit: int) -> Sequence[WaitingLine]:
         """Lines that are stored and not drawn, in order."""
 
     async def references(

@@ -10,10 +10,10 @@ from pipeline.stores.batches import (
     CANCELLED,
     PROCESSING,
     SUBMITTED,
-    Cursor,
     DrawRecord,
     KnownDelivery,
-    Result,
+    LineCursor,
+    LineResult,
 )
 from tests.contract.draws_worlds import REF, SENDER, UPLOAD, MemoryWorld, PostgresWorld, World, body, order
 from tests.servers import PostgresServer
@@ -30,8 +30,8 @@ def world(request: pytest.FixtureRequest) -> World:
     return PostgresWorld(server, config)
 
 
-def rejected(part: int, line: int) -> Result:
-    return Result(part, line, None, None, False, {"code": "field_invalid", "detail": "d", "errors": []})
+def rejected(part: int, line: int) -> LineResult:
+    return LineResult(part, line, None, None, False, {"code": "field_invalid", "detail": "d", "errors": []})
 
 
 async def test_lines_come_in_order_part_by_part(world: World) -> None:
@@ -47,7 +47,7 @@ async def test_lines_come_in_order_part_by_part(world: World) -> None:
         seen += [(line.part, line.line, line.body) for line in drawn.stored]
         if drawn.stored:
             results = tuple(rejected(line.part, line.line) for line in drawn.stored)
-            cursor = Cursor(results[-1].part, results[-1].line)
+            cursor = LineCursor(results[-1].part, results[-1].line)
             async with world.tx() as tx:
                 await tx.lock_batches([batch])
                 await tx.record_draws([DrawRecord(batch, drawn.cursor, results)])
@@ -61,7 +61,7 @@ async def test_a_draw_moves_state_and_cursor(world: World) -> None:
         assert await tx.lock_batches([batch, uuid4()]) == {batch: (SUBMITTED, BEGINNING)}
         await tx.record_draws([DrawRecord(batch, BEGINNING, (rejected(1, 1),))])
     async with world.tx() as tx:
-        assert await tx.lock_batches([batch]) == {batch: (PROCESSING, Cursor(1, 1))}
+        assert await tx.lock_batches([batch]) == {batch: (PROCESSING, LineCursor(1, 1))}
 
 
 async def test_what_is_rolled_back_leaves_nothing(world: World) -> None:
@@ -118,7 +118,7 @@ async def test_a_batch_is_settled_when_its_letters_are_decided(world: World) -> 
     async with world.tx() as tx:
         await tx.lock_batches([batch])
         await tx.add_orders([(batch, order(delivery, "r-1", 1))])
-        await tx.record_draws([DrawRecord(batch, BEGINNING, (Result(1, 1, "r-1", delivery, False, None),))])
+        await tx.record_draws([DrawRecord(batch, BEGINNING, (LineResult(1, 1, "r-1", delivery, False, None),))])
     assert await settled(world, batch) == (PROCESSING, True, False)
     world.set_delivery(delivery, "deposited")
     assert await settled(world, batch) == (PROCESSING, False, False)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.adapters.postgres.batches import PostgresBatchStore
 from pipeline.adapters.postgres.queries import queries
-from pipeline.stores.batches import BEGINNING, Cursor, WaitingLine
+from pipeline.stores.batches import BEGINNING, LineCursor, WaitingLine
 from tests.drawing import ingest_process
 from tests.worlds.one_batch import World, world
 
@@ -95,7 +95,7 @@ async def test_a_page_of_waiting_lines_is_bounded_in_bytes(world: World) -> None
     batch = await world.submit(lines[:50], lines[50:])
     store, found, after = PostgresBatchStore(world.gateway), list[WaitingLine](), BEGINNING
     while page := await store.waiting(batch, after, 1000):
-        after = Cursor(page[-1].part, page[-1].line)
+        after = LineCursor(page[-1].part, page[-1].line)
         assert sum(len(line.body) for line in page) < 1024 * 1024 + 65_536
         found += page
     assert [line.body for line in found] == lines
@@ -111,6 +111,6 @@ async def test_a_page_of_results_is_bounded_in_bytes(world: World) -> None:
     store, sizes, after = PostgresBatchStore(world.gateway), [], BEGINNING
     while page := await store.results(batch, after, 1000):
         assert [seen.line for seen in page] == list(range(after.line + 1, after.line + 1 + len(page)))
-        after = Cursor(page[-1].part, page[-1].line)
+        after = LineCursor(page[-1].part, page[-1].line)
         sizes.append(len(page))
     assert (sum(sizes), len(sizes) > 1) == (150, True), sizes

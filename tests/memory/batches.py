@@ -22,12 +22,12 @@ from pipeline.stores.batches import (
     BEGINNING,
     PROCESSING,
     RUNNING,
-    Cursor,
     Draw,
     DrawRecord,
     KnownDelivery,
+    LineCursor,
+    LineResult,
     References,
-    Result,
     Settlement,
     StoredLine,
 )
@@ -50,8 +50,8 @@ class BatchRow:
     state: str
     lines: int
     waiting: tuple[StoredLine, ...]
-    results: tuple[Result, ...] = ()
-    cursor: Cursor = BEGINNING
+    results: tuple[LineResult, ...] = ()
+    cursor: LineCursor = BEGINNING
 
 
 @dataclass
@@ -147,7 +147,7 @@ class BatchWrites:
         self._known: dict[tuple[UUID, str], KnownDelivery] = {}
         self._owners: dict[UUID, UUID] = {}
 
-    def state_and_cursor(self, batch: UUID) -> tuple[str, Cursor]:
+    def state_and_cursor(self, batch: UUID) -> tuple[str, LineCursor]:
         """Of a locked batch."""
         row = self._row(batch)
         return row.state, row.cursor
@@ -184,7 +184,7 @@ class BatchWrites:
             state=PROCESSING,
             waiting=row.waiting[drawn:],
             results=row.results + record.results,
-            cursor=Cursor(last.part, last.line),
+            cursor=LineCursor(last.part, last.line),
         )
 
     def close(self, batch: UUID, state: str) -> None:

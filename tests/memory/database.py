@@ -25,7 +25,7 @@ from pipeline.errors import LeaseLost, QerdsError, Transient
 from pipeline.evidence.draft import Head
 from pipeline.evidence.facts import EvidenceToken
 from pipeline.ports.mailbox import Advanced, Locked, Message
-from pipeline.stores.batches import Cursor, DrawRecord, KnownDelivery
+from pipeline.stores.batches import DrawRecord, KnownDelivery, LineCursor
 from pipeline.stores.senders import Order
 from tests.memory.batches import BatchWrites, Bulk
 from tests.memory.tables import Submission, Tables
@@ -240,7 +240,7 @@ class MemoryTx:
         self._dead += [DeadLetter(self._stage, why, m) for m, why in dead]
 
     # -------------------------------------------------------------- of `ingest` (pipeline.stores.batches.BatchTx)
-    async def lock_batches(self, batches: Sequence[UUID]) -> Mapping[UUID, tuple[str, Cursor]]:
+    async def lock_batches(self, batches: Sequence[UUID]) -> Mapping[UUID, tuple[str, LineCursor]]:
         """State and cursor, under the row locks."""
         await self.statement()
         known = [b for b in sorted(set(batches)) if b in self._database.bulk.batches]

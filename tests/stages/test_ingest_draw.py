@@ -11,7 +11,7 @@ from pipeline.actors.contract import Done
 from pipeline.delivery.routes import BULK, CHECKED, DRAW, SETTLE, Emission
 from pipeline.intake import drawing
 from pipeline.ports.mailbox import Message
-from pipeline.stores.batches import CANCELLED, Cursor
+from pipeline.stores.batches import CANCELLED, LineCursor
 from tests.fakes import batches
 from tests.memory.batches import BatchRow
 from tests.stages.line import PROOF, Line
@@ -166,7 +166,7 @@ async def test_a_draw_that_comes_late_changes_nothing() -> None:
     async with line.database.transaction() as tx:
         assert await drawing.WORK.commit(tx, late) == []
     assert line.database.tables.deliveries() == before
-    assert sender.row(batch).cursor == Cursor(1, 5)
+    assert sender.row(batch).cursor == LineCursor(1, 5)
 
 
 async def test_a_rival_may_take_a_client_ref_between_judging_and_storing() -> None:

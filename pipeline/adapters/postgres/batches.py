@@ -24,17 +24,17 @@ from pipeline.stores.batches import (
     CANCELLED,
     OPEN,
     RUNNING,
+    BatchPart,
+    BatchProgress,
     BatchSeen,
     Closing,
-    Cursor,
+    LineCursor,
     Mismatch,
     NewBatch,
     NewPart,
     NotOpen,
-    Part,
     PartAdded,
     PartConflict,
-    Progress,
     References,
     ResultSeen,
     TooManyLines,
@@ -80,16 +80,16 @@ class PostgresBatchStore:
         """In the order of opening."""
         return [_batch(r) for r in await self._database.fetch("sender_batches", sender, after or UUID(int=0), limit)]
 
-    async def progress(self, batch: UUID) -> Progress:
+    async def progress(self, batch: UUID) -> BatchProgress:
         """Its letters by state."""
         rows = await self._database.fetch("batch_states", batch)
         by_state = {r["state"]: r["deliveries"] for r in rows if r["deliveries"]}
-        return Progress(by_state, sum(r["replayed"] for r in rows))
+        return BatchProgress(by_state, sum(r["replayed"] for r in rows))
 
-    async def part(self, batch: UUID, part: int) -> Part | None:
+    async def part(self, batch: UUID, part: int) -> BatchPart | None:
         """A part that is stored."""
         row = await self._database.fetch_one("batch_part", batch, part)
-        return None if row is None else Part(**row)
+        return None if row is None else BatchPart(**row)
 
     # -------------------------------------------------------------- lines coming in
     async def begin_intake(self, intake: UUID, batch: UUID) -> None:
@@ -124,7 +124,7 @@ class PostgresBatchStore:
             await self.drop_intake(part.intake)  # with the lines that came after those that were dropped
             raise Transient("the body took longer than a body may") from error
         if is_open and refused is None:
-            return PartAdded(Part(part.part, part.sha256, part.lines), is_new=True)
+            return PartAdded(BatchPart(part.part, part.sha256, part.lines), is_new=True)
         await self.drop_intake(part.intake)
         return refused or NotOpen(await self._there(sender, part.batch))
 
@@ -132,7 +132,7 @@ class PostgresBatchStore:
     async def _why_not(tx: PostgresTx, part: NewPart) -> PartAdded | PartConflict | TooManyLines | None:
         for row in await tx.fetch("batch_part", part.batch, part.part):
             same = row["sha256"] == part.sha256
-            return PartAdded(Part(**row), is_new=False) if same else PartConflict()
+            return PartAdded(BatchPart(**row), is_new=False) if same else PartConflict()
         [stored] = await tx.fetch("stored_lines", part.batch)
         return TooManyLines() if stored["lines"] + part.lines > BATCH_LINES_MAX else None
 
@@ -180,14 +180,14 @@ class PostgresBatchStore:
         return now if now.state == CANCELLED else NotOpen(now)
 
     # -------------------------------------------------------------- what became of lines
-    async def results(self, batch: UUID, after: Cursor, limit: int) -> Sequence[ResultSeen]:
+    async def results(self, batch: UUID, after: LineCursor, limit: int) -> Sequence[ResultSeen]:
         """Of drawn lines."""
         rows = await self._database.fetch("batch_results", batch, after.part, after.line, limit)
         return [
             ResultSeen(**{**r, "problem": None if r["problem"] is None else json.loads(r["problem"])}) for r in rows
         ]
 
-    async def waiting(self, batch: UUID, after: Cursor, limit: int) -> Sequence[WaitingLine]:
+    async def waiting(self, batch: UUID, after: LineCursor, limit: int) -> Sequence[WaitingLine]:
         """Of lines that were not drawn."""
         rows = await self._database.fetch("waiting_lines", batch, after.part, after.line, limit)
         return [WaitingLine(**r) for r in rows]

@@ -15,7 +15,7 @@ from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.orders import columns_of
 from pipeline.delivery.routes import AFTER_INGEST
 from pipeline.errors import Invariant
-from pipeline.stores.batches import Cursor, Draw, DrawRecord, KnownDelivery, References, Settlement, StoredLine
+from pipeline.stores.batches import Draw, DrawRecord, KnownDelivery, LineCursor, References, Settlement, StoredLine
 from pipeline.stores.senders import Consent, Order, SenderUpload
 
 ALL_LANES = (0, 1, 2, 3)
@@ -75,7 +75,7 @@ def _draw(head: Row, rows: Sequence[Row]) -> Draw:
         sender=head["sender"],
         state=first["state"],
         defaults=json.loads(head["defaults"]),
-        cursor=Cursor(first["drawn_part"], first["drawn_line"]),
+        cursor=LineCursor(first["drawn_part"], first["drawn_line"]),
         lines=first["lines"],
         drawn=first["drawn"],
         stored=tuple(StoredLine(r["part"], r["line"], r["body"]) for r in rows if r["line"] is not None),
@@ -85,10 +85,10 @@ def _draw(head: Row, rows: Sequence[Row]) -> Draw:
 
 
 # ------------------------------------------------------------------ inside the transaction
-async def lock_batches(link: Link, batches: Sequence[UUID]) -> Mapping[UUID, tuple[str, Cursor]]:
+async def lock_batches(link: Link, batches: Sequence[UUID]) -> Mapping[UUID, tuple[str, LineCursor]]:
     """State and cursor, under the row locks."""
     rows = await link.fetch("lock_batches", list(batches))
-    return {r["batch"]: (r["state"], Cursor(r["drawn_part"], r["drawn_line"])) for r in rows}
+    return {r["batch"]: (r["state"], LineCursor(r["drawn_part"], r["drawn_line"])) for r in rows}
 
 
 async def add_orders(link: Link, orders: Sequence[tuple[UUID, Order]]) -> frozenset[UUID]:

@@ -20,7 +20,7 @@ from pipeline.delivery.states import Stamped, advance
 from pipeline.errors import Invariant
 from pipeline.evidence.draft import Head
 from pipeline.ports.mailbox import Advanced, Locked, Message
-from pipeline.stores.batches import Cursor, DrawRecord, KnownDelivery
+from pipeline.stores.batches import DrawRecord, KnownDelivery, LineCursor
 from pipeline.stores.senders import Order
 
 
@@ -122,7 +122,7 @@ class PostgresTx:
             await self._link.fetch("bury", self._stage, [why for _, why in dead], *_history([m for m, _ in dead]))
 
     # -------------------------------------------------------------- of `ingest` (pipeline.stores.batches.BatchTx)
-    async def lock_batches(self, batches: Sequence[UUID]) -> Mapping[UUID, tuple[str, Cursor]]:
+    async def lock_batches(self, batches: Sequence[UUID]) -> Mapping[UUID, tuple[str, LineCursor]]:
         """State and cursor, under the row locks."""
         return await draws.lock_batches(self._link, batches)
 

@@ -27,7 +27,7 @@ from pipeline.feed.payload import Event, body
 from pipeline.feed.types import SUBJECTS, TYPES
 from pipeline.intake.batches import problem
 from pipeline.intake.mistakes import Mistake
-from pipeline.stores.batches import BatchSeen, Progress, ResultSeen
+from pipeline.stores.batches import BatchProgress, BatchSeen, ResultSeen
 from pipeline.stores.consents import ConsentStanding, RequestSeen
 from pipeline.stores.senders import Consent, DeliverySeen, EventSeen, SenderUpload, SnapshotSeen
 from tests.fakes import letters
@@ -131,7 +131,7 @@ def of_batches() -> Samples:
     shown = row(BatchSeen, is_full=True, state="completed", format="ndjson")
     opened = row(BatchSeen, is_full=False, state="open", format="csv")
     return [
-        ("Batch", batch_view.batch(shown, Progress({"received": 1}, 0))),
+        ("Batch", batch_view.batch(shown, BatchProgress({"received": 1}, 0))),
         ("Batch", batch_view.batch(opened)),
         *(("BatchResult", batch_view.result(line, reason, "en")) for line, reason in lines),
     ]

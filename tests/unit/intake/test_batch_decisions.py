@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.sender.batch_view import eta_seconds
 from pipeline.delivery.number import is_number
 from pipeline.intake import batches
-from pipeline.stores.batches import OPEN, PROCESSING, BatchSeen, Cursor, Draw, Progress, StoredLine
+from pipeline.stores.batches import OPEN, PROCESSING, BatchProgress, BatchSeen, Draw, LineCursor, StoredLine
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -74,10 +74,10 @@ def test_a_line_that_cannot_be_read_any_more_has_a_result(body: bytes) -> None:
 
 def test_a_draw_goes_on_from_where_it_read() -> None:
     """Under the lock: of a running batch, at the same cursor, and no other."""
-    draw = Draw(UUID(int=1), UUID(int=2), PROCESSING, {}, Cursor(1, 5), 9, 5, (), NOW)
-    assert batches.goes_on((PROCESSING, Cursor(1, 5)), draw)
-    assert not batches.goes_on((PROCESSING, Cursor(1, 6)), draw)
-    assert not batches.goes_on(("cancelled", Cursor(1, 5)), draw)
+    draw = Draw(UUID(int=1), UUID(int=2), PROCESSING, {}, LineCursor(1, 5), 9, 5, (), NOW)
+    assert batches.goes_on((PROCESSING, LineCursor(1, 5)), draw)
+    assert not batches.goes_on((PROCESSING, LineCursor(1, 6)), draw)
+    assert not batches.goes_on(("cancelled", LineCursor(1, 5)), draw)
     assert batches.lines_are_missing(draw)
 
 
@@ -90,10 +90,12 @@ def batch(state: str, lines: int, rejected: int = 0) -> BatchSeen:
 
 def test_how_long_it_will_take() -> None:
     """At the pace since it was submitted: a quarter in 100 s leaves 300 s; nothing done, not running: nobody knows."""
-    assert eta_seconds(batch(PROCESSING, 400), Progress({"deposited": 60, "submitted": 9, "notified": 40}, 0)) == 300
-    assert eta_seconds(batch(PROCESSING, 400, rejected=100), Progress({}, 0)) == 300
-    assert eta_seconds(batch(PROCESSING, 400), Progress({"submitted": 400}, 0)) is None
-    assert eta_seconds(batch(OPEN, 400), Progress({}, 0)) is None
+    assert (
+        eta_seconds(batch(PROCESSING, 400), BatchProgress({"deposited": 60, "submitted": 9, "notified": 40}, 0)) == 300
+    )
+    assert eta_seconds(batch(PROCESSING, 400, rejected=100), BatchProgress({}, 0)) == 300
+    assert eta_seconds(batch(PROCESSING, 400), BatchProgress({"submitted": 400}, 0)) is None
+    assert eta_seconds(batch(OPEN, 400), BatchProgress({}, 0)) is None
 
 
 HOSTILE = {

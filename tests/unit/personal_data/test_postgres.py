@@ -29,7 +29,7 @@ from pipeline.exports.ports import ExportStanding
 from pipeline.formats.configuration import Provider
 from pipeline.formats.database_address import Dsn, Host
 from pipeline.ports.mailbox import Message
-from pipeline.stores.batches import Cursor
+from pipeline.stores.batches import LineCursor
 from tests.personal_data import PERSON, found_in, quoted_by, told_by
 
 pytestmark = pytest.mark.anyio
@@ -83,7 +83,7 @@ READINGS: dict[str, Callable[[], Awaitable[object]]] = {
     "export parts": lambda: PostgresExportStore(DATABASE).export_parts(ID),
     "batches": lambda: BATCHES.batch(ID, ID),
     "parts": lambda: BATCHES.part(ID, 1),
-    "results": lambda: BATCHES.results(ID, Cursor(0, 0), 1),
+    "results": lambda: BATCHES.results(ID, LineCursor(0, 0), 1),
     "backlog": lambda: BATCHES.backlog(interactive_only=False, at_most=1),
     "clients": lambda: SENDERS.client("client"),
     "accounts": lambda: SENDERS.account(ID),
