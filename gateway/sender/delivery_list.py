@@ -17,7 +17,7 @@ from pipeline.delivery.states import STATES
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import identifier, instant
 from pipeline.intake.submission import CLIENT_REF
-from pipeline.stores.lists import EPOCH, Filter, Place
+from pipeline.stores.lists import EPOCH, Filter, ListPlace
 
 CURSOR_CHARACTERS_MAX = 120
 MICROSECOND = timedelta(microseconds=1)
@@ -26,7 +26,7 @@ DEPOSITED, UNDEPOSITED, CHANGED = "d", "u", "c"  # in a cursor
 Value = TypeVar("Value")
 
 
-def list_query(query: Mapping[str, str]) -> tuple[Filter, Place | None, int]:
+def list_query(query: Mapping[str, str]) -> tuple[Filter, ListPlace | None, int]:
     """What to list, after which place, and how many; a problem names every mistake."""
     read = _Read(query)
     limit = read.value("limit", _limit, f"must be a number from 1 to {LIST_MAX}")
@@ -41,7 +41,7 @@ def list_query(query: Mapping[str, str]) -> tuple[Filter, Place | None, int]:
     return which, after, LIST_DEFAULT if limit is None else limit
 
 
-def cursor_of(which: Filter, place: Place) -> str:
+def cursor_of(which: Filter, place: ListPlace) -> str:
     """A place as text."""
     text = f"{_kind(which, place.is_undeposited)} {(place.at - EPOCH) // MICROSECOND} {place.delivery}"
     return urlsafe_b64encode(text.encode()).decode().rstrip("=")
@@ -96,7 +96,7 @@ def _kind(which: Filter, is_undeposited: bool) -> str:
     return UNDEPOSITED if is_undeposited else DEPOSITED
 
 
-def _place(which: Filter, cursor: str) -> Place:
+def _place(which: Filter, cursor: str) -> ListPlace:
     if len(cursor) > CURSOR_CHARACTERS_MAX:
         raise ValueError("too long")
     try:
@@ -108,4 +108,4 @@ def _place(which: Filter, cursor: str) -> Place:
         raise ValueError("of another order")
     if not (microseconds.isdigit() and int(microseconds) < (YEAR_2200 - EPOCH) // MICROSECOND):
         raise ValueError("not a time of this service")
-    return Place(kind == UNDEPOSITED, EPOCH + int(microseconds) * MICROSECOND, identifier(delivery))
+    return ListPlace(kind == UNDEPOSITED, EPOCH + int(microseconds) * MICROSECOND, identifier(delivery))

@@ -35,7 +35,7 @@ STRAYS_FEW = 100  # crashes leave that many in a store that holds nothing else y
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class CleanedThrough:
     """A place in the order in which uploads are over. One that was passed need not be looked at again: what was in use
     a day after its time is in use for ever."""
 
@@ -43,7 +43,7 @@ class Place:
     upload: UUID
 
 
-BEGINNING = Place(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
+BEGINNING = CleanedThrough(datetime(1970, 1, 1, tzinfo=UTC), UUID(int=0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +53,13 @@ class Dropped:
     examined: int
     uploads: int
     objects: tuple[str, ...]
-    last: Place
+    last: CleanedThrough
 
 
 class Garbage(Protocol):
     """The rows of what may go. Every method is durable on return, may be called twice and raises Transient."""
 
-    async def drop_uploads(self, after: Place, older_seconds: float, limit: int) -> Dropped:
+    async def drop_uploads(self, after: CleanedThrough, older_seconds: float, limit: int) -> Dropped:
         """Looks at the next `limit` uploads that are over for so long, and removes those that no letter names."""
 
     async def drop_packs(self, older_seconds: float, limit: int) -> Sequence[str]:
@@ -78,7 +78,7 @@ class Round:
     objects: int
     strays: int = 0
     refused: int = 0
-    reached: Place = BEGINNING
+    reached: CleanedThrough = BEGINNING
 
 
 async def keep_clean(garbage: Garbage, objects: Objects, recorder: Recorder) -> None:
@@ -102,7 +102,7 @@ async def clean(
     objects: Objects,
     *,
     listing: bool,
-    after: Place = BEGINNING,
+    after: CleanedThrough = BEGINNING,
     batch_max: int = BATCH_MAX,
     batches_max: int = ROUND_BATCHES_MAX,
 ) -> Round:

@@ -14,7 +14,7 @@ from pipeline.ports.outside import Objects, Randomness
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredObject:
     """An object, durable, that no row names yet."""
 
     object: str
@@ -28,11 +28,11 @@ class Digest(Protocol):
     def update(self, data: bytes, /) -> None: ...
 
 
-async def store(pieces: AsyncIterator[bytes], objects: Objects, randomness: Randomness) -> Stored:
+async def store(pieces: AsyncIterator[bytes], objects: Objects, randomness: Randomness) -> StoredObject:
     """The pieces as one object, visible when all of them are there. Raises Transient, and whatever `pieces` raises."""
     name, sha256 = object_name(randomness.random_bytes(NAME_RANDOM_BYTES)), hashlib.sha256()
     stored_bytes = await objects.put(name, digested(pieces, sha256))
-    return Stored(name, stored_bytes, sha256.digest())
+    return StoredObject(name, stored_bytes, sha256.digest())
 
 
 async def digested(pieces: AsyncIterator[bytes], digest: Digest) -> AsyncIterator[bytes]:

@@ -36,7 +36,7 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class ListPlace:
     """Where a delivery stands in a list; its fields in the order in which they count."""
 
     is_undeposited: bool  # never in the order of change
@@ -75,21 +75,21 @@ class Listed(Protocol):
 Some = TypeVar("Some", bound=Listed)
 
 
-def place_of(delivery: Listed, which: Filter) -> Place:
+def place_of(delivery: Listed, which: Filter) -> ListPlace:
     """Its place in the order of this list."""
     if which.changed_after is not None:
-        return Place(False, delivery.changed_at, delivery.id)
-    return Place(delivery.state in UNDEPOSITED, delivery.settled_at or delivery.submitted_at, delivery.id)
+        return ListPlace(False, delivery.changed_at, delivery.id)
+    return ListPlace(delivery.state in UNDEPOSITED, delivery.settled_at or delivery.submitted_at, delivery.id)
 
 
-def beginning(which: Filter) -> Place:
+def beginning(which: Filter) -> ListPlace:
     """The place that all of the list comes after."""
     if which.changed_after is not None:
-        return Place(False, which.changed_after, LAST_ID)
-    return Place(False, EPOCH, FIRST_ID)
+        return ListPlace(False, which.changed_after, LAST_ID)
+    return ListPlace(False, EPOCH, FIRST_ID)
 
 
-def starts(which: Filter, after: Place) -> list[Start]:
+def starts(which: Filter, after: ListPlace) -> list[Start]:
     """Of a list by deposit, for each state that can still come: where to begin."""
     states = STATES if which.state is None else {which.state}
     return [
@@ -102,8 +102,8 @@ def starts(which: Filter, after: Place) -> list[Start]:
 
 
 def page_of(
-    candidates: Sequence[Some], which: Filter, after: Place, limit: int, *, is_cut: bool
-) -> tuple[list[Some], Place | None]:
+    candidates: Sequence[Some], which: Filter, after: ListPlace, limit: int, *, is_cut: bool
+) -> tuple[list[Some], ListPlace | None]:
     """Those of the candidates that the filter wants, in order, and where the next page goes on; None: there is none.
 
     is_cut: more may follow after the last candidate.

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from pipeline.evidence.dossier import RecipientParty
 from pipeline.ports.rows import StampedEvidence
-from pipeline.stores.lists import Filter, Place
+from pipeline.stores.lists import Filter, ListPlace
 
 TOKEN_SECONDS = 600  # of an access token; schemas/api/oauth.json says so to senders
 UPLOAD_DAYS = 7  # an unused upload
@@ -339,8 +339,8 @@ class SenderStore(Protocol):
         """The one that was not rejected."""
 
     async def deliveries(
-        self, sender: UUID, which: Filter, after: Place | None, limit: int
-    ) -> tuple[Sequence[DeliverySeen], Place | None]:
+        self, sender: UUID, which: Filter, after: ListPlace | None, limit: int
+    ) -> tuple[Sequence[DeliverySeen], ListPlace | None]:
         """A page in the list's order, at most `limit`, and where the next one goes on (pipeline/stores/lists.py)."""
 
     async def evidence(self, delivery: UUID, evidence: UUID) -> StampedEvidence | None:

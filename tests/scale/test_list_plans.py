@@ -20,7 +20,7 @@ from pipeline.adapters.postgres.senders import PostgresSenderStore
 from pipeline.delivery.states import STATES
 from pipeline.exports.ports import ExportStanding
 from pipeline.formats.configuration import DatabaseSettings, Provider
-from pipeline.stores.lists import LOOKED_AT_MAX, Filter, Place, starts
+from pipeline.stores.lists import LOOKED_AT_MAX, Filter, ListPlace, starts
 from tests.scale.explain import Cost, cost_of
 from tests.servers import PostgresServer
 
@@ -76,13 +76,13 @@ class Asked:
     role: str = "qerds_gateway"
 
 
-def begin(which: Filter, after: Place) -> tuple[object, ...]:
+def begin(which: Filter, after: ListPlace) -> tuple[object, ...]:
     found = starts(which, after)
     return [s.state for s in found], [s.at for s in found], [s.delivery for s in found], PAGE + 1
 
 
 MIDDLE = SINCE + timedelta(minutes=LETTERS // 2)
-DEPOSITED, UNDEPOSITED = Place(False, MIDDLE, UUID(int=5)), Place(True, MIDDLE, UUID(int=5))
+DEPOSITED, UNDEPOSITED = ListPlace(False, MIDDLE, UUID(int=5)), ListPlace(True, MIDDLE, UUID(int=5))
 BY_DEPOSIT, BY_BATCH, BY_CHANGE = (f"sender_deliveries_by_{what}" for what in ("deposit", "batch", "change"))
 PERIOD = (MIDDLE, UUID(int=0), MIDDLE + timedelta(days=3650))
 ASKED = {

@@ -6,7 +6,7 @@ import asyncpg
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.errors import Transient
-from pipeline.retention.janitor import Dropped, Place
+from pipeline.retention.janitor import CleanedThrough, Dropped
 
 
 class PostgresGarbage:
@@ -15,13 +15,13 @@ class PostgresGarbage:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def drop_uploads(self, after: Place, older_seconds: float, limit: int) -> Dropped:
+    async def drop_uploads(self, after: CleanedThrough, older_seconds: float, limit: int) -> Dropped:
         """One statement."""
         try:
             [row] = await self._database.fetch("drop_uploads", after.expires_at, after.upload, older_seconds, limit)
         except asyncpg.ForeignKeyViolationError as error:
             raise Transient("a letter has begun to use an upload that was about to go") from error
-        last = Place(row["last_expires_at"], row["last_id"]) if row["examined"] else after
+        last = CleanedThrough(row["last_expires_at"], row["last_id"]) if row["examined"] else after
         return Dropped(row["examined"], row["uploads"], tuple(row["objects"]), last)
 
     async def drop_packs(self, older_seconds: float, limit: int) -> Sequence[str]:

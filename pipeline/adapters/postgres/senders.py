@@ -20,7 +20,7 @@ from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.delivery.routes import INTERACTIVE, PRESERVE, SUBMITTED, Emission
 from pipeline.errors import Transient
 from pipeline.ports.rows import StampedEvidence
-from pipeline.stores.lists import LOOKED_AT_MAX, Filter, Place, beginning, looked_at, page_of, starts
+from pipeline.stores.lists import LOOKED_AT_MAX, Filter, ListPlace, beginning, looked_at, page_of, starts
 from pipeline.stores.senders import (
     IDEMPOTENCY_HOURS,
     TOKEN_SECONDS,
@@ -220,8 +220,8 @@ class PostgresSenderStore:
         return await self._one(await self._database.fetch("sender_delivery_by_ref", sender, client_ref))
 
     async def deliveries(
-        self, sender: UUID, which: Filter, after: Place | None, limit: int
-    ) -> tuple[Sequence[DeliverySeen], Place | None]:
+        self, sender: UUID, which: Filter, after: ListPlace | None, limit: int
+    ) -> tuple[Sequence[DeliverySeen], ListPlace | None]:
         """By the index that has this list's order."""
         start = beginning(which) if after is None else after
         if which.client_ref is not None:
@@ -237,7 +237,7 @@ class PostgresSenderStore:
         page, goes_on = page_of([_bare(row) for row in rows], which, start, limit, is_cut=is_cut)
         return await self._complete(page), goes_on
 
-    async def _by_deposit(self, sender: UUID, which: Filter, after: Place, limit: int) -> list[Any]:
+    async def _by_deposit(self, sender: UUID, which: Filter, after: ListPlace, limit: int) -> list[Any]:
         begin = starts(which, after)
         columns = [s.state for s in begin], [s.at for s in begin], [s.delivery for s in begin]
         if which.batch is None:

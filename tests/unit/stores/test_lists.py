@@ -14,7 +14,7 @@ from pipeline.stores.lists import (
     LOOKED_AT_MAX,
     UNDEPOSITED,
     Filter,
-    Place,
+    ListPlace,
     Start,
     beginning,
     looked_at,
@@ -58,23 +58,23 @@ def test_a_place_is_the_deposit_or_comes_after_all_deposits() -> None:
 
 def test_the_beginning_comes_before_all_of_the_list() -> None:
     """By change: the instant itself is not after it, whatever the id."""
-    assert beginning(Filter()) < Place(False, at(0), UUID(int=0))
+    assert beginning(Filter()) < ListPlace(False, at(0), UUID(int=0))
     start = beginning(Filter(changed_after=NOON))
-    assert Place(False, NOON, LAST_ID) <= start < Place(False, at(1), FIRST_ID)
+    assert ListPlace(False, NOON, LAST_ID) <= start < ListPlace(False, at(1), FIRST_ID)
 
 
 def test_a_list_begins_in_every_state_that_can_still_come() -> None:
     """Among the deposited ones those without a deposit are still to come; after them no deposited one is."""
-    deposited = starts(Filter(), Place(False, NOON, UUID(int=5)))
+    deposited = starts(Filter(), ListPlace(False, NOON, UUID(int=5)))
     assert {s.state for s in deposited} == STATES
     for start in deposited:
         expected = (EPOCH, FIRST_ID) if start.state in UNDEPOSITED else (NOON, UUID(int=5))
         assert (start.at, start.delivery) == expected
-    assert starts(Filter(), Place(True, NOON, UUID(int=5))) == [
+    assert starts(Filter(), ListPlace(True, NOON, UUID(int=5))) == [
         Start("rejected", NOON, UUID(int=5)),
         Start("submitted", NOON, UUID(int=5)),
     ]
-    assert starts(Filter(state="notified"), Place(True, NOON, UUID(int=5))) == []
+    assert starts(Filter(state="notified"), ListPlace(True, NOON, UUID(int=5))) == []
 
 
 def test_a_page_goes_on_after_its_last_letter() -> None:
@@ -82,7 +82,7 @@ def test_a_page_goes_on_after_its_last_letter() -> None:
     letters = [Letter(UUID(int=n), settled_at=at(n)) for n in (3, 1, 2)]
     page, goes_on = page_of(letters, Filter(), beginning(Filter()), 2, is_cut=False)
     assert [x.id.int for x in page] == [1, 2]
-    assert goes_on == Place(False, at(2), UUID(int=2))
+    assert goes_on == ListPlace(False, at(2), UUID(int=2))
     assert page_of(letters, Filter(), goes_on, 2, is_cut=False) == ([letters[0]], None)
 
 
@@ -91,7 +91,7 @@ def test_a_short_page_of_a_long_look_goes_on_where_it_looked_last(which: dict[st
     """Nothing wanted among what was found, and perhaps more behind it."""
     wanted = Filter(changed_after=EPOCH, **which)  # type: ignore[arg-type]
     letters = [Letter(UUID(int=n), changed_at=at(n)) for n in range(4)]
-    assert page_of(letters, wanted, beginning(wanted), 9, is_cut=True) == ([], Place(False, at(3), UUID(int=3)))
+    assert page_of(letters, wanted, beginning(wanted), 9, is_cut=True) == ([], ListPlace(False, at(3), UUID(int=3)))
     assert page_of(letters, wanted, beginning(wanted), 9, is_cut=False) == ([], None)
 
 
