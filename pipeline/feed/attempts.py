@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from pipeline.feed.payload import Event
+from pipeline.feed.payload import FeedEvent
 
 # Seconds from one try to the next: ten tries over 75 h 35 min (and 5 s).
 SCHEDULE_SECONDS = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
@@ -52,7 +52,7 @@ def answer_of_status(status: int, milliseconds: int, retry_after_seconds: float 
 class Due:
     """An event that was set aside and whose next try has come."""
 
-    event: Event
+    event: FeedEvent
     tries: int
     first_at: datetime
 
@@ -73,7 +73,7 @@ class Webhook:
     last_success_at: datetime | None
     due: Due | None
     set_aside: int
-    fresh: tuple[Event, ...]
+    fresh: tuple[FeedEvent, ...]
     scanned_through: int
     has_more: bool  # beyond scanned_through
 
@@ -82,7 +82,7 @@ class Webhook:
 class Job:
     """Events to be posted to one endpoint, one after the other, until one fails."""
 
-    events: tuple[Event, ...]
+    events: tuple[FeedEvent, ...]
     due: Due | None = None
 
 
@@ -90,14 +90,14 @@ class Job:
 class Tried:
     """One request and its answer. next_try_seconds: None when it was delivered or is given up."""
 
-    event: Event
+    event: FeedEvent
     attempt: int
     answer: Answer
     next_try_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class JobProgress:
     """What becomes of a webhook after a job."""
 
     tried: tuple[Tried, ...]
@@ -121,15 +121,15 @@ def next_job(webhook: Webhook) -> Job | None:
     return Job(webhook.fresh[:EVENTS_AT_ONCE])
 
 
-def idle(webhook: Webhook) -> Progress:
+def idle(webhook: Webhook) -> JobProgress:
     """Nothing was sent. Events that its filter does not want are passed all the same."""
     blocked = webhook.failures >= CIRCUIT_FAILURES or webhook.set_aside >= SET_ASIDE_MAX
     is_active = webhook.enabled and not webhook.paused and not blocked and not webhook.fresh
     through = webhook.scanned_through if is_active else webhook.read_through
-    return Progress((), (), through, webhook.failures, None, None, False, is_active and webhook.has_more)
+    return JobProgress((), (), through, webhook.failures, None, None, False, is_active and webhook.has_more)
 
 
-def after(webhook: Webhook, job: Job, answers: Sequence[Answer]) -> Progress:
+def after(webhook: Webhook, job: Job, answers: Sequence[Answer]) -> JobProgress:
     """What the answers mean; there are as many as were asked, at least one, and only the last may be a failure."""
     last = answers[-1]
     delivered = sum(1 for answer in answers if answer.is_delivered)
@@ -150,7 +150,7 @@ def after(webhook: Webhook, job: Job, answers: Sequence[Answer]) -> Progress:
     settled = (job.events[0].sequence,) if is_settled else ()
     through, has_more = _through(webhook, job, len(answers) - (reason == GONE))
     goes_on = reason is None and pause is None and failures < CIRCUIT_FAILURES and has_more
-    return Progress(tried, settled, through, failures, pause, reason, delivered > 0, goes_on)
+    return JobProgress(tried, settled, through, failures, pause, reason, delivered > 0, goes_on)
 
 
 def _again(tries: int, answer: Answer) -> tuple[float | None, float | None]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from uuid import UUID
 
-from pipeline.feed.attempts import Progress, Tried, Webhook
+from pipeline.feed.attempts import JobProgress, Tried, Webhook
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class WebhookSettled:
 Fact = WebhookProgress | WebhookAttempt | WebhookRetry | WebhookSettled
 
 
-def facts_of(webhook: Webhook, progress: Progress) -> list[Fact]:
+def facts_of(webhook: Webhook, progress: JobProgress) -> list[Fact]:
     """A job's outcome as rows; the webhook's own row first: it is locked before the rest."""
     facts: list[Fact] = [
         WebhookProgress(

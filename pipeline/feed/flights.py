@@ -11,7 +11,7 @@ from typing import Protocol
 
 from pipeline.actors.contract import Done, Message, Outcome, Retry
 from pipeline.delivery.routes import PING
-from pipeline.feed.attempts import Job, Progress, Tried, Webhook, after, idle, next_job
+from pipeline.feed.attempts import Job, JobProgress, Tried, Webhook, after, idle, next_job
 from pipeline.feed.facts import Fact, attempt_of, facts_of
 from pipeline.feed.payload import trial
 from pipeline.feed.ports import Courier, Flight, WebhookFacts
@@ -37,23 +37,23 @@ class FlightPorts(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class FlightResult:
     """What commit writes, and whether there is more to send."""
 
     facts: tuple[Fact, ...] = ()
     has_more: bool = False
 
 
-async def start(batch: Sequence[Message], ports: FlightPorts) -> dict[int, Outcome[Result]]:
+async def start(batch: Sequence[Message], ports: FlightPorts) -> dict[int, Outcome[FlightResult]]:
     """Flights to webhooks that have none. The outcomes, by the id of the message, where none begins, because there is
     nothing to send, or not now. A webhook that another process speaks to gets neither."""
     webhooks = await ports.webhooks.webhooks([m.subject for m in batch]) if batch else {}
-    outcomes: dict[int, Outcome[Result]] = {}
+    outcomes: dict[int, Outcome[FlightResult]] = {}
     jobs: list[tuple[Message, Flight]] = []
     for m in batch:
         webhook = webhooks.get(m.subject)
         if webhook is None:
-            outcomes[m.id] = Done(m, Result())  # deleted
+            outcomes[m.id] = Done(m, FlightResult())  # deleted
         elif (job := _job(m, webhook, ports)) is None:
             outcomes[m.id] = Done(m, _result(webhook, idle(webhook)))
         else:
@@ -67,12 +67,12 @@ def _job(message: Message, webhook: Webhook, ports: FlightPorts) -> Job | None:
     return next_job(webhook)
 
 
-async def _begin(jobs: Sequence[tuple[Message, Flight]], ports: FlightPorts) -> dict[int, Outcome[Result]]:
+async def _begin(jobs: Sequence[tuple[Message, Flight]], ports: FlightPorts) -> dict[int, Outcome[FlightResult]]:
     """Sign and send what no other process is sending."""
     claimed = await ports.webhooks.claim([m.subject for m, _ in jobs])
     claimed_jobs = [(m, flight) for m, flight in jobs if m.subject in claimed]
     ready = await signed([(flight.webhook, flight.job) for _, flight in claimed_jobs], ports.bridge, ports.clock.now())
-    outcomes: dict[int, Outcome[Result]] = {}
+    outcomes: dict[int, Outcome[FlightResult]] = {}
     for (m, flight), posts in zip(claimed_jobs, ready, strict=True):
         if posts is None:
             outcomes[m.id] = Retry(m, "the bridge does not sign")
@@ -82,13 +82,13 @@ async def _begin(jobs: Sequence[tuple[Message, Flight]], ports: FlightPorts) -> 
     return outcomes
 
 
-def result_of(flight: Flight) -> Result:
+def result_of(flight: Flight) -> FlightResult:
     """What a flight that is over has come to. A trial moves no cursor."""
     if flight.kind == PING:
         tried = Tried(flight.job.events[0], 1, flight.answers[0], None)
-        return Result((attempt_of(flight.webhook.id, tried),))
+        return FlightResult((attempt_of(flight.webhook.id, tried),))
     return _result(flight.webhook, after(flight.webhook, flight.job, flight.answers))
 
 
-def _result(webhook: Webhook, progress: Progress) -> Result:
-    return Result(tuple(facts_of(webhook, progress)), progress.has_more)
+def _result(webhook: Webhook, progress: JobProgress) -> FlightResult:
+    return FlightResult(tuple(facts_of(webhook, progress)), progress.has_more)

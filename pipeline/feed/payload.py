@@ -16,7 +16,7 @@ BODY_BYTES_MAX = 20_000  # Standard Webhooks: receivers may refuse more
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class FeedEvent:
     """A row of qerds.event. client_ref: the sender's own reference of the letter, or of the consent, it is about."""
 
     sequence: int
@@ -31,12 +31,12 @@ class Event:
     evidence: UUID | None = None
 
 
-def trial(event: UUID, webhook: UUID, time: datetime) -> Event:
+def trial(event: UUID, webhook: UUID, time: datetime) -> FeedEvent:
     """What `test` sends: its sequence is 0, it happened nowhere."""
-    return Event(0, event, WEBHOOK_TEST, time, subject=webhook)
+    return FeedEvent(0, event, WEBHOOK_TEST, time, subject=webhook)
 
 
-def body(event: Event) -> dict[str, object]:
+def body(event: FeedEvent) -> dict[str, object]:
     """The interface's fields, without those that do not apply."""
     about = event.type.partition(".")[0]
     optional: dict[str, object] = {
@@ -56,7 +56,7 @@ def body(event: Event) -> dict[str, object]:
     }
 
 
-def body_bytes(event: Event) -> bytes:
+def body_bytes(event: FeedEvent) -> bytes:
     """What goes over the wire and is signed."""
     return json.dumps(body(event), ensure_ascii=False, separators=(",", ":")).encode()
 

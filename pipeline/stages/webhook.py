@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pipeline.actors.contract import Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
 from pipeline.delivery.routes import PING, PUSH
 from pipeline.feed.facts import WebhookProgress
-from pipeline.feed.flights import LOOK_SECONDS, Result, result_of, start
+from pipeline.feed.flights import LOOK_SECONDS, FlightResult, result_of, start
 from pipeline.feed.ports import Courier, Flight, WebhookFacts
 from pipeline.feed.posts import WebhookBridge
 from pipeline.ports.outside import Clock, Ids
@@ -35,7 +35,7 @@ class Ports:
     ids: Ids
 
 
-async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Result]]:
+async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[FlightResult]]:
     """Start a flight for each webhook that has none, wait a moment, take what is over."""
     outcomes = await start([m for m in batch if ports.courier.flight(m.subject) is None], ports)
     flights = {m.subject: flight for m in batch if (flight := ports.courier.flight(m.subject)) is not None}
@@ -51,7 +51,7 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Result
     return [outcomes[m.id] for m in batch]
 
 
-def judge(message: Message, flight: Flight | None) -> Outcome[Result]:
+def judge(message: Message, flight: Flight | None) -> Outcome[FlightResult]:
     """What a flight has come to. A flight of the other kind, or of another process, is waited for."""
     if flight is None or flight.kind != message.kind or not flight.is_over:
         is_moving = flight is not None and flight.kind == message.kind and flight.is_moving
@@ -59,7 +59,7 @@ def judge(message: Message, flight: Flight | None) -> Outcome[Result]:
     return Done(message, result_of(flight))
 
 
-async def commit(tx: Tx, done: Sequence[Done[Result]]) -> list[Emission]:
+async def commit(tx: Tx, done: Sequence[Done[FlightResult]]) -> list[Emission]:
     """A crash before it sends the same events again, under the same ids."""
     facts = [fact for d in done for fact in d.fact.facts]
     await tx.add(sorted(facts, key=lambda fact: not isinstance(fact, WebhookProgress)))  # that row is locked first

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from pipeline.feed.payload import Event
+from pipeline.feed.payload import FeedEvent
 from pipeline.ports.bridge import PublishedKey
 
 
@@ -30,7 +30,7 @@ class EventQuestion:
 class EventsSeen:
     """Events in order; read_through: where to go on; has_more: there was more to look at."""
 
-    events: tuple[Event, ...]
+    events: tuple[FeedEvent, ...]
     read_through: int
     has_more: bool
 

@@ -10,7 +10,7 @@ import asyncpg
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.adapters.postgres.sequencer import PostgresEventLog
-from pipeline.feed.payload import Event
+from pipeline.feed.payload import FeedEvent
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.process.recorder import Recorder
 from pipeline.stores.feed import EventQuestion
@@ -83,11 +83,11 @@ class EventsWorld:
         await log.stop()
         return total
 
-    async def events(self, sender: UUID, after: int = 0) -> list[Event]:
+    async def events(self, sender: UUID, after: int = 0) -> list[FeedEvent]:
         """The whole list, page by page."""
         database = Database(self.config.dsn("qerds_gateway"))
         store = PostgresEventStore(database)
-        found: list[Event] = []
+        found: list[FeedEvent] = []
         try:
             while True:
                 page = await store.events(EventQuestion(sender, after, (), None, 100))

@@ -12,8 +12,8 @@ from pipeline.actors.contract import Done, Outcome, Retry
 from pipeline.delivery.routes import PING, PUSH
 from pipeline.feed.attempts import Answer, Webhook
 from pipeline.feed.facts import WebhookAttempt, WebhookProgress, WebhookRetry
-from pipeline.feed.flights import LOOK_SECONDS, Result
-from pipeline.feed.payload import Event
+from pipeline.feed.flights import LOOK_SECONDS, FlightResult
+from pipeline.feed.payload import FeedEvent
 from pipeline.feed.ports import Flight, Post
 from pipeline.feed.posts import KEY_HEADER
 from pipeline.ports.bridge import wire
@@ -26,7 +26,7 @@ HOOK = UUID(int=7)
 
 
 def hook(**other: object) -> Webhook:
-    events = tuple(Event(n, uuid4(), "delivery.deposited", NOW) for n in (1, 2))
+    events = tuple(FeedEvent(n, uuid4(), "delivery.deposited", NOW) for n in (1, 2))
     plain = Webhook(HOOK, "https://a.example/", "v1a", None, True, 1, 0, 0, False, None, None, 0, events, 2, False)
     return replace(plain, **other)  # type: ignore[arg-type]
 
@@ -89,7 +89,7 @@ class World:
     def uuid7(self) -> UUID:
         return uuid4()
 
-    async def perform(self, *batch: Message) -> list[Outcome[Result]]:
+    async def perform(self, *batch: Message) -> list[Outcome[FlightResult]]:
         return await webhook.perform(batch, webhook.Ports(self, self, self, self, self))
 
 
@@ -172,7 +172,7 @@ async def test_a_webhook_that_is_gone_or_idle_ends_its_message() -> None:
     """No row for what is deleted; under_way ends for what has nothing to send."""
     world = World(hooks={})
     [gone] = await world.perform(message())
-    assert isinstance(gone, Done) and gone.fact == Result()
+    assert isinstance(gone, Done) and gone.fact == FlightResult()
     world = World(hooks={HOOK: hook(enabled=False)})
     [off] = await world.perform(message())
     assert isinstance(off, Done)

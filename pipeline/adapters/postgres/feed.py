@@ -10,7 +10,7 @@ from uuid import UUID
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.delivery.routes import INTERACTIVE, PING, Emission
-from pipeline.feed.payload import Event
+from pipeline.feed.payload import FeedEvent
 from pipeline.ports.bridge import PublishedKey
 from pipeline.stores.feed import AttemptSeen, EventQuestion, EventsSeen, NewWebhook, WebhookChange, WebhookSeen
 
@@ -38,7 +38,7 @@ class PostgresEventStore:
             rows = await self._database.fetch("sender_list_of_events", *arguments)
         else:
             rows = await self._database.fetch("sender_events_of_delivery", *arguments, q.delivery)
-        events = [Event(**_event_fields(row)) for row in rows if row["id"] is not None]
+        events = [FeedEvent(**_event_fields(row)) for row in rows if row["id"] is not None]
         if len(events) > q.limit:
             return EventsSeen(tuple(events[: q.limit]), events[q.limit - 1].sequence, has_more=True)
         looked = rows[-1]

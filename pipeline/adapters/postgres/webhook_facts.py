@@ -7,7 +7,7 @@ from uuid import UUID
 
 from pipeline.adapters.postgres.link import Link
 from pipeline.feed.attempts import EVENTS_AT_ONCE, Due, Webhook
-from pipeline.feed.payload import Event
+from pipeline.feed.payload import FeedEvent
 
 LOOKED_AT_MAX = 1000  # events per webhook and turn, wanted or not
 
@@ -35,9 +35,9 @@ class PostgresWebhookFacts:
             await self._link.call("release_webhooks", list(dict.fromkeys(ids)))
 
 
-def event_of(row: Mapping[str, Any]) -> Event:
+def event_of(row: Mapping[str, Any]) -> FeedEvent:
     """A row that names the event's id `event`."""
-    return Event(
+    return FeedEvent(
         sequence=row["sequence"],
         id=row["event"],
         type=row["type"],

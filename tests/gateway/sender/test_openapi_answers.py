@@ -23,7 +23,7 @@ from pipeline.evidence.dossier import Reason
 from pipeline.evidence.verification import Outcome, Report, Verdict, verify
 from pipeline.evidence.verification.rendering import as_dict
 from pipeline.evidence.verification.report import BatchFacts
-from pipeline.feed.payload import Event, body
+from pipeline.feed.payload import FeedEvent, body
 from pipeline.feed.types import SUBJECTS, TYPES
 from pipeline.intake.batches import problem
 from pipeline.intake.mistakes import Mistake
@@ -140,10 +140,10 @@ def of_batches() -> Samples:
 def of_events() -> Samples:
     """Of every type, about whatever it may be about; and one about as little as there may be."""
     full = [
-        row(Event, is_full=True, type=kind, **({} if kind.partition(".")[0] in SUBJECTS else {"subject": None}))
+        row(FeedEvent, is_full=True, type=kind, **({} if kind.partition(".")[0] in SUBJECTS else {"subject": None}))
         for kind in sorted(TYPES)
     ]
-    return [("Event", body(event)) for event in [*full, row(Event, is_full=False, type="batch.completed")]]
+    return [("Event", body(event)) for event in [*full, row(FeedEvent, is_full=False, type="batch.completed")]]
 
 
 def of_reports() -> Samples:

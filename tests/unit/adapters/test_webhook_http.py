@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 from pipeline.adapters.webhook_http import HttpCourier, system_addresses
 from pipeline.feed.attempts import Answer, Job, Webhook
-from pipeline.feed.payload import Event
+from pipeline.feed.payload import FeedEvent
 from pipeline.feed.ports import Flight, Post
 from tests.endpoints import Endpoint, Received, Say, endpoint
 
@@ -37,7 +37,7 @@ class FixedClock:
 
 def flight_to(url: str, count: int = 1) -> Flight:
     """A webhook of its own, so that each flight is to another endpoint."""
-    events = tuple(Event(n, uuid4(), "delivery.deposited", NOW) for n in range(1, count + 1))
+    events = tuple(FeedEvent(n, uuid4(), "delivery.deposited", NOW) for n in range(1, count + 1))
     webhook = Webhook(uuid4(), url, "v1", b"", True, 1, 0, 0, False, None, None, 0, events, count, False)
     return Flight("push", webhook, Job(events))
 

@@ -23,15 +23,15 @@ from pipeline.feed.attempts import (
     idle,
     next_job,
 )
-from pipeline.feed.payload import Event
+from pipeline.feed.payload import FeedEvent
 
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 DELIVERED = Answer("delivered", 200)
 REFUSED = Answer("refused", 500)
 
 
-def event(sequence: int) -> Event:
-    return Event(sequence, uuid4(), "delivery.deposited", NOW)
+def event(sequence: int) -> FeedEvent:
+    return FeedEvent(sequence, uuid4(), "delivery.deposited", NOW)
 
 
 def webhook(*fresh: int, **other: object) -> Webhook:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from pipeline.feed import signature
-from pipeline.feed.payload import BODY_BYTES_MAX, Event, body, body_bytes, trial
+from pipeline.feed.payload import BODY_BYTES_MAX, FeedEvent, body, body_bytes, trial
 
 AT = datetime(2026, 5, 4, 12, 0, 1, 999_999, tzinfo=UTC)
 ID = UUID("0196a6f0-0000-7000-8000-000000000001")
@@ -16,7 +16,7 @@ ID = UUID("0196a6f0-0000-7000-8000-000000000001")
 
 def test_a_body_has_ids_and_times_and_nothing_of_a_person() -> None:
     """The fields of the interface; what does not apply is left out."""
-    event = Event(7, ID, "delivery.accepted", AT, ID, None, "12345678901234", "ref-1", "accepted", ID)
+    event = FeedEvent(7, ID, "delivery.accepted", AT, ID, None, "12345678901234", "ref-1", "accepted", ID)
     assert body(event) == {
         "id": str(ID),
         "type": "delivery.accepted",
@@ -28,16 +28,16 @@ def test_a_body_has_ids_and_times_and_nothing_of_a_person() -> None:
         "state": "accepted",
         "evidence_id": str(ID),
     }
-    batch = body(Event(8, ID, "batch.completed", AT, subject=ID, state="completed"))
+    batch = body(FeedEvent(8, ID, "batch.completed", AT, subject=ID, state="completed"))
     assert set(batch) == {"id", "type", "time", "sequence", "batch_id", "state"}
-    consent = body(Event(9, ID, "consent.given", AT, client_ref="c-1"))
+    consent = body(FeedEvent(9, ID, "consent.given", AT, client_ref="c-1"))
     assert (set(consent), consent["consent_ref"]) == ({"id", "type", "time", "sequence", "consent_ref"}, "c-1")
     assert set(body(trial(ID, ID, AT))) == {"id", "type", "time", "sequence", "webhook_id"}
 
 
 def test_the_bytes_of_an_event_are_always_the_same_and_few() -> None:
     """A second try sends what the first one sent."""
-    event = Event(7, ID, "delivery.accepted", AT, ID, None, "1" * 14, "é" * 64, "accepted", ID)
+    event = FeedEvent(7, ID, "delivery.accepted", AT, ID, None, "1" * 14, "é" * 64, "accepted", ID)
     assert body_bytes(event) == body_bytes(event)
     assert json.loads(body_bytes(event)) == body(event)
     assert len(body_bytes(event)) < BODY_BYTES_MAX / 10

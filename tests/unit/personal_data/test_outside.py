@@ -25,7 +25,7 @@ from pipeline.adapters.objects import LocalObjects
 from pipeline.adapters.objects_s3 import S3Objects
 from pipeline.adapters.webhook_http import HttpCourier
 from pipeline.feed.attempts import Job, Webhook
-from pipeline.feed.payload import Event
+from pipeline.feed.payload import FeedEvent
 from pipeline.feed.ports import Flight, Post
 from pipeline.formats.configuration import S3, parse
 from pipeline.formats.identity_providers import EMBEDDED
@@ -181,7 +181,7 @@ async def test_an_endpoint_that_cannot_be_reached(error: Exception) -> None:
     def addresses(_host: str, _port: int) -> list[str]:
         raise error
 
-    events = (Event(1, uuid4(), "delivery.deposited", NOW),)
+    events = (FeedEvent(1, uuid4(), "delivery.deposited", NOW),)
     url = "https://hook.canary.example/Jeanne"
     webhook = Webhook(uuid4(), url, "v1", b"", True, 1, 0, 0, False, None, None, 0, events, 1, False)
     words: list[str] = []
