@@ -18,7 +18,7 @@ from email.utils import format_datetime
 
 from pipeline.delivery.deadlines import paris_date
 from pipeline.notices.consent_facts import ConsentMail
-from pipeline.notices.consent_ports import Question
+from pipeline.notices.consent_ports import ConsentQuestion
 from pipeline.notices.notice import STANDING, Letterhead, day_in_words
 
 LINK_RANDOM_BYTES = 16  # 128 bits
@@ -64,7 +64,7 @@ payment.
 }
 
 
-def compose(head: Letterhead, question: Question, random_bytes: Callable[[int], bytes]) -> ConsentMail:
+def compose(head: Letterhead, question: ConsentQuestion, random_bytes: Callable[[int], bytes]) -> ConsentMail:
     """Fix the link and every byte of the mail, for now and for every retry."""
     token = base64.urlsafe_b64encode(random_bytes(LINK_RANDOM_BYTES)).rstrip(b"=").decode()
     domain = head.from_address.rpartition("@")[2]

@@ -14,7 +14,7 @@ from pipeline.ports.outside import Mailer, Randomness
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ConsentQuestion:
     """A request, as its mail may know it. mail: the stored bytes, None before. is_settled: nothing is left to send."""
 
     request: UUID
@@ -30,7 +30,7 @@ class Question:
 class ConsentFacts(Protocol):
     """Requests for `notify`."""
 
-    async def questions(self, requests: Sequence[UUID]) -> Mapping[UUID, Question]: ...
+    async def questions(self, requests: Sequence[UUID]) -> Mapping[UUID, ConsentQuestion]: ...
 
 
 class ConsentPorts(Protocol):

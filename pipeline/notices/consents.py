@@ -14,8 +14,8 @@ from pipeline.delivery.routes import ASK_CONSENT, MAIL_CONSENT
 from pipeline.evidence.draft import one_line
 from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
 from pipeline.notices.consent_mail import compose
-from pipeline.notices.consent_ports import ConsentFacts, ConsentPorts, Question
-from pipeline.notices.relaying import RELAY_CHARACTERS_MAX, Post, relay
+from pipeline.notices.consent_ports import ConsentFacts, ConsentPorts, ConsentQuestion
+from pipeline.notices.relaying import RELAY_CHARACTERS_MAX, StoredMail, relay
 from pipeline.ports.outside import MailRefused, Relayed
 
 __all__ = ["CONSENTS", "ConsentFacts"]  # what it asks of the outside is named here for the stage
@@ -27,7 +27,7 @@ async def perform(batch: Sequence[Message], ports: ConsentPorts) -> list[Outcome
     """Prepare the mails that are not stored yet, send those that are."""
     questions = await ports.consents.questions([m.subject for m in batch])
     outcomes: list[Outcome[Fact]] = []
-    due: dict[int, tuple[Message, Question, bytes]] = {}
+    due: dict[int, tuple[Message, ConsentQuestion, bytes]] = {}
     for m in batch:
         question = questions.get(m.subject)
         if question is None:
@@ -45,11 +45,13 @@ async def perform(batch: Sequence[Message], ports: ConsentPorts) -> list[Outcome
             outcomes.append(Done(m, ConsentMailResult(question.request, "late", 0, "the request had expired")))
         else:
             due[m.id] = (m, question, question.mail)
-    answers = await relay([Post(m, question.email, mail) for m, question, mail in due.values()], ports.mailer)
+    answers = await relay([StoredMail(m, question.email, mail) for m, question, mail in due.values()], ports.mailer)
     return outcomes + [_outcome(m, question, answers[m.id]) for m, question, _ in due.values()]
 
 
-def _outcome(message: Message, question: Question, answer: Relayed | MailRefused | Retry) -> Outcome[ConsentMailResult]:
+def _outcome(
+    message: Message, question: ConsentQuestion, answer: Relayed | MailRefused | Retry
+) -> Outcome[ConsentMailResult]:
     if isinstance(answer, Retry):
         return answer
     outcome = "relayed" if isinstance(answer, Relayed) else "refused"

@@ -14,7 +14,7 @@ from pipeline.delivery.deadlines import paris_date, too_late_to_send
 from pipeline.delivery.facts import Notice
 from pipeline.notices.answers import Sent
 from pipeline.notices.notice import Addressing, Letterhead, compose
-from pipeline.notices.relaying import Post, relay
+from pipeline.notices.relaying import StoredMail, relay
 from pipeline.ports.outside import Mailer, Randomness
 from pipeline.ports.rows import Announcement, StoredNotice
 
@@ -50,7 +50,7 @@ async def send(
             outcomes.append(early)
         else:
             due.append((m, notice))
-    answers = await relay([Post(m, n.recipient_email, n.mail) for m, n in due], mailer)
+    answers = await relay([StoredMail(m, n.recipient_email, n.mail) for m, n in due], mailer)
     for m, notice in due:
         answer = answers[m.id]
         outcomes.append(answer if isinstance(answer, Retry) else Done(m, Sent(notice, answer)))

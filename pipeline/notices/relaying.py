@@ -20,7 +20,7 @@ RELAY_CHARACTERS_MAX = 200  # of what a relay says that are kept, and that go in
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class StoredMail:
     """One stored mail, and the message that asks for it."""
 
     message: Message
@@ -28,13 +28,13 @@ class Post:
     mail: bytes
 
 
-async def relay(posts: Sequence[Post], mailer: Mailer) -> Mapping[int, Relayed | MailRefused | Retry]:
+async def relay(posts: Sequence[StoredMail], mailer: Mailer) -> Mapping[int, Relayed | MailRefused | Retry]:
     """What became of each, by the id of its message."""
     until = anyio.current_effective_deadline() - LAST_MAIL_SECONDS
     limit = anyio.CapacityLimiter(mailer.at_once)
     answers: dict[int, Relayed | MailRefused | Retry] = {}
 
-    async def send(post: Post) -> None:
+    async def send(post: StoredMail) -> None:
         async with limit:
             if anyio.current_time() > until:
                 answers[post.message.id] = Retry(post.message, "the relay is slow", counted=False)

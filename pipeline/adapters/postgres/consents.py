@@ -10,7 +10,7 @@ from uuid import UUID
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Link
 from pipeline.delivery.routes import ASK_CONSENT, BULK, Emission
-from pipeline.notices.consent_ports import Question
+from pipeline.notices.consent_ports import ConsentQuestion
 from pipeline.stores.consents import (
     ASKED_DAYS,
     METHOD,
@@ -81,7 +81,7 @@ class PostgresConsentFacts:
     def __init__(self, link: Link) -> None:
         self._link = link
 
-    async def questions(self, requests: Sequence[UUID]) -> Mapping[UUID, Question]:
+    async def questions(self, requests: Sequence[UUID]) -> Mapping[UUID, ConsentQuestion]:
         """With the mail, where there is one."""
         rows = await self._link.call("read_consent_questions", list(requests))
-        return {row["request"]: Question(**row) for row in rows}
+        return {row["request"]: ConsentQuestion(**row) for row in rows}

@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from pipeline.notices.consent_mail import compose
-from pipeline.notices.consent_ports import Question
+from pipeline.notices.consent_ports import ConsentQuestion
 from pipeline.notices.consent_wording import Asking, digest, paragraphs, whole
 from pipeline.notices.notice import Letterhead
 from pipeline.stores.consents import (
@@ -29,7 +29,9 @@ from tests.words import reserved_words_in
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 HEAD = Letterhead("Étude & Co", "non_qualified", "notice@example.org", "https://example.org")
 ASKING = Asking("Demo", "Mairie {de} Lyon\n\nx", "mairie@example.org", "Jeanne", "Martin", "jeanne@example.net")
-QUESTION = Question(UUID(int=1), "Mairie", "jeanne@example.net", "fr", NOW + timedelta(days=30), NOW, None, False)
+QUESTION = ConsentQuestion(
+    UUID(int=1), "Mairie", "jeanne@example.net", "fr", NOW + timedelta(days=30), NOW, None, False
+)
 SEEN = RequestSeen(
     id=UUID(int=1),
     sender=UUID(int=2),

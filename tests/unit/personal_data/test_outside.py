@@ -106,7 +106,7 @@ async def test_the_relays_answers(verb: str, answer: str) -> None:
 
     async def work(message: Message) -> Outcome[None] | None:
         async with relay({verb: answer.format(PERSON).encode()}) as mailer:
-            posts = [relaying.Post(message, "jeanne@canary.example", b"Subject: x\r\n\r\nx\r\n")]
+            posts = [relaying.StoredMail(message, "jeanne@canary.example", b"Subject: x\r\n\r\nx\r\n")]
             said = (await relaying.relay(posts, mailer))[message.id]
         return said if isinstance(said, Retry) else None
 
