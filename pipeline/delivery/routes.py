@@ -9,7 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from pipeline.delivery.deadlines import access_ends_at
-from pipeline.delivery.states import Stamped
+from pipeline.delivery.states import EvidenceStanding
 from pipeline.formats.events import EVENTS, Lane
 
 # Kinds of message. A message is an address, not a payload.
@@ -103,7 +103,7 @@ class Emission:
     traceparent: str | None = None
 
 
-def follow(delivery: UUID, stamped: Stamped) -> list[Emission]:
+def follow(delivery: UUID, stamped: EvidenceStanding) -> list[Emission]:
     """What one newly stamped event of a delivery sets going."""
     return [
         Emission(kind, delivery, at=access_ends_at(stamped.event_time), lane=BULK)

@@ -42,7 +42,7 @@ STATES = frozenset({SUBMITTED, DEPOSITED, NOTIFIED, ACCEPTED}) | FINAL
 
 
 @dataclass(frozen=True, slots=True)
-class Stamped:
+class EvidenceStanding:
     """One evidence of a delivery as `advance` sees it: its place, event and time, and whether its token is there."""
 
     sequence: int
@@ -57,10 +57,10 @@ class Advance:
 
     state: str
     stamped_through: int
-    reached: tuple[Stamped, ...]
+    reached: tuple[EvidenceStanding, ...]
 
 
-def advance(state: str, stamped_through: int, evidences: Sequence[Stamped]) -> Advance:
+def advance(state: str, stamped_through: int, evidences: Sequence[EvidenceStanding]) -> Advance:
     """Extend the contiguous stamped prefix as far as it goes, and the state with it.
 
     `evidences` are all of the delivery's, in any order. An evidence stamped before its predecessor waits: the state

@@ -24,7 +24,7 @@ class TimeStampRefused(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class TimeStamp:
+class CheckedTimeStamp:
     """A token that covers its seal; whether its unit is trusted is not said."""
 
     gen_time: datetime
@@ -47,7 +47,7 @@ def proven_time(token: bytes, signature: bytes, event_time: datetime, anchors: S
     return stamp.gen_time
 
 
-def checked_time_stamp(token: bytes, signature: bytes, event_time: datetime) -> TimeStamp:
+def checked_time_stamp(token: bytes, signature: bytes, event_time: datetime) -> CheckedTimeStamp:
     """The time-stamp over a seal's raw signature; raises TokenInvalid for one that does not prove `event_time`."""
     parsed = parse_token(token)
     certificate_der = parsed.certificate
@@ -66,4 +66,4 @@ def checked_time_stamp(token: bytes, signature: bytes, event_time: datetime) -> 
     accuracy = timedelta(seconds=stamp.accuracy_seconds or 0)
     if event_time - stamp.gen_time >= max(accuracy, RESOLUTION):
         raise TokenInvalid("the token is older than the event it should prove")
-    return TimeStamp(stamp.gen_time, accuracy, stamp.policy, certificate_der)
+    return CheckedTimeStamp(stamp.gen_time, accuracy, stamp.policy, certificate_der)

@@ -15,7 +15,7 @@ from itertools import groupby
 from typing import Any
 
 from pipeline.delivery.number import is_number
-from pipeline.delivery.states import SUBMITTED, Stamped, advance
+from pipeline.delivery.states import SUBMITTED, EvidenceStanding, advance
 from pipeline.evidence.certificates import CertificateRefused, check_issued
 from pipeline.evidence.form.xades import SealInvalid, check_seal_of
 from pipeline.evidence.time_stamp import TimeStampRefused, proven_time
@@ -137,7 +137,7 @@ def check_token(row: Row, anchors: Sequence[bytes]) -> Iterator[Violation]:
 def check_state(delivery: Row, evidences: Sequence[Row]) -> Iterator[Violation]:
     """State and stamped prefix are what pipeline/delivery/states.py makes of the stamped evidence."""
     subject = str(delivery["delivery"])
-    stamped = [Stamped(e["sequence"], e["event"], e["event_time"], e["token"] is not None) for e in evidences]
+    stamped = [EvidenceStanding(e["sequence"], e["event"], e["event_time"], e["token"] is not None) for e in evidences]
     right = advance(SUBMITTED, 0, stamped)
     if delivery["state"] != right.state:
         yield Violation("state_follows_stamped_evidence", subject, f"{delivery['state']}, not {right.state}")

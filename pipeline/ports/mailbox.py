@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
 from pipeline.delivery.routes import Emission
-from pipeline.delivery.states import Stamped
+from pipeline.delivery.states import EvidenceStanding
 from pipeline.evidence.draft import Head
 
 
@@ -54,7 +54,7 @@ class Advanced:
 
     delivery: UUID
     state: str
-    reached: tuple[Stamped, ...]
+    reached: tuple[EvidenceStanding, ...]
 
 
 class Tx(Protocol):

@@ -14,7 +14,13 @@ from uuid import UUID
 from pipeline.delivery import facts
 from pipeline.errors import Invariant, Transient
 from pipeline.evidence.form.xades import SealInvalid, assemble
-from pipeline.evidence.package.snapshot import PackageToSign, Snapshot, finish, package_imprint_sha256, package_to_sign
+from pipeline.evidence.package.snapshot import (
+    PackageToSign,
+    SnapshotContents,
+    finish,
+    package_imprint_sha256,
+    package_to_sign,
+)
 from pipeline.ports.bridge import Bridge, Keys, wire
 from pipeline.ports.outside import Objects, Randomness
 from pipeline.ports.rows import DeliveryProofs
@@ -86,9 +92,9 @@ async def _finished(unsealed: Unsealed, seal: wire.Sealed, stamped: wire.Stamped
         raise Invariant(f"the package seal of {unsealed.about} does not verify") from error
 
 
-def snapshot_of(proofs: DeliveryProofs, authority: bytes, revocations: bytes | None) -> Snapshot:
+def snapshot_of(proofs: DeliveryProofs, authority: bytes, revocations: bytes | None) -> SnapshotContents:
     """Every evidence of the stamped prefix, complete, with the CA and its revocation list for information."""
-    return Snapshot(
+    return SnapshotContents(
         delivery=proofs.delivery,
         number=proofs.number,
         mode=proofs.mode,

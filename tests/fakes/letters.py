@@ -19,7 +19,7 @@ from pipeline.evidence.dossier import (
 )
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.evidence.form.xades import take_apart
-from pipeline.evidence.package.snapshot import Snapshot
+from pipeline.evidence.package.snapshot import SnapshotContents
 from pipeline.formats.events import EVENTS
 from pipeline.formats.person import IdentifiedPerson
 from tests.fakes.pki import Provider
@@ -117,8 +117,8 @@ def life(provider: Provider, plan: str = "accepted", *contents: bytes) -> tuple[
     return drafts, documents
 
 
-def snapshot(provider: Provider, documents: list[bytes], revoked: bytes | None = None) -> Snapshot:
-    return Snapshot(
+def snapshot(provider: Provider, documents: list[bytes], revoked: bytes | None = None) -> SnapshotContents:
+    return SnapshotContents(
         delivery=DELIVERY,
         number="40128823401927",
         mode="non_qualified",

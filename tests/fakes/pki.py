@@ -173,7 +173,7 @@ class Provider:
         token = time_stamp(self.unit, imprint_sha256(signature), stamped_at)
         return xades.assemble(canonical, self.seal.der, signature, token)
 
-    def packed(self, snapshot: package.Snapshot, signing_time: datetime) -> bytes:
+    def packed(self, snapshot: package.SnapshotContents, signing_time: datetime) -> bytes:
         return self.packed_raw(package.package_to_sign(snapshot, signing_time))
 
     def packed_raw(self, to_sign: package.PackageToSign) -> bytes:

@@ -20,7 +20,7 @@ import anyio.lowlevel
 from pipeline.delivery.deadlines import INTENT_SECONDS
 from pipeline.delivery.facts import AcceptanceWindow, DecisionIntent
 from pipeline.delivery.routes import INTERACTIVE, LEGAL_KINDS, RECEIVER, Emission
-from pipeline.delivery.states import Stamped, advance
+from pipeline.delivery.states import EvidenceStanding, advance
 from pipeline.errors import LeaseLost, QerdsError, Transient
 from pipeline.evidence.draft import Head
 from pipeline.evidence.facts import EvidenceToken
@@ -294,8 +294,10 @@ class MemoryTx:
         self._database.locks = {key: tx for key, tx in self._database.locks.items() if tx is not self}
         self.finished.set()
 
-    def _stamped(self, e: Any) -> Stamped:
-        return Stamped(e.sequence, e.event, e.event_time, self.tables.find(EvidenceToken, e.evidence) is not None)
+    def _stamped(self, e: Any) -> EvidenceStanding:
+        return EvidenceStanding(
+            e.sequence, e.event, e.event_time, self.tables.find(EvidenceToken, e.evidence) is not None
+        )
 
     def _locked(self, delivery: UUID) -> Locked:
         state, through = self.tables.state(delivery) or ("", 0)

@@ -16,7 +16,7 @@ import asyncpg
 from pipeline.adapters.postgres import draws
 from pipeline.adapters.postgres.link import Link
 from pipeline.delivery.routes import INTERACTIVE, LEGAL_KINDS, RECEIVER, Emission
-from pipeline.delivery.states import Stamped, advance
+from pipeline.delivery.states import EvidenceStanding, advance
 from pipeline.errors import Invariant
 from pipeline.evidence.draft import Head
 from pipeline.ports.mailbox import Advanced, Locked, Message
@@ -65,9 +65,9 @@ class PostgresTx:
         if missing:
             await self.lock(missing)
         heads = {d: self._locked[d] for d in deliveries if d in self._locked}  # states do not change under the lock
-        progress: dict[UUID, list[Stamped]] = defaultdict(list)
+        progress: dict[UUID, list[EvidenceStanding]] = defaultdict(list)
         for r in await self._link.fetch("evidence_progress", sorted(heads)):
-            progress[r["delivery"]].append(Stamped(r["sequence"], r["event"], r["event_time"], r["has_token"]))
+            progress[r["delivery"]].append(EvidenceStanding(r["sequence"], r["event"], r["event_time"], r["has_token"]))
         steps = {d: advance(h.state, h.stamped_through, progress[d]) for d, h in heads.items()}
         moved = {d: s for d, s in steps.items() if s.reached}
         updated = await self._link.fetch(

@@ -44,7 +44,7 @@ class PackageRefused(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class SnapshotContents:
     """What one snapshot holds. `documents` are assembled evidences (B-T), contiguous from sequence 1."""
 
     delivery: UUID
@@ -70,13 +70,13 @@ class PackageToSign:
 class OpenedPackage:
     """A package whose every byte was accounted for; what its seals are worth is judged in `verification`."""
 
-    snapshot: Snapshot
+    snapshot: SnapshotContents
     names: tuple[str, ...]  # of the evidence entries, in order
     to_sign: PackageToSign
     seal: SealParts
 
 
-def package_to_sign(snapshot: Snapshot, signing_time: datetime) -> PackageToSign:
+def package_to_sign(snapshot: SnapshotContents, signing_time: datetime) -> PackageToSign:
     if signing_time.utcoffset() is None:
         raise PackageRefused("signing time without a time zone")
     entries = _entries(snapshot)
@@ -127,7 +127,7 @@ def evidence_name(sequence: int, event: str) -> str:
     return f"evidence/{sequence:03d}-{event}.xml"
 
 
-def _entries(snapshot: Snapshot) -> tuple[tuple[str, bytes], ...]:
+def _entries(snapshot: SnapshotContents) -> tuple[tuple[str, bytes], ...]:
     if not 1 <= len(snapshot.documents) <= EVIDENCES_MAX:
         raise PackageRefused(f"{len(snapshot.documents)} evidences, 1 to {EVIDENCES_MAX} allowed")
     if max(len(snapshot.authorities), len(snapshot.revocation_lists)) > TRUST_MAX:
@@ -159,7 +159,7 @@ def _event(document: bytes) -> str:
     return code
 
 
-def _snapshot(entries: Sequence[tuple[str, bytes]]) -> Snapshot:
+def _snapshot(entries: Sequence[tuple[str, bytes]]) -> SnapshotContents:
     """Sort the entries by name; `open_package` compares order and content afterwards."""
     contents = dict(entries)
     if DESCRIPTION not in contents or SIGNATURES not in contents:
@@ -168,7 +168,7 @@ def _snapshot(entries: Sequence[tuple[str, bytes]]) -> Snapshot:
         described = json.loads(contents[DESCRIPTION])
         previous = described["previous_sha256"]
         modes = {word: mode for mode, word in MODE_WORDS.items()}
-        return Snapshot(
+        return SnapshotContents(
             delivery=UUID(described["delivery"]),
             number=str(described["number"]),
             mode=modes[described["mode"]],
@@ -182,7 +182,7 @@ def _snapshot(entries: Sequence[tuple[str, bytes]]) -> Snapshot:
         raise PackageRefused("the description cannot be read") from error
 
 
-def _description(snapshot: Snapshot, events: list[str]) -> bytes:
+def _description(snapshot: SnapshotContents, events: list[str]) -> bytes:
     described = {
         "format": FORMAT,
         "number": snapshot.number,

@@ -7,8 +7,8 @@ No network, no running system. `python -m pipeline.evidence.verification` and `q
 from pipeline.evidence.certificates import CertificateRefused, load_anchors
 from pipeline.evidence.verification.protocol import verify
 from pipeline.evidence.verification.report import (
+    CheckOutcome,
     ContentDigests,
-    Outcome,
     Report,
     Step,
     Verdict,
@@ -17,8 +17,8 @@ from pipeline.evidence.verification.report import (
 
 __all__ = [
     "CertificateRefused",
+    "CheckOutcome",
     "ContentDigests",
-    "Outcome",
     "Report",
     "Step",
     "Verdict",

@@ -13,8 +13,8 @@ from datetime import datetime
 from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.form.xades import SealParts
 from pipeline.evidence.package.batch_proof import OpenedBatchProof
-from pipeline.evidence.package.snapshot import PackageToSign, Snapshot
-from pipeline.evidence.time_stamp import TimeStamp
+from pipeline.evidence.package.snapshot import PackageToSign, SnapshotContents
+from pipeline.evidence.time_stamp import CheckedTimeStamp
 from pipeline.evidence.verification.report import ContentDigests
 
 Values = dict[str, object]
@@ -52,17 +52,17 @@ class Case:
     revocation_lists: list[bytes]  # given, and those in the package
 
     documents: list[tuple[str, bytes]] = field(init=False)  # container: entry names and evidences
-    snapshot: Snapshot = field(init=False)  # container
+    snapshot: SnapshotContents = field(init=False)  # container
     proof: OpenedBatchProof = field(init=False)  # batch_form
     to_sign: PackageToSign = field(init=False)  # container, batch_form
     own_seal: SealParts = field(init=False)  # container, batch_form
     authorities: Sequence[bytes] = ()  # container, batch_form: copies of certificates
     signers: list[Signer] = field(default_factory=list)  # package_time, times
     evidences: list[ReadEvidence] = field(init=False)  # form
-    stamps: list[TimeStamp] = field(init=False)  # times
+    stamps: list[CheckedTimeStamp] = field(init=False)  # times
     vouching: dict[bytes, bytes] = field(init=False)  # trust: leaf -> the anchor that vouches for it
 
-    def add_signers(self, subject: str, seal: SealParts, stamp: TimeStamp) -> None:
+    def add_signers(self, subject: str, seal: SealParts, stamp: CheckedTimeStamp) -> None:
         """A seal and the time-stamping unit over it, both to be judged at the time that the token proves."""
         self.signers.append(Signer(subject, seal.certificate_der, stamp.gen_time, time_stamping=False))
         self.signers.append(Signer(subject, stamp.certificate_der, stamp.gen_time, time_stamping=True))

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from pipeline.evidence.content import EvidenceContent
-from pipeline.evidence.time_stamp import TimeStamp
+from pipeline.evidence.time_stamp import CheckedTimeStamp
 from pipeline.evidence.verification.case import Case, ReadEvidence, Values
 from pipeline.evidence.verification.report import CheckFailed
 
@@ -96,7 +96,7 @@ def _letter(content: EvidenceContent) -> tuple[object, ...]:
     return (c.delivery, c.number, c.mode, c.recipient, c.parts, c.submitted_at, c.client_ref, c.consent_ref)
 
 
-def _deposit(evidence: ReadEvidence, first: ReadEvidence, stamp: TimeStamp) -> None:
+def _deposit(evidence: ReadEvidence, first: ReadEvidence, stamp: CheckedTimeStamp) -> None:
     """CPCE R.53-2: each later proof repeats the deposit; it must be the deposit that is in this package."""
     deposit = evidence.content.deposit
     if deposit is None:

@@ -24,7 +24,7 @@ from pipeline.evidence.form.xades import SealInvalid, SealParts, check_signature
 from pipeline.evidence.package.batch_proof import open_batch_proof
 from pipeline.evidence.package.container import ContainerRefused
 from pipeline.evidence.package.snapshot import SIGNATURES, PackageRefused, open_package, package_signed_info
-from pipeline.evidence.time_stamp import RESOLUTION, TimeStamp, checked_time_stamp
+from pipeline.evidence.time_stamp import RESOLUTION, CheckedTimeStamp, checked_time_stamp
 from pipeline.evidence.verification.case import Case, ReadEvidence, Values, time_value
 from pipeline.evidence.verification.report import CheckFailed, ContentDigests, NotChecked
 from pipeline.formats.events import EVENTS
@@ -112,7 +112,7 @@ def times(case: Case) -> Values:
     return {"count": len(case.evidences)}
 
 
-def _time_stamp(parts: SealParts, event_time: datetime, at: datetime | None, subject: str) -> TimeStamp:
+def _time_stamp(parts: SealParts, event_time: datetime, at: datetime | None, subject: str) -> CheckedTimeStamp:
     """A token is demanded: without it nothing proves when the seal existed."""
     if parts.token is None:
         raise CheckFailed("there is no time-stamp", subject)

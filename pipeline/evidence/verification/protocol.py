@@ -19,10 +19,10 @@ from pipeline.evidence.verification.case import Case
 from pipeline.evidence.verification.report import (
     BatchFacts,
     CheckFailed,
+    CheckOutcome,
     ContentDigests,
-    Facts,
+    LetterFacts,
     NotChecked,
-    Outcome,
     ProvenEvent,
     Report,
     Step,
@@ -52,7 +52,7 @@ def verify(
     case = Case(data, anchors, contents, at, list(revocation_lists))
     case.documents = [("", data)]  # an evidence alone; a package's are found by its first check
     steps = _steps(kind, case)
-    if steps[-1].outcome is Outcome.FAILED:  # nobody should read what did not hold
+    if steps[-1].outcome is CheckOutcome.FAILED:  # nobody should read what did not hold
         return Report(kind, sha256, Verdict.INVALID, steps, None)
     facts = _batch_facts(case) if kind == "batch" else _facts(case, kind)
     return Report(kind, sha256, Verdict.VALID if anchors else Verdict.INDETERMINATE, steps, facts)
@@ -74,7 +74,7 @@ def _steps(kind: str, case: Case) -> tuple[Step, ...]:
         if check.name == "batch_content" and not case.contents:
             continue
         steps.append(_step(len(steps) + 1, check, case))
-        if steps[-1].outcome is Outcome.FAILED:
+        if steps[-1].outcome is CheckOutcome.FAILED:
             break
     return tuple(steps)
 
@@ -83,17 +83,17 @@ def _step(number: int, check: Check, case: Case) -> Step:
     try:
         values = check.run(case)
     except CheckFailed as failed:
-        return Step(number, check.name, Outcome.FAILED, failed.subject, failed.detail)
+        return Step(number, check.name, CheckOutcome.FAILED, failed.subject, failed.detail)
     except NotChecked:
-        return Step(number, check.name, Outcome.NOT_CHECKED)
+        return Step(number, check.name, CheckOutcome.NOT_CHECKED)
     texts = tuple((name, str(value)) for name, value in values.items())
-    return Step(number, check.name, Outcome.PASSED, values=texts)
+    return Step(number, check.name, CheckOutcome.PASSED, values=texts)
 
 
-def _facts(case: Case, kind: str) -> Facts:
+def _facts(case: Case, kind: str) -> LetterFacts:
     first = case.evidences[0].content
     recipient = first.recipient
-    return Facts(
+    return LetterFacts(
         number=first.number,
         delivery=str(first.delivery),
         mode=first.mode,

@@ -11,7 +11,7 @@ import json
 
 from pipeline.evidence.events import WORDS
 from pipeline.evidence.form.xml import one_line
-from pipeline.evidence.verification.report import BatchFacts, Facts, Outcome, Report, Step
+from pipeline.evidence.verification.report import BatchFacts, CheckOutcome, LetterFacts, Report, Step
 from pipeline.evidence.verification.table import CHECKS
 from pipeline.evidence.verification.words import LABELS, MARKS, STANDING, VERDICTS
 from pipeline.formats.instants import time_text
@@ -25,7 +25,7 @@ def step_sentence(step: Step, language: str) -> str:
 
 
 def verdict_sentence(report: Report, language: str) -> str:
-    failed = next((step for step in report.steps if step.outcome is Outcome.FAILED), None)
+    failed = next((step for step in report.steps if step.outcome is CheckOutcome.FAILED), None)
     reason = "" if failed is None else step_sentence(failed, language)
     sentence = VERDICTS[language][report.verdict.value].format(reason=reason)
     if report.facts is None:
@@ -42,7 +42,7 @@ def text(report: Report, name: str, language: str, *, quiet: bool = False) -> st
     return "\n".join([*lines, verdict_sentence(report, language)]) + "\n"
 
 
-def fact_lines(facts: Facts | BatchFacts, language: str) -> list[tuple[str, str]]:
+def fact_lines(facts: LetterFacts | BatchFacts, language: str) -> list[tuple[str, str]]:
     lines = _batch_lines(facts, language) if isinstance(facts, BatchFacts) else _letter_lines(facts, language)
     return [(label, one_line(value, 500)) for label, value in lines]
 
@@ -60,7 +60,7 @@ def _batch_lines(facts: BatchFacts, language: str) -> list[tuple[str, str]]:
     ]
 
 
-def _letter_lines(facts: Facts, language: str) -> list[tuple[str, str]]:
+def _letter_lines(facts: LetterFacts, language: str) -> list[tuple[str, str]]:
     labels = LABELS[language]
     lines = [
         (labels["number"], facts.number),
@@ -100,7 +100,7 @@ def as_dict(report: Report, language: str = "en") -> dict[str, object]:
     }
 
 
-def _facts(facts: Facts | BatchFacts, language: str) -> dict[str, object]:
+def _facts(facts: LetterFacts | BatchFacts, language: str) -> dict[str, object]:
     if isinstance(facts, BatchFacts):
         return {
             "batch": facts.batch,

@@ -22,7 +22,7 @@ class Verdict(Enum):
         return {"valid": 0, "invalid": 1, "not_a_proof": 2, "indeterminate": 3}[self.value]
 
 
-class Outcome(Enum):
+class CheckOutcome(Enum):
     PASSED = "passed"
     FAILED = "failed"
     NOT_CHECKED = "not_checked"
@@ -34,7 +34,7 @@ class Step:
 
     number: int
     check: str
-    outcome: Outcome
+    outcome: CheckOutcome
     subject: str = ""
     detail: str = ""
     values: tuple[tuple[str, str], ...] = ()
@@ -50,7 +50,7 @@ class ProvenEvent:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class LetterFacts:
     """What the proof says; only worth something with the verdict VALID."""
 
     number: str
@@ -84,11 +84,11 @@ class Report:
     sha256: str
     verdict: Verdict
     steps: tuple[Step, ...]
-    facts: Facts | BatchFacts | None
+    facts: LetterFacts | BatchFacts | None
 
     @property
     def failed_check(self) -> str | None:
-        return next((step.check for step in self.steps if step.outcome is Outcome.FAILED), None)
+        return next((step.check for step in self.steps if step.outcome is CheckOutcome.FAILED), None)
 
 
 class CheckFailed(Exception):

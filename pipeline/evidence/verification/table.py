@@ -16,7 +16,7 @@ from types import MappingProxyType
 from pipeline.evidence.languages import Words
 from pipeline.evidence.verification import chain, checks
 from pipeline.evidence.verification.case import Case, Values
-from pipeline.evidence.verification.report import Outcome
+from pipeline.evidence.verification.report import CheckOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,13 @@ class Check:
     failed: Words | None
     not_checked: Words | None = None
 
-    def words(self, outcome: Outcome) -> Words:
+    def words(self, outcome: CheckOutcome) -> Words:
         """The sentence of an outcome. ValueError for one that this check does not have."""
-        words = {Outcome.PASSED: self.passed, Outcome.FAILED: self.failed, Outcome.NOT_CHECKED: self.not_checked}
+        words = {
+            CheckOutcome.PASSED: self.passed,
+            CheckOutcome.FAILED: self.failed,
+            CheckOutcome.NOT_CHECKED: self.not_checked,
+        }
         sentence = words[outcome]
         if sentence is None:
             raise ValueError(f"{self.name} is never {outcome.value}")

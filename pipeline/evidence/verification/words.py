@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from pipeline.evidence.verification.report import Outcome, Verdict
+from pipeline.evidence.verification.report import CheckOutcome, Verdict
 
 Sentences = MappingProxyType[str, MappingProxyType[str, str]]
 
@@ -17,7 +17,7 @@ def _sentences(**by_language: dict[str, str]) -> Sentences:
     return MappingProxyType({language: MappingProxyType(words) for language, words in by_language.items()})
 
 
-MARKS = MappingProxyType({Outcome.PASSED: "✔", Outcome.FAILED: "✘", Outcome.NOT_CHECKED: "–"})
+MARKS = MappingProxyType({CheckOutcome.PASSED: "✔", CheckOutcome.FAILED: "✘", CheckOutcome.NOT_CHECKED: "–"})
 
 VERDICTS = _sentences(
     en={

@@ -20,7 +20,7 @@ from gateway.sender.openapi import description
 from gateway.sender.webhooks import SIGNATURES
 from pipeline.delivery.states import STATES
 from pipeline.evidence.dossier import Reason
-from pipeline.evidence.verification import Outcome, Report, Verdict, verify
+from pipeline.evidence.verification import CheckOutcome, Report, Verdict, verify
 from pipeline.evidence.verification.rendering import as_dict
 from pipeline.evidence.verification.report import BatchFacts
 from pipeline.feed.payload import FeedEvent, body
@@ -65,7 +65,7 @@ WORDS = {
     ("BatchResult", "status"): set(STATUSES),
     ("Webhook", "signature"): set(SIGNATURES),
     ("VerifyReport", "verdict"): {verdict.value for verdict in Verdict},
-    ("VerifyStep", "outcome"): {outcome.value for outcome in Outcome},
+    ("VerifyStep", "outcome"): {outcome.value for outcome in CheckOutcome},
 }
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.delivery import states
-from pipeline.delivery.states import FINAL, STATES, SUBMITTED, TRANSITIONS, Stamped, advance
+from pipeline.delivery.states import FINAL, STATES, SUBMITTED, TRANSITIONS, EvidenceStanding, advance
 
 BEGAN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 LIVES = {
@@ -26,9 +26,9 @@ LIVES = {
 }
 
 
-def life(events: tuple[str, ...], stamped: set[int] | None = None) -> list[Stamped]:
+def life(events: tuple[str, ...], stamped: set[int] | None = None) -> list[EvidenceStanding]:
     return [
-        Stamped(n, event, BEGAN + timedelta(hours=n), stamped is None or n in stamped)
+        EvidenceStanding(n, event, BEGAN + timedelta(hours=n), stamped is None or n in stamped)
         for n, event in enumerate(events, start=1)
     ]
 

@@ -13,7 +13,7 @@ import pytest
 from pipeline.evidence import draft as drafting
 from pipeline.evidence.form import xades
 from pipeline.evidence.languages import LANGUAGES
-from pipeline.evidence.verification import Outcome, Report, Verdict, content_digests, verify
+from pipeline.evidence.verification import CheckOutcome, Report, Verdict, content_digests, verify
 from pipeline.evidence.verification.table import CHECKS, ORDERS
 from tests.fakes import letters
 from tests.fakes.pki import TIME_STAMPING, authority, leaf
@@ -114,7 +114,7 @@ def test_a_file_is_put_to_the_checks_of_its_kind_in_their_order(letter: Letter) 
         assert [step.check for step in steps] == [check.name for check in ORDERS[kind]]
         assert [step.number for step in steps] == list(range(1, len(steps) + 1))
     assert set().union(*ORDERS.values()) == set(CHECKS.values())
-    assert verify(BATCH).steps[3].outcome is Outcome.NOT_CHECKED
+    assert verify(BATCH).steps[3].outcome is CheckOutcome.NOT_CHECKED
 
 
 def test_the_documents_list_exactly_these_checks() -> None:

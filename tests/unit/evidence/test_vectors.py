@@ -20,7 +20,7 @@ from pipeline.evidence.facts import EvidenceDraft
 from pipeline.evidence.form.reading import read
 from pipeline.evidence.form.xades import take_apart
 from pipeline.evidence.package.snapshot import open_package
-from pipeline.evidence.verification import Outcome, Verdict, verify
+from pipeline.evidence.verification import CheckOutcome, Verdict, verify
 from pipeline.formats.events import EVENTS
 from pipeline.formats.person import IdentifiedPerson
 
@@ -95,7 +95,7 @@ def test_a_package_written_before_verifies_after(name: str) -> None:
     """Each is valid under the authority of its day, with every check passed that it can be put to."""
     report = verify((VECTORS / f"{name}.asice").read_bytes(), ANCHORS, at=READ_AT)
     assert (report.verdict, report.failed_check) == (Verdict.VALID, None)
-    passed = [step.check for step in report.steps if step.outcome is Outcome.PASSED]
+    passed = [step.check for step in report.steps if step.outcome is CheckOutcome.PASSED]
     assert {"package_seal", "package_time", "trust"} <= set(passed)
 
 

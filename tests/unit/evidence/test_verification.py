@@ -20,7 +20,7 @@ from pipeline.evidence.form import xades
 from pipeline.evidence.package.container import pack, unpack
 from pipeline.evidence.package.snapshot import SIGNATURES, finish, package_signed_info, package_to_sign
 from pipeline.evidence.verification import Verdict, content_digests, verify
-from pipeline.evidence.verification.report import Facts
+from pipeline.evidence.verification.report import LetterFacts
 from pipeline.formats.xades import imprint_sha256
 from tests.fakes import letters
 from tests.fakes.pki import FROM, TIME_STAMPING, Provider, Signer, authority, leaf, revocation_list, time_stamp
@@ -42,7 +42,7 @@ def test_every_life_of_a_letter_verifies(letter: Letter, plan: str) -> None:
     for through in range(1, len(documents) + 1):
         report = verify(packed(letter, documents[:through]), letter.anchors)
         assert (report.verdict, report.failed_check) == (Verdict.VALID, None)
-        assert isinstance(report.facts, Facts)
+        assert isinstance(report.facts, LetterFacts)
         assert len(report.facts.events) == through
     for document in documents:
         assert verify(document, letter.anchors).verdict is Verdict.VALID
@@ -374,7 +374,7 @@ def test_the_report_names_the_file_and_what_is_in_it(letter: Letter) -> None:
     """The report binds its findings to the digest of the file that was checked."""
     report = verify(letter.package, letter.anchors)
     assert report.sha256 == hashlib.sha256(letter.package).hexdigest()
-    assert isinstance(report.facts, Facts)
+    assert isinstance(report.facts, LetterFacts)
     assert [event.code for event in report.facts.events] == ["A.1", "C.1", "C.3", "D.1", "E.1"]
     assert [step.number for step in report.steps] == list(range(1, 13))
 
