@@ -84,7 +84,7 @@ class Stamp:
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class TimeStampToken:
     """A parsed token; parsing alone proves nothing, see verify_token."""
 
     stamp: Stamp
@@ -107,7 +107,7 @@ class Token:
 
 def encode_request(request: StampRequest) -> bytes:
     """A TimeStampReq."""
-    message = tst_schema.Request(
+    message = tst_schema.TimeStampRequest(
         version=1,
         imprint=_imprint(request.imprint_algorithm, request.imprint),
         policy=None if request.policy is None else Oid(request.policy),
@@ -123,7 +123,7 @@ def parse_request(der: bytes) -> StampRequest:
     if len(der) > REQUEST_BYTES_MAX:
         raise RequestInvalid(BAD_DATA_FORMAT, f"request is larger than {REQUEST_BYTES_MAX} bytes")
     try:
-        request = asn1.decode_der(tst_schema.Request, der)
+        request = asn1.decode_der(tst_schema.TimeStampRequest, der)
     except ValueError as error:
         raise RequestInvalid(BAD_DATA_FORMAT, "not a DER TimeStampReq") from error
     if request.version != 1:
@@ -203,7 +203,7 @@ def rejected(failure: int, text: str) -> bytes:
     return asn1.encode_der(tst_schema.Rejected(status=tst_schema.Status(status=2, text=[text], failure=flags)))
 
 
-def parse_token(der: bytes) -> Token:
+def parse_token(der: bytes) -> TimeStampToken:
     """Reads a token of this profile; raises TokenInvalid for any other byte string."""
     if len(der) > TOKEN_BYTES_MAX:
         raise TokenInvalid(f"token is larger than {TOKEN_BYTES_MAX} bytes")
@@ -214,7 +214,7 @@ def parse_token(der: bytes) -> Token:
         raise TokenInvalid("a token has one signer and at most one certificate")
     signer, tst_info = signers[0], signed.encapsulated.content
     certificate_sha256 = _signing_certificate_sha256(signer.signed_attributes.as_list())
-    token = Token(
+    token = TimeStampToken(
         stamp=_stamp(tst_info),
         tst_info=tst_info,
         signed_attributes=signed_attributes(tst_info, certificate_sha256),
@@ -241,7 +241,7 @@ def verify_token(
     certificate: bytes | None = None,
     anchors: Sequence[bytes] = (),
     policy: str | None = None,
-) -> Token:
+) -> TimeStampToken:
     """Checks a token over a SHA-256 imprint; raises TokenInvalid.
 
     Trusts either `certificate` (the unit's own, DER, pinned by the caller) or what one of `anchors` (DER) issued.
@@ -262,13 +262,13 @@ def verify_token(
     return token
 
 
-def check_imprint(token: Token, imprint_sha256: bytes) -> None:
+def check_imprint(token: TimeStampToken, imprint_sha256: bytes) -> None:
     """Whether the token is over this digest (RFC 3161 section 2.4.2). Raises TokenInvalid."""
     if token.stamp.imprint_algorithm != "sha256" or token.imprint != imprint_sha256:
         raise TokenInvalid("imprint is not the expected digest")
 
 
-def check_token(token: Token, unit: x509.Certificate) -> None:
+def check_token(token: TimeStampToken, unit: x509.Certificate) -> None:
     """Whether this time-stamping unit, which the caller trusts, made the token. Raises TokenInvalid."""
     if unit.fingerprint(SHA256()) != token.certificate_sha256:  # 5 RFC 5816: ESSCertIDv2 names the signer
         raise TokenInvalid("ESSCertIDv2 names another certificate")
@@ -306,7 +306,7 @@ def check_issuer(unit: x509.Certificate, anchors: Sequence[bytes]) -> None:
     raise TokenInvalid("no given anchor issued the signer's certificate")
 
 
-def _check_signature(unit: x509.Certificate, token: Token) -> None:
+def _check_signature(unit: x509.Certificate, token: TimeStampToken) -> None:
     key = unit.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise TokenInvalid("the signer's key is not an elliptic curve key")

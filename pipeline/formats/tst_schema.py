@@ -26,7 +26,7 @@ class Imprint:
 
 
 @asn1.sequence
-class Request:
+class TimeStampRequest:
     version: int
     imprint: Imprint
     policy: Oid | None
