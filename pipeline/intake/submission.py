@@ -20,7 +20,7 @@ from pipeline.intake.addresses import AddressInvalid, parse_address
 from pipeline.intake.attachments import UPLOAD, Attachment, Carrier, InForm, Inline, Uploaded, read_attachments
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, day
-from pipeline.stores.senders import Consent, Document, SenderUpload, Submission
+from pipeline.stores.senders import Consent, DeclaredDocument, SenderUpload, Submission
 
 CLIENT_REF = re.compile(r"[A-Za-z0-9._:/-]{1,64}", re.ASCII)  # no @: an address would end up in logs and lists
 SIREN = re.compile(r"[0-9]{9}", re.ASCII)  # nine digits, INSEE
@@ -54,7 +54,7 @@ class SubmittedLetter:
     def submission(self, stored: Mapping[int, UUID]) -> Submission:
         """To be stored. stored: the upload that each document has become whose bytes came with the letter."""
         documents = [
-            Document(
+            DeclaredDocument(
                 a.part, a.source.upload if isinstance(a.source, Uploaded) else stored[a.part], a.file_name, a.sha256
             )
             for a in self.attachments

@@ -112,7 +112,7 @@ class Wrap:
 
 
 @dataclass(frozen=True, slots=True)
-class StoredSegment:
+class DocumentSegment:
     """One encrypted stretch of a document; key_index: its place among the delivery's content keys.
 
     object_bytes: the length of its stream in the object; None when it is the whole object.
@@ -131,7 +131,7 @@ class StoredDocument:
     """One document of an accepted letter, with all that is needed to hand it over."""
 
     document: Document
-    segments: tuple[StoredSegment, ...]
+    segments: tuple[DocumentSegment, ...]
     keys: int
     wrap: Wrap
     receipt: bytes

@@ -135,7 +135,7 @@ class PackRows:
 
 # ------------------------------------------------------------------ deliveries
 @dataclass(frozen=True, slots=True)
-class Document:
+class DeclaredDocument:
     """One document of a submission, as the sender declared it."""
 
     part: int
@@ -157,7 +157,7 @@ class Submission:
     consent_ref: str | None
     subject: str
     metadata: Mapping[str, str]
-    documents: tuple[Document, ...]
+    documents: tuple[DeclaredDocument, ...]
     request_sha256: bytes
 
 

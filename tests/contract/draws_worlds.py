@@ -20,7 +20,7 @@ from pipeline.adapters.postgres.tx import PostgresTx
 from pipeline.evidence.dossier import RecipientParty, SenderParty
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.stores.batches import SUBMITTED, BatchTx, DrawFacts, StoredLine
-from pipeline.stores.senders import Consent, Document, Order, SenderUpload, Submission
+from pipeline.stores.senders import Consent, DeclaredDocument, Order, SenderUpload, Submission
 from tests.db import small_batch
 from tests.memory.batches import BatchRow, MemoryDraws
 from tests.memory.database import MemoryClock, MemoryDatabase
@@ -48,7 +48,7 @@ class World(Protocol):
 def order(delivery: UUID, ref: str | None, number: int, subject: str = "s") -> Order:
     """A professional's letter."""
     recipient = RecipientParty("professional", EMAIL, "Jean", "Martin")
-    documents = (Document(1, UPLOAD, "a.pdf", bytes(32)),)
+    documents = (DeclaredDocument(1, UPLOAD, "a.pdf", bytes(32)),)
     digest = subject.encode().ljust(32, b".")
     submission = Submission(ref, recipient, "fr", None, subject, {"k": "v"}, documents, digest)
     return Order(delivery, f"{number:014d}", SENDER, "non_qualified", "embedded-1", submission)

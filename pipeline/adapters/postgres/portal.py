@@ -24,12 +24,12 @@ from pipeline.ports.mailbox import Locked
 from pipeline.ports.rows import StampedEvidence
 from pipeline.stores.letters import (
     Document,
+    DocumentSegment,
     EvidenceLine,
     Letter,
     OpenedLetter,
     Session,
     StoredDocument,
-    StoredSegment,
     TicketHolder,
     Transaction,
     Wrap,
@@ -208,7 +208,7 @@ def _document(row: asyncpg.Record) -> Document:
     )
 
 
-def _segment(index: int, row: asyncpg.Record) -> StoredSegment:
-    return StoredSegment(
+def _segment(index: int, row: asyncpg.Record) -> DocumentSegment:
+    return DocumentSegment(
         row["object"], row["content_format"], row["plain_bytes"], index, row["object_offset"], row["object_bytes"]
     )

@@ -8,7 +8,7 @@ import pytest
 from gateway.portal.download import plain_content
 from pipeline.content.envelope import CONTENT_FORMAT, PACKED_FORMAT, Encryptor, stream_data
 from pipeline.errors import Invariant
-from pipeline.stores.letters import Document, StoredDocument, StoredSegment, Wrap
+from pipeline.stores.letters import Document, DocumentSegment, StoredDocument, Wrap
 from tests.fakes.objects import MemoryObjects
 
 pytestmark = pytest.mark.anyio
@@ -20,7 +20,7 @@ def stream(key: bytes, content_format: str, name: str, offset: int, content: byt
     return cipher.update(content) + cipher.finish()
 
 
-def document(segments: tuple[StoredSegment, ...], keys: int) -> StoredDocument:
+def document(segments: tuple[DocumentSegment, ...], keys: int) -> StoredDocument:
     length = sum(s.bytes for s in segments)
     return StoredDocument(Document(1, "a.txt", "text/plain", length, b"", False), segments, keys, WRAP, b"receipt")
 
@@ -36,7 +36,7 @@ async def test_parts_come_out_in_order() -> None:
     for index, piece in enumerate(pieces):
         name = os.urandom(16).hex()
         objects.objects[name] = stream(keys[index * 32 : index * 32 + 32], CONTENT_FORMAT, name, 0, piece)
-        segments.append(StoredSegment(name, CONTENT_FORMAT, len(piece), index))
+        segments.append(DocumentSegment(name, CONTENT_FORMAT, len(piece), index))
     assert await handed_over(objects, document(tuple(segments), 3), keys) == b"".join(pieces)
 
 
@@ -46,7 +46,7 @@ async def test_a_packed_content_is_read_by_its_range() -> None:
     first = stream(keys[:32], PACKED_FORMAT, name, 0, b"of somebody else")
     second = stream(keys[32:], PACKED_FORMAT, name, len(first), b"of this letter")
     objects.objects[name] = first + second + b"and more"
-    segment = StoredSegment(name, PACKED_FORMAT, 14, 1, len(first), len(second))
+    segment = DocumentSegment(name, PACKED_FORMAT, 14, 1, len(first), len(second))
     assert await handed_over(objects, document((segment,), 2), keys) == b"of this letter"
     for wrong in (
         replace(segment, object_offset=0),
