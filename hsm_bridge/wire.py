@@ -296,7 +296,7 @@ class HealthReport(_Struct, frozen=True):
     queued_items: int
 
 
-class Health(Item[HealthReport, Caller], frozen=True, op="health"):
+class ReportHealth(Item[HealthReport, Caller], frozen=True, op="health"):
     """How are you? No field."""
 
 

@@ -147,7 +147,7 @@ async def describe(client: BridgeClient) -> wire.Description:
 
 async def health(client: BridgeClient) -> wire.HealthReport:
     """How it fares."""
-    [answer] = await client.ask([wire.Health()])
+    [answer] = await client.ask([wire.ReportHealth()])
     assert isinstance(answer, wire.HealthReport), answer
     return answer
 

@@ -17,7 +17,7 @@ def describe(vault: Vault, item: wire.Describe, moment: Moment) -> Done[wire.Des
     return Done(wire.Description(keys=public_keys(vault), ca=authority, crl=vault.crl, identity_jwk=jwk))
 
 
-def health(vault: Vault, item: wire.Health, moment: Moment) -> Done[wire.HealthReport]:
+def health(vault: Vault, item: wire.ReportHealth, moment: Moment) -> Done[wire.HealthReport]:
     """Whether the token works, and how much waits for it."""
     return Done(wire.HealthReport(token_up=vault.token_up, queued_items=vault.queued_items))
 

@@ -57,6 +57,6 @@ TABLE = (
     _row(wire.Decide, {"gateway"}, "mac", legal_time=True, work=recipients.decide),
     _row(wire.Release, {"gateway"}, "kek", "mac", legal_time=True, work=recipients.release),
     _row(wire.Describe, CALLERS, work=descriptions.describe),
-    _row(wire.Health, CALLERS, work=descriptions.health),
+    _row(wire.ReportHealth, CALLERS, work=descriptions.health),
 )
 OPERATIONS: Mapping[str, Operation] = {row.item.op: row for row in TABLE}

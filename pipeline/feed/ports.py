@@ -10,11 +10,11 @@ from typing import Protocol
 from uuid import UUID
 
 from pipeline.feed.attempts import Answer, Job, Webhook
-from pipeline.process.elected import Session
+from pipeline.process.elected import CandidateSession
 
 
 # ------------------------------------------------------------------ the sequencer
-class EventLog(Session, Protocol):
+class EventLog(CandidateSession, Protocol):
     """The unsequenced events, over the session that may be elected."""
 
     async def sequence(self, count_max: int) -> int:

@@ -17,7 +17,7 @@ import anyio
 from pipeline.measures.series import QUESTIONS, Row
 from pipeline.ports.outside import Randomness
 from pipeline.process import elected
-from pipeline.process.elected import Session, Term
+from pipeline.process.elected import CandidateSession, Term
 from pipeline.process.measures import DISK_FREE, DISK_SIZE, OPS_LEADER, OPS_UNANSWERED, Series
 from pipeline.process.recorder import Recorder
 
@@ -29,7 +29,7 @@ LEADER = OPS_LEADER.of()
 UNANSWERED = OPS_UNANSWERED.of()  # what did not come back has no series: somebody must hear of it
 
 
-class Watch(Session, Protocol):
+class Watch(CandidateSession, Protocol):
     """The database, over the session that may be elected. Raises Transient when that is gone."""
 
     async def ask(self, name: str, *arguments: Any) -> Sequence[Row]:

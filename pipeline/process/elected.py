@@ -35,7 +35,7 @@ SILENT_SECONDS = 20.0
 PAUSE_SECONDS_MAX = 5.0  # after a loss; more would leave an installation without an elected one
 
 
-class Session(Protocol):
+class CandidateSession(Protocol):
     """One candidate's session with the judge."""
 
     @property
@@ -55,7 +55,7 @@ class Session(Protocol):
 class Term:
     """The right to act, from an election to the end of its session."""
 
-    def __init__(self, number: int, session: Session) -> None:
+    def __init__(self, number: int, session: CandidateSession) -> None:
         self.number = number
         self._session = session
         self._is_over = False
@@ -73,7 +73,9 @@ class Term:
 Act = Callable[[Term], Awaitable[None]]
 
 
-async def run(session: Session, act: Act, draining: anyio.Event, unit: Callable[[], float], recorder: Recorder) -> None:
+async def run(
+    session: CandidateSession, act: Act, draining: anyio.Event, unit: Callable[[], float], recorder: Recorder
+) -> None:
     """Stand, and `act` whenever elected, until `draining`. act: goes on for ever; it may be cancelled at every await.
 
     unit: a random number in [0, 1), for pauses. Raises what `act` raises, but for Transient and TimeoutError.
@@ -87,7 +89,7 @@ async def run(session: Session, act: Act, draining: anyio.Event, unit: Callable[
         await session.stop()
 
 
-async def _stand(session: Session, act: Act, unit: Callable[[], float], recorder: Recorder) -> None:
+async def _stand(session: CandidateSession, act: Act, unit: Callable[[], float], recorder: Recorder) -> None:
     losses = 0
     while True:
         try:

@@ -21,7 +21,7 @@ H = TypeVar("H")
 C = TypeVar("C")
 
 
-class Address(Protocol[H]):
+class DatabaseAddress(Protocol[H]):
     """pipeline.formats.database_address.Dsn."""
 
     @property
@@ -35,7 +35,7 @@ class NoHost(QerdsError):
 
 
 async def connect_first(
-    address: Address[H],
+    address: DatabaseAddress[H],
     connect: Callable[..., Awaitable[C]],
     refusals: tuple[type[Exception], ...],
     host_seconds: float = HOST_SECONDS,

@@ -24,7 +24,7 @@ EXCHANGE_SECONDS_MAX = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HealthAnswer:
     """What a request gets: a status, and text of exposition.CONTENT_TYPE."""
 
     status: HTTPStatus
@@ -44,18 +44,18 @@ class Health:
         self._is_draining = is_draining
         self._missing = missing or self._missing_epoch
 
-    async def answer(self, path: str) -> Answer:
+    async def answer(self, path: str) -> HealthAnswer:
         """To a GET."""
         if path == ALIVE:
-            return Answer(HTTPStatus.OK, b"alive\n")
+            return HealthAnswer(HTTPStatus.OK, b"alive\n")
         if path == READY:
             missing = "draining" if self._is_draining() else await self._missing()
             if missing:
-                return Answer(HTTPStatus.SERVICE_UNAVAILABLE, f"{missing}\n".encode())
-            return Answer(HTTPStatus.OK, b"ready\n")
+                return HealthAnswer(HTTPStatus.SERVICE_UNAVAILABLE, f"{missing}\n".encode())
+            return HealthAnswer(HTTPStatus.OK, b"ready\n")
         if path == METRICS:
-            return Answer(HTTPStatus.OK, exposition(self._recorder))
-        return Answer(HTTPStatus.NOT_FOUND, f"{' '.join(PATHS)}\n".encode())
+            return HealthAnswer(HTTPStatus.OK, exposition(self._recorder))
+        return HealthAnswer(HTTPStatus.NOT_FOUND, f"{' '.join(PATHS)}\n".encode())
 
     async def _missing_epoch(self) -> str:
         return "" if self._recorder.is_ready else "no epoch"
@@ -83,14 +83,14 @@ async def _request_line(stream: SocketStream) -> bytes:
     return head.split(b"\r\n", 1)[0]
 
 
-async def _answer(request_line: bytes, health: Health) -> Answer:
+async def _answer(request_line: bytes, health: Health) -> HealthAnswer:
     method, _, rest = request_line.partition(b" ")
     if method != b"GET":
-        return Answer(HTTPStatus.METHOD_NOT_ALLOWED, b"GET only\n")
+        return HealthAnswer(HTTPStatus.METHOD_NOT_ALLOWED, b"GET only\n")
     return await health.answer(rest.partition(b" ")[0].decode("latin-1"))
 
 
-def _response(answer: Answer) -> bytes:
+def _response(answer: HealthAnswer) -> bytes:
     """The whole of it (RFC 9112 section 2.1)."""
     head = (
         f"HTTP/1.1 {answer.status.value} {answer.status.phrase}\r\nContent-Type: {CONTENT_TYPE}\r\n"

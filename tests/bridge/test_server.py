@@ -112,7 +112,9 @@ async def test_a_malformed_item_is_refused_alone(bridge: BridgeHome) -> None:
     """A wrong field, type or length is that item's fault, not its neighbours'."""
     async with connected(bridge, "timestamp") as client:
         good, short = await client.ask([IMPRINT, wire.TimeStamp(imprint=b"short", event_time=None)])
-        response = await client.exchange("time_stamp", [wire.encode(IMPRINT), wire.encode(wire.Health()), b"\x01"])
+        response = await client.exchange(
+            "time_stamp", [wire.encode(IMPRINT), wire.encode(wire.ReportHealth()), b"\x01"]
+        )
     assert isinstance(good, wire.Stamped)
     assert isinstance(short, wire.Denied) and short.code == "item_invalid"
     assert response.results is not None
@@ -132,7 +134,12 @@ async def test_a_request_of_another_form_is_refused_whole(bridge: BridgeHome) ->
 async def test_another_protocol_ends_the_connection_and_nothing_else(bridge: BridgeHome) -> None:
     """An oversized announcement, text, or a frame that is no request: bad_request, closed, and the bridge serves on."""
     oversized = (wire.FRAME_BYTES_MAX + 1).to_bytes(4, "big")
-    for data in (oversized, b"GET / HTTP/1.1\r\n\r\n", wire.frame(b"\xc1"), wire.frame(wire.encode(wire.Health()))):
+    for data in (
+        oversized,
+        b"GET / HTTP/1.1\r\n\r\n",
+        wire.frame(b"\xc1"),
+        wire.frame(wire.encode(wire.ReportHealth())),
+    ):
         with raw(bridge, "timestamp") as connection:
             connection.sendall(data)
             got = answers(connection, 2)

@@ -568,7 +568,7 @@ async def test_what_is_not_in_the_table_is_denied(case: BridgeCase) -> None:
 
 async def test_one_call_asks_one_operation(case: BridgeCase) -> None:
     """Items of two operations in one call are a mistake, and nothing is asked; no items are no call."""
-    mixed: list[wire.Item[Any, Any]] = [wire.Describe(), wire.Health()]
+    mixed: list[wire.Item[Any, Any]] = [wire.Describe(), wire.ReportHealth()]
     with pytest.raises(ValueError, match="one operation"):
         await case.bridge("operator").ask(mixed)
     assert await case.bridge("operator").ask(list[wire.Describe]()) == []

@@ -4,7 +4,7 @@ from http import HTTPStatus
 
 import pytest
 
-from pipeline.process.health import ALIVE, METRICS, READY, Answer, Health
+from pipeline.process.health import ALIVE, METRICS, READY, Health, HealthAnswer
 from pipeline.process.measures import STALE_ACKS
 from pipeline.process.recorder import Recorder
 
@@ -27,21 +27,21 @@ async def test_a_process_is_ready_while_an_epoch_lives_and_nothing_drains() -> N
     """A balancer stops sending when the epoch is lost, and when the process is about to go."""
     process = Process()
     health = Health(process.recorder, lambda: process.draining)
-    assert await health.answer(READY) == Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"no epoch\n")
+    assert await health.answer(READY) == HealthAnswer(HTTPStatus.SERVICE_UNAVAILABLE, b"no epoch\n")
     process.recorder.is_ready = True
-    assert await health.answer(READY) == Answer(HTTPStatus.OK, b"ready\n")
+    assert await health.answer(READY) == HealthAnswer(HTTPStatus.OK, b"ready\n")
     process.draining = True
-    assert await health.answer(READY) == Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"draining\n")
-    assert await health.answer(ALIVE) == Answer(HTTPStatus.OK, b"alive\n")
+    assert await health.answer(READY) == HealthAnswer(HTTPStatus.SERVICE_UNAVAILABLE, b"draining\n")
+    assert await health.answer(ALIVE) == HealthAnswer(HTTPStatus.OK, b"alive\n")
 
 
 async def test_a_process_says_what_it_lacks() -> None:
     """In its own words: the bridge its token, the gateway its database."""
     process = Process()
     health = Health(process.recorder, lambda: process.draining, process.missing)
-    assert await health.answer(READY) == Answer(HTTPStatus.OK, b"ready\n")
+    assert await health.answer(READY) == HealthAnswer(HTTPStatus.OK, b"ready\n")
     process.lacks = "token away"
-    assert await health.answer(READY) == Answer(HTTPStatus.SERVICE_UNAVAILABLE, b"token away\n")
+    assert await health.answer(READY) == HealthAnswer(HTTPStatus.SERVICE_UNAVAILABLE, b"token away\n")
 
 
 async def test_metrics_are_what_the_recorder_holds_now() -> None:
