@@ -30,17 +30,17 @@ class SourceInvalid(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class ColumnMap:
     """Column -> field, and what every line has unless it says otherwise."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_map(path: Path | None) -> Columns:
+def read_map(path: Path | None) -> ColumnMap:
     """[columns] and [defaults] of a TOML file. Raises SourceInvalid, OSError."""
     if path is None:
-        return Columns()
+        return ColumnMap()
     with path.open("rb") as file:
         text = file.read(MAP_BYTES_MAX)
     try:
@@ -53,10 +53,10 @@ def read_map(path: Path | None) -> Columns:
         raise SourceInvalid(f"{path}: a map has the tables [columns] and [defaults] and nothing else {unknown or ''}")
     if not all(isinstance(target, str) for target in columns.values()):
         raise SourceInvalid(f'{path}: [columns] says "column" = "field"')
-    return Columns(columns, defaults)
+    return ColumnMap(columns, defaults)
 
 
-def rows(path: Path, mapping: Columns) -> Iterator[Table]:
+def rows(path: Path, mapping: ColumnMap) -> Iterator[Table]:
     """The lines of the table as objects. Raises SourceInvalid, OSError."""
     return _csv_rows(path, mapping.columns) if path.suffix.lower() == ".csv" else _ndjson_rows(path)
 

@@ -38,7 +38,7 @@ class Push:
     client: QerdsClient
     batch: str
     source: Source
-    mapping: lines.Columns
+    mapping: lines.ColumnMap
     state: PushState
     advance: Callable[[int, int], None]  # (rows stored, uploads made) since the last call
     _digests: "OrderedDict[str, str]" = field(default_factory=OrderedDict)
@@ -133,7 +133,7 @@ def attachment(folder: Path | None, name: str) -> Path:
     return path
 
 
-def look_through(path: Path, mapping: lines.Columns, attach: Path | None) -> int:
+def look_through(path: Path, mapping: lines.ColumnMap, attach: Path | None) -> int:
     """How many lines there are; raises SourceInvalid for the first that is broken or whose file is missing."""
     count = 0
     names: OrderedDict[str, None] = OrderedDict()

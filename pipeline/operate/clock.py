@@ -12,7 +12,7 @@ from pipeline.delivery.routes import STAGES
 from pipeline.formats.configuration import Config
 from pipeline.intake.period import AHEAD_MAX, period
 from pipeline.operate import command
-from pipeline.operate.command import EXIT_USAGE, EXIT_YES, Operator, Questions, Refused
+from pipeline.operate.command import EXIT_USAGE, EXIT_YES, Operator, Questions, VerbRefused
 
 
 def period_of(text: str) -> timedelta:
@@ -20,17 +20,17 @@ def period_of(text: str) -> timedelta:
     try:
         return period(text)
     except ValueError as error:
-        raise Refused(f"{text!r} {error}", EXIT_USAGE) from error
+        raise VerbRefused(f"{text!r} {error}", EXIT_USAGE) from error
 
 
 async def advance(config: Config, database: Questions, by: timedelta) -> None:
     """Move the demo clock forward and ring every doorbell. Calling it twice moves it twice."""
     installations = await database.fetch("operate_clock")
     if not (config.embedded and installations and installations[0]["embedded"]):
-        raise Refused("the demo clock exists in an embedded installation only")
+        raise VerbRefused("the demo clock exists in an embedded installation only")
     [moved] = await database.fetch("advance_legal_clock", by.total_seconds())
     if moved["legal_now"] is None:
-        raise Refused(f"the demo clock goes at most {AHEAD_MAX.days} days ahead", EXIT_USAGE)
+        raise VerbRefused(f"the demo clock goes at most {AHEAD_MAX.days} days ahead", EXIT_USAGE)
     await database.fetch("ring", list(STAGES))
 
 
@@ -42,7 +42,7 @@ async def _advance(operator: Operator) -> int:
 async def _show(operator: Operator) -> int:
     rows = await operator.database.fetch("operate_clock")
     if not rows:
-        raise Refused("the database knows no installation yet; run qerds up or qerds migrate first")
+        raise VerbRefused("the database knows no installation yet; run qerds up or qerds migrate first")
     record = {"legal_now": rows[0]["legal_now"].isoformat(timespec="milliseconds"), "ahead": rows[0]["ahead"]}
     command.print_record(record, as_json=operator.options.json)
     return EXIT_YES

@@ -52,7 +52,7 @@ class Operator:
 Verb = Callable[[Operator], Awaitable[int]]
 
 
-class Refused(Exception):
+class VerbRefused(Exception):
     """The verb cannot do what it was asked; the text says why and what would help."""
 
     def __init__(self, text: str, status: int = EXIT_CANNOT_TELL) -> None:
@@ -77,7 +77,7 @@ def run(verb: Verb, options: argparse.Namespace) -> int:
     try:
         config = load(options.config) if options.config else load_from_environment()
         return anyio.run(_run, verb, config, options)
-    except Refused as error:
+    except VerbRefused as error:
         print(f"qerds: {error}", file=sys.stderr)
         return error.status
     except ConfigInvalid as error:

@@ -20,12 +20,12 @@ from pipeline.connect import database_of, keys_of
 from pipeline.errors import QerdsError
 from pipeline.formats.events import BY_RECIPIENT, EVENTS
 from pipeline.operate import command
-from pipeline.operate.command import EXIT_NO, EXIT_YES, ROLE, Operator, Questions, Refused
+from pipeline.operate.command import EXIT_NO, EXIT_YES, ROLE, Operator, Questions, VerbRefused
 from pipeline.operate.ledger_pages import (
     JOBS_MAX,
     PAGE_DELIVERIES,
     VIOLATIONS_MAX,
-    Progress,
+    CheckProgress,
     jobs_here,
     verify_pages,
 )
@@ -84,7 +84,7 @@ async def check_ledger(
     *,
     jobs: int = 1,
     page_deliveries: int = PAGE_DELIVERIES,
-    tell: Callable[[Progress], Coroutine[Any, Any, None]] | None = None,
+    tell: Callable[[CheckProgress], Coroutine[Any, Any, None]] | None = None,
 ) -> list[Violation]:
     """Violations, at most VIOLATIONS_MAX per predicate, in the order of predicates and deliveries; [] when all is well.
 
@@ -92,7 +92,7 @@ async def check_ledger(
     jobs: so many processes verify proofs; with 1, this one alone. tell: runs as long as the check, beside it.
     """
     of_queries: list[Violation] = []
-    progress, started = Progress(of_queries=len(SQL_PREDICATES)), anyio.Event()
+    progress, started = CheckProgress(of_queries=len(SQL_PREDICATES)), anyio.Event()
     try:
         async with anyio.create_task_group() as beside:
             if tell is not None:
@@ -113,12 +113,12 @@ def _alone(error: Exception) -> Exception:
     """
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
-    if isinstance(error, QerdsError | Refused):
+    if isinstance(error, QerdsError | VerbRefused):
         return error
-    return Refused(f"the check could not be finished: {type(error).__name__}: {error}")
+    return VerbRefused(f"the check could not be finished: {type(error).__name__}: {error}")
 
 
-async def _ask(database: Questions, violations: list[Violation], progress: Progress, started: anyio.Event) -> None:
+async def _ask(database: Questions, violations: list[Violation], progress: CheckProgress, started: anyio.Event) -> None:
     """The predicates that are one query. Inside a transaction a statement can be interrupted: some take minutes."""
     await started.wait()
     for predicate in SQL_PREDICATES:
@@ -130,7 +130,7 @@ async def _ask(database: Questions, violations: list[Violation], progress: Progr
         progress.queries += 1
 
 
-async def _tell(progress: Progress) -> None:
+async def _tell(progress: CheckProgress) -> None:
     while True:
         await anyio.sleep(TELL_SECONDS)
         print(f"qerds: {progress}", file=sys.stderr, flush=True)

@@ -18,7 +18,7 @@ import anyio
 import anyio.to_process
 import anyio.to_thread
 
-from pipeline.operate.command import Questions, Refused
+from pipeline.operate.command import Questions, VerbRefused
 from pipeline.operate.ledger_proofs import Row, Violation, check_page
 
 VIOLATIONS_MAX = 100  # told per predicate
@@ -34,7 +34,7 @@ def jobs_here() -> int:
 
 
 @dataclass(slots=True)
-class Progress:
+class CheckProgress:
     """How far the check is, for who waits for it."""
 
     deliveries: int = 0
@@ -50,7 +50,7 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Told:
+class Tally:
     """Violations in the order in which they are told, at most VIOLATIONS_MAX per predicate."""
 
     violations: list[Violation] = field(default_factory=list)
@@ -79,19 +79,19 @@ class Verifiers:
                     tasks.start_soon(self._start_one)
 
     async def check(self, rows: Sequence[Row], anchors: tuple[bytes, ...]) -> list[Violation]:
-        """The violations of a page. Raises Refused when a process died, and whatever the reader stumbles on."""
+        """The violations of a page. Raises VerbRefused when a process died, and whatever the reader stumbles on."""
         try:
             if self._are_processes:
                 return await anyio.to_process.run_sync(check_page, rows, anchors, cancellable=True, limiter=self._limit)
             return await anyio.to_thread.run_sync(check_page, rows, anchors, limiter=self._limit)
         except anyio.BrokenWorkerProcess as error:
-            raise Refused(DIED) from error
+            raise VerbRefused(DIED) from error
 
     async def _start_one(self) -> None:
         try:
             await anyio.to_process.run_sync(_leave_interrupts, cancellable=True, limiter=self._limit)
         except anyio.BrokenWorkerProcess as error:
-            raise Refused(DIED) from error
+            raise VerbRefused(DIED) from error
 
 
 def _leave_interrupts() -> None:
@@ -99,11 +99,11 @@ def _leave_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
-class Pages:
+class PagesInFlight:
     """The pages in flight. Each is told when all before it are."""
 
     def __init__(
-        self, verifiers: Verifiers, jobs: int, anchors: Sequence[bytes], tally: Told, progress: Progress
+        self, verifiers: Verifiers, jobs: int, anchors: Sequence[bytes], tally: Tally, progress: CheckProgress
     ) -> None:
         self.places = anyio.Semaphore(jobs * PAGES_PER_JOB - 1)  # what is being read has one too
         self._verifiers = verifiers
@@ -129,22 +129,22 @@ async def verify_pages(
     anchors: Sequence[bytes],
     jobs: int,
     page_deliveries: int,
-    progress: Progress,
+    progress: CheckProgress,
     started: anyio.Event | None = None,
 ) -> list[Violation]:
     """What the proofs of all deliveries break; `started` is set once every process is there.
 
-    Raises Transient, Refused, and whatever a proof makes its reader stumble on.
+    Raises Transient, VerbRefused, and whatever a proof makes its reader stumble on.
     """
     [counted] = await database.fetch("ledger_deliveries")
     progress.of_deliveries = counted["deliveries"]
     jobs = max(1, min(jobs, -(-progress.of_deliveries // page_deliveries)))
-    tally, last, number = Told(), UUID(int=0), 0
+    tally, last, number = Tally(), UUID(int=0), 0
     verifiers = Verifiers(jobs)
     await verifiers.start()
     if started is not None:
         started.set()
-    pages = Pages(verifiers, jobs, anchors, tally, progress)
+    pages = PagesInFlight(verifiers, jobs, anchors, tally, progress)
     async with anyio.create_task_group() as tasks:
         while page := await _read(database, last, page_deliveries):
             deliveries = {row["delivery"] for row in page}

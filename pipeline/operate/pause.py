@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pipeline.delivery.routes import DRAW, RECEIVER, STAGES
 from pipeline.operate import command
-from pipeline.operate.command import EXIT_NO, EXIT_USAGE, EXIT_YES, Operator, Questions, Refused
+from pipeline.operate.command import EXIT_NO, EXIT_USAGE, EXIT_YES, Operator, Questions, VerbRefused
 
 INTAKE = "intake"
 REASON_LENGTH_MAX = 500  # characters, as outbox.pause allows
@@ -39,24 +39,24 @@ def scope_of(text: str) -> Scope:
         return Scope(INTAKE, "")
     if kind == "stage":
         if subject not in STAGES:
-            raise Refused(f"no stage {subject!r}; there are {', '.join(STAGES)}", EXIT_USAGE)
+            raise VerbRefused(f"no stage {subject!r}; there are {', '.join(STAGES)}", EXIT_USAGE)
         return Scope(kind, subject)
     if kind not in ("sender", "batch"):
-        raise Refused(f"{text!r} is not {HOW}", EXIT_USAGE)
+        raise VerbRefused(f"{text!r} is not {HOW}", EXIT_USAGE)
     try:
         return Scope(kind, str(UUID(subject)))
     except ValueError as error:
-        raise Refused(f"{subject!r} is not the id of a {kind}", EXIT_USAGE) from error
+        raise VerbRefused(f"{subject!r} is not the id of a {kind}", EXIT_USAGE) from error
 
 
 async def hold(database: Questions, scope: Scope, reason: str) -> bool:
     """Whether it was not held back before. Durable on return."""
     if not 0 < len(reason) <= REASON_LENGTH_MAX:
-        raise Refused(f"a reason has 1 to {REASON_LENGTH_MAX} characters", EXIT_USAGE)
+        raise VerbRefused(f"a reason has 1 to {REASON_LENGTH_MAX} characters", EXIT_USAGE)
     if scope.kind in ("sender", "batch"):
         rows = await database.fetch("operate_subject", scope.kind, UUID(scope.subject))
         if not rows[0]["is_known"]:
-            raise Refused(f"there is no {scope.kind} {scope.subject}", EXIT_NO)
+            raise VerbRefused(f"there is no {scope.kind} {scope.subject}", EXIT_NO)
     return bool(await database.fetch("operate_pause", scope.kind, scope.subject, reason))
 
 
@@ -68,7 +68,7 @@ async def _pause(operator: Operator) -> int:
         return EXIT_YES
     scope = scope_of(options.scope)
     if options.reason is None:
-        raise Refused("--reason says why; who finds it paused will ask", EXIT_USAGE)
+        raise VerbRefused("--reason says why; who finds it paused will ask", EXIT_USAGE)
     is_new = await hold(operator.database, scope, options.reason)
     print(f"{scope.text} is paused" if is_new else f"{scope.text} was paused already; its reason stays")
     return EXIT_YES

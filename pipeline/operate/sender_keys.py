@@ -16,7 +16,7 @@ from pathlib import Path
 from uuid import UUID
 
 from pipeline.operate import command, senders
-from pipeline.operate.command import EXIT_NO, EXIT_USAGE, EXIT_YES, Operator, Refused, Row
+from pipeline.operate.command import EXIT_NO, EXIT_USAGE, EXIT_YES, Operator, Row, VerbRefused
 from pipeline.operate.pause import Scope, hold
 
 SPAN = re.compile(r"(\d{1,4})(s|m|h|d)", re.ASCII)
@@ -29,7 +29,7 @@ def seconds_of(text: str) -> int:
     match = SPAN.fullmatch(text)
     seconds = int(match[1]) * UNIT_SECONDS[match[2]] if match else 0
     if not 0 < seconds <= WINDOW_SECONDS_MAX:
-        raise Refused(f"{text!r} is no span such as 1h, 90m or 2d, of at most 31 days", EXIT_USAGE)
+        raise VerbRefused(f"{text!r} is no span such as 1h, 90m or 2d, of at most 31 days", EXIT_USAGE)
     return seconds
 
 
@@ -85,7 +85,7 @@ async def identity(operator: Operator) -> int:
 async def _check_sender(operator: Operator) -> None:
     rows = await operator.database.fetch("operate_subject", "sender", operator.options.sender)
     if not rows[0]["is_known"]:
-        raise Refused(f"there is no sender {operator.options.sender}", EXIT_NO)
+        raise VerbRefused(f"there is no sender {operator.options.sender}", EXIT_NO)
 
 
 def _told(operator: Operator, rows: Sequence[Row], secret: str | None) -> int:
@@ -103,7 +103,7 @@ def _instant(text: str) -> datetime:
     try:
         instant = datetime.fromisoformat(text)
     except ValueError as error:
-        raise Refused(f"{text!r} is no day such as 2027-06-30", EXIT_USAGE) from error
+        raise VerbRefused(f"{text!r} is no day such as 2027-06-30", EXIT_USAGE) from error
     return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 

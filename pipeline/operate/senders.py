@@ -19,7 +19,7 @@ from pipeline.connect import database_of
 from pipeline.formats.assurance import AssuranceLevel
 from pipeline.formats.configuration import Config
 from pipeline.operate import command
-from pipeline.operate.command import EXIT_USAGE, EXIT_YES, ROLE, Operator, Questions, Refused
+from pipeline.operate.command import EXIT_USAGE, EXIT_YES, ROLE, Operator, Questions, VerbRefused
 
 SCOPES = (
     "deliveries:write",
@@ -89,18 +89,18 @@ def proof_of_client(config: Config, public_jwk: str | None) -> tuple[str | None,
     if public_jwk is not None:
         return None, None, public_jwk
     if not config.embedded:
-        raise Refused("a client secret is for embedded installations only; give --public-jwk FILE", EXIT_USAGE)
+        raise VerbRefused("a client secret is for embedded installations only; give --public-jwk FILE", EXIT_USAGE)
     secret = secrets.token_urlsafe(SECRET_BYTES)
     return secret, hashlib.sha256(secret.encode()).digest(), None
 
 
 def _check(name: str, email: str, identity_method: str) -> None:
     if not 0 < len(name) <= NAME_LENGTH_MAX:
-        raise Refused(f"a name has 1 to {NAME_LENGTH_MAX} characters", EXIT_USAGE)
+        raise VerbRefused(f"a name has 1 to {NAME_LENGTH_MAX} characters", EXIT_USAGE)
     if "@" not in email[1:-1] or len(email) > EMAIL_LENGTH_MAX:
-        raise Refused("--email is not a mail address", EXIT_USAGE)
+        raise VerbRefused("--email is not a mail address", EXIT_USAGE)
     if not identity_method:
-        raise Refused("--identity-method says how the sender was identified", EXIT_USAGE)
+        raise VerbRefused("--identity-method says how the sender was identified", EXIT_USAGE)
 
 
 def read_jwk(path: Path | None) -> str | None:
@@ -111,9 +111,9 @@ def read_jwk(path: Path | None) -> str | None:
         with path.open("rb") as file:
             key = json.loads(file.read(JWK_BYTES_MAX))
     except (OSError, ValueError) as error:
-        raise Refused(f"{path} is not a JSON Web Key", EXIT_USAGE) from error
+        raise VerbRefused(f"{path} is not a JSON Web Key", EXIT_USAGE) from error
     if not isinstance(key, dict) or "kty" not in key or "d" in key:
-        raise Refused(f"{path} is not a public JSON Web Key", EXIT_USAGE)
+        raise VerbRefused(f"{path} is not a public JSON Web Key", EXIT_USAGE)
     return json.dumps(key)
 
 

@@ -13,13 +13,13 @@ from typing import Any
 from pipeline.delivery.duties import next_duty, slack_seconds
 from pipeline.delivery.number import is_number
 from pipeline.operate import command
-from pipeline.operate.command import EXIT_NO, EXIT_USAGE, EXIT_YES, Operator, Refused, Row
+from pipeline.operate.command import EXIT_NO, EXIT_USAGE, EXIT_YES, Operator, Row, VerbRefused
 
 
 async def _show(operator: Operator) -> int:
     number = re.sub(r"[\s.-]", "", operator.options.number)  # as people read it: in groups of four
     if not is_number(number):
-        raise Refused(
+        raise VerbRefused(
             f"{operator.options.number!r} is no delivery number; its last digit checks the others", EXIT_USAGE
         )
     rows = await operator.database.fetch("operate_delivery", number)

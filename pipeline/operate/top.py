@@ -25,7 +25,7 @@ EXACT_MAX = 10_000  # messages that are counted one by one
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class StageLine:
     """One stage, now. interactive_lag, bulk_lag: seconds since its oldest waiting message came into the pipeline."""
 
     stage: str
@@ -42,12 +42,12 @@ class Line:
     paused: bool
 
 
-def lines_of(before: Sequence[Row], now: Sequence[Row], seconds: float) -> list[Line]:
+def lines_of(before: Sequence[Row], now: Sequence[Row], seconds: float) -> list[StageLine]:
     """Two samples of the same stages, `seconds` apart. A rate is never negative: statistics may be reset."""
     lines = []
     for old, new in zip(before, now, strict=True):
         lines.append(
-            Line(
+            StageLine(
                 stage=new["stage"],
                 processes=new["processes"],
                 interactive=new["interactive"],
@@ -65,7 +65,7 @@ def lines_of(before: Sequence[Row], now: Sequence[Row], seconds: float) -> list[
     return lines
 
 
-def table_of(lines: Sequence[Line]) -> Table:
+def table_of(lines: Sequence[StageLine]) -> Table:
     """What a person reads."""
     table = Table(box=None, pad_edge=False)
     table.add_column("stage", no_wrap=True)

@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from pipeline.adapters.postgres.database import Database
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.operate.__main__ import run
-from pipeline.operate.command import Refused, Row, Rows
+from pipeline.operate.command import Row, Rows, VerbRefused
 from pipeline.operate.ledger import SQL_PREDICATES, check_ledger
-from pipeline.operate.ledger_pages import VIOLATIONS_MAX, Progress, jobs_here, verify_pages
+from pipeline.operate.ledger_pages import VIOLATIONS_MAX, CheckProgress, jobs_here, verify_pages
 from pipeline.operate.ledger_proofs import PURE_PREDICATES, Violation
 from tests.db import small_ledger
 from tests.servers import PostgresServer, short_directory
@@ -141,7 +141,7 @@ async def test_a_proof_that_cannot_be_read_ends_the_check(ledger: Ledger) -> Non
         f" UPDATE qerds.evidence SET canonical = NULL WHERE delivery = '{ledger.letters.received}'"
     )
     for jobs in (1, 2):
-        with pytest.raises(Refused, match="could not be finished: TypeError"):
+        with pytest.raises(VerbRefused, match="could not be finished: TypeError"):
             await ledger.check(jobs)
 
 
@@ -180,13 +180,13 @@ class Many:
 async def test_a_process_that_dies_ends_the_check() -> None:
     """Killed, or out of memory: told at once, and nobody waits for its page."""
     with pytest.raises(ExceptionGroup) as raised:
-        await verify_pages(Many(4, Deadly()), (), 2, 1, Progress())
-    assert raised.group_contains(Refused, match="process that verifies proofs died")
+        await verify_pages(Many(4, Deadly()), (), 2, 1, CheckProgress())
+    assert raised.group_contains(VerbRefused, match="process that verifies proofs died")
 
 
 async def test_what_is_broken_a_thousand_times_is_told_a_hundred_times() -> None:
     """In order of delivery, and with all of them counted as verified."""
-    progress = Progress()
+    progress = CheckProgress()
     found = await verify_pages(Many(1_000, "1"), (), 1, 10, progress)
     assert [v.subject for v in found] == [str(UUID(int=n)) for n in range(1, VIOLATIONS_MAX + 1)]
     assert (progress.deliveries, progress.of_deliveries) == (1_000, 1_000)
@@ -195,9 +195,9 @@ async def test_what_is_broken_a_thousand_times_is_told_a_hundred_times() -> None
 
 async def test_progress_is_told_beside_the_check(ledger: Ledger) -> None:
     """Who waits sees both halves come to their end."""
-    seen: list[Progress] = []
+    seen: list[CheckProgress] = []
 
-    async def tell(progress: Progress) -> None:
+    async def tell(progress: CheckProgress) -> None:
         seen.append(progress)
         await anyio.sleep_forever()
 

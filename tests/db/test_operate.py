@@ -19,7 +19,7 @@ from pipeline.delivery.facts import ContentWrap
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.operate import clock, senders
 from pipeline.operate.__main__ import run
-from pipeline.operate.command import Refused
+from pipeline.operate.command import VerbRefused
 from tests.db import small_ledger
 from tests.servers import PostgresServer, short_directory
 from tests.words import reserved_words_in
@@ -123,7 +123,7 @@ def test_a_private_key_is_not_taken_from_a_sender(installed: Installed, verb: Ve
 def test_a_secret_is_for_embedded_installations_only(installed: Installed) -> None:
     """Elsewhere a client proves itself with a key of its own."""
     config = replace(small_ledger.config_of(installed.database, installed.config.parent), embedded=False)
-    with pytest.raises(Refused, match="public-jwk"):
+    with pytest.raises(VerbRefused, match="public-jwk"):
         anyio.run(senders.register_sender, config, "Name", "a@example.org")
 
 
@@ -156,7 +156,7 @@ def test_the_demo_clock_goes_forward_and_rings(installed: Installed, verb: Verb)
 )
 def test_the_demo_clock_never_goes_back_or_far(period: str) -> None:
     """Nothing but days, hours, minutes and seconds, forward, within the life of the certificates."""
-    with pytest.raises(Refused):
+    with pytest.raises(VerbRefused):
         clock.period_of(period)
 
 

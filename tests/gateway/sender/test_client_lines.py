@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.client.lines import (
     LINE_BYTES_MAX,
-    Columns,
+    ColumnMap,
     SourceInvalid,
     files_of,
     line_bytes,
@@ -21,10 +21,12 @@ from pipeline.client.push import PART_ROWS_MAX, attachment, cut, look_through
 CSV = "client_ref,recipient.email,recipient.kind,documents.0.file,documents.1.file,metadata.dossier\n"
 
 
-def table(tmp_path: Path, text: str, name: str = "letters.csv", columns: Columns | None = None) -> list[dict[str, Any]]:
+def table(
+    tmp_path: Path, text: str, name: str = "letters.csv", columns: ColumnMap | None = None
+) -> list[dict[str, Any]]:
     path = tmp_path / name
     path.write_text(text, "utf-8")
-    return list(rows(path, columns or Columns()))
+    return list(rows(path, columns or ColumnMap()))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_bytes_that_are_no_text_are_said_with_their_line(tmp_path: Path) -> None
     for name in ("a.csv", "a.ndjson"):
         (tmp_path / name).write_bytes(b"subject\nR\xe9siliation\n")
         with pytest.raises(SourceInvalid):
-            list(rows(tmp_path / name, Columns()))
+            list(rows(tmp_path / name, ColumnMap()))
 
 
 def test_files_become_uploads(tmp_path: Path) -> None:
@@ -140,12 +142,12 @@ def test_a_look_through_counts_and_finds_missing_files(tmp_path: Path) -> None:
     path = tmp_path / "letters.ndjson"
     path.write_text('{"documents": [{"file": "a.pdf"}]}\n' * 3)
     with pytest.raises(SourceInvalid, match="line 1"):
-        look_through(path, Columns(), tmp_path)
+        look_through(path, ColumnMap(), tmp_path)
     (tmp_path / "a.pdf").write_bytes(b"%PDF-")
-    assert look_through(path, Columns(), tmp_path) == 3
+    assert look_through(path, ColumnMap(), tmp_path) == 3
     path.write_text("")
     with pytest.raises(SourceInvalid, match="no lines"):
-        look_through(path, Columns(), tmp_path)
+        look_through(path, ColumnMap(), tmp_path)
 
 
 def test_parts_are_bounded_in_bytes_and_rows() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pipeline.client.answers import Refused
 from pipeline.client.api import QerdsClient
 from pipeline.client.batches import Batch, sha256_of_parts
-from pipeline.client.lines import Columns
+from pipeline.client.lines import ColumnMap
 from pipeline.client.push import Push, look_through
 from pipeline.client.push_state import PushState, Source
 from tests.gateway.sender.conftest import PDF, PUBLIC_URL, SECRET, World
@@ -79,14 +79,14 @@ def source(folder: Path) -> Source:
     ]
     path = folder / "letters.ndjson"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    count = look_through(path, Columns(), folder)
+    count = look_through(path, ColumnMap(), folder)
     return Source(path, sha256(path.read_bytes()).hexdigest(), count, folder, None, ROWS_IN_A_PART)
 
 
 async def push(client: QerdsClient, batch: str, state: PushState) -> Batch:
     known = state.source()
     assert known is not None
-    return await Push(client, batch, known, Columns(), state, lambda rows, uploads: None).run()
+    return await Push(client, batch, known, ColumnMap(), state, lambda rows, uploads: None).run()
 
 
 def clients(world: World, transport: httpx.AsyncBaseTransport | None = None) -> QerdsClient:
