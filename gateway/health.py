@@ -21,7 +21,7 @@ from pipeline.process.recorder import Recorder
 READY_SECONDS = 3.0  # a balancer asks every few seconds
 
 
-class Checked(Protocol):
+class Dependency(Protocol):
     """Something outside that may be away."""
 
     async def check(self) -> None:
@@ -32,9 +32,9 @@ class HealthPorts(Protocol):
     """What has to be there before a request can be taken, and what was counted."""
 
     @property
-    def senders(self) -> Checked: ...
+    def senders(self) -> Dependency: ...
     @property
-    def objects(self) -> Checked: ...
+    def objects(self) -> Dependency: ...
     @property
     def recorder(self) -> Recorder: ...
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class ProblemWords:
     """A code in one language."""
 
     title: str
@@ -22,14 +22,14 @@ class ProblemKind:
 
     status: int
     retryable: bool
-    english: Words
-    french: Words
+    english: ProblemWords
+    french: ProblemWords
 
 
 def _kind(
     status: int, english: tuple[str, str, str], french: tuple[str, str, str], *, retryable: bool = False
 ) -> ProblemKind:
-    return ProblemKind(status, retryable, Words(*english), Words(*french))
+    return ProblemKind(status, retryable, ProblemWords(*english), ProblemWords(*french))
 
 
 PROBLEMS: dict[str, ProblemKind] = {

@@ -7,7 +7,7 @@ Elsewhere: the pages of the portal
 from html import escape
 from typing import Literal
 
-from gateway.problem_codes import PROBLEMS, Words
+from gateway.problem_codes import PROBLEMS, ProblemWords
 
 LABELS = {
     "en": {
@@ -30,7 +30,7 @@ LABELS = {
 def problem_page(code: str, language: Literal["en", "fr"]) -> str:
     """The page of one code."""
     kind = PROBLEMS[code]
-    words: Words = kind.french if language == "fr" else kind.english
+    words: ProblemWords = kind.french if language == "fr" else kind.english
     labels = LABELS[language]
     other = "en" if language == "fr" else "fr"
     title = escape(f"{words.title} ({kind.status} {code})")

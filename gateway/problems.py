@@ -13,7 +13,7 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
-from gateway.problem_codes import PROBLEMS, ProblemKind, Words
+from gateway.problem_codes import PROBLEMS, ProblemKind, ProblemWords
 from pipeline.intake.mistakes import Mistake, summary
 
 Language = Literal["en", "fr"]
@@ -59,7 +59,7 @@ def language_of(request: Request) -> Language:
     return "en"
 
 
-def words(kind: ProblemKind, language: Language) -> Words:
+def words(kind: ProblemKind, language: Language) -> ProblemWords:
     """The texts of a code in one language."""
     return kind.french if language == "fr" else kind.english
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from gateway.pages.handler import see_other
 from gateway.pages.session import Browser, FormRefused, submitted
 from gateway.portal import decision
-from gateway.portal.decision import Outcome
+from gateway.portal.decision import DecisionOutcome
 from gateway.portal.letter import LetterPages, act_of
 
 UNDERSTOOD = "yes"  # the value of the confirmation's box
@@ -45,8 +45,8 @@ class Acts(LetterPages):
 
 
 AFTERWARDS = {
-    Outcome.NOT_RECORDED: "?message=not_recorded",
-    Outcome.IDENTIFY: "/identity?result=again",
+    DecisionOutcome.NOT_RECORDED: "?message=not_recorded",
+    DecisionOutcome.IDENTIFY: "/identity?result=again",
 }
 
 

@@ -35,7 +35,7 @@ REFUSE = "refuse"
 BRIDGE_SECONDS = 10  # far below the 60 s that an intent lives
 
 
-class Outcome(Enum):
+class DecisionOutcome(Enum):
     """What became of one submitted decision."""
 
     RECORDED = "recorded"
@@ -46,7 +46,7 @@ class Outcome(Enum):
     IDENTIFY = "identify"  # the ticket is not good any more
 
 
-async def decide(ports: PortalPorts, delivery: UUID, holder: TicketHolder, act: str, intent: UUID) -> Outcome:
+async def decide(ports: PortalPorts, delivery: UUID, holder: TicketHolder, act: str, intent: UUID) -> DecisionOutcome:
     """The holder of the ticket decides. `intent` names the submitted form: the same form decides once."""
     dossier = await ports.portal.dossier(delivery)
     async with ports.portal.transaction() as tx:
@@ -54,7 +54,7 @@ async def decide(ports: PortalPorts, delivery: UUID, holder: TicketHolder, act: 
         if (no := objection(locked)) is not None:
             return no
         if await tx.intent_known(intent):
-            return Outcome.NOT_RECORDED  # its bridge call failed earlier; a fresh form may try again
+            return DecisionOutcome.NOT_RECORDED  # its bridge call failed earlier; a fresh form may try again
         decided_at = locked.legal_time
         await tx.add([DecisionIntent(intent, delivery, act, decided_at)])
 
@@ -62,30 +62,32 @@ async def decide(ports: PortalPorts, delivery: UUID, holder: TicketHolder, act: 
     if not isinstance(receipt, wire.Decided):
         return receipt
     if abs((receipt.at - decided_at).total_seconds()) > INTENT_SECONDS:
-        return Outcome.NOT_RECORDED  # the demo clock was moved meanwhile: the bridge would refuse to seal these drafts
+        return (
+            DecisionOutcome.NOT_RECORDED
+        )  # the demo clock was moved meanwhile: the bridge would refuse to seal these drafts
 
     async with ports.portal.transaction() as tx:
         locked = (await tx.lock([delivery]))[delivery]
         if locked.state != states.NOTIFIED or locked.drafted & ENDING_CHOICE:
-            return Outcome.ALREADY
+            return DecisionOutcome.ALREADY
         if not await tx.intent_lives(intent):
-            return Outcome.NOT_RECORDED
+            return DecisionOutcome.NOT_RECORDED
         drafts = decision_drafts(locked, dossier, holder.person, act, receipt.receipt, decided_at)
         await tx.add(drafts)
         await tx.emit([Emission(DRAFT, delivery, d.evidence, lane=lane_of(d.event)) for d in drafts])
-    return Outcome.RECORDED
+    return DecisionOutcome.RECORDED
 
 
-def objection(locked: Locked) -> Outcome | None:
+def objection(locked: Locked) -> DecisionOutcome | None:
     """Why this letter cannot be decided now; None when it can. Read under the lock."""
     if locked.drafted & DECISIONS & BY_RECIPIENT:
-        return Outcome.ALREADY
+        return DecisionOutcome.ALREADY
     if locked.state != states.NOTIFIED or "C.1" not in locked.stamped or locked.drafted & ENDING_CHOICE:
-        return Outcome.CLOSED
+        return DecisionOutcome.CLOSED
     if locked.intent_alive:
-        return Outcome.IN_PROGRESS
+        return DecisionOutcome.IN_PROGRESS
     if locked.expires_at is None or locked.legal_time >= locked.expires_at:
-        return Outcome.CLOSED
+        return DecisionOutcome.CLOSED
     return None
 
 
@@ -103,11 +105,11 @@ def decision_drafts(
     return [accepted, consigned]
 
 
-async def _receipt(ports: PortalPorts, item: wire.Decide) -> wire.Decided | Outcome:
+async def _receipt(ports: PortalPorts, item: wire.Decide) -> wire.Decided | DecisionOutcome:
     """The bridge's receipt. An answer that was lost is harmless: without drafts, nothing was decided."""
     try:
         with anyio.fail_after(BRIDGE_SECONDS):
             [answer] = await ports.bridge.ask([item])
     except (Transient, TimeoutError):
-        return Outcome.NOT_RECORDED
-    return Outcome.IDENTIFY if isinstance(answer, wire.Denied) else answer
+        return DecisionOutcome.NOT_RECORDED
+    return DecisionOutcome.IDENTIFY if isinstance(answer, wire.Denied) else answer

@@ -39,7 +39,7 @@ RECORD_SECONDS = 10
 CHUNK_SECONDS = 60  # a reader that takes nothing for a minute has gone
 
 
-class Downloads(LetterHandler[PortalPorts]):
+class DocumentDownload(LetterHandler[PortalPorts]):
     """GET /{language}/letter/{number}/documents/{part}."""
 
     async def document(self, request: Request) -> Response:

@@ -9,7 +9,7 @@ from gateway.pages.session import FORM_BYTES_MAX
 from gateway.portal.acts import Acts
 from gateway.portal.claim import ClaimLink
 from gateway.portal.consent import ConsentPages
-from gateway.portal.download import Downloads
+from gateway.portal.download import DocumentDownload
 from gateway.portal.letter import LetterPages
 from gateway.portal.ports import PortalPorts
 from gateway.portal.proofs import ProofFiles
@@ -19,7 +19,7 @@ def routes(ports: PortalPorts, pages: Pages) -> list[Row]:
     """To be mounted at the root of the gateway's application."""
     guarded = security_headers(ports.config)
     claim, letters, acts = ClaimLink(ports, pages), LetterPages(ports, pages), Acts(ports, pages)
-    downloads, proofs, consents = Downloads(ports, pages), ProofFiles(ports, pages), ConsentPages(ports, pages)
+    downloads, proofs, consents = DocumentDownload(ports, pages), ProofFiles(ports, pages), ConsentPages(ports, pages)
     return [
         Address("GET", "/c/{token:path}", claim.open, REQUEST_SECONDS, middleware=guarded),
         Address("GET", "/consent/{token:path}", consents.open, REQUEST_SECONDS, middleware=guarded),

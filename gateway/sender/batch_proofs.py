@@ -12,7 +12,7 @@ from gateway.problems import Problem
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from gateway.sender.proofs import PACKAGE_TYPE
-from gateway.sender.stored import Stored, stored_answer
+from gateway.sender.stored import StoredAnswer, stored_answer
 from pipeline.intake.reading import identifier
 
 SCOPE = "evidence:read"
@@ -40,7 +40,7 @@ class BatchProofs:
         if batch_proof is None:
             raise Problem("not_found")
         if batch_proof.proof is not None:
-            stored = Stored(
+            stored = StoredAnswer(
                 what="the proof of deposit",
                 object=batch_proof.proof.object,
                 object_bytes=batch_proof.proof.proof_bytes,

@@ -42,7 +42,7 @@ class Events:
     def __init__(self, ports: SenderPorts, oauth: OAuth) -> None:
         self._store = ports.events
         self._oauth = oauth
-        self._watch = Watch(ports.events)
+        self._watch = HeadWatch(ports.events)
         self._waiting: Counter[UUID] = Counter()
 
     async def index(self, request: Request) -> Response:
@@ -78,7 +78,7 @@ class Events:
                 del self._waiting[sender]
 
 
-class Watch:
+class HeadWatch:
     """The head of the list, asked for by one of those who wait, for all of them."""
 
     def __init__(self, store: EventStore) -> None:

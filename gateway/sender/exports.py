@@ -18,7 +18,7 @@ from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender.json_body import declared_json_object
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from gateway.sender.stored import Stored, stored_answer
+from gateway.sender.stored import StoredAnswer, stored_answer
 from pipeline.exports.export import KINDS, PACKAGE
 from pipeline.formats.instants import time_text
 from pipeline.intake.mistakes import Mistake
@@ -65,7 +65,7 @@ class Exports:
         part = next((p for p in export.parts if str(p.number) == number), None)
         if part is None:
             raise Problem("not_found")
-        stored = Stored(
+        stored = StoredAnswer(
             what="the part",
             object=part.object,
             object_bytes=part.part_bytes,

@@ -40,7 +40,7 @@ SUBMITTING = "deliveries:write"  # what a sender that is held back may not do; i
 SCOPES = ("deliveries:write", "deliveries:read", "evidence:read", "consents:write", "webhooks:write")
 
 
-class Refused(Exception):
+class OAuthRefused(Exception):
     """An OAuth2 error answer (RFC 6749 5.2). error: its code there."""
 
     def __init__(self, error: str, description: str) -> None:
@@ -90,10 +90,10 @@ class OAuth:
         try:
             form = _form(request, await read_body(request))
             if form.get("grant_type") != "client_credentials":
-                raise Refused("unsupported_grant_type", "grant_type must be client_credentials")
+                raise OAuthRefused("unsupported_grant_type", "grant_type must be client_credentials")
             client = await self._client(request, form)
             scopes = _granted(client, form.get("scope", ""))
-        except Refused as refused:
+        except OAuthRefused as refused:
             return _error(refused)
         token = urlsafe_b64encode(self._ports.ids.random_bytes(TOKEN_RANDOM_BYTES)).rstrip(b"=").decode()
         await self._ports.senders.add_token(sha256(token.encode()).digest(), client.client_id, scopes)
@@ -123,7 +123,7 @@ class OAuth:
         if "client_assertion" in form:
             return await self._by_assertion(form)
         if not self._secrets_allowed:
-            raise Refused("invalid_client", "this installation takes private_key_jwt only")
+            raise OAuthRefused("invalid_client", "this installation takes private_key_jwt only")
         client_id, secret = _basic(request) or (form.get("client_id", ""), form.get("client_secret", ""))
         client = await self._ports.senders.client(client_id[:64])
         secret_sha256 = client.secret_sha256 if client is not None and client.secret_sha256 is not None else bytes(32)
@@ -131,55 +131,55 @@ class OAuth:
             sha256(secret.encode()).digest(), secret_sha256
         )  # also for an unknown client: same time
         if client is None or not right:
-            raise Refused("invalid_client", "unknown client or wrong secret")
+            raise OAuthRefused("invalid_client", "unknown client or wrong secret")
         return client
 
     async def _by_assertion(self, form: dict[str, str]) -> Client:
         """RFC 7523 section 3, in the order of its numbered rules."""
         if form.get("client_assertion_type") != ASSERTION_TYPE:
-            raise Refused("invalid_client", f"client_assertion_type must be {ASSERTION_TYPE}")
+            raise OAuthRefused("invalid_client", f"client_assertion_type must be {ASSERTION_TYPE}")
         assertion = form["client_assertion"]
         client = await self._ports.senders.client(_claimed_client(assertion)[:64])
         if client is None or client.public_jwk is None:
-            raise Refused("invalid_client", "unknown client or wrong key")
+            raise OAuthRefused("invalid_client", "unknown client or wrong key")
         claims = _verified_claims(assertion, client)
         expires_at = self._check_claims(claims, client.client_id)
         if not await self._ports.senders.use_assertion(client.client_id, str(claims["jti"]), expires_at):
-            raise Refused("invalid_client", "this jti was used before; make a new assertion each time")
+            raise OAuthRefused("invalid_client", "this jti was used before; make a new assertion each time")
         return client
 
     def _check_claims(self, claims: dict[str, Any], client_id: str) -> datetime:
         now = self._ports.clock.now()
         if claims.get("iss") != client_id or claims.get("sub") != client_id:  # rules 1 and 2
-            raise Refused("invalid_client", "iss and sub must both be the client_id")
+            raise OAuthRefused("invalid_client", "iss and sub must both be the client_id")
         audience = claims.get("aud")
         if not {self._token_url, self._issuer} & set(audience if isinstance(audience, list) else [audience]):  # rule 3
-            raise Refused("invalid_client", f"aud must be {self._token_url}")
+            raise OAuthRefused("invalid_client", f"aud must be {self._token_url}")
         expires_at = _time(claims, "exp")  # rule 4
         if expires_at is None or expires_at <= now:
-            raise Refused("invalid_client", "the assertion has expired, or has no exp")
+            raise OAuthRefused("invalid_client", "the assertion has expired, or has no exp")
         if expires_at > now + timedelta(seconds=ASSERTION_SECONDS_MAX + ASSERTION_SKEW_SECONDS):
-            raise Refused("invalid_client", f"exp must be at most {ASSERTION_SECONDS_MAX} s ahead")
+            raise OAuthRefused("invalid_client", f"exp must be at most {ASSERTION_SECONDS_MAX} s ahead")
         for name in ("nbf", "iat"):  # rules 5 and 6
             begins_at = _time(claims, name)
             if begins_at is not None and begins_at > now + timedelta(seconds=ASSERTION_SKEW_SECONDS):
-                raise Refused("invalid_client", f"{name} is in the future")
+                raise OAuthRefused("invalid_client", f"{name} is in the future")
         jti = claims.get("jti")  # rule 7; here required
         if not isinstance(jti, str) or not 1 <= len(jti) <= JTI_CHARACTERS_MAX or "\x00" in jti:
-            raise Refused("invalid_client", f"jti must be a text of 1 to {JTI_CHARACTERS_MAX} characters")
+            raise OAuthRefused("invalid_client", f"jti must be a text of 1 to {JTI_CHARACTERS_MAX} characters")
         return expires_at
 
 
 def _form(request: Request, body: bytes) -> dict[str, str]:
     if request.headers.get("content-type", "").split(";")[0].strip() != "application/x-www-form-urlencoded":
-        raise Refused("invalid_request", "send application/x-www-form-urlencoded")
+        raise OAuthRefused("invalid_request", "send application/x-www-form-urlencoded")
     try:
         pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=FIELDS_MAX, errors="strict")
     except ValueError as error:
-        raise Refused("invalid_request", "the body is not a form") from error
+        raise OAuthRefused("invalid_request", "the body is not a form") from error
     form = dict(pairs)
     if len(form) != len(pairs):
-        raise Refused("invalid_request", "a parameter is there twice")  # RFC 6749 3.2
+        raise OAuthRefused("invalid_request", "a parameter is there twice")  # RFC 6749 3.2
     return form
 
 
@@ -191,9 +191,9 @@ def _basic(request: Request) -> tuple[str, str] | None:
     try:
         client_id, colon, secret = b64decode(encoded, validate=True).decode("utf-8").partition(":")
     except (Base64Invalid, UnicodeDecodeError) as error:
-        raise Refused("invalid_client", "the Authorization header is not base64 of UTF-8") from error
+        raise OAuthRefused("invalid_client", "the Authorization header is not base64 of UTF-8") from error
     if not colon:
-        raise Refused("invalid_client", "the Authorization header has no colon")
+        raise OAuthRefused("invalid_client", "the Authorization header has no colon")
     return unquote_plus(client_id), unquote_plus(secret)
 
 
@@ -202,10 +202,10 @@ def _claimed_client(assertion: str) -> str:
     try:
         claims = json.loads(jws.extract_compact(assertion.encode()).payload)
     except (JoseError, ValueError, RecursionError) as error:
-        raise Refused("invalid_client", "the assertion is not a signed JWT") from error
+        raise OAuthRefused("invalid_client", "the assertion is not a signed JWT") from error
     subject = claims.get("sub") if isinstance(claims, dict) else None
     if not isinstance(subject, str) or "\x00" in subject:
-        raise Refused("invalid_client", "the assertion has no sub")
+        raise OAuthRefused("invalid_client", "the assertion has no sub")
     return subject
 
 
@@ -213,10 +213,10 @@ def _verified_claims(assertion: str, client: Client) -> dict[str, Any]:
     try:
         key = import_key(cast("dict[str, Any]", dict(client.public_jwk or {})))
         if not isinstance(key, ECKey | RSAKey | OKPKey):  # a symmetric key registered by mistake signs for everybody
-            raise Refused("invalid_client", "unknown client or wrong key")
+            raise OAuthRefused("invalid_client", "unknown client or wrong key")
         return jwt.decode(assertion, key, algorithms=ASSERTION_ALGORITHMS).claims
     except (JoseError, ValueError) as error:
-        raise Refused("invalid_client", "unknown client or wrong key") from error
+        raise OAuthRefused("invalid_client", "unknown client or wrong key") from error
 
 
 def _time(claims: dict[str, Any], name: str) -> datetime | None:
@@ -224,7 +224,7 @@ def _time(claims: dict[str, Any], name: str) -> datetime | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 2**33:
-        raise Refused("invalid_client", f"{name} must be a number of seconds")
+        raise OAuthRefused("invalid_client", f"{name} must be a number of seconds")
     return datetime.fromtimestamp(value, UTC)
 
 
@@ -234,11 +234,11 @@ def _granted(client: Client, scope: str) -> list[str]:
         return sorted(client.scopes)
     scopes = set(scope.split(" "))
     if not scopes <= client.scopes:
-        raise Refused("invalid_scope", f"this client may ask for: {' '.join(sorted(client.scopes))}")
+        raise OAuthRefused("invalid_scope", f"this client may ask for: {' '.join(sorted(client.scopes))}")
     return sorted(scopes)
 
 
-def _error(refused: Refused) -> Response:
+def _error(refused: OAuthRefused) -> Response:
     body = {"error": refused.error, "error_description": refused.description}
     if refused.error != "invalid_client":
         return JSONResponse(body, 400, {"Cache-Control": "no-store"})

@@ -17,7 +17,7 @@ from gateway.sender import presentation
 from gateway.sender.deliveries import find
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from gateway.sender.stored import Stored, stored_answer
+from gateway.sender.stored import StoredAnswer, stored_answer
 from pipeline.evidence.form.xades import assemble
 from pipeline.intake.reading import identifier
 from pipeline.stores.senders import DeliverySeen, SnapshotSeen
@@ -58,7 +58,7 @@ class Proofs:
         """GET package: the newest snapshot of everything stamped, or the one asked for."""
         delivery = await self._delivery(request)
         snapshot = await self._snapshot(delivery, request.query_params.get("snapshot"))
-        stored = Stored(
+        stored = StoredAnswer(
             what="the package",
             object=snapshot.object,
             object_bytes=snapshot.package_bytes,

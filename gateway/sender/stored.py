@@ -19,7 +19,7 @@ RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredAnswer:
     """What is answered. what: its name in a problem's text."""
 
     what: str
@@ -30,7 +30,7 @@ class Stored:
     media_type: str
 
 
-async def stored_answer(request: Request, stored: Stored, objects: Objects) -> Response:
+async def stored_answer(request: Request, stored: StoredAnswer, objects: Objects) -> Response:
     """200, 206 or 304; raises Problem range_invalid, or unavailable when the store has lost it."""
     etag = f'"{stored.sha256.hex()}"'
     headers = {
@@ -49,7 +49,7 @@ async def stored_answer(request: Request, stored: Stored, objects: Objects) -> R
     return StreamingResponse(body, 206 if span is not None else 200, headers, stored.media_type)
 
 
-async def _open(stored: Stored, objects: Objects, first: int, length: int) -> AsyncIterator[bytes]:
+async def _open(stored: StoredAnswer, objects: Objects, first: int, length: int) -> AsyncIterator[bytes]:
     """The bytes, with the first piece already read: what fails before it can still be said."""
     stream = objects.read(stored.object, first, length)
     try:
@@ -65,7 +65,7 @@ async def _open(stored: Stored, objects: Objects, first: int, length: int) -> As
     return body()
 
 
-def _range(request: Request, etag: str, stored: Stored) -> tuple[int, int] | None:
+def _range(request: Request, etag: str, stored: StoredAnswer) -> tuple[int, int] | None:
     """(first, length) of a single range; None for the whole (RFC 9110 14.2: also for what is not understood)."""
     size_bytes = stored.object_bytes
     match = RANGE.fullmatch(request.headers.get("range", ""))

@@ -15,7 +15,7 @@ from uuid import UUID
 import anyio
 
 from gateway.portal import decision
-from gateway.portal.decision import ACCEPT, REFUSE, Outcome
+from gateway.portal.decision import ACCEPT, REFUSE, DecisionOutcome
 from gateway.portal.download import record_handover
 from pipeline.delivery.facts import AcceptanceWindow, ContentWrap, DecisionIntent, Handover
 from pipeline.delivery.states import ACCEPTED, FINAL, NOTIFIED
@@ -37,7 +37,7 @@ from tests.simulation.processes import Remote, Victim
 PERSON = ("Jeanne", "Martin", date(1980, 5, 17), "subject-1")
 LOOK_SECONDS = 0.5
 TRIES_MAX = 60
-AGAIN = frozenset({Outcome.NOT_RECORDED, Outcome.IN_PROGRESS})
+AGAIN = frozenset({DecisionOutcome.NOT_RECORDED, DecisionOutcome.IN_PROGRESS})
 
 
 class PortalTx:
@@ -129,7 +129,7 @@ class Recipient:
                 return
             await self.owner.wait(self.owner.random.uniform(1, 8))
 
-    async def _attempt(self, act: str) -> Outcome | None:
+    async def _attempt(self, act: str) -> DecisionOutcome | None:
         with self.owner.new_life():
             try:
                 intent = UUID(bytes=self.owner.random.randbytes(16))
