@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local import programs, settings, up
-from deploy.local.layout import CHECKOUT, Layout, Ports
+from deploy.local.layout import CHECKOUT, Layout, TcpPorts
 from deploy.local.processes import Program
 from deploy.local.softhsm import SoftToken
 from pipeline.formats.configuration import DOCUMENT_BYTES_MAX
@@ -33,7 +33,7 @@ def with_sink(environment: Mapping[str, str]) -> list[Program]:
     return [sink, *others]
 
 
-def with_large_documents(layout: Layout, ports: Ports, run_dir: Path, token: SoftToken) -> dict[str, settings.Value]:
+def with_large_documents(layout: Layout, ports: TcpPorts, run_dir: Path, token: SoftToken) -> dict[str, settings.Value]:
     """The configuration, one value changed."""
     sections = SECTIONS(layout, ports, run_dir, token)
     gateway = sections["gateway"]

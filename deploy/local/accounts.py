@@ -18,7 +18,7 @@ TEST_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class OsUser:
     """An unprivileged OS user that exists already."""
 
     name: str
@@ -26,7 +26,7 @@ class Account:
     gid: int
 
 
-class Identity(TypedDict, total=False):
+class SubprocessUser(TypedDict, total=False):
     """The arguments of subprocess that drop root; empty when there is nothing to drop."""
 
     user: int
@@ -38,7 +38,7 @@ class NoAccount(RuntimeError):
     """We are root and found nobody else to be."""
 
 
-def database_account() -> Account | None:
+def database_account() -> OsUser | None:
     """None: we are not root and run everything as ourselves."""
     if os.geteuid() != 0:
         return None
@@ -48,16 +48,16 @@ def database_account() -> Account | None:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
-        return Account(name, entry.pw_uid, entry.pw_gid)
+        return OsUser(name, entry.pw_uid, entry.pw_gid)
     raise NoAccount(f"PostgreSQL will not run as root, and there is no user {configured or ' or '.join(CANDIDATES)}")
 
 
-def become(account: Account | None) -> Identity:
+def become(account: OsUser | None) -> SubprocessUser:
     """For `subprocess.Popen(..., **become(account))`."""
     return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
 
 
-def reaches(account: Account | None, path: Path) -> bool:
+def reaches(account: OsUser | None, path: Path) -> bool:
     """Whether `account` can execute or enter `path`: every directory above has to let it through."""
     if account is None:
         return True
@@ -72,7 +72,7 @@ def reaches(account: Account | None, path: Path) -> bool:
     return answer.returncode == 0
 
 
-def give(account: Account | None, path: Path) -> None:
+def give(account: OsUser | None, path: Path) -> None:
     """Hands `path` itself (nothing above or below) to `account`."""
     if account is not None:
         os.chown(path, account.uid, account.gid)

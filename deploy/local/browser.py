@@ -24,7 +24,7 @@ class PageUnexpected(Exception):
 
 
 @dataclass
-class Form:
+class PageForm:
     """One form of a page, with the values it would send as it stands."""
 
     method: str
@@ -37,7 +37,7 @@ class _Reader(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.forms: list[Form] = []
+        self.forms: list[PageForm] = []
         self.links: list[str] = []
         self.text: list[str] = []
         self._select = ""
@@ -47,7 +47,7 @@ class _Reader(HTMLParser):
         if tag == "a" and "href" in attributes:
             self.links.append(attributes["href"])
         elif tag == "form":
-            self.forms.append(Form(attributes.get("method", "get").lower(), attributes.get("action", "")))
+            self.forms.append(PageForm(attributes.get("method", "get").lower(), attributes.get("action", "")))
         elif self.forms and tag in ("input", "button") and attributes.get("name"):
             chosen = attributes.get("type") not in ("radio", "checkbox") or "checked" in attributes
             if chosen:
@@ -69,11 +69,11 @@ class Page:
     status: int
     headers: Mapping[str, str]
     body: bytes
-    forms: tuple[Form, ...]
+    forms: tuple[PageForm, ...]
     links: tuple[str, ...]
     text: str
 
-    def form(self, ending: str) -> Form:
+    def form(self, ending: str) -> PageForm:
         """The form whose action ends so."""
         for form in self.forms:
             if (form.action or self.url).split("?")[0].endswith(ending):
@@ -109,7 +109,7 @@ class Browser:
         """Open an address."""
         return self._open("GET", url, None, None)
 
-    def submit(self, page: Page, form: Form, **values: str) -> Page:
+    def submit(self, page: Page, form: PageForm, **values: str) -> Page:
         """Send a form of `page`, with some fields filled in."""
         target = urljoin(page.url, form.action)
         data = {**form.fields, **values}

@@ -24,7 +24,7 @@ from deploy.local import record
 from deploy.local.arguments import add_state, layout_of, state_option
 from deploy.local.browser import Browser, Page, PageUnexpected
 from deploy.local.layout import HOST, Layout
-from deploy.local.recipient import Recipient, TimedOut, claim_link, mails_to, wait_for
+from deploy.local.recipient import NothingCame, Recipient, claim_link, mails_to, wait_for
 from deploy.local.sample_letter import sample_pdf
 from pipeline.client.answers import Refused, Unreachable, Upload
 from pipeline.client.answers import TimedOut as NotInTime
@@ -38,7 +38,7 @@ GIVEN_NAMES, BIRTH_NAME, BIRTH_DATE, PERSON = "Angela Claire Louise", "Dubois", 
 VERIFY = [sys.executable, "-m", "pipeline.evidence.verification"]
 
 
-class StepFailed(Exception):
+class StoryFailed(Exception):
     """A step that did not hold."""
 
 
@@ -60,12 +60,12 @@ class Story:
         return f"http://{HOST}:{self.base}"
 
     def step(self, text: str, holds: object, seen: object = "") -> None:
-        """Print one step; raises StepFailed when it does not hold."""
+        """Print one step; raises StoryFailed when it does not hold."""
         self.steps += 1
         mark = "ok" if holds else "FAILED"
         print(f"{time.monotonic() - self.began:6.1f} s  {self.steps:2}  {mark:<6}  {text}", flush=True)
         if not holds:
-            raise StepFailed(f"{text}: saw {seen!r}"[:600])
+            raise StoryFailed(f"{text}: saw {seen!r}"[:600])
         if self.slow:
             time.sleep(SLOW_SECONDS)
 
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str]) -> int:
 def _told(tell_story: Callable[[], None], story: Story, kept: Path | None) -> int:
     try:
         tell_story()
-    except (StepFailed, PageUnexpected, TimedOut, NotInTime, Refused, CredentialsMissing) as error:
+    except (StoryFailed, PageUnexpected, NothingCame, NotInTime, Refused, CredentialsMissing) as error:
         print(f"the story ended here: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
     except (Unreachable, httpx.TransportError) as error:

@@ -11,13 +11,13 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.local.layout import Layout, Ports
+from deploy.local.layout import Layout, TcpPorts
 from deploy.local.steps import start_step
 
 SENDER = ("--name", "Demo Sender", "--email", "sender@demo.example", "--identity-method", "demonstration")
 
 
-def enrol(layout: Layout, ports: Ports, environment: Mapping[str, str]) -> None:
+def enrol(layout: Layout, ports: TcpPorts, environment: Mapping[str, str]) -> None:
     """At each start: makes the client when there is none, and writes down where the gateway is now."""
     if layout.demo_client.exists():
         credentials = json.loads(layout.demo_client.read_text())

@@ -29,7 +29,7 @@ HELLO = b"{}"
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class ForkOrder:
     """What a forked child becomes: `python -m` these arguments, under that name, in this environment."""
 
     name: str
@@ -63,7 +63,7 @@ class Zygote:
                 self._end()
         return self._is_ready
 
-    def fork(self, order: Order, output: int, shared: socket.socket | None) -> int | None:
+    def fork(self, order: ForkOrder, output: int, shared: socket.socket | None) -> int | None:
         """The id of a new child of ours. None: not by this zygote; no child is left behind."""
         if self._control is None and time.monotonic() >= self._next_start:
             self._start()

@@ -21,7 +21,7 @@ HEALTH_PORTS_MAX = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
+class TcpPorts:
     """Fixed offsets, so that one number tells where everything is."""
 
     base: int
@@ -126,10 +126,10 @@ class NoFreePorts(RuntimeError):
     """Every base we tried has a port in use."""
 
 
-def free_base(start: int) -> Ports:
+def free_base(start: int) -> TcpPorts:
     """The first base from `start` on, in steps of 100, whose ports are all free."""
     for base in range(start, min(start + BASE_STEP * BASE_TRIES, BASE_PORT_MAX), BASE_STEP):
-        ports = Ports(base)
+        ports = TcpPorts(base)
         if all(map(_is_free, (ports.gateway, ports.mail_page, ports.smtp, ports.identity, ports.health(0)))):
             return ports
     raise NoFreePorts(f"no free ports from {start} on; give another --base-port")

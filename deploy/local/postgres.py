@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deploy.local.accounts import Account, become, give, reaches
+from deploy.local.accounts import OsUser, become, give, reaches
 from deploy.local.children import child_environment, die_with_parent
 
 SUPERUSER = "postgres"
@@ -62,7 +62,7 @@ class Cluster:
     socket_dir: Path
     port: int
     superuser_password: str
-    account: Account | None
+    account: OsUser | None
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -77,7 +77,7 @@ def find_binaries() -> Path:
     return Path(spec.origin).parent / "pginstall" / "bin"
 
 
-def place(state: Path, account: Account | None) -> Path:
+def place(state: Path, account: OsUser | None) -> Path:
     """Where the cluster lives: in the state directory, or under /var/lib when the account cannot get there."""
     if reaches(account, state):
         return state
@@ -86,7 +86,7 @@ def place(state: Path, account: Account | None) -> Path:
     return home
 
 
-def reachable_binaries(binaries: Path, home: Path, account: Account | None) -> Path:
+def reachable_binaries(binaries: Path, home: Path, account: OsUser | None) -> Path:
     """`binaries`, or a copy below `home` when the account cannot execute them where they are."""
     if reaches(account, binaries / "postgres"):
         return binaries
@@ -202,7 +202,7 @@ def _half_made(cluster: Cluster) -> Path:
     return cluster.data_dir.with_name(cluster.data_dir.name + ".being-made")
 
 
-def _run_as(account: Account | None, arguments: list[str], seconds: float) -> None:
+def _run_as(account: OsUser | None, arguments: list[str], seconds: float) -> None:
     """One short command as the account."""
     answer = subprocess.run(
         arguments,

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deploy.local import accounts, postgres, record, roles, settings, softhsm
 from deploy.local.identity_provider import keys as identity_keys
-from deploy.local.layout import Layout, Ports
+from deploy.local.layout import Layout, TcpPorts
 from deploy.local.programs import process_environment
 from deploy.local.steps import start_step
 from pipeline.formats.configuration import Config, load
@@ -28,7 +28,7 @@ class Prepared:
     """What later steps need of the earlier ones."""
 
     layout: Layout
-    ports: Ports
+    ports: TcpPorts
     run_dir: Path
     token: softhsm.SoftToken
     cluster: postgres.Cluster
@@ -50,7 +50,7 @@ def make_run_dir(layout: Layout) -> Path:
     return run_dir
 
 
-def prepare(layout: Layout, ports: Ports, run_dir: Path) -> Prepared:
+def prepare(layout: Layout, ports: TcpPorts, run_dir: Path) -> Prepared:
     """Folders, secrets, token, configuration file, and a database cluster that can be started."""
     account = accounts.database_account()
     for name in ("pg", "bridge"):

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from deploy.local.accounts import Account, become
+from deploy.local.accounts import OsUser, become
 from deploy.local.children import LISTEN_FD, child_environment, die_with_parent
-from deploy.local.forking import Order, Zygote
+from deploy.local.forking import ForkOrder, Zygote
 
 LISTEN_BACKLOG = 512
 
@@ -39,7 +39,7 @@ class Program:
     stop_signal: signal.Signals = signal.SIGTERM
     hard_signal: signal.Signals = signal.SIGKILL
     orphan_signal: signal.Signals = signal.SIGKILL  # the machine is built to survive it, and nothing lingers
-    account: Account | None = None
+    account: OsUser | None = None
     ready: Callable[[int], bool] | None = None
     module: tuple[str, ...] = ()
     listen: tuple[str, int] | None = None
@@ -86,7 +86,7 @@ def start(
 ) -> Process:
     """Raises OSError or SubprocessError when it cannot be started."""
     if zygote is not None and program.module and program.account is None:
-        order = Order(
+        order = ForkOrder(
             program.name, program.module, child_environment(environment), str(program.directory), program.orphan_signal
         )
         pid = zygote.fork(order, output, shared)

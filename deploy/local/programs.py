@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from deploy.local import postgres
-from deploy.local.layout import CHECKOUT, HEALTH_PORTS_MAX, HOST, Ports
+from deploy.local.layout import CHECKOUT, HEALTH_PORTS_MAX, HOST, TcpPorts
 from deploy.local.processes import Program
 
 PROCFILE = CHECKOUT / "Procfile"
@@ -61,7 +61,7 @@ def read_scale(text: str, programs: Mapping[str, str]) -> dict[str, int]:
 
 
 def procfile_programs(
-    commands: Mapping[str, str], scale: Mapping[str, int], ports: Ports, environment: Mapping[str, str]
+    commands: Mapping[str, str], scale: Mapping[str, int], ports: TcpPorts, environment: Mapping[str, str]
 ) -> list[Program]:
     """One program per process; NAME when there is one of it, NAME.1, NAME.2 … when there are more."""
     programs: list[Program] = []
@@ -105,7 +105,7 @@ def stand_ins(environment: Mapping[str, str]) -> list[Program]:
     ]
 
 
-def recipients(ports: Ports) -> Program:
+def recipients(ports: TcpPorts) -> Program:
     """People who act by themselves, for who has a catcher. Nothing waits for them, so they count as ready at once."""
     module = ("deploy.local.recipients", ports.gateway_url, f"http://{HOST}:{ports.mail_page}")
     return Program(

@@ -17,19 +17,19 @@ POLL_SECONDS = 0.1
 WAIT_SECONDS = 60.0
 
 
-class TimedOut(Exception):
+class NothingCame(Exception):
     """What was waited for did not come."""
 
 
 def wait_for(name: str, look: Callable[[], object], seconds: float = WAIT_SECONDS) -> object:
-    """The first answer of `look` that is something; raises TimedOut."""
+    """The first answer of `look` that is something; raises NothingCame."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         answer = look()
         if answer:
             return answer
         time.sleep(POLL_SECONDS)
-    raise TimedOut(f"waited {seconds:.0f} s for {name}")
+    raise NothingCame(f"waited {seconds:.0f} s for {name}")
 
 
 def mails_to(catcher_url: str, address: str) -> list[dict[str, object]]:
@@ -77,7 +77,7 @@ class Recipient:
         """The page with the documents, once both proofs are sealed and stamped."""
         page = wait_for("the accepted page", lambda: self._with_documents(self.browser.get(self.letter)))
         if not isinstance(page, Page):
-            raise TimedOut("the accepted page")
+            raise NothingCame("the accepted page")
         return page
 
     def _with_documents(self, page: Page) -> Page | None:

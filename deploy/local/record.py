@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deploy.local.layout import Layout, Ports
+from deploy.local.layout import Layout, TcpPorts
 
 START_TIME_FIELD = 19  # proc(5) stat, field 22, counted after the command name, which may hold blanks
 
@@ -37,8 +37,8 @@ class Running:
     processes: tuple[ProcessState, ...]
 
     @property
-    def ports(self) -> Ports:
-        return Ports(self.base_port)
+    def ports(self) -> TcpPorts:
+        return TcpPorts(self.base_port)
 
     @property
     def is_ready(self) -> bool:

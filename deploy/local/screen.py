@@ -11,7 +11,7 @@ import ssl
 import sys
 import time
 
-from deploy.local.layout import HOST, Layout, Ports
+from deploy.local.layout import HOST, Layout, TcpPorts
 from deploy.local.record import Running
 from deploy.local.settings import DATABASE
 
@@ -53,7 +53,7 @@ def answer(text: str) -> None:
         print(text, flush=True)
 
 
-def addresses(layout: Layout, ports: Ports, run_dir: str) -> list[tuple[str, str]]:
+def addresses(layout: Layout, ports: TcpPorts, run_dir: str) -> list[tuple[str, str]]:
     """Everything a person or a program may want to reach."""
     gateway = ports.gateway_url
     return [
@@ -87,7 +87,7 @@ def aligned(rows: list[tuple[str, str]]) -> str:
     return "\n".join(f"  {first:<{width}}  {second}" for first, second in rows)
 
 
-def first_screen(layout: Layout, ports: Ports, run_dir: str, account: str | None, state_option: str) -> str:
+def first_screen(layout: Layout, ports: TcpPorts, run_dir: str, account: str | None, state_option: str) -> str:
     """Table, warnings, and what to try."""
     weak = WEAK
     if account is not None:

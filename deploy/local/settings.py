@@ -11,7 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from deploy.local.layout import HOST, Layout, Ports
+from deploy.local.layout import HOST, Layout, TcpPorts
 from deploy.local.softhsm import SoftToken
 from pipeline.formats.checked_table import ConfigInvalid
 from pipeline.formats.configuration import read_table
@@ -24,7 +24,7 @@ POLICY_ARC = "2.25.329800735698586629295641978511506172918"
 Value = str | int | bool | Path | Mapping[str, object]
 
 
-def sections(layout: Layout, ports: Ports, run_dir: Path, token: SoftToken) -> dict[str, Value]:
+def sections(layout: Layout, ports: TcpPorts, run_dir: Path, token: SoftToken) -> dict[str, Value]:
     """The whole configuration as a table. Raises ConfigInvalid for options that cannot be added."""
     own = read_table(layout.options) if layout.options.exists() else {}
     public_url = ports.gateway_url

@@ -21,7 +21,7 @@ class StepFailed(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class StartedModule:
     """A module that has been started."""
 
     module: str
@@ -39,7 +39,7 @@ class Step:
         return printed
 
 
-def start_step(module: str, environment: Mapping[str, str], *arguments: str) -> Step:
+def start_step(module: str, environment: Mapping[str, str], *arguments: str) -> StartedModule:
     """Starts it."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
@@ -52,4 +52,4 @@ def start_step(module: str, environment: Mapping[str, str], *arguments: str) -> 
         process_group=0,
         preexec_fn=die_with_parent(signal.SIGKILL),
     )
-    return Step(module, process)
+    return StartedModule(module, process)

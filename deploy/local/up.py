@@ -13,7 +13,7 @@ from pathlib import Path
 from deploy.local import accounts, demo_sender, postgres, programs, record, restart, screen, softhsm
 from deploy.local.arguments import add_state, layout_of, state_option
 from deploy.local.forking import Zygote
-from deploy.local.layout import BASE_PORT, BASE_PORT_MAX, CHECKOUT, Layout, NoFreePorts, Ports, free_base
+from deploy.local.layout import BASE_PORT, BASE_PORT_MAX, CHECKOUT, Layout, NoFreePorts, TcpPorts, free_base
 from deploy.local.preparation import Prepared, make_run_dir, prepare, prepare_database_and_keys
 from deploy.local.steps import StepFailed
 from deploy.local.supervisor import Child, NotReady, Stopped, Supervisor
@@ -108,7 +108,9 @@ def run(
     return code
 
 
-def start(supervisor: Supervisor, progress: screen.Progress, layout: Layout, ports: Ports, run_dir: Path) -> Prepared:
+def start(
+    supervisor: Supervisor, progress: screen.Progress, layout: Layout, ports: TcpPorts, run_dir: Path
+) -> Prepared:
     """All that comes before our own processes."""
     fresh = not layout.config.exists()
     prepared = prepare(layout, ports, run_dir)
@@ -125,7 +127,7 @@ def start(supervisor: Supervisor, progress: screen.Progress, layout: Layout, por
     return prepared
 
 
-def watched(layout: Layout, ports: Ports, run_dir: Path, zygote: Zygote | None, *, echo: bool) -> Supervisor:
+def watched(layout: Layout, ports: TcpPorts, run_dir: Path, zygote: Zygote | None, *, echo: bool) -> Supervisor:
     """A supervisor whose every change is written down for `status`."""
 
     def note(children: list[Child]) -> None:
@@ -138,7 +140,7 @@ def watched(layout: Layout, ports: Ports, run_dir: Path, zygote: Zygote | None, 
     return Supervisor(run_dir, layout.logs, echo=echo, on_change=note, zygote=zygote)
 
 
-def choose_ports(layout: Layout, base: int | None) -> Ports:
+def choose_ports(layout: Layout, base: int | None) -> TcpPorts:
     """The base asked for, or the last one used here (links in mails stay true), or the next free one."""
     last = layout.state / "base-port"
     remembered = int(last.read_text()) if last.exists() else BASE_PORT

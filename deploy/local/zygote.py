@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 from deploy.local.children import LISTEN_FD, be_orphaned_by, name_this_process
-from deploy.local.forking import HELLO, Order
+from deploy.local.forking import HELLO, ForkOrder
 
 ORDER_BYTES_MAX = 256 * 1024
 DESCRIPTORS_MAX = 3  # output, go-ahead, shared socket
@@ -60,13 +60,13 @@ def main(control: socket.socket) -> None:
         runpy.run_module(order.module[0], run_name="__main__", alter_sys=True)
 
 
-def serve(control: socket.socket, supervisor: int) -> Order | None:
+def serve(control: socket.socket, supervisor: int) -> ForkOrder | None:
     """Forks for each order. Returns the order in the child, None in the zygote when nobody asks any more."""
     while True:
         data, descriptors, _, _ = socket.recv_fds(control, ORDER_BYTES_MAX, DESCRIPTORS_MAX)
         if not data:
             return None
-        order = Order(**json.loads(data))
+        order = ForkOrder(**json.loads(data))
         if order.module[0] not in MODULES:
             raise ValueError(f"{order.module[0]} is not run by the zygote")
         reader, writer = os.pipe()
@@ -99,7 +99,7 @@ def _is_child(writer: int) -> bool:
     return True
 
 
-def settle(order: Order, descriptors: list[int], supervisor: int) -> None:
+def settle(order: ForkOrder, descriptors: list[int], supervisor: int) -> None:
     """From a fork to a process of its own."""
     output, go_ahead, *shared = descriptors
     os.setpgid(0, 0)

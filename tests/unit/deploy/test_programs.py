@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deploy.local import record
-from deploy.local.layout import HOST, Layout, NoFreePorts, Ports, free_base
+from deploy.local.layout import HOST, Layout, NoFreePorts, TcpPorts, free_base
 from deploy.local.logs import FILE_BYTES_MAX, LINE_BYTES_MAX, LogPipe
 from deploy.local.programs import (
     CATCHER,
@@ -38,7 +38,7 @@ def test_every_stage_has_a_role_of_its_own() -> None:
 
 def test_the_zygote_forks_what_is_ours_and_the_bridge_is_a_program_of_its_own() -> None:
     """The token's library is never in a forked process; of the bridge there is one, so nothing runs beside it."""
-    programs = {p.name: p for p in procfile_programs(read_procfile(), {}, Ports(9000), {})}
+    programs = {p.name: p for p in procfile_programs(read_procfile(), {}, TcpPorts(9000), {})}
     assert programs["seal"].module == ("pipeline", "seal")
     assert programs["gateway"].module == ("gateway",)
     assert programs["gateway"].listen == (HOST, 9000)
@@ -48,7 +48,7 @@ def test_the_zygote_forks_what_is_ours_and_the_bridge_is_a_program_of_its_own() 
 
 def test_nobody_waits_for_the_people_of_a_sandbox() -> None:
     """They count as ready when they are started, are no stand-in that comes before the rest, and know two addresses."""
-    program = recipients(Ports(9000))
+    program = recipients(TcpPorts(9000))
     assert program.ready is not None
     assert program.ready(1) is True
     assert program.module == ("deploy.local.recipients", "http://127.0.0.1:9000", "http://127.0.0.1:9001")
@@ -74,14 +74,14 @@ def test_a_wrong_procfile_is_refused(tmp_path: Path, text: str, says: str) -> No
 def test_scale_makes_numbered_processes() -> None:
     """--scale seal=2 runs two, each with a health port of its own; a count of 0 leaves a process out."""
     scale = read_scale("seal=2,hsm_bridge=0", COMMANDS)
-    programs = procfile_programs(COMMANDS, scale, Ports(9000), {})
+    programs = procfile_programs(COMMANDS, scale, TcpPorts(9000), {})
     assert [p.name for p in programs] == ["seal.1", "seal.2", "gateway"]
     assert [p.environment["QERDS_HEALTH_PORT"] for p in programs] == ["9020", "9021", "9022"]
 
 
 def test_the_gateway_stops_first_and_the_bridge_after_the_stages() -> None:
     """Nothing new comes in while stages drain, and the bridge is there until they have."""
-    groups = {p.name: p.stop_group for p in procfile_programs(COMMANDS, {}, Ports(9000), {})}
+    groups = {p.name: p.stop_group for p in procfile_programs(COMMANDS, {}, TcpPorts(9000), {})}
     assert groups["gateway"] < groups["seal"] < groups["hsm_bridge"]
 
 

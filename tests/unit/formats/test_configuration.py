@@ -7,7 +7,7 @@ from typing import Any, get_args
 import pytest
 
 from deploy.local import settings
-from deploy.local.layout import Layout, Ports
+from deploy.local.layout import Layout, TcpPorts
 from deploy.local.softhsm import SoftToken
 from hsm_bridge.wire import CALLERS
 from pipeline.formats.checked_table import ConfigInvalid
@@ -21,7 +21,7 @@ def embedded(state: Path) -> dict[str, Any]:
     """What `up` writes, as a table."""
     token = SoftToken(state / "libsofthsm2.so", state / "softhsm2.conf", state / "token", state / "token-pin")
     path = state / "qerds.toml"
-    settings.write(path, settings.sections(Layout(state), Ports(8400), state / "run", token))
+    settings.write(path, settings.sections(Layout(state), TcpPorts(8400), state / "run", token))
     return tomllib.loads(path.read_text())
 
 
