@@ -23,9 +23,9 @@ from rich.table import Table
 from bench import plots, report
 from bench.context import Bench
 from bench.processes import busy_seconds, cpu_seconds
-from bench.results import Report, Section
+from bench.results import BenchReport, Section
 from bench.scenarios import SCENARIOS, USUAL
-from bench.targets import Judged
+from bench.targets import JudgedTarget
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 CORES = len(os.sched_getaffinity(0))
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str]) -> int:
     console = Console(stderr=True)
     started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     sections, broken = run(scenarios, options.quick, options.letters, console)
-    made = Report(started_at, options.quick, machine(), sections)
+    made = BenchReport(started_at, options.quick, machine(), sections)
     judged = report.write(made, folder, plots.svg)
     show(judged, made, console)
     console.print(f"report: {folder / 'report.html'} (also report.md, report.json)", soft_wrap=True)
@@ -109,7 +109,7 @@ def _commit() -> str:
     return result.stdout.strip() or "unknown"
 
 
-def show(judged: Sequence[Judged], made: Report, console: Console) -> None:
+def show(judged: Sequence[JudgedTarget], made: BenchReport, console: Console) -> None:
     """The targets on the terminal."""
     table = Table(*report.TARGET_COLUMNS, title=f"Targets: {report.summary(judged)}")
     for j in judged:

@@ -51,7 +51,7 @@ Row = tuple[uuid.UUID, str, bytes, bytes, bytes, bytes | None, bytes | None, str
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class BareLetter:
     """Between its deposit and its notice."""
 
     dossier: Dossier
@@ -92,7 +92,7 @@ class Loop:
             done += size
         await self._mailer.aclose()
 
-    def _deposit(self, number: int) -> Letter:
+    def _deposit(self, number: int) -> BareLetter:
         now = _now()
         key, part = self._encrypted(secrets.token_bytes(self._content_bytes)) if self._content_bytes else self._shared
         dossier = self._dossier(number, part, now)
@@ -103,9 +103,9 @@ class Loop:
         deposit = Deposit(drafted.evidence, drafted.sha256, drafted.event_time, hashlib.sha256(seal).digest())
         to = Addressing(dossier.delivery, 1, dossier.number, dossier.recipient.email, "fr")
         notice = compose(self._letterhead, to, now, secrets.token_bytes)
-        return Letter(replace(dossier, deposit=deposit), after(head, drafted), notice)
+        return BareLetter(replace(dossier, deposit=deposit), after(head, drafted), notice)
 
-    async def _mail(self, letter: Letter, limit: anyio.CapacityLimiter) -> None:
+    async def _mail(self, letter: BareLetter, limit: anyio.CapacityLimiter) -> None:
         async with limit:
             answer = await self._mailer.send(letter.dossier.recipient.email, letter.notice.mail)
         notice = letter.notice

@@ -120,20 +120,20 @@ def text(tag: str, number: int, size_bytes: int) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class BatchItems:
+class BatchParts:
     """Lines cut into parts."""
 
     parts: Sequence[bytes]
     lines: int
 
 
-def items(tag: str, documents: Sequence[dict[str, str]], first: int = 0) -> BatchItems:
+def items(tag: str, documents: Sequence[dict[str, str]], first: int = 0) -> BatchParts:
     """A line for each document, numbered from `first`."""
     count = len(documents)
     letters = (letter(f"{tag}-{number}", document) for number, document in enumerate(documents, start=first))
     lines = [json.dumps(body, separators=(",", ":")).encode() for body in letters]
     parts = [b"\n".join(lines[at : at + PART_LINES]) + b"\n" for at in range(0, count, PART_LINES)]
-    return BatchItems(parts, count)
+    return BatchParts(parts, count)
 
 
 def inline(content: bytes) -> dict[str, str]:
@@ -148,7 +148,7 @@ async def open_batch(it: Sender, name: str) -> str:
     return str(answer["id"])
 
 
-async def put_items(it: Sender, batch: str, content: BatchItems, first_number: int = 1) -> list[bytes]:
+async def put_items(it: Sender, batch: str, content: BatchParts, first_number: int = 1) -> list[bytes]:
     """Every part, one after the other, as a sender does; their digests."""
     for number, part in enumerate(content.parts, start=first_number):
         headers = {"Content-Type": "application/x-ndjson", "Content-Digest": digest_header(part)}

@@ -6,7 +6,7 @@ from statistics import median
 from bench import hop_bounds, hop_conditions, hop_profile, hop_stage, peers
 from bench.context import Bench
 from bench.results import Plot, Section, Table
-from bench.server import Server, can_emulate, server
+from bench.server import DatabaseServer, can_emulate, server
 from bench.statistics import medians, percentiles, ratio_of_runs
 
 BATCHES = (1, 10, 100)
@@ -35,7 +35,7 @@ def run(bench: Bench) -> Section:
     return section
 
 
-def _bounds(bench: Bench, section: Section, on: Server, where: str, key: str | None) -> None:
+def _bounds(bench: Bench, section: Section, on: DatabaseServer, where: str, key: str | None) -> None:
     """Interleaved runs of the hop, both ways, the fused statement and pgbench, by batch. One connection is compared."""
     runs: dict[int, dict[str, list[float]]] = {batch: defaultdict(list) for batch in BATCHES}
     for number in range(5 if key else bench.pick(1, 5)):
@@ -70,7 +70,7 @@ def _bounds(bench: Bench, section: Section, on: Server, where: str, key: str | N
     )
 
 
-def _peers(bench: Bench, section: Section, on: Server) -> None:
+def _peers(bench: Bench, section: Section, on: DatabaseServer) -> None:
     """Our batch of 100 before and after each run of a peer; the ratio is taken run by run."""
     rows = bench.pick(*ROWS[100])
 
@@ -109,7 +109,7 @@ def _peers(bench: Bench, section: Section, on: Server) -> None:
         )
 
 
-def _profile(bench: Bench, section: Section, on: Server) -> None:
+def _profile(bench: Bench, section: Section, on: DatabaseServer) -> None:
     """What a batch of 100 waits for; the explanation of every ratio above."""
     bench.say("where the time of a batch goes")
     runs = [hop_profile.profile(on, bench.pick(*ROWS[100]), 100) for _ in range(3)]
@@ -120,7 +120,7 @@ def _profile(bench: Bench, section: Section, on: Server) -> None:
     section.remarks |= dict.fromkeys(("hop.graphile", "hop.oban", "hop.pgqueuer", "hop.fused.100"), words)
 
 
-def _conditions(bench: Bench, section: Section, on: Server) -> None:
+def _conditions(bench: Bench, section: Section, on: DatabaseServer) -> None:
     pinned_seconds = bench.pick(10, 30)
     bench.say(f"take under a snapshot pinned for {pinned_seconds} s")
     before, after, dead = hop_conditions.pinned(on, bench.pick(5, 10), pinned_seconds)

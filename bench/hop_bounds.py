@@ -12,7 +12,7 @@ from pathlib import Path
 
 import anyio
 
-from bench.server import Server
+from bench.server import DatabaseServer
 
 FUSED = """
 WITH got AS (
@@ -30,7 +30,7 @@ PGBENCH_SECONDS_MAX = 120
 PGBENCH_RATE = re.compile(r"tps = ([0-9.]+) \(without initial connection time\)")
 
 
-def fused_rate(server: Server, rows: int, batch_max: int) -> float:
+def fused_rate(server: DatabaseServer, rows: int, batch_max: int) -> float:
     """Rows a second moved by one connection of the driver, one statement a batch."""
 
     async def live() -> float:
@@ -55,7 +55,7 @@ def fused_rate(server: Server, rows: int, batch_max: int) -> float:
     return anyio.run(live, backend_options={"use_uvloop": True})
 
 
-def pgbench_rate(server: Server, rows: int, batch_max: int) -> float:
+def pgbench_rate(server: DatabaseServer, rows: int, batch_max: int) -> float:
     """Rows a second moved by pgbench, one client, prepared."""
     script = Path(server.home) / "move.sql"
     script.write_text(FUSED.format(low="0", limit=batch_max) + ";\n")

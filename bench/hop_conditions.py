@@ -9,7 +9,7 @@ from uuid import uuid4
 import anyio
 
 from bench import hop_stage, hop_worker
-from bench.server import Server
+from bench.server import DatabaseServer
 from bench.statistics import percentile
 from pipeline.actors import loop
 from pipeline.adapters.ids import SystemRandomness
@@ -29,7 +29,7 @@ SINK_FULL_SECONDS = 10.0
 BETWEEN_SECONDS = (0.023, 0.041, 0.067)  # uneven, so that nothing beats in time with a timer of ours
 
 
-class TimedMailbox(PostgresMailbox):
+class WatchedMailbox(PostgresMailbox):
     """The real one, with a watch on every take that found something."""
 
     def __init__(self, dsn: Dsn, name: str) -> None:
@@ -44,12 +44,12 @@ class TimedMailbox(PostgresMailbox):
         return batch
 
 
-def pinned(server: Server, before_seconds: float, pinned_seconds: float) -> tuple[float, float, int]:
+def pinned(server: DatabaseServer, before_seconds: float, pinned_seconds: float) -> tuple[float, float, int]:
     """Take p50 in ms before a snapshot is held and at the end of holding it, and the dead rows by then."""
     tail_seconds = min(5.0, pinned_seconds / 3)
 
     async def run() -> tuple[float, float, int]:
-        box = TimedMailbox(server.dsn("qerds_ingest"), "ingest")
+        box = WatchedMailbox(server.dsn("qerds_ingest"), "ingest")
         draining = anyio.Event()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(
@@ -75,7 +75,7 @@ def pinned(server: Server, before_seconds: float, pinned_seconds: float) -> tupl
         return anyio.run(run, backend_options={"use_uvloop": True})
 
 
-def writers_rate(server: Server, seconds: float, *, is_ringing: bool) -> float:
+def writers_rate(server: DatabaseServer, seconds: float, *, is_ringing: bool) -> float:
     """Commits a second of sixteen writers of one row each, with the doorbell of the gateway's database or without."""
 
     async def run() -> float:
@@ -108,7 +108,7 @@ def writers_rate(server: Server, seconds: float, *, is_ringing: bool) -> float:
     return anyio.run(run, backend_options={"use_uvloop": True})
 
 
-def five_hops(server: Server, messages: int) -> list[float]:
+def five_hops(server: DatabaseServer, messages: int) -> list[float]:
     """Milliseconds from before the insert to the row in the sink, one message at a time through five processes."""
 
     async def run() -> list[float]:
@@ -134,7 +134,7 @@ def five_hops(server: Server, messages: int) -> list[float]:
         return anyio.run(run, backend_options={"use_uvloop": True})
 
 
-def wal_bytes_of_a_hop(server: Server, rows: int, batch_max: int) -> float:
+def wal_bytes_of_a_hop(server: DatabaseServer, rows: int, batch_max: int) -> float:
     """WAL written while a mailbox is emptied, by hop. No checkpoint falls into it, so no page images either."""
     hop_stage.fill(server, "ingest", rows)
     at = int(server.psql("SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"))

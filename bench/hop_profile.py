@@ -14,7 +14,7 @@ from typing import Any
 import anyio
 
 from bench import hop_stage
-from bench.server import Server
+from bench.server import DatabaseServer
 from pipeline.actors import loop
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.adapters.postgres.link import Link
@@ -77,7 +77,7 @@ class TimedMailbox(PostgresMailbox):
             self.beside += (time.perf_counter() - began) * beside_commit
 
 
-def profile(server: Server, rows: int, batch_max: int) -> dict[str, float]:
+def profile(server: DatabaseServer, rows: int, batch_max: int) -> dict[str, float]:
     """Milliseconds of a batch by step; their sum, without what runs beside, is the whole of it."""
 
     async def live() -> tuple[float, float, dict[str, float]]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import anyio
 
-from bench.server import Server
+from bench.server import DatabaseServer
 from pipeline.actors import loop
 from pipeline.actors.contract import Done, Outcome, Stage, Work
 from pipeline.adapters.ids import SystemRandomness
@@ -86,25 +86,27 @@ class OneConnection(PostgresMailbox):
         return [] if beside_commit else await super().take(limit, interactive_only=interactive_only)
 
 
-def mailbox(server: Server, name: str, kind: type[PostgresMailbox] = PostgresMailbox) -> PostgresMailbox:
+def mailbox(server: DatabaseServer, name: str, kind: type[PostgresMailbox] = PostgresMailbox) -> PostgresMailbox:
     """The real one, or another kind of it."""
     dsn = server.dsn(f"qerds_{name}")
     return kind(dsn, Link(dsn, LeaseLost), name, "bench", SystemRandomness(), Recorder(name))
 
 
-def fill(server: Server, name: str, rows: int, lane: int = BULK) -> None:
+def fill(server: DatabaseServer, name: str, rows: int, lane: int = BULK) -> None:
     """An emptied chain, and `rows` messages waiting for this stage."""
     tables = [f"outbox.{t}, outbox.{t}_running" for t in (*CHAIN, SINK)]
     kind, _ = CHAIN[name]
     server.psql(f"TRUNCATE {', '.join(tables)};" + FILL.format(stage=name, kind=kind, lane=lane, rows=rows))
 
 
-def one_connection_rate(server: Server, rows: int, batch_max: int) -> float:
+def one_connection_rate(server: DatabaseServer, rows: int, batch_max: int) -> float:
     """Hops a second when the next batch is taken after the COMMIT, as the fused statement has to."""
     return drain_rate(server, rows, batch_max, OneConnection)
 
 
-def drain_rate(server: Server, rows: int, batch_max: int, kind: type[PostgresMailbox] = PostgresMailbox) -> float:
+def drain_rate(
+    server: DatabaseServer, rows: int, batch_max: int, kind: type[PostgresMailbox] = PostgresMailbox
+) -> float:
     """Hops a second of one process that moves `rows` messages from a mailbox into the next."""
 
     async def live() -> float:

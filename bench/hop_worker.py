@@ -17,7 +17,7 @@ import anyio
 import asyncpg
 
 from bench import hop_stage
-from bench.server import NAME, PORT, Server
+from bench.server import NAME, PORT, DatabaseServer
 from deploy.local.children import die_with_parent
 from pipeline.actors import loop
 from pipeline.adapters.ids import SystemRandomness
@@ -37,7 +37,7 @@ TICK_SECONDS = 0.010
 
 
 @contextmanager
-def workers(server: Server, names: Sequence[str], batch_max: int = 100) -> Iterator[list[int]]:
+def workers(server: DatabaseServer, names: Sequence[str], batch_max: int = 100) -> Iterator[list[int]]:
     """A process for each name, ready; their pids. Drained at the end."""
     started = [_start(server, "stage", name, str(batch_max)) for name in names]
     try:
@@ -53,7 +53,7 @@ def workers(server: Server, names: Sequence[str], batch_max: int = 100) -> Itera
 
 
 @contextmanager
-def producer(server: Server, rate: int, seconds: float) -> Iterator[None]:
+def producer(server: DatabaseServer, rate: int, seconds: float) -> Iterator[None]:
     """A process that adds messages at this rate."""
     process = _start(server, "produce", str(rate), str(seconds))
     try:
@@ -63,7 +63,7 @@ def producer(server: Server, rate: int, seconds: float) -> Iterator[None]:
         _end(process)
 
 
-def _start(server: Server, *arguments: str) -> "subprocess.Popen[bytes]":
+def _start(server: DatabaseServer, *arguments: str) -> "subprocess.Popen[bytes]":
     where = server.database
     command = [sys.executable, "-P", "-m", "bench.hop_worker", str(where.socket_dir), str(where.password_dir)]
     return subprocess.Popen(

@@ -56,7 +56,7 @@ class NotRight(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class PushSample:
     """One look, seconds after the push began."""
 
     at: float
@@ -106,14 +106,14 @@ async def _push(bench: Bench, feed: Feeder, count: int) -> str:
     return batch
 
 
-async def _wait(bench: Bench, feed: Feeder, batch: str, count: int, tokens: int, began: float) -> list[Sample]:
+async def _wait(bench: Bench, feed: Feeder, batch: str, count: int, tokens: int, began: float) -> list[PushSample]:
     """Until both tokens of every letter are there and the batch is completed."""
-    samples: list[Sample] = []
+    samples: list[PushSample] = []
     with anyio.fail_after(120 + count * SECONDS_A_LETTER_MAX):
         while True:
             stamped = await feed.database.fetchval(STAMPED) - tokens
             memory = await anyio.to_thread.run_sync(memory_bytes, feed.installation.pids())
-            samples.append(Sample(time.monotonic() - began, stamped, sum(memory.values())))
+            samples.append(PushSample(time.monotonic() - began, stamped, sum(memory.values())))
             bench.say(f"{stamped // 2:,} of {count:,} letters, by their tokens, after {samples[-1].at:,.0f} s")
             state = await feed.database.fetchval("SELECT state FROM qerds.batch WHERE id = $1::uuid", batch)
             if stamped >= 2 * count and state == "completed":
@@ -121,7 +121,7 @@ async def _wait(bench: Bench, feed: Feeder, batch: str, count: int, tokens: int,
             await anyio.sleep(LOOK_SECONDS)
 
 
-def _tell(section: Section, count: int, pushed: float, samples: Sequence[Sample], used: Usage) -> None:
+def _tell(section: Section, count: int, pushed: float, samples: Sequence[PushSample], used: Usage) -> None:
     """Time and cost."""
     seconds = samples[-1].at
     section.measures["million.rate"] = count / seconds

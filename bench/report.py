@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench.results import Plot, Report, Section, Table
-from bench.targets import Judged, judge_all
+from bench.results import BenchReport, Plot, Section, Table
+from bench.targets import JudgedTarget, judge_all
 
 QUANTITY = re.compile(r"-?\d[\d.,]*( ?[^\s\d]+)?")  # a number, perhaps with its unit: not words that begin with one
 
@@ -27,7 +27,7 @@ BUSY_SHARE = 0.1
 TARGET_COLUMNS = ("target", "goal", "measured", "verdict", "note")
 
 
-def write(report: Report, folder: Path, draw: Callable[[Plot], str]) -> list[Judged]:
+def write(report: BenchReport, folder: Path, draw: Callable[[Plot], str]) -> list[JudgedTarget]:
     """The three files, and the verdicts."""
     folder.mkdir(parents=True, exist_ok=True)
     judged = verdicts(report)
@@ -37,13 +37,13 @@ def write(report: Report, folder: Path, draw: Callable[[Plot], str]) -> list[Jud
     return judged
 
 
-def verdicts(report: Report) -> list[Judged]:
+def verdicts(report: BenchReport) -> list[JudgedTarget]:
     """Every target of the scenarios that ran."""
     measures = {key: value for section in report.sections for key, value in section.measures.items()}
     return judge_all(measures, [section.name for section in report.sections])
 
 
-def as_json(report: Report, judged: Sequence[Judged]) -> str:
+def as_json(report: BenchReport, judged: Sequence[JudgedTarget]) -> str:
     """Everything, for programs."""
     targets = [
         {
@@ -58,7 +58,7 @@ def as_json(report: Report, judged: Sequence[Judged]) -> str:
     return json.dumps({**asdict(report), "targets": targets}, indent=1, ensure_ascii=False) + "\n"
 
 
-def target_row(judged: Judged, report: Report) -> list[str]:
+def target_row(judged: JudgedTarget, report: BenchReport) -> list[str]:
     """One line of the targets table."""
     return [
         judged.target.what,
@@ -69,7 +69,7 @@ def target_row(judged: Judged, report: Report) -> list[str]:
     ]
 
 
-def _note_on(judged: Judged, report: Report) -> str:
+def _note_on(judged: JudgedTarget, report: BenchReport) -> str:
     """What a miss comes from, or why there is no figure, where a section says so."""
     remarks = {key: text for section in report.sections for key, text in section.remarks.items()}
     if judged.measured is not None:
@@ -79,7 +79,7 @@ def _note_on(judged: Judged, report: Report) -> str:
     return next((note for note in notes if words in note), "see the notes of the scenario")
 
 
-def as_markdown(report: Report, judged: Sequence[Judged]) -> str:
+def as_markdown(report: BenchReport, judged: Sequence[JudgedTarget]) -> str:
     """For a terminal or a merge request."""
     lines = ["# Bench", "", _headline(report, judged), ""]
     lines += _markdown_table(TARGET_COLUMNS, [target_row(j, report) for j in judged]) if judged else []
@@ -94,7 +94,7 @@ def as_markdown(report: Report, judged: Sequence[Judged]) -> str:
     return "\n".join([*lines, ""])
 
 
-def as_html(report: Report, judged: Sequence[Judged], draw: Callable[[Plot], str]) -> str:
+def as_html(report: BenchReport, judged: Sequence[JudgedTarget], draw: Callable[[Plot], str]) -> str:
     """One page with its plots, no other file needed."""
     body = [
         "<h1>Bench</h1>",
@@ -115,7 +115,7 @@ def number(value: float) -> str:
     return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
-def summary(judged: Sequence[Judged]) -> str:
+def summary(judged: Sequence[JudgedTarget]) -> str:
     """How many targets were met, missed, not measured."""
     counts = {
         verdict: sum(j.verdict == verdict for j in judged) for verdict in ("met", "floor met", "MISSED", "not measured")
@@ -123,7 +123,7 @@ def summary(judged: Sequence[Judged]) -> str:
     return ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "none is about what ran"
 
 
-def _headline(report: Report, judged: Sequence[Judged]) -> str:
+def _headline(report: BenchReport, judged: Sequence[JudgedTarget]) -> str:
     kind = "quick" if report.is_quick else "full"
     noise = " A quick run is short, and so noisy." if report.is_quick else ""
     machine = "; ".join(f"{name} {value}" for name, value in report.machine.items())
@@ -144,7 +144,7 @@ def _markdown_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> li
     return [line(columns), line(["---"] * len(columns)), *map(line, rows)]
 
 
-def _target_table(report: Report, judged: Sequence[Judged]) -> str:
+def _target_table(report: BenchReport, judged: Sequence[JudgedTarget]) -> str:
     rows = []
     for j in judged:
         cells = target_row(j, report)

@@ -7,7 +7,7 @@ from bench import hop_stage, hop_worker
 from bench.context import Bench
 from bench.processes import cpu_seconds
 from bench.results import Plot, Section, Table
-from bench.server import Server, can_emulate, server
+from bench.server import DatabaseServer, can_emulate, server
 
 PROCESSES = (1, 2, 4)
 ROWS = {10: (6_000, 60_000), 100: (40_000, 300_000)}  # by batch; quick, full
@@ -46,7 +46,7 @@ def run(bench: Bench) -> Section:
     return section
 
 
-def _rate(on: Server, processes: int, batch: int, rows: int) -> tuple[float, float]:
+def _rate(on: DatabaseServer, processes: int, batch: int, rows: int) -> tuple[float, float]:
     """Hops a second until the mailbox is empty, and CPU-seconds of a hop in the stage's processes."""
     hop_stage.fill(on, "ingest", 0)
     with hop_worker.workers(on, ["ingest"] * processes, batch) as pids:

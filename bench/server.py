@@ -37,7 +37,7 @@ EMULATED_FLUSH: Mapping[str, str] = {"commit_delay": "1000", "commit_siblings": 
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class DatabaseServer:
     """A running server with one migrated, empty database."""
 
     cluster: postgres.Cluster
@@ -98,7 +98,7 @@ def scratch(in_memory: bool) -> Iterator[Path]:
 
 
 @contextmanager
-def server(*, emulated_flush: bool, settings: Mapping[str, str] | None = None) -> Iterator[Server]:
+def server(*, emulated_flush: bool, settings: Mapping[str, str] | None = None) -> Iterator[DatabaseServer]:
     """Start, migrate, lend, stop, remove."""
     with scratch(emulated_flush) as home:
         account = accounts.database_account()
@@ -125,6 +125,6 @@ def server(*, emulated_flush: bool, settings: Mapping[str, str] | None = None) -
             postgres.psql(
                 cluster, "INSERT INTO qerds.installation (mode, embedded) VALUES ('non_qualified', true);", NAME
             )
-            yield Server(cluster, database, home, process.pid)
+            yield DatabaseServer(cluster, database, home, process.pid)
         finally:
             postgres.stop(process)

@@ -32,7 +32,7 @@ OUTSIDE = frozenset({"smtp_sink", "identity_provider"})
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SoakSample:
     """One look."""
 
     at: float
@@ -52,9 +52,9 @@ def run(bench: Bench) -> Section:
     return section
 
 
-async def _soak(bench: Bench, it: Installation, seconds: float) -> tuple[list[Sample], list[float]]:
+async def _soak(bench: Bench, it: Installation, seconds: float) -> tuple[list[SoakSample], list[float]]:
     async with feeder(it, AT_ONCE) as feed:
-        began, samples = time.time(), list[Sample]()
+        began, samples = time.time(), list[SoakSample]()
         sent = [0]
         async with anyio.create_task_group() as tasks:
             document = await feed.sender.upload(text("soak", 0, 2048), "letter.txt")
@@ -65,7 +65,7 @@ async def _soak(bench: Bench, it: Installation, seconds: float) -> tuple[list[Sa
                 row = await feed.database.fetchrow(HOT)
                 if row is not None:
                     memory = await anyio.to_thread.run_sync(memory_bytes, it.pids())
-                    samples.append(Sample(time.time() - began, memory, row["dead"], row["bytes"]))
+                    samples.append(SoakSample(time.time() - began, memory, row["dead"], row["bytes"]))
                 bench.say(f"{time.time() - began:.0f} of {seconds:.0f} s, {sent[0]:,} letters sent")
                 await anyio.sleep(pause)
         stamped = await feed.wait("soak", "C.1", sent[0], began, WAIT_SECONDS)
@@ -91,7 +91,7 @@ async def _is_taken(feed: Feeder, reference: str, document: dict[str, str]) -> b
     return True
 
 
-def tell(section: Section, span: float, samples: Sequence[Sample], instants: Sequence[float]) -> None:
+def tell(section: Section, span: float, samples: Sequence[SoakSample], instants: Sequence[float]) -> None:
     """Last span against the second; the first one warms up."""
     rates = [sum(span * n <= at < span * (n + 1) for at in instants) / span for n in range(SPANS)]
     second = [s for s in samples if span <= s.at < 2 * span]
@@ -101,10 +101,10 @@ def tell(section: Section, span: float, samples: Sequence[Sample], instants: Seq
     names = [n for n in samples[-1].memory if n not in OUTSIDE]
     stages = [n for n in names if n != "postgres"]
 
-    def memory(part: Sequence[Sample], of: Sequence[str]) -> float:
+    def memory(part: Sequence[SoakSample], of: Sequence[str]) -> float:
         return sum(sum(s.memory.get(n, 0) for n in of) for s in part) / len(part) / MEBIBYTE
 
-    def dead(part: Sequence[Sample]) -> float:
+    def dead(part: Sequence[SoakSample]) -> float:
         return mean(s.dead for s in part)
 
     section.measures |= {

@@ -32,7 +32,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class JudgedTarget:
     """A target beside what was measured."""
 
     target: Target
@@ -69,21 +69,21 @@ TARGETS: tuple[Target, ...] = (
 )
 
 
-def judge(target: Target, measured: float | None) -> Judged:
+def judge(target: Target, measured: float | None) -> JudgedTarget:
     """The verdict on one target."""
     if measured is None:
-        return Judged(target, None, "not measured")
+        return JudgedTarget(target, None, "not measured")
     if target.at_least is not None:
         if measured >= target.at_least:
-            return Judged(target, measured, "met")
+            return JudgedTarget(target, measured, "met")
         if target.floor is not None and measured >= target.floor:
-            return Judged(target, measured, "floor met")
-        return Judged(target, measured, "MISSED")
+            return JudgedTarget(target, measured, "floor met")
+        return JudgedTarget(target, measured, "MISSED")
     if target.at_most is None:
         raise ValueError(f"target {target.key} has no bound")
-    return Judged(target, measured, "met" if measured <= target.at_most else "MISSED")
+    return JudgedTarget(target, measured, "met" if measured <= target.at_most else "MISSED")
 
 
-def judge_all(measures: Mapping[str, float], scenarios: Sequence[str]) -> list[Judged]:
+def judge_all(measures: Mapping[str, float], scenarios: Sequence[str]) -> list[JudgedTarget]:
     """The targets of the scenarios that ran, in order."""
     return [judge(target, measures.get(target.key)) for target in TARGETS if target.scenario in scenarios]

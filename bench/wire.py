@@ -30,7 +30,7 @@ class Answered(Exception):
         self.status = status
 
 
-class Connection:
+class KeptConnection:
     """One kept connection."""
 
     def __init__(self, stream: anyio.abc.SocketStream) -> None:
@@ -79,7 +79,7 @@ class Sender:
         address = urlsplit(client["base_url"])
         self._host, self._port = str(address.hostname), int(address.port or 80)
         self._client = client
-        self._free: list[Connection] = []
+        self._free: list[KeptConnection] = []
         self._limit = anyio.CapacityLimiter(at_once)
         self._host_line = f"Host: {self._host}:{self._port}"
         self._head = self._host_line
@@ -118,13 +118,13 @@ class Sender:
                     await connection.aclose()
             return answer
 
-    async def _connected(self) -> Connection:
+    async def _connected(self) -> KeptConnection:
         """The one used last; those that have been idle for long are closed, as the gateway is about to do."""
         while self._free and time.monotonic() - self._free[0].used_at > IDLE_SECONDS_MAX:
             await self._free.pop(0).aclose()
         if self._free:
             return self._free.pop()
-        return Connection(await anyio.connect_tcp(self._host, self._port))
+        return KeptConnection(await anyio.connect_tcp(self._host, self._port))
 
     async def json(
         self, method: str, path: str, body: Mapping[str, Any], headers: Mapping[str, str] | None = None

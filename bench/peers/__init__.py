@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.context import Bench
-from bench.server import Server
+from bench.server import DatabaseServer
 
 HERE = Path(__file__).parent
 RUN_SECONDS_MAX = 90
@@ -28,7 +28,7 @@ class Absent(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Peer:
+class PeerQueue:
     """`jobs` for a quick and a full run: each a second or two of its work."""
 
     name: str
@@ -37,14 +37,14 @@ class Peer:
 
 
 PEERS = (
-    Peer("pgqueuer", "batch 100, asyncpg, uvloop, its autovacuum settings applied", (10_000, 30_000)),
-    Peer("graphile-worker", "localQueue 500, 24 concurrent jobs, completions batched, Node", (20_000, 60_000)),
-    Peer("oban", "queue limit 100, uvloop", (2_000, 8_000)),
-    Peer("procrastinate", "10 concurrent jobs, jobs deleted, no listening", (600, 3_000)),
+    PeerQueue("pgqueuer", "batch 100, asyncpg, uvloop, its autovacuum settings applied", (10_000, 30_000)),
+    PeerQueue("graphile-worker", "localQueue 500, 24 concurrent jobs, completions batched, Node", (20_000, 60_000)),
+    PeerQueue("oban", "queue limit 100, uvloop", (2_000, 8_000)),
+    PeerQueue("procrastinate", "10 concurrent jobs, jobs deleted, no listening", (600, 3_000)),
 )
 
 
-def rate(peer: Peer, server: Server, bench: Bench) -> float:
+def rate(peer: PeerQueue, server: DatabaseServer, bench: Bench) -> float:
     """Jobs a second. Raises Absent."""
     command = command_of(peer, bench.tools)
     database = f"peer_{peer.name.replace('-', '_')}"
@@ -62,7 +62,7 @@ def rate(peer: Peer, server: Server, bench: Bench) -> float:
     return float(json.loads(result.stdout.strip().splitlines()[-1])["rate"])
 
 
-def command_of(peer: Peer, tools: Path) -> Sequence[str]:
+def command_of(peer: PeerQueue, tools: Path) -> Sequence[str]:
     """The program, its packages installed. Raises Absent."""
     match peer.name:
         case "pgqueuer" | "procrastinate":

@@ -4,17 +4,17 @@ import json
 from pathlib import Path
 
 from bench.report import as_html, as_json, as_markdown, number, summary, verdicts, write
-from bench.results import Plot, Report, Section, Table
+from bench.results import BenchReport, Plot, Section, Table
 
 
-def report() -> Report:
+def report() -> BenchReport:
     section = Section("hop", "One <hop>", measures={"hop.fused.100": 0.3, "hop.fused.10": 0.7})
     section.remarks["hop.fused.100"] = "the driver's round trips"
     section.figure("rate", 12345.6, "/s", "a | b")
     section.tables.append(Table("Rates", ["batch", "rate"], [["100", "1,000/s"]]))
     section.plots.append(Plot("Rates", "bars", "hops/s", ["100"], {"hop": [1000.0]}))
     section.notes.append("oban took no part: no Python 3.12 or newer")
-    return Report("2026-12-01T10:00:00+00:00", is_quick=True, machine={"cores": "2"}, sections=[section])
+    return BenchReport("2026-12-01T10:00:00+00:00", is_quick=True, machine={"cores": "2"}, sections=[section])
 
 
 def drawn(plot: Plot) -> str:
@@ -34,7 +34,7 @@ def test_a_miss_is_said_plainly_with_its_reason() -> None:
 def test_a_scenario_without_targets_has_no_table_of_them() -> None:
     """A million letters are counted, not judged."""
     section = Section("million", "A million")
-    made = Report("2026-12-01T10:00:00+00:00", is_quick=False, machine={}, sections=[section])
+    made = BenchReport("2026-12-01T10:00:00+00:00", is_quick=False, machine={}, sections=[section])
     for text in (as_markdown(made, verdicts(made)), as_html(made, verdicts(made), drawn)):
         assert "Targets: none is about what ran." in text
         assert "verdict" not in text

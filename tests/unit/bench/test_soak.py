@@ -3,7 +3,7 @@
 import pytest
 
 from bench.results import Section
-from bench.soak import SAMPLES_A_SPAN, SPANS, Sample, tell
+from bench.soak import SAMPLES_A_SPAN, SPANS, SoakSample, tell
 
 SPAN = 60.0
 
@@ -12,7 +12,7 @@ def judged(dead: list[int], memory: list[int]) -> dict[str, float]:
     """The measures of ten minutes, a look every ten seconds, four letters a second."""
     seconds = SPAN / SAMPLES_A_SPAN
     samples = [
-        Sample(number * seconds, {"seal": size, "postgres": size * 9}, rows, 2**20)
+        SoakSample(number * seconds, {"seal": size, "postgres": size * 9}, rows, 2**20)
         for number, (rows, size) in enumerate(zip(dead, memory, strict=True))
     ]
     section = Section("soak", "soak")
