@@ -17,7 +17,7 @@ from bench.processes import cpu_seconds, memory_bytes, peak_bytes, reset_peak
 from bench.results import Plot, Section
 from bench.statistics import ratio_of_runs
 from bench.wire import Answered, digest_header
-from deploy.local.browser import Browser
+from deploy.local.browser import PersonBrowser
 from deploy.local.recipient import Recipient, claim_link
 
 MEBIBYTE = 2**20
@@ -150,7 +150,7 @@ async def _download(section: Section, feed: Feeder, it: Installation, gateway: i
 
 def _fetch(link: str) -> tuple[float, int, str]:
     """Seconds, bytes and digest of the first document."""
-    with Browser() as browser:
+    with PersonBrowser() as browser:
         person = Recipient(browser)
         person.follow(link)
         person.identify("angela")

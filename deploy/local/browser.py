@@ -88,7 +88,7 @@ class Page:
         raise PageUnexpected(f"{self.url} ({self.status}) has no link with {part}")
 
 
-class Browser:
+class PersonBrowser:
     """One person's browser."""
 
     def __init__(self, language: str = "en") -> None:
@@ -97,7 +97,7 @@ class Browser:
         self._language = language
         self.seen: list[Page] = []
 
-    def __enter__(self) -> "Browser":
+    def __enter__(self) -> "PersonBrowser":
         return self
 
     def __exit__(

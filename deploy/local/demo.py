@@ -22,7 +22,7 @@ import httpx
 
 from deploy.local import record
 from deploy.local.arguments import add_state, layout_of, state_option
-from deploy.local.browser import Browser, Page, PageUnexpected
+from deploy.local.browser import Page, PageUnexpected, PersonBrowser
 from deploy.local.layout import HOST, Layout
 from deploy.local.recipient import NothingCame, Recipient, claim_link, mails_to, wait_for
 from deploy.local.sample_letter import sample_pdf
@@ -50,7 +50,7 @@ class Story:
     base: int
     folder: Path
     slow: bool
-    browser: Browser
+    browser: PersonBrowser
     began: float = field(default_factory=time.monotonic)
     steps: int = 0
 
@@ -93,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
     with ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="qerds-demo-")))
         folder.mkdir(parents=True, exist_ok=True)
-        story = Story(layout, running.base_port, folder, options.slow, stack.enter_context(Browser()))
+        story = Story(layout, running.base_port, folder, options.slow, stack.enter_context(PersonBrowser()))
         return _told(lambda: anyio.run(tell, story), story, options.keep)
 
 

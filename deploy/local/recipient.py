@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from deploy.local.browser import Browser, Page, PageUnexpected
+from deploy.local.browser import Page, PageUnexpected, PersonBrowser
 
 POLL_SECONDS = 0.1
 WAIT_SECONDS = 60.0
@@ -50,7 +50,7 @@ def claim_link(mail: dict[str, object], gateway_url: str) -> str:
 class Recipient:
     """One person with one browser."""
 
-    def __init__(self, browser: Browser) -> None:
+    def __init__(self, browser: PersonBrowser) -> None:
         self.browser = browser
         self.letter = ""
 

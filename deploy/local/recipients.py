@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from deploy.local.browser import Browser, Page, PageUnexpected
+from deploy.local.browser import Page, PageUnexpected, PersonBrowser
 from deploy.local.recipient import Recipient, claim_link
 
 ADDRESSEE = "angela"  # to whom letters for these addresses have to be sent (docs/client.md)
@@ -112,7 +112,7 @@ def main(gateway_url: str, catcher_url: str) -> None:
     def read(act: str, mail: Mail) -> str:
         if f"{gateway_url}/consent/" in mail["text"]:
             raise GivenUp("a request for consent is not a letter")
-        with Browser() as browser:
+        with PersonBrowser() as browser:
             return walk(Recipient(browser), claim_link(mail, gateway_url), act)
 
     with httpx.Client(base_url=catcher_url, timeout=CALL_SECONDS, trust_env=False) as catcher:

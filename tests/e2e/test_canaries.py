@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from deploy.local.browser import Browser
+from deploy.local.browser import PersonBrowser
 from deploy.local.recipient import Recipient, claim_link, mails_to, wait_for
 from pipeline.client.api import QerdsClient
 from tests.e2e.installation import Installation, installation, named
@@ -72,7 +72,7 @@ async def send(who: tuple[str, str, str], path: Path, address: str, subject: str
         return answer.number
 
 
-def told_to(browser: Browser) -> bytes:
+def told_to(browser: PersonBrowser) -> bytes:
     """Every byte that reached the recipient's browser."""
     seen = [page.url.encode() + json.dumps(dict(page.headers)).encode() + page.body for page in browser.seen]
     return b"\n".join(seen)
@@ -91,7 +91,7 @@ def test_content_and_sender_are_nowhere_they_do_not_belong(running: Installation
     anyio.run(send, sender_named(running, name), letter, address, subject)
 
     [mail] = list(wait_for("the notice", lambda: mails_to(running.catcher, address)))  # type: ignore[call-overload]
-    with Browser() as browser:
+    with PersonBrowser() as browser:
         recipient = Recipient(browser)
         recipient.follow(claim_link(mail, running.gateway))
         recipient.identify("angela")

@@ -6,7 +6,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from deploy.local.browser import Browser
+from deploy.local.browser import PersonBrowser
 from deploy.local.recipient import mails_to, wait_for
 from pipeline.client.answers import Refused
 from tests.e2e.installation import Installation, installation, named
@@ -37,7 +37,7 @@ def link_of(it: Installation) -> str:
 
 def answer(link: str, **fields: str) -> str:
     """Follows the link, sends the page's form, and reads what the page says then."""
-    with Browser() as browser:
+    with PersonBrowser() as browser:
         page = browser.get(link)
         return browser.submit(page, page.forms[0], **fields).text
 

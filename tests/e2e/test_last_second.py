@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from deploy.local.browser import Browser, Page
+from deploy.local.browser import Page, PersonBrowser
 from deploy.local.recipient import Recipient, claim_link, mails_to
 from tests.e2e.installation import Installation, installation, send_many, states
 from tests.servers import short_directory
@@ -25,7 +25,7 @@ def running() -> Iterator[Installation]:
 
 def at_the_last_page(it: Installation, mail: dict[str, object]) -> tuple[Recipient, Page]:
     """An identified recipient with the confirmation page open."""
-    recipient = Recipient(Browser())
+    recipient = Recipient(PersonBrowser())
     recipient.follow(claim_link(mail, it.gateway))
     recipient.identify("angela")
     return recipient, recipient.browser.get(f"{recipient.letter}/accept")
