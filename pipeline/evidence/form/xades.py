@@ -48,7 +48,7 @@ class SealedDocument:
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedParts:
     """SignedInfo and SignedProperties as they must be for one evidence and one certificate."""
 
     dom_id: str
@@ -56,7 +56,7 @@ class Signed:
     properties: bytes
 
 
-def signed_parts(canonical: bytes, certificate_der: bytes) -> Signed:
+def signed_parts(canonical: bytes, certificate_der: bytes) -> SignedParts:
     """Recompute what the bridge signed; SigningTime is EventTime in whole seconds."""
     try:
         head = parse_evidence_head(canonical)
@@ -65,10 +65,10 @@ def signed_parts(canonical: bytes, certificate_der: bytes) -> Signed:
     return _signed(head.dom_id, head.event_time, canonical, certificate_der)
 
 
-def _signed(dom_id: str, event_time: datetime, canonical: bytes, certificate_der: bytes) -> Signed:
+def _signed(dom_id: str, event_time: datetime, canonical: bytes, certificate_der: bytes) -> SignedParts:
     properties = xades.signed_properties(dom_id, event_time, certificate_der)
     info = xades.signed_info(dom_id, hashlib.sha256(canonical).digest(), properties)
-    return Signed(dom_id, info, properties)
+    return SignedParts(dom_id, info, properties)
 
 
 def assemble(canonical: bytes, certificate_der: bytes, signature: bytes, token: bytes | None) -> bytes:
