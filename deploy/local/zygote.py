@@ -75,7 +75,7 @@ def serve(control: socket.socket, supervisor: int) -> ForkOrder | None:
             os.close(reader)
             if _is_child(writer):
                 control.close()
-                settle(order, descriptors, supervisor)
+                become_process(order, descriptors, supervisor)
                 return order
         os.close(writer)
         for descriptor in descriptors:
@@ -99,7 +99,7 @@ def _is_child(writer: int) -> bool:
     return True
 
 
-def settle(order: ForkOrder, descriptors: list[int], supervisor: int) -> None:
+def become_process(order: ForkOrder, descriptors: list[int], supervisor: int) -> None:
     """From a fork to a process of its own."""
     output, go_ahead, *shared = descriptors
     os.setpgid(0, 0)

@@ -72,7 +72,7 @@ async def planned(drawn: Draw, ports: DrawPorts) -> Plan:
     return batches.plan(drawn, lines, references, mint)
 
 
-async def store(tx: BatchTx, done: Sequence[Done[Plan]]) -> list[Emission]:
+async def store_draws(tx: BatchTx, done: Sequence[Done[Plan]]) -> list[Emission]:
     """One insert per table for all plans. Two messages about one batch draw once; a draw that came late, never.
 
     A crash before it leaves the messages running, rescued; after it, the next stage has its own, and a batch the next
@@ -95,13 +95,13 @@ async def store(tx: BatchTx, done: Sequence[Done[Plan]]) -> list[Emission]:
     return emissions + [Emission(DRAW if p.lines else SETTLE, p.draw.batch, lane=BULK) for p in open_plans]
 
 
-async def settle(messages: Sequence[Message], ports: DrawPorts) -> list[Outcome[Settlement]]:
+async def settle_batches(messages: Sequence[Message], ports: DrawPorts) -> list[Outcome[Settlement]]:
     """Where each batch stands."""
     settlements = await ports.draws.settlements([m.subject for m in messages])
     return [Done(m, settlements[m.subject]) if m.subject in settlements else Bury(m, "no such batch") for m in messages]
 
 
-async def close(tx: BatchTx, done: Sequence[Done[Settlement]]) -> list[Emission]:
+async def store_settlements(tx: BatchTx, done: Sequence[Done[Settlement]]) -> list[Emission]:
     """Looked at again in a while, until every letter is deposited or rejected. A cancelled batch stays so.
 
     A crash before it looks again; a batch is closed once.
@@ -114,6 +114,6 @@ async def close(tx: BatchTx, done: Sequence[Done[Settlement]]) -> list[Emission]
     return [Emission(SETTLE, s.batch, at=s.read_at + again, lane=BULK) for s in running if s.undecided]
 
 
-DRAWS = Work(frozenset({DRAW}), draw, store)
-SETTLEMENTS = Work(frozenset({SETTLE}), settle, close)
+DRAWS = Work(frozenset({DRAW}), draw, store_draws)
+SETTLEMENTS = Work(frozenset({SETTLE}), settle_batches, store_settlements)
 WORK = beside(DRAWS, SETTLEMENTS)

@@ -41,7 +41,7 @@ class Settled:
     emissions: tuple[Emission, ...] = ()
 
 
-def settle(locked: Locked, finding: Finding) -> Settled:
+def settle_notice(locked: Locked, finding: Finding) -> Settled:
     """What follows from the finding, once."""
     if locked.drafted & {"C.1", "C.2"}:
         return Settled()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from pipeline.actors.contract import Done, Emission, Message, Outcome, Stage, Tx, Work, beside
 from pipeline.delivery.routes import PREPARE, SEND
-from pipeline.notices.answers import Finding, settle
+from pipeline.notices.answers import Finding, settle_notice
 from pipeline.notices.consents import CONSENTS, ConsentFacts
 from pipeline.notices.departure import prepare, send
 from pipeline.notices.notice import Letterhead
@@ -51,7 +51,7 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Findin
 async def commit(tx: Tx, done: Sequence[Done[Finding]]) -> list[Emission]:
     """A crash between the relay's answer and this commit sends the same mail again; the last notice rules."""
     heads = await tx.lock([d.message.subject for d in done])
-    settled = [settle(heads[d.message.subject], d.fact) for d in done]
+    settled = [settle_notice(heads[d.message.subject], d.fact) for d in done]
     await tx.add([fact for s in settled for fact in s.facts])
     return [emission for s in settled for emission in s.emissions]
 
