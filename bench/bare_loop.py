@@ -33,7 +33,7 @@ from pipeline.delivery.deadlines import expires_at
 from pipeline.delivery.facts import Notice
 from pipeline.delivery.number import DIGITS, with_check_digit
 from pipeline.evidence.dossier import Deposit, Dossier, Issuer, Part, RecipientParty, SenderParty
-from pipeline.evidence.draft import Head, after, draft
+from pipeline.evidence.draft import Head, draft, head_after
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.configuration import Config, load_from_environment
 from pipeline.formats.xades import imprint_sha256
@@ -103,7 +103,7 @@ class Loop:
         deposit = Deposit(drafted.evidence, drafted.sha256, drafted.event_time, hashlib.sha256(seal).digest())
         to = Addressing(dossier.delivery, 1, dossier.number, dossier.recipient.email, "fr")
         notice = compose(self._letterhead, to, now, secrets.token_bytes)
-        return BareLetter(replace(dossier, deposit=deposit), after(head, drafted), notice)
+        return BareLetter(replace(dossier, deposit=deposit), head_after(head, drafted), notice)
 
     async def _mail(self, letter: BareLetter, limit: anyio.CapacityLimiter) -> None:
         async with limit:

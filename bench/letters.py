@@ -28,7 +28,7 @@ from bench.installation import Installation, Usage
 from bench.results import Plot, Section, Table
 from bench.statistics import rates_by_second, sustained_rate
 from deploy.local.layout import CHECKOUT
-from deploy.local.softhsm import prepare
+from deploy.local.softhsm import prepare_token
 
 STAND_INS = frozenset({"smtp_sink", "identity_provider"})
 WAIT_SECONDS_MAX = (60, 240)  # for one kind of letter, quick and full
@@ -171,7 +171,7 @@ async def _bare(it: Installation, count: int, content_bytes: int) -> dict[str, f
     environment = {
         **os.environ,
         "QERDS_CONFIG": str(it.layout.config),
-        "SOFTHSM2_CONF": str(prepare(it.layout.state, it.layout.secrets).conf),
+        "SOFTHSM2_CONF": str(prepare_token(it.layout.state, it.layout.secrets).conf),
         "PYTHONPATH": str(CHECKOUT),
     }
     command = [sys.executable, "-P", "-m", "bench.bare_loop", str(count), str(content_bytes)]

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from deploy.local import accounts, postgres
 from deploy.local.roles import prepare_roles
-from deploy.local.softhsm import SoftToken, prepare
+from deploy.local.softhsm import SoftToken, prepare_token
 from pipeline.adapters.postgres.migrate import migrate
 from pipeline.formats.configuration import DatabaseSettings
 
@@ -85,7 +85,7 @@ class TokenTemplate:
 
     def __init__(self, home: Path) -> None:
         self._home = home
-        self._token = prepare(self._made("template"), self._made("template"))
+        self._token = prepare_token(self._made("template"), self._made("template"))
         self._copies = 0
 
     def copy(self) -> SoftToken:
@@ -95,7 +95,7 @@ class TokenTemplate:
         shutil.copytree(self._token.token_dir, home / "token")
         shutil.copy2(self._token.pin_file, home / "token-pin")
         (home / "token-made").touch()
-        return prepare(home, home)
+        return prepare_token(home, home)
 
     def _made(self, name: str) -> Path:
         path = self._home / name

@@ -56,7 +56,7 @@ def prepare(layout: Layout, ports: TcpPorts, run_dir: Path) -> Prepared:
     for name in ("pg", "bridge"):
         (run_dir / name).mkdir(mode=0o711 if account else 0o700)
     accounts.give(account, run_dir / "pg")
-    token = softhsm.prepare(layout.state, layout.secrets)
+    token = softhsm.prepare_token(layout.state, layout.secrets)
     settings.write(layout.config, settings.sections(layout, ports, run_dir, token))
     home = postgres.place(layout.state, account)
     cluster = postgres.Cluster(

@@ -132,6 +132,6 @@ def listener(address: tuple[str, int]) -> socket.socket:
     return listening
 
 
-def describe(code: int) -> str:
+def exit_in_words(code: int) -> str:
     """An exit status in words."""
     return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"

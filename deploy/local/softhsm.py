@@ -64,7 +64,7 @@ def find_module() -> Path:
     raise TokenFailed("SoftHSM is not installed: apt-get install softhsm2")
 
 
-def prepare(home: Path, secrets_dir: Path) -> SoftToken:
+def prepare_token(home: Path, secrets_dir: Path) -> SoftToken:
     """The token below `home`, made when it is not there yet; may be called at every start."""
     token = SoftToken(find_module(), home / "softhsm2.conf", home / "token", secrets_dir / "token-pin")
     token.token_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from deploy.local.children import reap_strangers
 from deploy.local.forking import Zygote
 from deploy.local.logs import LogPipe
 from deploy.local.notifications import Notifications
-from deploy.local.processes import Process, Program, describe
+from deploy.local.processes import Process, Program, exit_in_words
 
 BACKOFF_FIRST_SECONDS = 0.5
 BACKOFF_MAX_SECONDS = 30.0
@@ -273,7 +273,7 @@ class Supervisor:
         if not self._may_start(child):
             return
         if process is not None and process.returncode is not None:
-            child.log.say(f"ended with {describe(process.returncode)}; starting again")
+            child.log.say(f"ended with {exit_in_words(process.returncode)}; starting again")
         if time.monotonic() - child.started_at > BACKOFF_RESET_SECONDS:
             child.failures = 0
         self._postpone(child)

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.pages.handler import PageHandler
-from gateway.pages.language import Language, known
+from gateway.pages.language import Language, language_in_address
 from gateway.pages.ports import SessionPorts
 from gateway.pages.session import Browser, browser
 from gateway.pages.standing import LetterStanding, standing
@@ -49,7 +49,7 @@ class LetterHandler(PageHandler[S]):
 
     async def letter_request(self, request: Request) -> LetterRequest | Response:
         """What this request is about, or the answer when it is about nothing that its browser may see."""
-        language = known(request.path_params["language"])
+        language = language_in_address(request.path_params["language"])
         if language is None:
             return self.neutral(request)
         sent_by = await browser(self.ports, request)

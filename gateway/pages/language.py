@@ -21,7 +21,7 @@ LOCALES = Path(__file__).parent.parent / "locales"
 ACCEPTED_MAX = 20  # entries of an Accept-Language header that are looked at
 
 
-def known(text: str) -> Language | None:
+def language_in_address(text: str) -> Language | None:
     """The language that an address begins with."""
     return next((language for language in LANGUAGES if language == text), None)
 
@@ -33,7 +33,7 @@ def negotiated(header: str) -> Language:
         tag, _, quality = entry.strip().partition(";")
         preferences.append((-_quality(quality), place, tag.strip().lower().split("-")[0]))
     for negative, _, tag in sorted(preferences):
-        if negative < 0 and (language := known(tag)) is not None:
+        if negative < 0 and (language := language_in_address(tag)) is not None:
             return language
     return DEFAULT
 

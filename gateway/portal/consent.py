@@ -18,12 +18,12 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from gateway.pages.handler import PageHandler, see_other
-from gateway.pages.language import Language, known, negotiated
+from gateway.pages.language import Language, language_in_address, negotiated
 from gateway.pages.session import Browser, FormRefused, browser, submitted
 from gateway.portal.acts import UNDERSTOOD
 from gateway.portal.links import NOBODY, enter, link_digest
 from gateway.portal.ports import PortalPorts
-from pipeline.notices.consent_wording import Asking, digest, paragraphs, whole
+from pipeline.notices.consent_wording import Asking, paragraphs, whole, wording_digest
 from pipeline.stores.consents import GIVEN, REFUSED, ConsentStanding, RequestSeen
 
 ANSWERS = {"yes": GIVEN, "no": REFUSED}
@@ -86,7 +86,7 @@ class ConsentPages(PageHandler[PortalPorts]):
         if answer is None:
             return self._page(page_request, "choose")
         asking = self._asking(page_request.request)
-        if fields.get("text") != digest(asking, page_request.language):
+        if fields.get("text") != wording_digest(asking, page_request.language):
             return self._page(page_request, "changed")
         await self.ports.consents.answer(
             page_request.request.id, answer, page_request.language, whole(asking, page_request.language)
@@ -94,7 +94,7 @@ class ConsentPages(PageHandler[PortalPorts]):
         return see_other(page_request.address)
 
     async def _page_request(self, request: Request) -> ConsentPageRequest | Response:
-        language = known(request.path_params["language"])
+        language = language_in_address(request.path_params["language"])
         if language is None:
             return self.neutral(request)
         sent_by = await browser(self.ports, request)
@@ -118,7 +118,7 @@ class ConsentPages(PageHandler[PortalPorts]):
             is_open=page_request.request.may_answer,
             standing=page_request.request.standing.value,
             paragraphs=paragraphs(asking, page_request.language),
-            text=digest(asking, page_request.language),
+            text=wording_digest(asking, page_request.language),
             message=message,
         )
 

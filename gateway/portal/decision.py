@@ -22,7 +22,7 @@ from pipeline.delivery.facts import DecisionIntent
 from pipeline.delivery.routes import DRAFT, Emission, lane_of
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Dossier
-from pipeline.evidence.draft import after, draft
+from pipeline.evidence.draft import draft, head_after
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.events import BY_RECIPIENT, DECISIONS, ENDING_CHOICE
 from pipeline.formats.person import IdentifiedPerson
@@ -100,7 +100,7 @@ def decision_drafts(
             draft(locked.head, "C.4", dossier, identification=who, receipt=receipt, event_time=decided_at),
         ]
     accepted = draft(locked.head, "C.3", dossier, identification=who, receipt=receipt, event_time=decided_at)
-    head = after(locked.head, accepted)
+    head = head_after(locked.head, accepted)
     consigned = draft(head, "D.1", dossier, identification=who, receipt=receipt, event_time=decided_at)
     return [accepted, consigned]
 

@@ -85,7 +85,7 @@ class BatchResults:
         while page := await self._store.waiting(batch.id, after, PAGE_LINES):
             after = LineCursor(page[-1].part, page[-1].line)
             lines = [batches.read_line(batch.defaults, StoredLine(w.part, w.line, w.body)) for w in page]
-            references = await self._store.references(sender, *batches.wanted(lines))
+            references = await self._store.references(sender, *batches.references_of(lines))
             rows = []
             for waiting, line in zip(page, lines, strict=True):
                 judged = batches.judged_against(line, references)

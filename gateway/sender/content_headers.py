@@ -32,7 +32,7 @@ class FileDescription:
     sha256: bytes
 
 
-def describe(request: Request) -> FileDescription:
+def file_description(request: Request) -> FileDescription:
     """Raises Problem with every header that is missing or wrong."""
     content_type = declared_type(request)
     mistakes: list[Mistake] = []

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from gateway.addresses import body_bytes_max
 from gateway.limits import pieces
 from gateway.sender import presentation
-from gateway.sender.content_headers import describe
+from gateway.sender.content_headers import file_description
 from gateway.sender.encrypted_upload import ExpectedBody, store_encrypted
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
@@ -41,7 +41,7 @@ class Uploads:
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() == JSON:
             return await self.parts.announce(request)
         principal = await self._oauth.authorise(request, SCOPE)
-        file = describe(request)
+        file = file_description(request)
         intake = await self._ports.keys.active("intake")
         upload_id = self._ports.ids.uuid7()
         with self._limit.held():

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from gateway.addresses import body_bytes_max
 from gateway.pages.handler import PageHandler, see_other
-from gateway.pages.language import Language, known, negotiated
+from gateway.pages.language import Language, language_in_address, negotiated
 from gateway.pages.rendering import Pages
 from gateway.verify.ports import VerifyPorts
 from pipeline.evidence.verification import ContentDigests, Report, content_digests, verify
@@ -61,7 +61,7 @@ class VerifyPages(PageHandler[VerifyPorts]):
 
     async def form(self, request: Request) -> Response:
         """GET: the form."""
-        language = known(request.path_params["language"])
+        language = language_in_address(request.path_params["language"])
         if language is None:
             return self.neutral(request)
         return self._form(language, None)
@@ -69,7 +69,7 @@ class VerifyPages(PageHandler[VerifyPorts]):
     async def judge(self, request: Request) -> Response:
         """POST, with or without a language in the address: the verdict."""
         preference = negotiated(request.headers.get("accept-language", ""))
-        language = known(request.path_params.get("language", preference))
+        language = language_in_address(request.path_params.get("language", preference))
         if language is None:
             return self.neutral(request)
         try:

@@ -2,8 +2,8 @@
 
 Owns the numbering of a delivery's evidences (sequence, predecessor digest) and what each kind must carry. Used in
 three calls everywhere: heads = tx.lock(ids), draft(head, event, dossier), tx.add([draft]); for C.3 and D.1 in one
-commit, D.1 is drafted on `after(head, c3)`. Whether an event may happen now is the caller's guard under the row lock
-(`Head.drafted`); that an event is drafted twice is refused here and by the unique index.
+commit, D.1 is drafted on `head_after(head, c3)`. Whether an event may happen now is the caller's guard under the row
+lock (`Head.drafted`); that an event is drafted twice is refused here and by the unique index.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def draft(
     )
 
 
-def after(head: Head, drafted: EvidenceDraft) -> Head:
+def head_after(head: Head, drafted: EvidenceDraft) -> Head:
     """The head that the next evidence of the same commit is drafted on."""
     if drafted.delivery != head.delivery or drafted.sequence != head.next_sequence:
         raise DraftRefused("the draft was not made on this head")
@@ -174,7 +174,7 @@ __all__ = [
     "RecipientParty",
     "SenderParty",
     "ValueRefused",
-    "after",
     "draft",
+    "head_after",
     "one_line",
 ]

@@ -129,7 +129,7 @@ def idle(webhook: Webhook) -> JobProgress:
     return JobProgress((), (), through, webhook.failures, None, None, False, is_active and webhook.has_more)
 
 
-def after(webhook: Webhook, job: Job, answers: Sequence[Answer]) -> JobProgress:
+def progress_after(webhook: Webhook, job: Job, answers: Sequence[Answer]) -> JobProgress:
     """What the answers mean; there are as many as were asked, at least one, and only the last may be a failure."""
     last = answers[-1]
     delivered = sum(1 for answer in answers if answer.is_delivered)

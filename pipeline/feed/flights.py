@@ -11,11 +11,11 @@ from typing import Protocol
 
 from pipeline.actors.contract import Done, Message, Outcome, Retry
 from pipeline.delivery.routes import PING
-from pipeline.feed.attempts import Job, JobProgress, Tried, Webhook, after, idle, next_job
+from pipeline.feed.attempts import Job, JobProgress, Tried, Webhook, idle, next_job, progress_after
 from pipeline.feed.facts import Fact, attempt_of, facts_of
 from pipeline.feed.payload import trial
 from pipeline.feed.ports import Courier, Flight, WebhookFacts
-from pipeline.feed.posts import WebhookBridge, signed
+from pipeline.feed.posts import WebhookBridge, signed_posts
 from pipeline.ports.outside import Clock, Ids
 
 LOOK_SECONDS = 1.0  # until a flight that does not move is looked at again; one that moves is waited for
@@ -71,7 +71,9 @@ async def _begin(jobs: Sequence[tuple[Message, Flight]], ports: FlightPorts) -> 
     """Sign and send what no other process is sending."""
     claimed = await ports.webhooks.claim([m.subject for m, _ in jobs])
     claimed_jobs = [(m, flight) for m, flight in jobs if m.subject in claimed]
-    ready = await signed([(flight.webhook, flight.job) for _, flight in claimed_jobs], ports.bridge, ports.clock.now())
+    ready = await signed_posts(
+        [(flight.webhook, flight.job) for _, flight in claimed_jobs], ports.bridge, ports.clock.now()
+    )
     outcomes: dict[int, Outcome[FlightResult]] = {}
     for (m, flight), posts in zip(claimed_jobs, ready, strict=True):
         if posts is None:
@@ -87,7 +89,7 @@ def result_of(flight: Flight) -> FlightResult:
     if flight.kind == PING:
         tried = Tried(flight.job.events[0], 1, flight.answers[0], None)
         return FlightResult((attempt_of(flight.webhook.id, tried),))
-    return _result(flight.webhook, after(flight.webhook, flight.job, flight.answers))
+    return _result(flight.webhook, progress_after(flight.webhook, flight.job, flight.answers))
 
 
 def _result(webhook: Webhook, progress: JobProgress) -> FlightResult:

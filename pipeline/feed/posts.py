@@ -21,7 +21,9 @@ KEY_HEADER = "qerds-webhook-key"
 FIXED_HEADERS = {"content-type": "application/json; charset=utf-8", "user-agent": "qerds-webhook"}
 
 
-async def signed(jobs: Sequence[tuple[Webhook, Job]], bridge: WebhookBridge, now: datetime) -> list[list[Post] | None]:
+async def signed_posts(
+    jobs: Sequence[tuple[Webhook, Job]], bridge: WebhookBridge, now: datetime
+) -> list[list[Post] | None]:
     """The requests of each job; None where the bridge does not sign one of them. Raises Transient when it is away."""
     timestamp = int(now.timestamp())
     items = [(webhook, [wire.SignWebhook(e.id, timestamp, body_bytes(e)) for e in job.events]) for webhook, job in jobs]

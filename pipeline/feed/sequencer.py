@@ -27,10 +27,10 @@ FORGOTTEN_AT_ONCE = 5000
 
 async def run(log: EventLog, draining: anyio.Event, randomness: Randomness, recorder: Recorder) -> None:
     """Until `draining`; survives a database that goes and comes back."""
-    await elected.run(log, partial(sequence, log, recorder), draining, randomness.unit, recorder)
+    await elected.run(log, partial(sequence_events, log, recorder), draining, randomness.unit, recorder)
 
 
-async def sequence(log: EventLog, recorder: Recorder, _term: Term) -> None:
+async def sequence_events(log: EventLog, recorder: Recorder, _term: Term) -> None:
     """While elected. Leaves by Transient."""
     next_wake = next_forget = anyio.current_time()
     while True:

@@ -92,7 +92,7 @@ def read_line(defaults: Mapping[str, Any], stored: StoredLine) -> Judged:
     return Judged(stored, client_ref, letter, tuple(mistakes))
 
 
-def wanted(lines: Sequence[Judged]) -> tuple[list[UUID], list[str], list[str]]:
+def references_of(lines: Sequence[Judged]) -> tuple[list[UUID], list[str], list[str]]:
     """The uploads, consents and client_refs that lines name."""
     letters = [line.letter for line in lines if line.letter is not None]
     uploads = {upload for letter in letters for upload in letter.uploads}
@@ -194,7 +194,7 @@ def final_state(*, has_errors: bool) -> str:
     return COMPLETED_WITH_ERRORS if has_errors else COMPLETED
 
 
-def identity(moment: datetime, random: bytes) -> tuple[UUID, str]:
+def delivery_identity(moment: datetime, random: bytes) -> tuple[UUID, str]:
     """A delivery's id (UUID version 7, RFC 9562) and public number, of IDENTITY_BYTES random bytes."""
     milliseconds = int(moment.timestamp() * 1000)
     value = (milliseconds & (1 << 48) - 1) << 80 | int.from_bytes(random[:10])

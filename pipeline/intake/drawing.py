@@ -64,11 +64,13 @@ async def planned(drawn: Draw, ports: DrawPorts) -> Plan:
     """What is to become of the lines."""
 
     def mint(submission: Submission) -> Order:
-        delivery, number = batches.identity(drawn.read_at, ports.randomness.random_bytes(batches.IDENTITY_BYTES))
+        delivery, number = batches.delivery_identity(
+            drawn.read_at, ports.randomness.random_bytes(batches.IDENTITY_BYTES)
+        )
         return Order(delivery, number, drawn.sender, ports.mode, ports.config_version, submission)
 
     lines = [batches.read_line(drawn.defaults, stored) for stored in drawn.stored]
-    references = await ports.draws.references(drawn.sender, *batches.wanted(lines))
+    references = await ports.draws.references(drawn.sender, *batches.references_of(lines))
     return batches.plan(drawn, lines, references, mint)
 
 

@@ -64,6 +64,6 @@ def whole(asking: Asking, language: str) -> str:
     return "\n\n".join(paragraphs(asking, language))
 
 
-def digest(asking: Asking, language: str) -> str:
+def wording_digest(asking: Asking, language: str) -> str:
     """SHA-256 of the stored text, in hexadecimal."""
     return hashlib.sha256(whole(asking, language).encode()).hexdigest()

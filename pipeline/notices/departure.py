@@ -19,7 +19,7 @@ from pipeline.ports.outside import Mailer, Randomness
 from pipeline.ports.rows import Announcement, StoredNotice
 
 
-def prepare(
+def prepare_notice(
     message: Message, announcement: Announcement | None, letterhead: Letterhead, randomness: Randomness
 ) -> Outcome[Notice]:
     """Fix the date, the last day, the link and every byte of the mail."""

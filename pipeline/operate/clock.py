@@ -23,7 +23,7 @@ def period_of(text: str) -> timedelta:
         raise VerbRefused(f"{text!r} {error}", EXIT_USAGE) from error
 
 
-async def advance(config: Config, database: Questions, by: timedelta) -> None:
+async def advance_clock(config: Config, database: Questions, by: timedelta) -> None:
     """Move the demo clock forward and ring every doorbell. Calling it twice moves it twice."""
     installations = await database.fetch("operate_clock")
     if not (config.embedded and installations and installations[0]["embedded"]):
@@ -35,7 +35,7 @@ async def advance(config: Config, database: Questions, by: timedelta) -> None:
 
 
 async def _advance(operator: Operator) -> int:
-    await advance(operator.config, operator.database, period_of(operator.options.period))
+    await advance_clock(operator.config, operator.database, period_of(operator.options.period))
     return await _show(operator)
 
 

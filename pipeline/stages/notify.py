@@ -17,7 +17,7 @@ from pipeline.actors.contract import Done, Emission, Message, Outcome, Stage, Tx
 from pipeline.delivery.routes import PREPARE, SEND
 from pipeline.notices.answers import Finding, settle_notice
 from pipeline.notices.consents import CONSENTS, ConsentFacts
-from pipeline.notices.departure import prepare, send
+from pipeline.notices.departure import prepare_notice, send
 from pipeline.notices.notice import Letterhead
 from pipeline.ports.outside import Mailer, Randomness
 from pipeline.ports.rows import Facts
@@ -40,7 +40,7 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Findin
     """Prepare those that have no notice yet, send those that have."""
     new, stored = [m for m in batch if m.kind == PREPARE], [m for m in batch if m.kind == SEND]
     announcements = await ports.facts.announcements([m.subject for m in new]) if new else {}
-    prepared = [prepare(m, announcements.get(m.subject), ports.letterhead, ports.randomness) for m in new]
+    prepared = [prepare_notice(m, announcements.get(m.subject), ports.letterhead, ports.randomness) for m in new]
     if not stored:
         return [*prepared]
     notices = await ports.facts.notices([(m.subject, m.ordinal) for m in stored])

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 
 from deploy.local.children import child_environment
-from deploy.local.softhsm import SoftToken, prepare
+from deploy.local.softhsm import SoftToken, prepare_token
 
 LOGIN = """
 import sys, pkcs11
@@ -33,7 +33,7 @@ def test_the_pin_in_its_file_opens_the_token(softhsm: SoftToken) -> None:
 def test_a_second_set_up_keeps_the_keys(softhsm: SoftToken) -> None:
     """Starting again must never re-initialise a token: that would destroy every key in it."""
     assert objects_after_login(softhsm) == 2
-    again = prepare(softhsm.conf.parent, softhsm.pin_file.parent)
+    again = prepare_token(softhsm.conf.parent, softhsm.pin_file.parent)
     assert again == softhsm
     assert objects_after_login(again) == 4
 

@@ -42,7 +42,7 @@ from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
 from pipeline.deposits.wrapping import OPEN_DAYS
 from pipeline.errors import LeaseLost
 from pipeline.evidence.dossier import Dossier, Reason
-from pipeline.evidence.draft import Head, after, draft
+from pipeline.evidence.draft import Head, draft, head_after
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.configuration import Config, DatabaseSettings, parse
 from pipeline.formats.context import person_sha256
@@ -248,7 +248,7 @@ class Installation:
                 made = one_draft(head, event, dossier, receipt, at)
                 await tx.add([*facts, made])
                 await tx.emit([Emission(DRAFT, delivery, made.evidence)])
-                facts, head = (), after(head, made)
+                facts, head = (), head_after(head, made)
         await database.close()
 
     async def decide(self, delivery: UUID, act: str, events: Sequence[str]) -> None:
@@ -273,7 +273,7 @@ class Installation:
     async def advance(self, period: str) -> None:
         """The operator's own verb, then the bridge's clock."""
         database = Database(self.config.database.dsn("qerds_operate"))
-        await clock.advance(self.config, database, clock.period_of(period))
+        await clock.advance_clock(self.config, database, clock.period_of(period))
         await database.close()
         self.ahead += clock.period_of(period)
 

@@ -113,7 +113,7 @@ def life(provider: Provider, plan: str = "accepted", *contents: bytes) -> tuple[
         documents.append(provider.sealed(drafts[-1]))
         if known.deposit is None and event == "A.1":
             known = replace(known, deposit=deposit_of(drafts[0], documents[0], at))
-        head = drafting.after(head, drafts[-1])
+        head = drafting.head_after(head, drafts[-1])
     return drafts, documents
 
 

@@ -20,7 +20,7 @@ from pipeline.delivery.facts import DecisionIntent, Notice, NoticeResult, Snapsh
 from pipeline.delivery.number import with_check_digit
 from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
 from pipeline.evidence.dossier import Dossier, Issuer, Part, RecipientParty, SenderParty
-from pipeline.evidence.draft import after, draft
+from pipeline.evidence.draft import draft, head_after
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import intake_info, person_sha256
 from pipeline.formats.person import IdentifiedPerson
@@ -209,7 +209,7 @@ class Line:
             head = (await tx.lock([delivery]))[delivery].head
             prove = partial(draft, identification=who, receipt=receipt.receipt, event_time=decided_at)
             accepted = prove(head, "C.3", dossier)
-            consigned = prove(after(head, accepted), "D.1", dossier)
+            consigned = prove(head_after(head, accepted), "D.1", dossier)
             await tx.add([accepted, consigned])
             await tx.emit([Emission(DRAFT, delivery, e.evidence, lane=0) for e in (accepted, consigned)])
         return [accepted, consigned]

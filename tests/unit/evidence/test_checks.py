@@ -55,7 +55,7 @@ def accepted_unannounced(letter: Letter) -> Report:
     first = letter.drafts[0]
     deposit = letters.deposit_of(first, letter.documents[0], first.event_time)
     known = replace(letters.dossier(letter.provider), deposit=deposit)
-    head = drafting.after(drafting.Head(letters.DELIVERY, "", 1, None, letters.SUBMITTED, frozenset()), first)
+    head = drafting.head_after(drafting.Head(letters.DELIVERY, "", 1, None, letters.SUBMITTED, frozenset()), first)
     made = letters.one_draft(head, "C.3", known, first.event_time)
     return packed(letter, [letter.documents[0], letter.provider.sealed(made)])
 

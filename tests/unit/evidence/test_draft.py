@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import pytest
 
 from pipeline.evidence import draft as drafting
-from pipeline.evidence.draft import DraftRefused, Head, after, draft
+from pipeline.evidence.draft import DraftRefused, Head, draft, head_after
 from pipeline.evidence.form.reading import read
 from pipeline.evidence.form.xml import ValueRefused
 from tests.fakes import letters
@@ -106,7 +106,7 @@ def test_what_the_rules_forbid_is_not_drafted(letter: Letter) -> None:
         lambda: draft(HEAD, "B.1", known),
         lambda: draft(HEAD, "A.1", replace(known, mode="other")),
         lambda: draft(replace(HEAD, legal_time=letters.SUBMITTED.replace(tzinfo=None)), "A.1", known),
-        lambda: after(HEAD, letter.drafts[1]),
+        lambda: head_after(HEAD, letter.drafts[1]),
     ]
     for attempt in refused:
         with pytest.raises(DraftRefused):

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 
 from pipeline.evidence.dossier import Deposit, Dossier, Reason
-from pipeline.evidence.draft import Head, after, draft
+from pipeline.evidence.draft import Head, draft, head_after
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.evidence.form.reading import read
 from pipeline.evidence.form.xades import take_apart
@@ -76,7 +76,7 @@ def drafted(story: Story) -> list[EvidenceDraft]:
                 event_time=told.event_time,
             )
         )
-        head = after(head, drafts[-1])
+        head = head_after(head, drafts[-1])
     return drafts
 
 

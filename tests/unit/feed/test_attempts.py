@@ -18,10 +18,10 @@ from pipeline.feed.attempts import (
     Due,
     Job,
     Webhook,
-    after,
     answer_of_status,
     idle,
     next_job,
+    progress_after,
 )
 from pipeline.feed.payload import FeedEvent
 
@@ -91,16 +91,16 @@ def test_what_was_delivered_moves_the_cursor() -> None:
     hook = webhook(11, 12, 15, scanned_through=20, has_more=True)
     job = next_job(hook)
     assert job is not None
-    whole = after(hook, job, [DELIVERED] * 3)
+    whole = progress_after(hook, job, [DELIVERED] * 3)
     assert (whole.read_through, whole.has_more, whole.failures, whole.succeeded) == (20, True, 0, True)
-    some = after(hook, job, [DELIVERED])
+    some = progress_after(hook, job, [DELIVERED])
     assert (some.read_through, some.has_more) == (11, True)
 
 
 def test_a_failed_event_is_set_aside_and_the_next_ones_go_on() -> None:
     """It is passed by the cursor and comes again in 5 s."""
     hook = webhook(11, 12, 13)
-    progress = after(hook, Job(hook.fresh), [DELIVERED, REFUSED])
+    progress = progress_after(hook, Job(hook.fresh), [DELIVERED, REFUSED])
     assert progress.read_through == 12
     assert [t.next_try_seconds for t in progress.tried] == [None, 5.0]
     assert (progress.failures, progress.has_more, progress.settled) == (1, True, ())
@@ -109,7 +109,7 @@ def test_a_failed_event_is_set_aside_and_the_next_ones_go_on() -> None:
 def test_three_failures_in_a_row_open_the_circuit() -> None:
     """Nothing new is sent then; what is due is the probe, and one success closes it."""
     hook = webhook(11, 12, failures=CIRCUIT_FAILURES - 1)
-    progress = after(hook, Job(hook.fresh[:1]), [REFUSED])
+    progress = progress_after(hook, Job(hook.fresh[:1]), [REFUSED])
     assert (progress.failures, progress.has_more) == (CIRCUIT_FAILURES, False)
     opened = replace(hook, failures=CIRCUIT_FAILURES)
     assert next_job(opened) is None
@@ -117,7 +117,7 @@ def test_three_failures_in_a_row_open_the_circuit() -> None:
     probing = replace(opened, due=due(9, 1))
     job = next_job(probing)
     assert job is not None and job.due is not None
-    closed = after(probing, job, [DELIVERED])
+    closed = progress_after(probing, job, [DELIVERED])
     assert (closed.failures, closed.settled, closed.has_more) == (0, (9,), True)
     assert closed.read_through == probing.read_through
 
@@ -128,7 +128,7 @@ def test_each_try_waits_as_the_schedule_says(tries: int) -> None:
     hook = webhook(due=due(9, tries))
     job = next_job(hook)
     assert job is not None
-    progress = after(hook, job, [REFUSED])
+    progress = progress_after(hook, job, [REFUSED])
     assert progress.tried[0].attempt == tries + 1
     assert progress.tried[0].next_try_seconds == SCHEDULE_SECONDS[tries]
     assert progress.settled == ()
@@ -137,27 +137,27 @@ def test_each_try_waits_as_the_schedule_says(tries: int) -> None:
 def test_the_tenth_failure_disables_an_endpoint_that_took_nothing_meanwhile() -> None:
     """The webhook is disabled, and the event stays set aside: enabling sends it again, and a success settles it."""
     hook = webhook(due=due(9, 9), failures=7)
-    progress = after(hook, Job((hook.due.event,), hook.due), [REFUSED])  # type: ignore[union-attr]
+    progress = progress_after(hook, Job((hook.due.event,), hook.due), [REFUSED])  # type: ignore[union-attr]
     assert (progress.disabled_reason, progress.settled, progress.has_more) == (EXHAUSTED, (), False)
     assert progress.tried[0].next_try_seconds is None
-    assert after(hook, Job((hook.due.event,), hook.due), [DELIVERED]).settled == (9,)  # type: ignore[union-attr]
+    assert progress_after(hook, Job((hook.due.event,), hook.due), [DELIVERED]).settled == (9,)  # type: ignore[union-attr]
 
 
 def test_the_tenth_failure_of_one_event_harms_no_endpoint_that_takes_others() -> None:
     """The event is at fault, not the endpoint: it is given up, and the circuit closes, as nothing is left to probe."""
     hook = webhook(due=due(9, 9), failures=4, last_success_at=NOW)
-    progress = after(hook, Job((hook.due.event,), hook.due), [REFUSED])  # type: ignore[union-attr]
+    progress = progress_after(hook, Job((hook.due.event,), hook.due), [REFUSED])  # type: ignore[union-attr]
     assert (progress.disabled_reason, progress.settled, progress.failures) == (None, (9,), 0)
 
 
 def test_410_disables_and_loses_nothing() -> None:
     """A new event stays before the cursor, one that was set aside stays set aside: enabling sends them again."""
     hook = webhook(11, 12)
-    first = after(hook, Job(hook.fresh), [DELIVERED, Answer("gone", 410)])
+    first = progress_after(hook, Job(hook.fresh), [DELIVERED, Answer("gone", 410)])
     assert (first.disabled_reason, first.read_through, first.has_more) == (GONE, 11, False)
-    assert after(hook, Job(hook.fresh), [Answer("gone", 410)]).read_through == 10
+    assert progress_after(hook, Job(hook.fresh), [Answer("gone", 410)]).read_through == 10
     again = webhook(due=due(9, 2))
-    second = after(again, Job((again.due.event,), again.due), [Answer("gone", 410)])  # type: ignore[union-attr]
+    second = progress_after(again, Job((again.due.event,), again.due), [Answer("gone", 410)])  # type: ignore[union-attr]
     assert (second.disabled_reason, second.settled) == (GONE, ())
 
 
@@ -165,7 +165,7 @@ def test_410_disables_and_loses_nothing() -> None:
 def test_retry_after_is_obeyed_within_a_day(asked: float, pause: float, waits: float) -> None:
     """It pauses the whole endpoint, never shortens the schedule, and cannot park us for a year."""
     hook = webhook(11, 12)
-    progress = after(hook, Job(hook.fresh), [Answer("refused", 429, 5, asked)])
+    progress = progress_after(hook, Job(hook.fresh), [Answer("refused", 429, 5, asked)])
     assert (progress.pause_seconds, progress.tried[0].next_try_seconds) == (pause, waits)
     assert progress.has_more is False
     assert next_job(replace(hook, paused=True)) is None

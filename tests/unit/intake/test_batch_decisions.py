@@ -58,7 +58,7 @@ MOMENTS = st.integers(0, 10**9).map(lambda seconds: NOW + timedelta(seconds=seco
 @given(st.binary(min_size=batches.IDENTITY_BYTES, max_size=batches.IDENTITY_BYTES), MOMENTS)
 def test_an_identity_is_a_version_7_uuid_and_a_number(random: bytes, moment: datetime) -> None:
     """Its first 48 bits are the time, so that an index grows at its end; the number has its check digit."""
-    delivery, number = batches.identity(moment, random)
+    delivery, number = batches.delivery_identity(moment, random)
     assert (delivery.version, delivery.variant) == (7, UUID(int=0x8 << 60).variant)
     assert delivery.int >> 80 == int(moment.timestamp() * 1000)
     assert is_number(number)

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.notices.consent_mail import compose
 from pipeline.notices.consent_ports import ConsentQuestion
-from pipeline.notices.consent_wording import Asking, digest, paragraphs, whole
+from pipeline.notices.consent_wording import Asking, paragraphs, whole, wording_digest
 from pipeline.notices.notice import Letterhead
 from pipeline.stores.consents import (
     ASKED_DAYS,
@@ -64,7 +64,7 @@ def test_the_text_names_everybody_and_claims_nothing(language: str) -> None:
     for said in ("Mairie {de} Lyon", "mairie@example.org", "Jeanne Martin", "jeanne@example.net", "Demo"):
         assert said in text
     assert len(paragraphs(ASKING, language)) == 4
-    assert digest(ASKING, language) == hashlib.sha256(text.encode()).hexdigest()
+    assert wording_digest(ASKING, language) == hashlib.sha256(text.encode()).hexdigest()
     assert reserved_words_in(text) == []
 
 
