@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -20,6 +20,13 @@ RENAMED_WITH_THE_PROVIDERS = (  # by its beginning; each is being moved, and los
     *("gateway/identity/", "hsm_bridge/identity/", "hsm_bridge/operations/tickets.py"),
     *("pipeline/adapters/identity", "pipeline/formats/configuration.py", "deploy/local/identity_provider/"),
 )
+SHARED_CLASS_NAMES = {
+    "Ports": "of each stage its own: what it may ask of the outside",
+    "Done": "of a message in a stage, of an item in the bridge: two programs, and no file sees both",
+    "Refused": "the API's no in the sender's client, the bridge's no to an item: two programs, and no file sees both",
+    "Issuer": "renamed with the providers",
+    "Provider": "renamed with the providers",
+}
 BROAD_EXCEPT_ALLOWED = {"pipeline/actors/loop.py", "gateway/edge.py"}  # the two that record whatever escapes
 
 # Asks another process, which cannot tell us, again and again under a deadline; the one place that may.
@@ -58,6 +65,20 @@ def names_held(module: ast.Module) -> Iterator[tuple[str, int]]:
 def names_of_nothing(module: ast.Module) -> list[str]:
     """Of what it holds, those that say only how it came here."""
     return [f"{name} (line {line})" for name, line in names_held(module) if name in NAMES_OF_NOTHING]
+
+
+def public_classes(modules: Mapping[str, ast.Module]) -> dict[str, list[str]]:
+    """The files that define a class of each public name."""
+    files: dict[str, list[str]] = {}
+    for path, module in modules.items():
+        for node in ast.walk(module):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                files.setdefault(node.name, []).append(path)
+    return files
+
+
+def shared_class_names(modules: Mapping[str, ast.Module]) -> dict[str, list[str]]:
+    return {name: files for name, files in public_classes(modules).items() if len(files) > 1}
 
 
 def lines_max(path: Path) -> int:
@@ -126,6 +147,22 @@ def test_a_planted_name_of_nothing_is_refused(source: str, name: str) -> None:
 def test_what_others_call_it_is_left_alone(source: str) -> None:
     """Fields, keywords, attributes and functions are no locals."""
     assert not names_of_nothing(ast.parse(source))
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    """Who searches for a public class finds one; what shares a name on purpose says why, and does share it."""
+    shared = shared_class_names({IDS[path]: tree(path) for path in [*PRODUCT, *BENCH]})
+    assert {name: files for name, files in shared.items() if name not in SHARED_CLASS_NAMES} == {}
+    assert set(SHARED_CLASS_NAMES) <= set(shared), "a name that is no longer shared needs no reason"
+
+
+def test_a_planted_class_of_the_same_name_is_refused() -> None:
+    """In another file, within a class or a function too; a private one is its file's own affair."""
+    modules = {"a.py": "class Letter: ...\nclass _Row: ...", "b.py": "class _Row: ...", "c.py": "class Batch: ..."}
+    parsed = {path: ast.parse(source) for path, source in modules.items()}
+    assert shared_class_names(parsed) == {}
+    for source in ("class Letter: ...", "def f():\n    class Letter: ...", "class Form:\n    class Letter: ..."):
+        assert shared_class_names({**parsed, "planted.py": ast.parse(source)}) == {"Letter": ["a.py", "planted.py"]}
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=IDS.get)
