@@ -28,8 +28,8 @@ from joserfc.jwk import ECKey, KeySet
 from starlette.applications import Starlette
 
 from deploy.local.identity_provider import keys as provider_keys
-from deploy.local.identity_provider.server import Provider
-from deploy.local.identity_provider.tokens import Issuer
+from deploy.local.identity_provider.server import StandInProvider
+from deploy.local.identity_provider.tokens import TokenIssuer
 from gateway.faces import page_routes
 from pipeline.adapters.identity_http import HttpBackChannel
 from pipeline.adapters.ids import SystemRandomness
@@ -379,8 +379,8 @@ async def _assemble(
     async def recipient_key() -> ECKey:
         return described
 
-    provider = Provider(
-        Issuer(ISSUER, signing, foreign),
+    provider = StandInProvider(
+        TokenIssuer(ISSUER, signing, foreign),
         config.identity.providers[EMBEDDED].client_id,
         provider_keys.client_secret(config),
         f"{PUBLIC_URL}/identity/callback/{EMBEDDED}",

@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from gateway.identity.ports import IdentityPorts
-from gateway.identity.provider import Provider, SignIn
+from gateway.identity.provider import IdentityProvider, SignIn
 from gateway.pages.context import LetterHandler, LetterRequest, letter_address
 from gateway.pages.handler import see_other
 from gateway.pages.language import LANGUAGES, negotiated
@@ -58,7 +58,7 @@ ACCEPTED = frozenset({LetterStanding.ACCEPTING, LetterStanding.ACCEPTED})
 class Gate(LetterHandler[IdentityPorts]):
     """The identity pages of a letter and the providers' way back. providers: by name, in the order of the page."""
 
-    def __init__(self, ports: IdentityPorts, pages: Pages, providers: Mapping[str, Provider]) -> None:
+    def __init__(self, ports: IdentityPorts, pages: Pages, providers: Mapping[str, IdentityProvider]) -> None:
         super().__init__(ports, pages)
         self._providers = providers
 
@@ -195,7 +195,7 @@ class Gate(LetterHandler[IdentityPorts]):
     def _callback(self, name: str) -> str:
         return f"{self.ports.config.gateway.public_url}{CALLBACK.format(provider=name)}"
 
-    async def _offered(self, letter_request: LetterRequest) -> Mapping[str, Provider]:
+    async def _offered(self, letter_request: LetterRequest) -> Mapping[str, IdentityProvider]:
         """The providers to choose from. All, when those of before are no longer there: the bridge decides anyway."""
         if letter_request.standing not in ACCEPTED:
             return self._providers

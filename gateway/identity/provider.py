@@ -25,7 +25,7 @@ class SignIn:
     callback: str
 
 
-class Provider(Protocol):
+class IdentityProvider(Protocol):
     """One configured identity provider."""
 
     @property

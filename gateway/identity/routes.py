@@ -11,7 +11,7 @@ from gateway.identity.gate import CALLBACK, Gate
 from gateway.identity.key_set import KeySet
 from gateway.identity.oidc import OidcProvider
 from gateway.identity.ports import IdentityPorts
-from gateway.identity.provider import Provider
+from gateway.identity.provider import IdentityProvider
 from gateway.limits import REQUEST_SECONDS
 from gateway.pages.context import LETTER
 from gateway.pages.headers import security_headers
@@ -33,7 +33,7 @@ def routes(ports: IdentityPorts, pages: Pages) -> list[Row]:
     ]
 
 
-def providers(ports: IdentityPorts) -> Mapping[str, Provider]:
+def providers(ports: IdentityPorts) -> Mapping[str, IdentityProvider]:
     """The configured ones by name, each with what its kind speaks."""
     identity = ports.config.identity
     return {

@@ -200,10 +200,10 @@ def _json(data: bytes) -> Mapping[str, object]:
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Two values under one name could be read differently by two readers."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
         raise ValueError("a name occurs twice")
-    return found
+    return members
 
 
 def _decode(text: str) -> bytes:

@@ -119,9 +119,9 @@ def issue_ticket(mac: Mac, ticket: Ticket) -> bytes:
 
 def open_ticket(mac: Mac, data: bytes, delivery: UUID, moment: datetime) -> Ticket:
     """Raises TicketInvalid unless this is a living ticket for the delivery."""
-    said = _open(mac, b"ticket", data, _TicketFields)
+    fields = _open(mac, b"ticket", data, _TicketFields)
     ticket = Ticket(
-        UUID(bytes=said.delivery), said.person, said.level, _moment(said.issued_ms), _moment(said.expires_ms)
+        UUID(bytes=fields.delivery), fields.person, fields.level, _moment(fields.issued_ms), _moment(fields.expires_ms)
     )
     if ticket.delivery != delivery:
         raise TicketInvalid("ticket is for another delivery")
@@ -137,8 +137,8 @@ def issue_receipt(mac: Mac, receipt: Receipt) -> bytes:
 
 def open_receipt(mac: Mac, data: bytes, delivery: UUID, act: Act) -> Receipt:
     """Raises TicketInvalid unless this is our receipt of that act on that delivery."""
-    said = _open(mac, b"receipt", data, _ReceiptFields)
-    receipt = Receipt(UUID(bytes=said.delivery), said.act, said.person, _moment(said.at_ms))
+    fields = _open(mac, b"receipt", data, _ReceiptFields)
+    receipt = Receipt(UUID(bytes=fields.delivery), fields.act, fields.person, _moment(fields.at_ms))
     if receipt.delivery != delivery:
         raise TicketInvalid("receipt is for another delivery")
     if receipt.act != act:

@@ -126,10 +126,10 @@ class HttpBackChannel:
 def _field(body: bytes, name: str) -> str:
     """One text of a JSON answer."""
     try:
-        said = json.loads(body)
+        answer = json.loads(body)
     except ValueError as error:
         raise Transient("the identity provider's answer is not JSON") from error
-    value = said.get(name) if isinstance(said, dict) else None
+    value = answer.get(name) if isinstance(answer, dict) else None
     if not isinstance(value, str):
         raise Transient(f"the identity provider's answer has no {name}")
     return value

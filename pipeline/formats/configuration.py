@@ -128,10 +128,10 @@ class ObjectsSettings(Struct, frozen=True):
     @property
     def place(self) -> Path | S3:
         """The one of its kind."""
-        found, name = (self.root, "root") if self.kind == "local" else (self.s3, "s3")
-        if found is None:
+        place, name = (self.root, "root") if self.kind == "local" else (self.s3, "s3")
+        if place is None:
             raise ConfigInvalid(f"objects.kind = {self.kind} needs objects.{name}")
-        return found
+        return place
 
 
 class MailSettings(Struct, frozen=True):
@@ -281,8 +281,8 @@ def _check_identity(identity: IdentitySettings) -> None:
 
 def _place(error: ValueError) -> str:
     """Where TOML ends: line and column of tomllib's text, which may quote the file."""
-    found = re.search(r"\(at line \d+, column \d+\)$", str(error))
-    return f" {found[0]}" if found else ""
+    position = re.search(r"\(at line \d+, column \d+\)$", str(error))
+    return f" {position[0]}" if position else ""
 
 
 def _check_gateway(gateway: GatewaySettings) -> None:

@@ -16,16 +16,10 @@ MIGRATION_RUNNER_LINES_MAX = 130
 FUNCTION_LINES_MAX = 60
 BANNED_NAMES = re.compile(r"(^|_)(utils?|helpers?|manager|common|misc)($|_)", re.IGNORECASE)
 NAMES_OF_NOTHING = frozenset({"found", "known", "asked", "wanted", "told", "said", "one", "some", "mine"})
-RENAMED_WITH_THE_PROVIDERS = (  # by its beginning; each is being moved, and loses these names there
-    *("gateway/identity/", "hsm_bridge/identity/", "hsm_bridge/operations/tickets.py"),
-    *("pipeline/adapters/identity", "pipeline/formats/configuration.py", "deploy/local/identity_provider/"),
-)
 SHARED_CLASS_NAMES = {
     "Ports": "of each stage its own: what it may ask of the outside",
     "Done": "of a message in a stage, of an item in the bridge: two programs, and no file sees both",
     "Refused": "the API's no in the sender's client, the bridge's no to an item: two programs, and no file sees both",
-    "Issuer": "renamed with the providers",
-    "Provider": "renamed with the providers",
 }
 BROAD_EXCEPT_ALLOWED = {"pipeline/actors/loop.py", "gateway/edge.py"}  # the two that record whatever escapes
 
@@ -118,8 +112,7 @@ def test_no_room_for_leftovers(path: Path) -> None:
 @pytest.mark.parametrize("path", [*PRODUCT, *BENCH], ids=IDS.get)
 def test_what_is_held_has_a_noun(path: Path) -> None:
     """A local is named for what it holds (`rows`, `letter`), not for having been found, known or asked for."""
-    if not IDS[path].startswith(RENAMED_WITH_THE_PROVIDERS):
-        assert not names_of_nothing(tree(path))
+    assert not names_of_nothing(tree(path))
 
 
 @pytest.mark.parametrize("name", sorted(NAMES_OF_NOTHING))

@@ -10,8 +10,8 @@ import uvicorn
 from joserfc.jwk import ECKey, KeySet
 
 from deploy.local.identity_provider import keys
-from deploy.local.identity_provider.server import Provider
-from deploy.local.identity_provider.tokens import Issuer
+from deploy.local.identity_provider.server import StandInProvider
+from deploy.local.identity_provider.tokens import TokenIssuer
 from pipeline.formats.configuration import Config, load_from_environment
 from pipeline.formats.identity_providers import EMBEDDED
 from pipeline.process import life, serving
@@ -24,7 +24,7 @@ FINISH_SECONDS = 3
 DRAIN_SECONDS = 4.0  # the supervisor waits 5
 
 
-def provider(config: Config) -> Provider:
+def provider(config: Config) -> StandInProvider:
     """The provider that this configuration describes."""
     key = keys.prepare(config)
     foreign = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256", "kid": key.kid or ""})
@@ -33,8 +33,8 @@ def provider(config: Config) -> Provider:
     async def recipient_key() -> ECKey:
         return await fetch_recipient_key(f"{public_url}/identity/jwks.json")
 
-    return Provider(
-        Issuer(settings.issuer, key, foreign),
+    return StandInProvider(
+        TokenIssuer(settings.issuer, key, foreign),
         settings.client_id,
         keys.client_secret(config),
         f"{public_url}/identity/callback/{EMBEDDED}",

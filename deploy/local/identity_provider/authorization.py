@@ -6,7 +6,7 @@ Source   FranceConnect+ authorize parameters; OpenID Connect Core 1.0 section 3.
 
 from collections.abc import Mapping, Sequence
 
-from deploy.local.identity_provider.grants import Asked
+from deploy.local.identity_provider.grants import SignInRequest
 
 PARAMETERS = frozenset(
     {
@@ -33,40 +33,42 @@ class RequestRefused(ValueError):
     """The request is shown to the person as a page and never sent back to the relying party."""
 
 
-def parse(pairs: Sequence[tuple[str, str]], client_id: str, redirect_uri: str) -> Asked:
+def parse(pairs: Sequence[tuple[str, str]], client_id: str, redirect_uri: str) -> SignInRequest:
     """The request, checked; raises RequestRefused."""
-    asked = dict(pairs)
-    if len(asked) != len(pairs) or set(asked) - PARAMETERS:
+    parameters = dict(pairs)
+    if len(parameters) != len(pairs) or set(parameters) - PARAMETERS:
         raise RequestRefused(
-            f"unknown or repeated parameter: {', '.join(sorted(set(asked) - PARAMETERS)) or 'repeated'}"
+            f"unknown or repeated parameter: {', '.join(sorted(set(parameters) - PARAMETERS)) or 'repeated'}"
         )
-    if any(len(value) > VALUE_CHARACTERS_MAX for value in asked.values()):
+    if any(len(value) > VALUE_CHARACTERS_MAX for value in parameters.values()):
         raise RequestRefused("a parameter is too long")
-    if asked.get("client_id") != client_id or asked.get("redirect_uri") != redirect_uri:
+    if parameters.get("client_id") != client_id or parameters.get("redirect_uri") != redirect_uri:
         raise RequestRefused("unknown client_id or redirect_uri")
-    if asked.get("response_type") != "code":
+    if parameters.get("response_type") != "code":
         raise RequestRefused("response_type must be code")
-    scopes = frozenset(asked.get("scope", "").split(" "))
+    scopes = frozenset(parameters.get("scope", "").split(" "))
     if "openid" not in scopes or scopes - SCOPES:
         raise RequestRefused("scope must hold openid and known scopes only")
-    return Asked(client_id, redirect_uri, _required(asked, "state"), _nonce(asked), scopes, _level(asked))
+    return SignInRequest(
+        client_id, redirect_uri, _required(parameters, "state"), _nonce(parameters), scopes, _level(parameters)
+    )
 
 
-def _required(asked: Mapping[str, str], name: str) -> str:
-    if not asked.get(name):
+def _required(parameters: Mapping[str, str], name: str) -> str:
+    if not parameters.get(name):
         raise RequestRefused(f"{name} is missing")
-    return asked[name]
+    return parameters[name]
 
 
-def _nonce(asked: Mapping[str, str]) -> str:
-    nonce = _required(asked, "nonce")
+def _nonce(parameters: Mapping[str, str]) -> str:
+    nonce = _required(parameters, "nonce")
     if len(nonce) < NONCE_CHARACTERS_MIN:
         raise RequestRefused(f"nonce is shorter than {NONCE_CHARACTERS_MIN} characters")
     return nonce
 
 
-def _level(asked: Mapping[str, str]) -> str:
-    level = _required(asked, "acr_values")
+def _level(parameters: Mapping[str, str]) -> str:
+    level = _required(parameters, "acr_values")
     if level not in LEVELS:
         raise RequestRefused(f"acr_values must be one of {', '.join(LEVELS)}")
     return level

@@ -49,7 +49,7 @@ class Expiring(Generic[Value]):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class SignInRequest:
     """An authorization request that passed its checks."""
 
     client_id: str
@@ -64,7 +64,7 @@ class Grants:
     """All that the provider remembers."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self.interactions = Expiring[Asked](INTERACTION_SECONDS, now)
+        self.interactions = Expiring[SignInRequest](INTERACTION_SECONDS, now)
         self._codes = Expiring[Grant](CODE_SECONDS, now)
         self._tokens = Expiring[Grant](TOKEN_SECONDS, now)
         self._spent_by_code: dict[str, str] = {}

@@ -41,17 +41,17 @@ def subject(person: Person, client_id: str) -> str:
 
 
 def claims(person: Person, scopes: frozenset[str]) -> dict[str, str]:
-    """The claims that the asked scopes open."""
-    said: dict[str, str] = {}
+    """The claims that the scopes open."""
+    values: dict[str, str] = {}
     if scopes & {"identite_pivot", "profile"}:
-        said |= {
+        values |= {
             "given_name": person.given_names,
             "family_name": person.birth_name,
             "birthdate": person.birth_date,
             "gender": person.gender,
         }
     if scopes & {"identite_pivot", "birth"}:
-        said |= {"birthplace": person.birth_place, "birthcountry": person.birth_country}
+        values |= {"birthplace": person.birth_place, "birthcountry": person.birth_country}
     if scopes & {"preferred_username", "profile"} and person.usage_name:
-        said["preferred_username"] = person.usage_name
-    return said
+        values["preferred_username"] = person.usage_name
+    return values

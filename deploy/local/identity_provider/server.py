@@ -20,9 +20,9 @@ from starlette.routing import Route
 
 from deploy.local.identity_provider import attacks
 from deploy.local.identity_provider.authorization import LEVELS, SCOPES, RequestRefused, parse
-from deploy.local.identity_provider.grants import Asked, Grants
+from deploy.local.identity_provider.grants import Grants, SignInRequest
 from deploy.local.identity_provider.people import PEOPLE, Person
-from deploy.local.identity_provider.tokens import TOKEN_SECONDS, Grant, Issuer
+from deploy.local.identity_provider.tokens import TOKEN_SECONDS, Grant, TokenIssuer
 
 FORM_BYTES_MAX = 8192
 FIELDS_MAX = 20
@@ -38,12 +38,12 @@ NO_STORE = {"Cache-Control": "no-store"}
 RecipientKey = Callable[[], Awaitable[ECKey]]
 
 
-class Provider:
+class StandInProvider:
     """One provider, one relying party."""
 
     def __init__(
         self,
-        issuer: Issuer,
+        issuer: TokenIssuer,
         client_id: str,
         client_secret: str,
         redirect_uri: str,
@@ -77,26 +77,26 @@ class Provider:
     async def _authorize(self, request: Request) -> Response:
         pairs = request.query_params.multi_items() if request.method == "GET" else await _form(request)
         try:
-            asked = parse(pairs, self._client_id, self._redirect_uri)
+            sign_in = parse(pairs, self._client_id, self._redirect_uri)
         except RequestRefused as error:
             return self._refuse(str(error))
-        return self._pick(asked)
+        return self._pick(sign_in)
 
     async def _interaction(self, request: Request) -> Response:
         form = dict(await _form(request))
-        asked = self._grants.interactions.take(form.get("interaction", ""))
-        if asked is None:
+        sign_in = self._grants.interactions.take(form.get("interaction", ""))
+        if sign_in is None:
             return self._refuse("this sign-in is over; go back to the service and start again")
         try:
-            grant = self._granted(asked, form)
+            grant = self._granted(sign_in, form)
         except ValueError as error:
             return self._refuse(str(error))
-        answer = {"state": asked.state, "iss": self._issuer.name}
+        answer = {"state": sign_in.state, "iss": self._issuer.name}
         if grant.attack == "access_denied":
             answer |= {"error": "access_denied", "error_description": "User auth aborted"}
         else:
             answer |= {"code": self._grants.code(grant)}
-        return RedirectResponse(f"{asked.redirect_uri}?{urlencode(answer)}", 303, NO_STORE)
+        return RedirectResponse(f"{sign_in.redirect_uri}?{urlencode(answer)}", 303, NO_STORE)
 
     async def _token(self, request: Request) -> Response:
         form = dict(await _form(request))
@@ -155,16 +155,16 @@ class Provider:
             }
         )
 
-    def _pick(self, asked: Asked) -> Response:
+    def _pick(self, sign_in: SignInRequest) -> Response:
         page = self._pages.get_template("picker.html").render(
-            interaction=self._grants.interactions.add(asked),
+            interaction=self._grants.interactions.add(sign_in),
             people=PEOPLE,
             levels=LEVELS,
-            acr=asked.acr,
+            acr=sign_in.acr,
             attacks=attacks.EXPLAINED,
         )
         # The last hop of the form leads back to the relying party, which form-action has to name.
-        relying_party = "/".join(asked.redirect_uri.split("/")[:3])
+        relying_party = "/".join(sign_in.redirect_uri.split("/")[:3])
         policy = f"{PAGE_HEADERS['Content-Security-Policy']}; form-action 'self' {relying_party}"
         return HTMLResponse(page, headers=PAGE_HEADERS | {"Content-Security-Policy": policy})
 
@@ -172,17 +172,17 @@ class Provider:
         page = self._pages.get_template("refused.html").render(why=why)
         return HTMLResponse(page, 400, PAGE_HEADERS)
 
-    def _granted(self, asked: Asked, form: dict[str, str]) -> Grant:
-        level = form.get("acr", asked.acr)
+    def _granted(self, sign_in: SignInRequest, form: dict[str, str]) -> Grant:
+        level = form.get("acr", sign_in.acr)
         if level not in LEVELS:
             raise ValueError("unknown level")
         return Grant(
             person=_picked(form),
-            client_id=asked.client_id,
-            redirect_uri=asked.redirect_uri,
-            nonce=asked.nonce,
+            client_id=sign_in.client_id,
+            redirect_uri=sign_in.redirect_uri,
+            nonce=sign_in.nonce,
             acr=level,
-            scopes=asked.scopes,
+            scopes=sign_in.scopes,
             auth_time=int(self._now()),
             attack=attacks.parse(form.get("attack", "none")),
         )

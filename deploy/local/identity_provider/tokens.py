@@ -23,7 +23,7 @@ TOKEN_SECONDS = 60  # FranceConnect+: lifetime of ID tokens and access tokens
 JWE_ALGORITHMS = ["ECDH-ES", "A256GCM"]
 JWE_REGISTRY = jwe.JWERegistry(
     header_registry={
-        "iss": HeaderParameter("Issuer", "str"),
+        "iss": HeaderParameter("TokenIssuer", "str"),
         "aud": HeaderParameter("Audience", "str"),
     },
     algorithms=JWE_ALGORITHMS,
@@ -45,7 +45,7 @@ class Grant:
 
 
 @dataclass(frozen=True, slots=True)
-class Issuer:
+class TokenIssuer:
     """Who signs. `foreign` is a key of the same name that no relying party pinned."""
 
     name: str
@@ -54,27 +54,27 @@ class Issuer:
 
     def id_token(self, grant: Grant, access_token: str, recipient: ECKey, now: int) -> str:
         """The ID token, bent as the grant's attack says."""
-        said = self._base(grant, now) | {
+        values = self._base(grant, now) | {
             "nonce": "0" * 64 if grant.attack == "wrong_nonce" else grant.nonce,
             "acr": "eidas1" if grant.attack == "wrong_acr" else grant.acr,
             "auth_time": grant.auth_time,
             "at_hash": _half_hash(access_token),
         }
         if grant.attack == "expired_token":
-            said |= {"iat": now - 3600, "exp": now - 3600 + TOKEN_SECONDS}
+            values |= {"iat": now - 3600, "exp": now - 3600 + TOKEN_SECONDS}
         if grant.attack == "wrong_audience":
-            said["aud"] = "another-service"
-        signed = self._sign(said, grant.attack)
+            values["aud"] = "another-service"
+        signed = self._sign(values, grant.attack)
         if grant.attack == "plain_token":
             return signed
         return self._encrypt(signed, grant.client_id, recipient)
 
     def userinfo(self, grant: Grant, recipient: ECKey, now: int) -> str:
         """The userinfo answer, bent as the grant's attack says."""
-        said = self._base(grant, now) | claims(grant.person, grant.scopes)
+        values = self._base(grant, now) | claims(grant.person, grant.scopes)
         if grant.attack == "other_subject":
-            said["sub"] = subject(grant.person, "another-service")
-        return self._encrypt(self._sign(said, "none"), grant.client_id, recipient)
+            values["sub"] = subject(grant.person, "another-service")
+        return self._encrypt(self._sign(values, "none"), grant.client_id, recipient)
 
     def _base(self, grant: Grant, now: int) -> dict[str, str | int]:
         return {
@@ -85,8 +85,8 @@ class Issuer:
             "exp": now + TOKEN_SECONDS,
         }
 
-    def _sign(self, said: dict[str, str | int], attack: Attack) -> str:
-        payload = json.dumps(said, ensure_ascii=False).encode()
+    def _sign(self, values: dict[str, str | int], attack: Attack) -> str:
+        payload = json.dumps(values, ensure_ascii=False).encode()
         if attack == "alg_none":
             return f"{_base64url(UNSIGNED_HEADER)}.{_base64url(payload)}."
         key = self.foreign if attack == "foreign_key" else self.key

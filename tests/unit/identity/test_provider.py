@@ -14,8 +14,8 @@ from joserfc.jwk import ECKey
 from deploy.local.identity_provider import attacks, keys
 from deploy.local.identity_provider.__main__ import bound_socket
 from deploy.local.identity_provider.grants import CODE_SECONDS
-from deploy.local.identity_provider.server import Provider
-from deploy.local.identity_provider.tokens import JWE_REGISTRY, TOKEN_SECONDS, Issuer
+from deploy.local.identity_provider.server import StandInProvider
+from deploy.local.identity_provider.tokens import JWE_REGISTRY, TOKEN_SECONDS, TokenIssuer
 from pipeline.formats.configuration import parse
 from tests.portal_world import config_table
 
@@ -53,8 +53,8 @@ class Desk:
         async def recipient_key() -> ECKey:
             return self.recipient
 
-        issuer = Issuer(ISSUER, self.key, ECKey.generate_key("P-256", {"kid": "sign"}))
-        app = Provider(issuer, "qerds-portal", SECRET, CALLBACK, recipient_key, lambda: self.time).app()
+        issuer = TokenIssuer(ISSUER, self.key, ECKey.generate_key("P-256", {"kid": "sign"}))
+        app = StandInProvider(issuer, "qerds-portal", SECRET, CALLBACK, recipient_key, lambda: self.time).app()
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=ISSUER)
 
     async def back(self, **picked: str) -> dict[str, str]:
