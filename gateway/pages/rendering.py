@@ -2,7 +2,7 @@
 
 Rules    everything is escaped; an undefined name is an error, not an empty place; what a page may show is decided by
          the row types it is given (pipeline/stores/portal.py), not by the template
-Elsewhere: headers (headers.py), which page (letter.py)
+Elsewhere: headers (headers.py), which page (gateway/portal/letter.py)
 """
 
 from collections.abc import Callable, Mapping

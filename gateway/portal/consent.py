@@ -2,8 +2,9 @@
 
 Owns     the way from the mail's link to the page, the page for each standing, the answer
 Rules    the link is a pointer: GET and HEAD answer nothing, however often a scanner follows it. A form counts as in the
-         pages of a letter (session.py); no answer is chosen beforehand, so that a program that sends forms gives none.
-         A form carries the digest of the text that its page showed: that text is stored with the answer, or nothing is
+         pages of a letter (gateway/pages/session.py); no answer is chosen beforehand, so that a program that sends
+         forms gives none. A form carries the digest of the text that its page showed: that text is stored with the
+         answer, or nothing is
          the first answer stays: a second submit shows it
          nobody is asked who they are: the mail went to the address that the consent is for
 Elsewhere: the text (pipeline/notices/consent_wording.py), rows and transactions (pipeline/stores/consents.py)

@@ -1,7 +1,7 @@
 """A JSON body as one object, or the problem that it is not.
 
 Owns     turning what `pipeline.intake.reading` finds unreadable into the API's problem; the Content-Type of JSON
-Elsewhere: the reading itself, the length of a body (limits.py)
+Elsewhere: the reading itself, the length of a body (gateway/limits.py)
 """
 
 from collections.abc import Mapping

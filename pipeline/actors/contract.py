@@ -15,7 +15,7 @@ from pipeline.ports.mailbox import Message, Tx
 
 __all__ = ["Bury", "Done", "Emission", "Message", "Outcome", "Retry", "Stage", "Tx", "Work", "beside"]
 
-ATTEMPTS_MAX = 500  # with the cap of backoff.py about 16 hours of an outage before a person is asked
+ATTEMPTS_MAX = 500  # with the cap of pipeline/process/backoff.py about 16 hours of an outage before a person is asked
 RESCUES_MAX = 5  # of which at least three alone: the fault is the message's, not its neighbours'
 
 Ports = TypeVar("Ports", contravariant=True)  # what perform asks of the outside

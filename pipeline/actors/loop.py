@@ -3,7 +3,8 @@
 Owns     the life of one stage's process: epochs, turns, what becomes of a batch when something fails
 Rules    one transaction per batch; the fence is its first statement; nothing outside happens in it; an exception nobody
          expected is treated like a crash of the process, so that both are proved by the same tests
-Elsewhere: how rows are stored (ports.Mailbox), when to try again (backoff.py), what a stage does (pipeline/stages)
+Elsewhere: how rows are stored (pipeline.ports.mailbox.Mailbox), when to try again (pipeline/process/backoff.py),
+         what a stage does (pipeline/stages)
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -2,7 +2,8 @@
 
 Owns     at most one take beside a COMMIT, and its batch until the loop asks for one. One object per epoch
 Rules    what is held here is running under our epoch like every batch: a crash leaves it to rescue
-Elsewhere: when another batch is likely enough, what a drain does with it (loop.py), how rows are taken (ports.Mailbox)
+Elsewhere: when another batch is likely enough, what a drain does with it (loop.py), how rows are taken
+         (pipeline.ports.mailbox.Mailbox)
 """
 
 from collections.abc import Awaitable, Callable, Sequence

@@ -19,7 +19,7 @@ Answer = TypeVar("Answer", bound=msgspec.Struct)
 
 
 class SocketBridge:
-    """Every ports.bridge.Bridge over one socket; the bridge itself allows only what that socket's caller kind may."""
+    """Every pipeline.ports.bridge.Bridge over one socket; the bridge allows only what that socket's caller kind may."""
 
     def __init__(self, bridge_client: client.BridgeClient) -> None:
         self._client = bridge_client

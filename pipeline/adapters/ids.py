@@ -11,7 +11,7 @@ UNIT_BITS = 53  # of a float in [0, 1)
 
 
 class SystemRandomness:
-    """ports.Randomness, and what the gateway draws."""
+    """pipeline.ports.outside.Randomness, and what the gateway draws."""
 
     def random_bytes(self, count: int) -> bytes:
         """From the system's generator."""

@@ -40,7 +40,7 @@ class Connection:
 
 
 class RelayMailer:
-    """ports.Mailer over one relay."""
+    """pipeline.ports.outside.Mailer over one relay."""
 
     def __init__(self, config: MailSettings, tls: ssl.SSLContext | None = None) -> None:
         self.at_once = config.connections_max

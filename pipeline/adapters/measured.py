@@ -65,7 +65,7 @@ class _Watch:
 
 
 class MeasuredObjects:
-    """ports.Objects over a store. now: a clock that only goes forward."""
+    """pipeline.ports.outside.Objects over a store. now: a clock that only goes forward."""
 
     def __init__(self, store: Store, recorder: Recorder, now: Callable[[], float] = anyio.current_time) -> None:
         self._store = store
@@ -106,7 +106,7 @@ class MeasuredObjects:
 
 
 class MeasuredMailer:
-    """ports.Mailer over a relay. class: of its answer; tls: none that we may speak; away: no answer."""
+    """pipeline.ports.outside.Mailer over a relay. class: of its answer; tls: none that we may speak; away: none."""
 
     def __init__(self, mailer: Mailer, relay: str, recorder: Recorder) -> None:
         self.at_once = mailer.at_once
@@ -128,7 +128,7 @@ class MeasuredMailer:
 
 
 class MeasuredAuthority:
-    """ports.bridge.TimeStampAuthority over another. A request is a digest; the seconds are of the whole call."""
+    """pipeline.ports.bridge.TimeStampAuthority over another. A request is a digest; seconds are of the whole call."""
 
     def __init__(self, authority: TimeStampAuthority, name: str, recorder: Recorder) -> None:
         self._authority = authority

@@ -1,4 +1,4 @@
-"""ops.service.Volumes over folders of this machine.
+"""pipeline.measures.measurer.Volumes over folders of this machine.
 
 Owns     statvfs in a thread of its own for each folder, and how long it may take
 Rules    a disk that hangs costs its series and nothing else: it is not asked again before it has come back. A folder

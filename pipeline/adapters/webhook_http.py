@@ -1,4 +1,4 @@
-"""Post to addresses that senders gave us: events.ports.Courier over HTTP.
+"""Post to addresses that senders gave us: pipeline.feed.ports.Courier over HTTP.
 
 Owns     resolving, pinning, deadlines, the flights of this process
 Rules    a name is resolved once per flight; if any of its addresses is not public, nobody is connected to; else the

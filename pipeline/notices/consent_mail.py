@@ -4,7 +4,7 @@ Owns     the wording of the mail, the link and its digest, the Message-ID
 Rules    it says who asks and leads to a page; nothing of any letter, no word that a sender may choose but its own
          registered name (names of the person stand on the page only: a mail is not a sender's to write). No tracking,
          no image, no HTML. The link answers nothing by being opened
-Elsewhere: what is agreed to (consent_wording.py), when it is sent (perform.py)
+Elsewhere: what is agreed to (consent_wording.py), when it is sent (consents.py)
 """
 
 import base64

@@ -3,7 +3,7 @@
 Owns     the port; its rows are in pipeline/stores/letters.py, where the adapter may import them too
 Rules    a session lives 15 minutes idle and one hour in all (real clock; sql/portal.sql has the same numbers); the
          claim digest is the SHA-256 of the token's text as it stands in the link
-Elsewhere: what a page shows (standing.py), what may be decided (decision.py)
+Elsewhere: what a page shows (gateway/pages/standing.py), what may be decided (gateway/portal/decision.py)
 """
 
 from contextlib import AbstractAsyncContextManager

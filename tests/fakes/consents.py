@@ -11,7 +11,7 @@ from tests.memory.database import MemoryDatabase
 
 
 class MemoryConsentFacts:
-    """consents.ports.ConsentFacts over a dictionary and the tables of the simulation."""
+    """pipeline.notices.consent_ports.ConsentFacts over a dictionary and the tables of the simulation."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._database = database

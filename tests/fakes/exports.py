@@ -8,7 +8,7 @@ from pipeline.exports.ports import BatchStanding, ExportRow, ExportStanding
 
 
 class MemoryExportFacts:
-    """exports.ports.ExportFacts over dictionaries."""
+    """pipeline.exports.ports.ExportFacts over dictionaries."""
 
     def __init__(self) -> None:
         self.batches: dict[UUID, tuple[BatchStanding, list[ProvenLine]]] = {}

@@ -29,7 +29,7 @@ class Taken:
 
 
 class MemoryMailer:
-    """ports.Mailer. `says(recipient, nth)`: what to answer the nth mail (0, 1, ..) for that recipient."""
+    """pipeline.ports.outside.Mailer. `says(recipient, nth)`: the answer to mail nth (0, 1, ..) to that recipient."""
 
     def __init__(self, says: Callable[[str, int], str] = lambda _recipient, _nth: ACCEPT) -> None:
         self.taken: list[Taken] = []

@@ -1,4 +1,4 @@
-"""A database in memory and its transactions: ports.MailboxTx for the simulation, on trio or asyncio.
+"""A database in memory and its transactions, on trio or asyncio: pipeline.ports.mailbox.MailboxTx for the simulation.
 
 Owns     the rows of all mailboxes, timers, dead letters and process lives, both clocks; row locks until COMMIT; what is
          not committed leaves nothing

@@ -1,4 +1,4 @@
-"""process.elected.CandidateSession in memory: a judge, candidates' sessions, and what goes wrong between them.
+"""pipeline.process.elected.CandidateSession in memory: a judge, candidates' sessions, and what goes wrong between them.
 
 Owns     who holds the term; sessions that end, fall silent or are cut off without a word
 Rules    as PostgreSQL judges (pipeline/adapters/postgres/elected.py): the term goes with the session, a silent one is

@@ -1,4 +1,4 @@
-"""Bulk reads and published keys in memory: ports.Facts and ports.Keys for the simulation.
+"""Bulk reads and published keys for the simulation: pipeline.ports.rows.Facts and pipeline.ports.bridge.Keys.
 
 Owns     the mapping from the rows of tables.py to the dataclasses of pipeline/ports/rows.py, as
          adapters/postgres/facts.py
@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class MemoryKeys:
-    """ports.Keys over a list."""
+    """pipeline.ports.bridge.Keys over a list."""
 
     published: Sequence[PublishedKey]
     anchor: bytes
@@ -76,7 +76,7 @@ class MemoryKeys:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFacts:
-    """ports.Facts. name, country, policy_oid: of the issuer that dossiers name."""
+    """pipeline.ports.rows.Facts. name, country, policy_oid: of the issuer that dossiers name."""
 
     database: MemoryDatabase
     keys: MemoryKeys

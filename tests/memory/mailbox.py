@@ -1,4 +1,4 @@
-"""The mailbox of one stage in memory: ports.Mailbox for the simulation, on trio or asyncio.
+"""The mailbox of one stage in memory: pipeline.ports.mailbox.Mailbox for the simulation, on trio or asyncio.
 
 Owns     the same promises as adapters/postgres/mailbox.py (tests/contract/test_mailbox.py runs over both): epochs with
          leases, the fence, lanes and the alone bit, timers of both clocks, rescue, doorbell
@@ -31,7 +31,7 @@ LANES_ALONE = (1, 3)
 
 
 class MemoryMailbox:
-    """ports.Mailbox for one stage and one process."""
+    """pipeline.ports.mailbox.Mailbox for one stage and one process."""
 
     def __init__(
         self,

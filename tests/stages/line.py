@@ -49,7 +49,7 @@ PROOF = ("seal", "timestamp")
 
 
 class Seeded:
-    """ports.Randomness that a test can repeat."""
+    """pipeline.ports.outside.Randomness that a test can repeat."""
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
@@ -62,7 +62,7 @@ class Seeded:
 
 
 class Relay:
-    """ports.Mailer: answers what `answers` says next, else it accepts. An exception there is raised, after sending."""
+    """pipeline.ports.outside.Mailer: says what `answers` has next, else yes. An exception is raised after sending."""
 
     def __init__(self) -> None:
         self.answers: list[Relayed | MailRefused | Exception] = []

@@ -1,11 +1,13 @@
 """Names of things of this repository in what people read, and which of them lead nowhere.
 
 Owns       what is read of each kind of file (`sayings`), what is a name there, and what it may lead to (`dangling`)
-Names      file      `actors/loop.py`, `loop.py`, `tests/db`: a path from the top or the end of one; a bare name lies
-                     beside the speaker, or has one place only, or lies in a folder that the same text names
+Names      file      `actors/loop.py`, `names.py`, `tests/db`: a path from the top or the end of one; a bare name lies
+                     beside the speaker, or in a folder that the same text names. One that is no module may lie
+                     anywhere, if it has one place only
            page      `docs/operate.md#alerts`, `docs/operate.md, "Alerts"`, and in a page `[text](operate.md)`
            rule      a rule in quotes without its page leads nowhere: name the page and the heading that tell it
-           module    `pipeline.actors.loop.run`, `python -m hsm_bridge`; `gateway.port` may be an option, too
+           module    `pipeline.actors.loop.run`, `python -m hsm_bridge`; `gateway.port` may be an option, too. A module
+                     names a class from the top (`pipeline.ports.rows.Facts`), or as its own code may write it
            number    `ADR 7`, `migration 12`, `0012`
            verb      `./qerds up`
 Rules      everything here is pure over a mapping from path to text
@@ -40,6 +42,7 @@ TITLE = re.compile(r"([\w./-]+\.md)[`)\]]*,\s+\"([^\"]+)\"")
 LINK = re.compile(r"\]\((?![a-z]+:|#)([^)#\s]+)")
 RULE = re.compile(r"\brules?,?\s+\"[^\"]+\"|\b(?:style|rules) page\b")
 DOTTED = re.compile(START + r"[a-z_]+(?:\.[A-Za-z_]\w*)+(?!\w*[/@])")
+CLASS = re.compile(r"[a-z_]\w*(?:\.[a-z_]\w*)*\.[A-Z]\w*[a-z]\w*(?:\.\w+)*")  # with where it is
 RUN = re.compile(r"\bpython3? -m ([\w.]+)")
 NUMBERED = re.compile(
     r"\b(?:ADRs?[ -]?|adr/)(?P<adr>\d+)\b|"
@@ -102,7 +105,7 @@ class Repository:
 
     @cached_property
     def defined(self) -> frozenset[str]:
-        """`module.name` and `module.Class.name` of all that our modules define or import."""
+        """All that our modules define or import, and what their classes do, by the whole dotted name."""
         found = {f"{name}.{n}" for name, path in self.modules.items() for n in names_in(parsed(self.texts[path]))}
         return frozenset(found)
 
@@ -246,7 +249,8 @@ def bare_leads(name: str, said: Said, repository: Repository) -> bool:
     if name in EVERYWHERE or posixpath.join(posixpath.dirname(said.path), name) in repository.texts:
         return True
     homes = [posixpath.dirname(path) for path in repository.texts if fnmatch(posixpath.basename(path), name)]
-    return len(homes) == 1 or ("*" in name and bool(homes)) or any(names_folder(said.text, home) for home in homes)
+    has_one_place = len(homes) == 1 and not name.endswith(".py")
+    return has_one_place or ("*" in name and bool(homes)) or any(names_folder(said.text, home) for home in homes)
 
 
 def names_folder(text: str, folder: str) -> bool:
@@ -285,7 +289,8 @@ def lost_rules(said: Said, _repository: Repository) -> Iterator[tuple[int, str]]
 def lost_modules(said: Said, repository: Repository) -> Iterator[tuple[int, str]]:
     for found in DOTTED.finditer(said.text):
         root = found[0].split(".")[0]
-        if root in repository.packages and not module_leads(found[0], repository):
+        is_ours = root in repository.packages
+        if not (module_leads(found[0], repository) if is_ours else class_leads(found[0], said.path, repository)):
             yield found.start(), found[0]
     for found in RUN.finditer(said.text):
         name = found[1].rstrip(".")
@@ -302,6 +307,14 @@ def module_leads(name: str, repository: Repository) -> bool:
         or f"{section.capitalize()}.{key}" in repository.options
         or key in ("md", "sock")  # a page, which is judged as a file; a socket
     )
+
+
+def class_leads(name: str, speaker: str, repository: Repository) -> bool:
+    """A class of a package that is not ours: where a module says it, that module has the first part of its name."""
+    if not speaker.endswith(".py") or not CLASS.fullmatch(name):
+        return True
+    module = speaker.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    return f"{module}.{name.split('.')[0]}" in repository.defined
 
 
 def lost_numbers(said: Said, repository: Repository) -> Iterator[tuple[int, str]]:

@@ -35,6 +35,8 @@ DANGLING = [
     ("file", "pipeline/x.py", '"""As stages/notify.py."""', "stages/notify.py"),
     ("file", "pipeline/x.py", '"""Elsewhere: the words (words.py)."""', "words.py"),
     ("file", "deploy/x.py", "# the shape is that of ports.py", "ports.py"),
+    ("file", "pipeline/x.py", '"""Elsewhere: when it is sealed (seal.py)"""', "seal.py"),
+    ("file", "docs/x.md", "All is put together in `app.py`.", "app.py"),
     ("file", "tests/db/test_x.py", '"""The schemas lie in ../shared/schemas."""', "../shared/schemas"),
     ("file", "tests/x.py", "# all of pipeline/stages/part*.py", "pipeline/stages/part*.py"),
     ("file", "pipeline/stages/x.sql", "SELECT 1; -- kept by tests/db/test_keys.py", "tests/db/test_keys.py"),
@@ -49,6 +51,8 @@ DANGLING = [
     ("module", "docs/x.md", "`pipeline.sealing`", "pipeline.sealing"),
     ("module", "pipeline/x.py", '"""pipeline.ports.Keys in memory."""', "pipeline.ports.Keys"),
     ("module", "pipeline/x.py", '"""What pipeline.ports.Rows.write takes."""', "pipeline.ports.Rows.write"),
+    ("module", "pipeline/x.py", '"""ports.Rows over a session."""', "ports.Rows"),
+    ("module", "pipeline/x.py", '"""As sealing.ports.Keys.read."""', "sealing.ports.Keys.read"),
     ("module", "docs/x.md", "The option `gateway.host`.", "gateway.host"),
     ("module", "Procfile", "seal: exec python -m pipelines seal", "pipelines"),
     ("number", "docs/x.md", "ADR 7 says why.", "ADR 7"),
@@ -62,6 +66,9 @@ DANGLING = [
 FOUND = [
     ("docs/x.md", "`pipeline/stages/seal.py`, `ports.py`; [operate](operate.md#what-goes-and-when), `docs/adr/`."),
     ("docs/x.md", "`pipeline.ports.LIMIT`, `pipeline.stages.seal.Rows`, `pipeline.ports.Rows.read()`, `gateway.port`."),
+    ("docs/x.md", "Of the roles ports.Rows is none; `0007_facts.sql`."),
+    ("pipeline/x.py", 'import ssl\n\n\ndef x():\n    """Raises ssl.SSLError."""'),
+    ("pipeline/x.py", '"""pipeline.ports.Rows, and ports.py with its metadata.KEY."""'),
     ("docs/x.md", "`./qerds up`, `./qerds --state DIR dead-letters list`, `./qerds`; `python -m pipeline seal`; 0003."),
     ("docs/x.md", "`application/json`, GET /v1/seal.py, https://host/ports.py, STATE/running.json, and/or, 1 MB/s."),
     (

@@ -35,7 +35,7 @@ async def work(config: Config, own: Life) -> None:
         timeout_graceful_shutdown=FINISH_SECONDS,
         server_header=False,
     )
-    listener = socket.create_server((HOST, config.mail.port - 1))  # layout.TcpPorts: one below the SMTP port
+    listener = socket.create_server((HOST, config.mail.port - 1))  # deploy.local.layout.TcpPorts: one below SMTP
 
     async def end_waiting() -> None:
         await own.draining.wait()

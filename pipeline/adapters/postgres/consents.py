@@ -1,4 +1,4 @@
-"""consents.store.ConsentStore over the gateway's connections; consents.ports.ConsentFacts over the link of `notify`.
+"""pipeline.stores.consents.ConsentStore for the gateway; pipeline.notices.consent_ports.ConsentFacts for `notify`.
 
 Owns     the mapping from rows to the dataclasses of the ports, and the one transaction of a request
 Elsewhere: how often may be asked (pipeline/stores/consents.py); the queries are in sql/consents.sql

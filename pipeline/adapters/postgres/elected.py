@@ -1,4 +1,4 @@
-"""process.elected.CandidateSession: PostgreSQL is the judge, a session advisory lock the term.
+"""pipeline.process.elected.CandidateSession: PostgreSQL is the judge, a session advisory lock the term.
 
 Owns     the election of one session, and when it was last answered
 Rules    every statement of who is elected goes over this session. When the session is gone, so is the lock, and so is

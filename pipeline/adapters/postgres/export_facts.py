@@ -1,4 +1,4 @@
-"""exports.ports.ExportFacts over the work link of `archive`: batches and exports, page by page.
+"""pipeline.exports.ports.ExportFacts over the work link of `archive`: batches and exports, page by page.
 
 Owns     the mapping from rows to the dataclasses of pipeline/exports/ports.py, and the two forms of a cursor: PART.LINE
          of a batch, or MICROSECONDS.ID of a delivery, since 1970

@@ -1,4 +1,4 @@
-"""exports.store.ExportStore over the gateway's connections: proofs of batches and exports, as a sender asks."""
+"""pipeline.stores.exports.ExportStore over the gateway's connections: proofs of batches and exports, as asked."""
 
 from collections.abc import Sequence
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""ports.Facts over a stage's work link: committed rows in bulk, one or two statements a batch.
+"""pipeline.ports.rows.Facts over a stage's work link: committed rows in bulk, one or two statements a batch.
 
 Owns     the mapping from rows to the dataclasses of pipeline/ports/rows.py
 Elsewhere: what a stage makes of them. Nothing here is locked: what may have changed is checked again in commit

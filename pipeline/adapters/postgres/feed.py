@@ -1,4 +1,4 @@
-"""events.ports.EventStore over PostgreSQL, as the role qerds_gateway.
+"""pipeline.stores.feed.EventStore over PostgreSQL, as the role qerds_gateway.
 
 Owns     the mapping from rows to the dataclasses of the port
 Elsewhere: what is valid, what is shown; the queries are in sql/feed.sql and sql/webhooks.sql

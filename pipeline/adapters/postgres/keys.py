@@ -17,7 +17,7 @@ from pipeline.ports.bridge import PublishedKey
 
 
 class PostgresKeys:
-    """ports.Keys over any connection's fetch."""
+    """pipeline.ports.bridge.Keys over any connection's fetch."""
 
     def __init__(self, fetch: Fetch, anchor_file: Path) -> None:
         self._fetch = fetch

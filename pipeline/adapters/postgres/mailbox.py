@@ -1,4 +1,4 @@
-"""The mailbox of one stage in PostgreSQL, and the doorbell: ports.Mailbox over three connections.
+"""The mailbox of one stage in PostgreSQL, and the doorbell: pipeline.ports.mailbox.Mailbox over three connections.
 
 Owns     epochs, watermarks, the rhythm of sweeps and rings. The work link takes and commits; the ahead link takes while
          the other commits; the bell link listens, rings and beats, so that a stuck statement never silences it
@@ -65,7 +65,7 @@ class Watermarks:
 
 
 class PostgresMailbox:
-    """ports.Mailbox for one stage and one process."""
+    """pipeline.ports.mailbox.Mailbox for one stage and one process."""
 
     def __init__(
         self,

@@ -43,19 +43,19 @@ class PostgresPortalTx:
         self._tx = tx
 
     async def lock(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Locked]:
-        """See ports.Tx."""
+        """See pipeline.ports.mailbox.Tx."""
         return await self._tx.lock(deliveries)
 
     async def add(self, facts: Sequence[Any]) -> None:
-        """See ports.Tx."""
+        """See pipeline.ports.mailbox.Tx."""
         await self._tx.add(facts)
 
     async def advance(self, deliveries: Sequence[UUID]) -> Sequence[Any]:
-        """See ports.Tx; the gateway's role may not."""
+        """See pipeline.ports.mailbox.Tx; the gateway's role may not."""
         return await self._tx.advance(deliveries)
 
     async def emit(self, emissions: Sequence[Emission]) -> None:
-        """See ports.Tx."""
+        """See pipeline.ports.mailbox.Tx."""
         await self._tx.emit(emissions)
 
     async def intent_known(self, intent: UUID) -> bool:

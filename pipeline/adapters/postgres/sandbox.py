@@ -1,4 +1,7 @@
-"""senders.SandboxClock over PostgreSQL, as the role qerds_gateway. Made in embedded installations only (connect.py)."""
+"""pipeline.stores.senders.SandboxClock over PostgreSQL, as the role qerds_gateway.
+
+Made in embedded installations only (pipeline/connect.py).
+"""
 
 from contextlib import suppress
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""feed.ports.EventLog over the one session that may be elected.
+"""pipeline.feed.ports.EventLog over the one session that may be elected.
 
 Owns     the watermark, the doorbell of the process
 Elsewhere: the election (elected.py)

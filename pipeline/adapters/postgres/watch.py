@@ -1,4 +1,4 @@
-"""measures.measurer.Watch over the one session that may be elected."""
+"""pipeline.measures.measurer.Watch over the one session that may be elected."""
 
 from typing import Any
 

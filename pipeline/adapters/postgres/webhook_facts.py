@@ -1,4 +1,4 @@
-"""events.ports.WebhookFacts over the stage's work link. Nothing is locked but by claim, which the session holds."""
+"""pipeline.feed.ports.WebhookFacts over the work link of `webhook`. Only claim locks, and the session holds that."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""A process for the tests of life.py: `living.py BEHAVIOUR`. It says on standard output what happens to it."""
+"""A process for the tests of pipeline/process/life.py: `living.py BEHAVIOUR`. It prints what happens to it."""
 
 import sys
 

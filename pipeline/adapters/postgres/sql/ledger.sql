@@ -21,7 +21,7 @@ WHERE d.state NOT IN ('rejected', 'notice_failed', 'refused', 'unclaimed', 'rece
 
 -- name: ledger_open_window_will_close
 -- A window that nobody decided has its expire message, or a timer that is due when the window and its grace are over; a
--- retry, by the real clock, is due within the hour (backoff.py: within minutes).
+-- retry, by the real clock, is due within the hour (pipeline/process/backoff.py: within minutes).
 SELECT w.delivery::text AS subject, w.expires_at::text AS detail
 FROM qerds.acceptance_window w CROSS JOIN (SELECT qerds.legal_now() AS now) legal
 WHERE NOT EXISTS (SELECT FROM qerds.evidence e WHERE e.delivery = w.delivery AND e.event IN ('C.2', 'C.3', 'C.4', 'C.5'))
