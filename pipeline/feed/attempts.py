@@ -4,6 +4,8 @@ Owns     the schedule of tries, the circuit of an endpoint, when a webhook is di
 Rules    an event that fails is set aside and tried again, ten times over 75 h 35 min; those after it go on. After three
          failures in a row the circuit is open: nothing new is sent, and the tries of what was set aside are its probes.
          So an endpoint that is down costs ten tries an event for at most a few events, and loses none
+Elsewhere: the rows of an outcome (facts.py), how they are written (pipeline/adapters/postgres/sql/webhooks.sql:
+         add_webhook_progress, add_webhook_retry), waking by the same limits (wake_webhooks in sql/feed.sql)
 Source   Standard Webhooks: schedule, 2xx only, redirects not followed, 410 disables, Retry-After
 """
 
@@ -17,7 +19,7 @@ from pipeline.feed.payload import FeedEvent
 # Seconds from one try to the next: ten tries over 75 h 35 min (and 5 s).
 SCHEDULE_SECONDS = (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
 TRIES_MAX = len(SCHEDULE_SECONDS) + 1
-CIRCUIT_FAILURES = 3  # in a row: sql/webhooks.sql wakes by the same number
+CIRCUIT_FAILURES = 3  # in a row; sql/measures.sql has the same number (ops_webhook_lag)
 SET_ASIDE_MAX = 100  # events waiting for another try; as many again wait at the cursor
 EVENTS_AT_ONCE = 50  # to one endpoint in one turn
 RETRY_AFTER_SECONDS_MAX = 86_400  # an endpoint may put us off for a day

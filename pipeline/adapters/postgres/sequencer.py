@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 
 from pipeline.adapters.postgres.elected import ElectedSession
+from pipeline.feed.attempts import CIRCUIT_FAILURES, SET_ASIDE_MAX
 from pipeline.formats.database_address import Dsn
 
 ELECTION = "qerds/event-sequencer"
@@ -48,7 +49,7 @@ class PostgresEventLog:
 
     async def wake(self) -> int:
         """Messages to idle webhooks, and one ring."""
-        woken = await self._session.call("wake_webhooks")
+        woken = await self._session.call("wake_webhooks", CIRCUIT_FAILURES, SET_ASIDE_MAX)
         if woken:
             await self._session.call("ring", ["webhook"])
         return len(woken)

@@ -1,11 +1,13 @@
 """What an endpoint's answer leads to: the schedule, the circuit, disabling; all pure."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
 
+from pipeline.adapters.postgres.queries import queries
 from pipeline.feed.attempts import (
     CIRCUIT_FAILURES,
     EVENTS_AT_ONCE,
@@ -188,3 +190,9 @@ def test_one_turn_sends_a_bounded_number() -> None:
     """One busy endpoint holds its flight for a while only."""
     job = next_job(webhook(*range(11, 111)))
     assert job is not None and len(job.events) == EVENTS_AT_ONCE
+
+
+def test_a_statement_that_knows_the_circuit_has_its_number() -> None:
+    """Where SQL asks whether an endpoint is only probed, it asks for as many failures as the code does."""
+    numbers = {name: re.findall(r"\bfailures\s*(?:<|>=)\s*(\d+)", query) for name, query in queries().items()}
+    assert {name: found for name, found in numbers.items() if found} == {"ops_webhook_lag": [str(CIRCUIT_FAILURES)]}

@@ -10,15 +10,15 @@ SELECT qerds.forget_events($1::integer) AS forgotten;
 
 -- name: wake_webhooks
 -- A message to each webhook that is idle and has a try that is due, or events that it has not read while its circuit is
--- closed (3 failures, 100 set aside: pipeline/feed/attempts.py). A webhook that went idle just before an event was placed
+-- closed: fewer than $1 failures, fewer than $2 set aside. A webhook that went idle just before an event was placed
 -- is found by the next call, a second later at most: nothing depends on who was first.
 WITH due AS MATERIALIZED (
     SELECT w.id FROM qerds.webhook w CROSS JOIN (SELECT clock_timestamp() AS now) c
     WHERE w.enabled AND NOT w.under_way AND (w.paused_until IS NULL OR w.paused_until <= c.now)
       AND (EXISTS (SELECT FROM qerds.webhook_retry r WHERE r.webhook = w.id AND r.due_at <= c.now)
-           OR (w.failures < 3
+           OR (w.failures < $1::integer
                AND EXISTS (SELECT FROM qerds.event e WHERE e.sender = w.sender AND e.sequence > w.read_through)
-               AND (SELECT count(*) FROM qerds.webhook_retry r WHERE r.webhook = w.id) < 100))
+               AND (SELECT count(*) FROM qerds.webhook_retry r WHERE r.webhook = w.id) < $2::integer))
     ORDER BY w.id LIMIT 1000 FOR UPDATE OF w SKIP LOCKED),
 told AS (
     UPDATE qerds.webhook w SET under_way = true WHERE w.id = ANY (ARRAY(SELECT d.id FROM due d)) RETURNING w.id)
