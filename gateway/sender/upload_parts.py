@@ -99,7 +99,7 @@ class UploadParts:
         if partial is None:
             raise Problem("not_found", "no upload of yours has this id")
         if partial.upload.expired and not also_expired:
-            raise Problem("upload_expired", "it was not used within 7 days, or was given up")
+            raise Problem("upload_expired", f"it was not used within {UPLOAD_DAYS} days, or was given up")
         return principal, partial
 
     async def _again(

@@ -170,7 +170,7 @@ def _judge_attachment(attachment: Attachment, uploads: Mapping[UUID, SenderUploa
             if upload is None:
                 return Mistake("upload_unknown", attachment.pointer(UPLOAD), "no upload of yours has this id")
             if upload.expired:
-                return Mistake("upload_expired", attachment.pointer(UPLOAD), "was not used within 7 days")
+                return Mistake("upload_expired", attachment.pointer(UPLOAD), "was not used in time")
             sha256 = upload.sha256
         case Inline(content):
             sha256 = hashlib.sha256(content).digest()

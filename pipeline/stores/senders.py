@@ -17,7 +17,7 @@ from pipeline.ports.rows import StampedEvidence
 from pipeline.stores.lists import Filter, ListPlace
 
 TOKEN_SECONDS = 600  # of an access token; schemas/api/oauth.json says so to senders
-UPLOAD_DAYS = 7  # an unused upload
+UPLOAD_DAYS = 7  # an unused upload; tests/tidy/test_numbers_told.py knows where senders are told so
 IDEMPOTENCY_HOURS = 72  # an Idempotency-Key answers again
 
 
