@@ -22,7 +22,7 @@ from pipeline.notices.notice import Letterhead
 from pipeline.ports.outside import Mailer, Randomness
 from pipeline.ports.rows import Facts
 
-PERFORM_SECONDS = 120.0  # no longer than the quiet seconds before midnight
+PERFORM_SECONDS = 120.0  # at most QUIET_SECONDS_BEFORE_MIDNIGHT: a test compares
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,12 +6,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pipeline.delivery.deadlines import PARIS
+from pipeline.delivery.deadlines import PARIS, QUIET_SECONDS_BEFORE_MIDNIGHT
 from pipeline.delivery.facts import AcceptanceWindow
 from pipeline.delivery.routes import ASK_CONSENT, MAIL_CONSENT, PREPARE, SEND, Emission
 from pipeline.errors import Transient
 from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
 from pipeline.ports.outside import MailRefused
+from pipeline.stages import notify
 from tests.stages.line import PROOF, Line
 
 pytestmark = pytest.mark.anyio
@@ -77,6 +78,11 @@ async def test_a_refusal_for_good_ends_the_delivery_with_evidence() -> None:
     assert (line.state(delivery), line.events(delivery)) == ("notice_failed", ["A.1", "C.2"])
     assert line.database.tables.find(AcceptanceWindow, delivery) is None
     assert line.nothing_left()
+
+
+def test_a_perform_ends_on_the_date_on_which_it_began() -> None:
+    """The time is read once for the batch: its last mail leaves on the date that was compared with the printed one."""
+    assert 0 < notify.STAGE.perform_seconds <= QUIET_SECONDS_BEFORE_MIDNIGHT
 
 
 @pytest.mark.parametrize("kind", ["prepare", "send"])
