@@ -16,7 +16,7 @@ from pipeline.ports.mailbox import Message, Tx
 __all__ = ["Bury", "Done", "Emission", "Message", "Outcome", "Retry", "Stage", "Tx", "Work", "beside"]
 
 ATTEMPTS_MAX = 500  # with the cap of pipeline/process/backoff.py about 16 hours of an outage before a person is asked
-RESCUES_MAX = 5  # of which at least three alone: the fault is the message's, not its neighbours'
+RESCUES_MAX = 5  # deaths and exceptions, at least three of them alone: the fault is not its neighbours'
 
 Ports = TypeVar("Ports", contravariant=True)  # what perform asks of the outside
 Fact = TypeVar("Fact")  # what perform finds, and what commit writes of it

@@ -3,6 +3,12 @@
 Owns     the life of one stage's process: epochs, turns, what becomes of a batch when something fails
 Rules    one transaction per batch; the fence is its first statement; nothing outside happens in it; an exception nobody
          expected is treated like a crash of the process, so that both are proved by the same tests
+Dead     a message becomes a dead letter when
+         its stage says Bury;
+         ATTEMPTS_MAX tries are spent: each counted Retry of the stage, each turn that found the outside away;
+         RESCUES_MAX is reached: one for each death of a process that had it in its hands, one for each exception that
+         nobody expected. After two deaths or one exception it is taken alone, and only alone does an exception bury
+         it, with that as its reason. What is taken with RESCUES_MAX is not performed again
 Elsewhere: how rows are stored (pipeline.ports.mailbox.Mailbox), when to try again (pipeline/process/backoff.py),
          what a stage does (pipeline/stages)
 """

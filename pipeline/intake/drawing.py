@@ -4,7 +4,8 @@ Receives  draw: the next lines of a submitted batch. settle: is a drawn batch at
 Outside   reads only
 Commits   deliveries, results and the cursor of a batch; the state of a batch
 Emits     checked -> encrypt; draw again, at the tail of its lane, so that batches take turns; settle
-Fails     Retry: uncounted, when the stages after `ingest` are full. Bury: lines of a batch are missing
+Fails     Retry: uncounted, when the stages after `ingest` are full, or the batch or its sender is held back
+          Bury: no such batch; lines of a batch are missing
 Elsewhere: what becomes of a line (batches.py), letters that come one by one (pipeline/stages/ingest.py)
 """
 

@@ -3,6 +3,7 @@
 Receives  ask_consent: a request               mail_consent: a request whose mail is stored
 Outside   as for notices: one mail at the relay, may be sent twice (same bytes, same Message-ID)
 Commits   ConsentMail, ConsentMailResult       Emits  mail_consent
+Fails     Retry: relay says 4xx, is away, slow or lacks TLS; database away. Bury: no such consent request, no such mail
 Crash     between the relay's answer and the commit: the same mail again; a second answer of the relay changes nothing
 Elsewhere: notices (pipeline/stages/notify.py), what the consumer answers (gateway/portal/consent.py)
 """

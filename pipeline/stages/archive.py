@@ -4,7 +4,8 @@ Receives  preserve: a delivery whose stamped prefix grew, or whose package someb
           batch_proof, export: what a sender takes home in bulk (pipeline/exports)
 Outside   package seal and token at the bridge, one object written; repeatable, each try under a new name
 Commits   Snapshot, BatchProof, ExportStep   Emits  preserve and export, of an export that is not at its end
-Fails     Retry: bridge, store or database away. Bury: bridge denies the package. Invariant: its seal does not verify
+Fails     Retry: bridge, store or database away; a batch with letters undecided; packages of an export not made yet
+          Bury: no such delivery, batch or export; bridge denies the package. Invariant: its seal does not verify
 Source    EN 319 162-1 (ASiC-E); docs/invariants.md, "State is derived": snapshots are supersets, chained by digest
 """
 

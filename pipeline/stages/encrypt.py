@@ -6,7 +6,8 @@ Outside   opens the content keys, wraps each content, derives the letters' wraps
 Commits   UploadWrap of what was read now, ContentWrap and draft A.1; or draft A.2: it is not what was declared
 Emits     draft -> seal
 Fails     Retry: bridge, store or database away; an object that cannot be read; no time left in this batch
-          Bury: the bridge refuses a key or a wrap for a reason that is not the content's
+          Bury: no such delivery; a document without a segment; the bridge refuses a key or a wrap for a reason that is
+          not the content's
 Source    docs/invariants.md, "The law is kept": a readable deposit before a proof of deposit
 """
 

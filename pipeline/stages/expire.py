@@ -4,7 +4,7 @@ Receives  expire: a window whose end, and the grace for decisions under way, hav
           access_end: the last day of access has passed
 Outside   reads only
 Commits   draft C.5, or draft E.2                Emits  draft -> seal; or itself, later
-Fails     Retry: database away
+Fails     Retry: database away. Bury: no such delivery
 Source    CPCE R.53-3 III; docs/adr/0004-time-rules.md: timers are never cancelled, but checked again under the lock
 """
 

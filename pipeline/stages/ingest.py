@@ -1,10 +1,10 @@
-"""Check what a request alone could not tell.        pipeline/stages/ingest.py
+"""Check what a request alone could not tell.
 
 Receives  submitted: a delivery that the gateway answered 202 for
           draw, settle: lines of a submitted batch (pipeline/intake/drawing.py)
 Outside   reads only
 Commits   nothing, or draft A.2          Emits  checked -> encrypt, or draft -> seal
-Fails     Retry: database away
+Fails     Retry: database away. Bury: no such delivery. What draw and settle add: pipeline/intake/drawing.py
 Source    CPCE L.100 I (a consumer must have consented)
 """
 

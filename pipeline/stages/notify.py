@@ -1,13 +1,16 @@
 """Tell the recipient that something waits: prepare the notice, then send exactly those bytes.
 
 Receives  prepare: a deposited delivery            send: a prepared notice (delivery, ordinal)
-          ask_consent, mail_consent: a question to a consumer (pipeline/notices)
+          ask_consent, mail_consent: a question to a consumer (pipeline/notices/consents.py)
 Outside   prepare: random bytes only; send: one mail at the relay, may be sent twice (same bytes, same Message-ID)
-Commits   prepare: Notice       send: NoticeResult, with AcceptanceWindow and draft C.1, or draft C.2
-Emits     prepare: send         send: draft -> seal, and the window's end as a timer for expire; prepare, on a new date
-Fails     Retry: relay says 4xx, is away or lacks TLS; too close to midnight Paris
-Source    CPCE R.53-3 I; docs/adr/0004-time-rules.md: D is printed, nothing leaves in the last 120 s of D, a passed D is
-          never sent
+Commits   prepare: Notice
+          send: NoticeResult; AcceptanceWindow and draft C.1 when the relay took it, draft C.2 when it never will
+Emits     prepare: send
+          send: draft -> seal; with C.1 the window's end, as a timer for expire; or prepare, when its date had passed
+Fails     Retry: relay says 4xx, is away, slow or lacks TLS; too close to midnight Paris; database away
+          Bury: no such delivery, notice, consent request or mail
+Source    CPCE R.53-3 I; docs/adr/0004-time-rules.md: nothing leaves in the last 120 s of the printed date D, nor when D
+          has passed
 """
 
 from collections.abc import Sequence

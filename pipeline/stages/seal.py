@@ -1,9 +1,10 @@
-"""Seal drafted evidence with the provider's seal key.            pipeline/stages/seal.py
+"""Seal drafted evidence with the provider's seal key.
 
 Receives  draft: evidence whose canonical bytes are stored
 Outside   one bridge call per batch; repeatable, the first committed seal wins
 Commits   EvidenceSeal                Emits  sealed -> timestamp
-Fails     Retry: bridge busy, away or its clock slow. Bury: bridge denies these bytes. Invariant: seal does not verify
+Fails     Retry: bridge busy, away or its clock slow; database away. Bury: no such draft, or bridge denies these bytes
+          Invariant: seal does not verify
 Source    ETSI EN 319 132-1; docs/ARCHITECTURE.md, "Evidence"
 """
 

@@ -4,7 +4,8 @@ Receives  sealed: evidence with its seal
 Outside   one call to the authority per batch; repeatable, the first committed token wins
 Commits   EvidenceToken; state and stamped prefix of the delivery, here and nowhere else
 Emits     what pipeline/delivery/routes.py says for each event that joined the stamped prefix
-Fails     Retry: authority busy, away, or its clock behind the event. Invariant: token does not verify
+Fails     Retry: authority busy, away, or its clock behind the event; database away. Bury: no such seal
+          Invariant: token does not verify
 Source    RFC 3161; EN 319 132-1 (SignatureTimeStamp over the SignatureValue element); docs/ARCHITECTURE.md, "Evidence"
 """
 
