@@ -2,7 +2,8 @@
 
 Owns     what there is to send for a message, who may send it, what is written about a flight
 Rules    one process speaks to an endpoint: a webhook is claimed before its flight begins, and released when none began
-Elsewhere: requests (posts.py), the schedule of tries (attempts.py), the flight (pipeline/adapters/webhook_http.py)
+Elsewhere: requests (posts.py), the schedule of tries (attempts.py), the flight and its courier (ports.py, and over HTTP
+         pipeline/adapters/webhook_http.py)
 """
 
 from collections.abc import Sequence

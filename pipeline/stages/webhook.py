@@ -1,12 +1,16 @@
 """Tell a sender's endpoint what happened, as it asked for.
 
+A *flight* is one webhook's requests under way. The *courier* of this process keeps it over several performs; a message
+only looks at it.
+
 Receives  push: a webhook with something to send      ping: a webhook that its sender wants to see tried
           (the subject of a message is the webhook's id)
 Outside   signatures of the bridge; requests to the endpoint, at least once each: an answer that is lost is asked again
 Commits   the webhook's cursor and circuit, what is set aside, a line of the delivery log for each request
 Emits     push to itself, while there is more
-Fails     Retry: no answer yet (the flight goes on in the background), bridge or database away. An endpoint's failure is
-          no failure here: it is a fact, and the schedule of pipeline/feed/attempts.py says when it is tried again
+Fails     Retry: no answer yet (the flight goes on) or no room for one, never counted, so that no endpoint makes a dead
+          letter; the bridge does not sign; bridge or database away. An endpoint's failure is no failure here: it is a
+          fact, and the schedule of pipeline/feed/attempts.py says when it is tried again
 Source    Standard Webhooks
 """
 
@@ -36,7 +40,12 @@ class Ports:
 
 
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[FlightResult]]:
-    """Start a flight for each webhook that has none, wait a moment, take what is over."""
+    """Start a flight for each webhook that has none, wait a moment, take what is over.
+
+    What is over is landed, and its claim released, before the commit: that has the transaction only. Until the commit
+    the cursor is the old one, so whoever has another message about this webhook meanwhile, or this one again because
+    no commit came, sends the same events once more, under the same ids.
+    """
     outcomes = await start([m for m in batch if ports.courier.flight(m.subject) is None], ports)
     flights = {m.subject: flight for m in batch if (flight := ports.courier.flight(m.subject)) is not None}
     await ports.courier.settle([webhook for webhook, flight in flights.items() if flight.is_moving], SETTLE_SECONDS)
@@ -60,7 +69,10 @@ def judge(message: Message, flight: Flight | None) -> Outcome[FlightResult]:
 
 
 async def commit(tx: Tx, done: Sequence[Done[FlightResult]]) -> list[Emission]:
-    """A crash before it sends the same events again, under the same ids."""
+    """A crash before it sends the same events again, under the same ids.
+
+    Lock order: a webhook's own row, then what belongs to it; as where its sender changes it (replay_webhook).
+    """
     facts = [fact for d in done for fact in d.fact.facts]
     await tx.add(sorted(facts, key=lambda fact: not isinstance(fact, WebhookProgress)))  # that row is locked first
     return [Emission(PUSH, d.message.subject) for d in done if d.fact.has_more]
