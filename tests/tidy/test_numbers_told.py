@@ -9,13 +9,19 @@ import pytest
 from gateway.problem_codes import PROBLEMS
 from gateway.sender.packs import PACKED_DAYS
 from pipeline.actors.contract import ATTEMPTS_MAX
+from pipeline.delivery.routes import STAGES
 from pipeline.stores.batches import BATCH_DAYS
 from pipeline.stores.consents import OPEN_DAYS
 from pipeline.stores.senders import IDEMPOTENCY_HOURS, TOKEN_SECONDS, UPLOAD_DAYS
 
 ROOT = Path(__file__).resolve().parents[2]
+IN_WORDS = dict(enumerate(("seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen"), start=7))
+PROCESSES = len((ROOT / "Procfile").read_text().splitlines())
 
 TOLD = [
+    ("README.md", r"\* (\w+) stages are", IN_WORDS[len(STAGES)].capitalize()),
+    ("README.md", r"the (\w+) processes of the `Procfile`", IN_WORDS[PROCESSES]),
+    ("pipeline/stages/__init__.py", r"The (\w+) actors", IN_WORDS[len(STAGES)]),
     ("docs/content.md", r"no delivery names expires after (\d+) days", UPLOAD_DAYS),
     ("docs/content.md", r"Packed contents expire after (\d+) days", PACKED_DAYS),
     ("docs/content.md", r"Packed contents expire after \d+ days instead of (\d+)", UPLOAD_DAYS),
@@ -31,7 +37,7 @@ TOLD = [
 
 
 @pytest.mark.parametrize(("path", "pattern", "number"), TOLD)
-def test_a_page_tells_the_number_of_the_code(path: str, pattern: str, number: int) -> None:
+def test_a_page_tells_the_number_of_the_code(path: str, pattern: str, number: int | str) -> None:
     """In the documentation, and in the description of the API."""
     text = (ROOT / path).read_text()
     text = json.dumps(json.loads(text), ensure_ascii=False) if path.endswith(".json") else " ".join(text.split())
