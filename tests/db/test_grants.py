@@ -128,6 +128,17 @@ async def test_no_process_changes_or_deletes_what_is_evidence(database: Database
                         await connection.execute(sql)
 
 
+async def test_only_archive_deletes_contents(database: DatabaseSettings) -> None:
+    """Rows of what was uploaded, its packs and its wraps. The wrap of a letter goes with nobody."""
+    may_delete = set()
+    for role in PROCESS_ROLES:
+        async with as_role(database, role) as connection:
+            for table in ("upload", "upload_segment", "upload_wrap", "pack", "content_wrap"):
+                if await connection.fetchval("SELECT has_table_privilege($1, 'DELETE')", f"qerds.{table}"):
+                    may_delete.add((role, table))
+    assert may_delete == {("qerds_archive", table) for table in ("upload", "upload_segment", "upload_wrap", "pack")}
+
+
 async def test_only_timestamp_moves_a_state(database: DatabaseSettings) -> None:
     """The state of a delivery is written by one process: the gateway, among others, neither updates nor inserts it."""
     may_write = set()

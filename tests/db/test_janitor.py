@@ -1,4 +1,4 @@
-"""The janitor over a real database, as the only role that deletes: what goes, what stays, what a crash leaves."""
+"""The janitor over a real database, as the only role that deletes contents: what goes, what stays, also at a crash."""
 
 import re
 from collections.abc import AsyncIterator

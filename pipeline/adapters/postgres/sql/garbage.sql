@@ -1,4 +1,4 @@
--- What nobody can use any more. As qerds_archive, the only role that deletes; rows first, the objects after the commit.
+-- What nobody can use any more. As qerds_archive, the only role that deletes contents; rows first, the objects after the commit.
 
 -- name: drop_uploads
 -- Of the next $4 that are over for so long, after a place: those that no letter names, with their segments and wraps. Objects
