@@ -3,6 +3,7 @@
 Owns     text, headers and bytes of the mail, in French and English, versioned whole; link and Message-ID
 Rules    CPCE R.53-3 I: it names the provider, the nature of the sending, the choice and the deadline, and nothing of
          the sender, the subject or the files. The link is a pointer without power. No tracking, no image, no HTML
+         the proof C.1 names TEXT_VERSION with the digest of the text: each change of a word below is another version
 Elsewhere: when it is sent (departure.py) and what its answer means (answers.py)
 """
 

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from email import message_from_bytes, policy
@@ -12,7 +13,18 @@ import pytest
 
 from pipeline.delivery.deadlines import paris_date
 from pipeline.delivery.facts import Notice
-from pipeline.notices.notice import BODY, STANDING, SUBJECT, Addressing, Letterhead, compose, day_in_words, rendered
+from pipeline.notices.notice import (
+    BODY,
+    MONTHS,
+    STANDING,
+    SUBJECT,
+    TEXT_VERSION,
+    Addressing,
+    Letterhead,
+    compose,
+    day_in_words,
+    rendered,
+)
 from pipeline.notices.notice_form import SAMPLES, Blanks, Form
 
 HEAD = Letterhead(
@@ -27,6 +39,7 @@ TO = Addressing(
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 CLAIM = base64.urlsafe_b64encode(b"\x07" * 16).rstrip(b"=").decode()
 LANGUAGES = sorted(BODY)
+TEXTS = {"notice-1": "d1cfa4b8cb96e03381412c9c47b8a698c8140613cf18c260b4b24e6e7b3dc575"}  # a line stays: C.1 names it
 
 
 def notice(language: str = "fr", head: Letterhead = HEAD, now: datetime = NOW) -> Notice:
@@ -155,3 +168,10 @@ def test_the_usual_notice_is_filled_not_rendered() -> None:
     del calls[:]
     form.fill(replace(SAMPLES[0], address="jeanne@example.org"))
     assert calls == []
+
+
+def test_another_text_is_another_version() -> None:
+    """Who reads in C.1 that version notice-1 was sent can know every word of it."""
+    standing = {" ".join(key): text for key, text in STANDING.items()}
+    text = json.dumps([SUBJECT, BODY, standing, MONTHS], sort_keys=True)
+    assert hashlib.sha256(text.encode()).hexdigest() == TEXTS[TEXT_VERSION]
