@@ -13,14 +13,13 @@ from uuid import UUID
 from pipeline.delivery.facts import ContentWrap, UploadWrap
 from pipeline.deposits.read_back import EncryptBridge, KeyLost, NotNow, Sound, Unsound, UploadToRead, Verdict, read_back
 from pipeline.deposits.wrapping import derive_wraps, wrap_contents
-from pipeline.evidence.dossier import Dossier, Reason
+from pipeline.evidence.dossier import WITHDRAWN, Dossier, Reason
 from pipeline.formats.assurance import AssuranceLevel
 from pipeline.ports.bridge import wire
 from pipeline.ports.outside import Objects
 from pipeline.ports.rows import Content
 
 WITHHELD = frozenset({"withdrawn", "unknown"})  # consents under which nothing is read
-WITHDRAWN = Reason("consent_withdrawn", "The recipient's consent was withdrawn before the deposit.")
 
 
 @dataclass(frozen=True, slots=True)

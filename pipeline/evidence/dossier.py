@@ -85,6 +85,10 @@ class Reason:
     text: str
 
 
+# Of an A.2, whichever stage finds it.
+WITHDRAWN = Reason("consent_withdrawn", "The recipient's consent was withdrawn before the deposit.")
+
+
 @dataclass(frozen=True, slots=True)
 class Dossier:
     delivery: UUID

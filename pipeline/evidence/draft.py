@@ -15,6 +15,7 @@ from uuid import UUID
 
 from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import (
+    WITHDRAWN,
     Deposit,
     Dossier,
     Issuer,
@@ -163,6 +164,7 @@ def _disclosed(identification: IdentifiedPerson | None, declared: RecipientParty
 
 
 __all__ = [
+    "WITHDRAWN",
     "Deposit",
     "Dossier",
     "DraftRefused",

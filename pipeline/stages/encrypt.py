@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
 from pipeline.delivery.routes import CHECKED, DRAFT
-from pipeline.deposits.examination import WITHDRAWN, Finding, OwnFault, Refusal, WrappedDeposit, examine
+from pipeline.deposits.examination import Finding, OwnFault, Refusal, WrappedDeposit, examine
 from pipeline.deposits.read_back import EncryptBridge, NotNow
-from pipeline.evidence.draft import draft
+from pipeline.evidence.draft import WITHDRAWN, draft
 from pipeline.formats.assurance import AssuranceLevel
 from pipeline.ports.outside import Objects
 from pipeline.ports.rows import Facts

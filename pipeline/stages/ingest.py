@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Stage, Tx, Work, beside
 from pipeline.delivery.routes import CHECKED, DRAFT, SUBMITTED
-from pipeline.evidence.dossier import Reason
+from pipeline.evidence.dossier import WITHDRAWN, Reason
 from pipeline.evidence.draft import draft
 from pipeline.intake import drawing
 from pipeline.ports.outside import Randomness
@@ -21,7 +21,7 @@ from pipeline.ports.rows import Facts, SubmittedDelivery
 from pipeline.stores.batches import DrawFacts
 
 CONSENT_REASONS = {
-    "withdrawn": Reason("consent_withdrawn", "The recipient's consent was withdrawn before the deposit."),
+    "withdrawn": WITHDRAWN,
     "unknown": Reason("consent_withdrawn", "The recipient's consent named by the sender does not exist."),
 }
 
