@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-DOCUMENT_BYTES_MAX = 262_144  # an evidence with 20 documents and its seal is under 60,000
+XML_BYTES_MAX = 262_144  # an evidence with 20 documents and its seal is under 60,000
 ELEMENTS_MAX = 4_000
 DEPTH_MAX = 20
 KNOWN_CHARACTERS_MAX = 256  # of attributes that are remembered
@@ -60,8 +60,8 @@ def escape_attribute(value: str) -> str:
 
 def parse(document: bytes) -> Element:
     """Parse one element and refuse every byte that Canonical XML would have written differently."""
-    if len(document) > DOCUMENT_BYTES_MAX:
-        raise XmlRefused(f"document of {len(document)} bytes, at most {DOCUMENT_BYTES_MAX}")
+    if len(document) > XML_BYTES_MAX:
+        raise XmlRefused(f"document of {len(document)} bytes, at most {XML_BYTES_MAX}")
     try:
         text = document.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ from lxml import etree
 from pipeline.evidence.form.xml import ValueRefused, one_line, text_value
 from pipeline.formats.canonical_xml import (
     DEPTH_MAX,
-    DOCUMENT_BYTES_MAX,
+    XML_BYTES_MAX,
     Element,
     XmlRefused,
     escape_attribute,
@@ -133,7 +133,7 @@ def test_control_characters_and_long_values_are_refused(value: str) -> None:
         b"<a>\xff</a>",
         b"\xef\xbb\xbf<a></a>",
         "<a>\ufffe</a>".encode(),
-        b"<a>" + b"x" * DOCUMENT_BYTES_MAX + b"</a>",
+        b"<a>" + b"x" * XML_BYTES_MAX + b"</a>",
         b"<a>" * (DEPTH_MAX + 1) + b"</a>" * (DEPTH_MAX + 1),
         b"<a>" + b"<b></b>" * 5000 + b"</a>",
     ],
