@@ -10,12 +10,14 @@ from gateway.problem_codes import PROBLEMS
 from gateway.sender.packs import PACKED_DAYS
 from pipeline.actors.contract import ATTEMPTS_MAX
 from pipeline.delivery.routes import STAGES
+from pipeline.formats.configuration import DOCUMENT_BYTES_DEFAULT
 from pipeline.stores.batches import BATCH_DAYS
 from pipeline.stores.consents import OPEN_DAYS
 from pipeline.stores.senders import IDEMPOTENCY_HOURS, TOKEN_SECONDS, UPLOAD_DAYS
 
 ROOT = Path(__file__).resolve().parents[2]
 IN_WORDS = dict(enumerate(("seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen"), start=7))
+MIB = 1024 * 1024
 PROCESSES = len((ROOT / "Procfile").read_text().splitlines())
 
 TOLD = [
@@ -26,6 +28,9 @@ TOLD = [
     ("docs/content.md", r"Packed contents expire after (\d+) days", PACKED_DAYS),
     ("docs/content.md", r"Packed contents expire after \d+ days instead of (\d+)", UPLOAD_DAYS),
     ("schemas/api/uploads.json", r"no delivery uses expires after (\d+) days", UPLOAD_DAYS),
+    ("docs/content.md", r"\((\d+) MiB unless the configuration", DOCUMENT_BYTES_DEFAULT // MIB),
+    ("docs/operate.md", r"(\d+) MiB when it is not set", DOCUMENT_BYTES_DEFAULT // MIB),
+    ("schemas/api/uploads.json", r"\((\d+) MiB unless the installation", DOCUMENT_BYTES_DEFAULT // MIB),
     ("docs/bulk.md", r"not submitted within (\d+) days", BATCH_DAYS),
     ("schemas/api/batches.json", r"not submitted within (\d+) days", BATCH_DAYS),
     ("docs/portal.md", r"nobody answered in (\d+) days", OPEN_DAYS),

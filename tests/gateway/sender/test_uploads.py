@@ -65,7 +65,7 @@ async def test_a_wrong_digest_leaves_nothing(world: World) -> None:
 
 
 async def test_an_oversized_body_leaves_nothing(world: World) -> None:
-    """More than 100 MB, announced or not: body_too_large, nothing kept."""
+    """More than 100 MiB, announced or not: body_too_large, nothing kept."""
     client = await world.sender()
     answer = await upload(client, headers={"Content-Length": str(100 * 1024 * 1024 + 1)})
     problem(answer, 413, "body_too_large")
