@@ -2,7 +2,8 @@
 
 Rules    before acceptance and after refusal a page is made of a `Letter`, which does not know the sender; the sender,
          subject and documents are read only for a person who identified, when the acceptance is complete
-Elsewhere: acts (acts.py), identity pages (gateway/identity), documents (download.py)
+Elsewhere: acts (acts.py), identity pages (gateway/identity), documents (download.py), words (gateway/templates, in
+         French gateway/locales/fr.po)
 """
 
 from starlette.requests import Request

@@ -1,1 +1,1 @@
-"""How proofs are kept: packages made, sealed and stored; and how long other things are, and who removes them."""
+"""Packages of proofs made, sealed and stored; what nobody uses removed. How long it is kept: where it is made."""

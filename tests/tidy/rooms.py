@@ -14,6 +14,11 @@ PAGE = ROOT / "docs" / "ARCHITECTURE.md"
 BEGIN, END = "<!-- rooms -->\n", "<!-- /rooms -->\n"
 HOUSES = ("pipeline", "gateway", "hsm_bridge")  # what has storeys
 BESIDE = ("deploy.local",)
+WITHOUT_CODE = {
+    "gateway/templates": "The pages, with their words in English.",
+    "gateway/locales": "The same words in French.",
+    "gateway/static": "The style sheet of the pages.",
+}
 
 
 def contracts() -> list[dict[str, object]]:
@@ -52,13 +57,19 @@ def rows() -> Iterator[str]:
         for number, rooms in storeys(house).items():
             for room in rooms:
                 yield row(number, f"{house}.{room}")
+        yield from (line("", folder, words) for folder, words in WITHOUT_CODE.items() if folder.startswith(f"{house}/"))
     for module in BESIDE:
         yield row("", module)
 
 
 def row(storey: str, module: str) -> str:
+    """The line of a room."""
+    return line(storey, str(place(module).relative_to(ROOT)), says(module))
+
+
+def line(storey: str, path: str, words: str) -> str:
     """A line of the table."""
-    return f"| {storey} | `{place(module).relative_to(ROOT)}` | {says(module)} |"
+    return f"| {storey} | `{path}` | {words} |"
 
 
 def table() -> str:

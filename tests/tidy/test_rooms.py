@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.tidy.rooms import HOUSES, PAGE, ROOT, rows, storeys, table, written
+from tests.tidy.rooms import HOUSES, PAGE, ROOT, WITHOUT_CODE, rows, storeys, table, written
 
 
 def test_the_page_shows_the_rooms_that_there_are() -> None:
@@ -21,3 +21,10 @@ def test_no_room_is_missing(house: str) -> None:
     there = {path.stem for path in (ROOT / house).iterdir() if (path / "__init__.py").is_file() or path.suffix == ".py"}
     shown = [room for rooms in storeys(house).values() for room in rooms]
     assert sorted(shown) == sorted(there - {"__init__"})
+
+
+def test_no_folder_without_code_is_missing() -> None:
+    """Templates and catalogues are looked for, too."""
+    folders = [path for house in HOUSES for path in (ROOT / house).iterdir() if path.is_dir()]
+    without = [path for path in folders if not (path / "__init__.py").is_file() and path.name != "__pycache__"]
+    assert {str(path.relative_to(ROOT)) for path in without} == set(WITHOUT_CODE)
