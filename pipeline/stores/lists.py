@@ -8,7 +8,10 @@ Rules    a place is made of times and an id, so that it holds whatever becomes o
          deposit: from those without a deposit to its place among the others
          a page costs a page: by deposit an index has the places of each state, and a list begins in each state where
          it goes on; by change it is looked through LOOKED_AT_MAX letters, so a page may be short and yet not the last
-Elsewhere: SQL (adapters/postgres/sql/senders.sql), what a cursor looks like (gateway/sender/delivery_list.py)
+         by deposit the statement has to filter: it reads a page and one more, and what is sorted out here is taken for
+         the end of the list
+Elsewhere: SQL (adapters/postgres/sql/senders.sql), parameters and cursors (gateway/sender/delivery_list.py), what is
+         shown of a letter (gateway/sender/presentation.py)
 """
 
 from collections.abc import Sequence
