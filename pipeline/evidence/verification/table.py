@@ -1,10 +1,11 @@
 """The checks of the verifier, one row each, and which of them a file is put to, in which order.
 
 Owns     number, name, source, title and sentences of each check
-Rules    a number and a name never change their meaning: reports of years ago are read by them. A new check takes the
-         next number, and its place in the orders below. Legal texts follow the mode that the evidence states (words.py)
-Elsewhere: the checks themselves (checks.py, chain.py), running them (protocol.py); docs/verify.md says what each finds,
-         and a test compares its rows with these
+Rules    a name never changes its meaning: reports of years ago are read by it. A report numbers its steps by their
+         place in it; the number of a row is for its function and docs/verify.md, and a new check takes the next one.
+         Legal texts follow the mode that the evidence states (words.py)
+Elsewhere: the checks themselves (checks.py, chain.py), which check needs which (case.py), running them (protocol.py);
+         docs/verify.md says what each finds, and a test compares its rows with these
 """
 
 from __future__ import annotations
@@ -44,6 +45,17 @@ class Check:
             raise ValueError(f"{self.name} is never {outcome.value}")
         return sentence
 
+
+# What each kind of file is put to, by name. A batch's proof is put to batch_content only by who gives documents.
+_ORDERS = {
+    "package": (
+        *("container", "package_seal", "package_time"),
+        *("form", "seals", "times", "sequence", "story", "one_delivery"),
+        *("content", "trust", "revocation"),
+    ),
+    "evidence": ("form", "seals", "times", "content", "trust", "revocation"),
+    "batch": ("batch_form", "package_seal", "package_time", "batch_content", "trust", "revocation"),
+}
 
 _ROWS = (
     Check(
@@ -269,17 +281,4 @@ _ROWS = (
     ),
 )
 CHECKS = MappingProxyType({row.name: row for row in _ROWS})
-
-
-def _numbers(*numbers: int) -> tuple[Check, ...]:
-    return tuple(_ROWS[number - 1] for number in numbers)
-
-
-# What each kind of file is put to. A batch's proof is put to 14 only by who gives documents.
-ORDERS = MappingProxyType(
-    {
-        "package": _numbers(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12),
-        "evidence": _numbers(4, 5, 6, 10, 11, 12),
-        "batch": _numbers(13, 2, 3, 14, 11, 12),
-    }
-)
+ORDERS = MappingProxyType({kind: tuple(CHECKS[name] for name in names) for kind, names in _ORDERS.items()})
