@@ -1,4 +1,4 @@
-"""An elected process: any number of it may run, one acts.
+"""An elected process: any number of it may run, one acts. The judge: PostgreSQL.
 
 Owns     terms, trust, standby, failure and drain, for every process of which one acts
 Term     begins when a session is elected and ends with that session, however that ends: drain, crash, SIGKILL, a cut
