@@ -2,6 +2,8 @@
 
 Owns     the limits that rows of addresses state, and the bounded reading of a body
 Rules    a body is counted as it arrives, so that a false Content-Length changes nothing; every wait has an end
+Elsewhere: the longest document (pipeline/formats/configuration.py), which address has which limit (gateway/faces.py
+         and the tables that it puts together), limits of fields (pipeline/intake)
 """
 
 from collections.abc import AsyncIterator

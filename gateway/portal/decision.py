@@ -5,6 +5,8 @@ Rules    transaction 1 fixes the time of the decision (docs/portal.md, "Deciding
          lost to a slow bridge; transaction 2 drafts only while its intent lives, and C.5 is drafted only when none does
 Crash    after transaction 1: the intent dies within 60 s, nothing was decided, the person may try again.
          After transaction 2: the drafts are in the outbox of `seal`; the person sees "recorded"
+Elsewhere: the forms (acts.py), what the bridge asks before its receipt (hsm_bridge/operations/recipients.py), the
+         end of the window (pipeline/stages/expire.py)
 Source   ETSI EN 319 522-1 clause 6.2 (C.3, C.4), 6.3 (D.1); CPCE R.53-3
 """
 

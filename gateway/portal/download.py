@@ -5,6 +5,7 @@ Rules    a document counts as handed over when one response carried it from firs
          still open; no ranges, so that "whole" has one meaning. An interrupted download is a row too. HEAD releases
          nothing. When every document is handed over, E.1 is drafted once, on the receipt of the last release
 Crash    before the row: the bytes went out and nothing says so; the person may download again, and that counts
+Elsewhere: who may have the keys (hsm_bridge/operations/recipients.py), the end of access (pipeline/stages/expire.py)
 Source   ETSI EN 319 522-1 clause 6.5 (E.1); docs/portal.md, "Handing over"
 """
 

@@ -4,6 +4,7 @@ Owns     POST /oauth2/token (client_credentials), the server metadata, the check
 Rules    a client proves itself by private_key_jwt (RFC 7523: addressed to us, at most 5 minutes, each jti once) or, in
          an embedded installation only, by a secret; a token is 256 random bits, kept as a digest, good for 600 s of
          real time; unknown client and wrong proof are one answer
+Elsewhere: who makes clients and takes them away (pipeline/operate/sender_keys.py)
 Source   RFC 6749 4.4 and 5.2, RFC 6750, RFC 7523, RFC 8414
 """
 

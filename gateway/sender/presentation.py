@@ -4,6 +4,7 @@ Owns     the shape of a delivery, its evidence list, consents, requests for them
          with milliseconds
 Rules    nothing beyond the stamped prefix: what a court could not see, a sender does not see either. The claim link and
          the recipient's identity data are never here
+Elsewhere: batches (batch_view.py), which letters a list has, in which order (pipeline/stores/lists.py)
 """
 
 import json

@@ -5,7 +5,8 @@ contiguous prefix of the delivery's sequence, and advanced in `timestamp`'s comm
 sees a state that a court could not. The table stands again in the database (qerds.transition), where a trigger guards
 it; tests/db/test_states.py keeps the two equal.
 
-Does not know who emits what next: that is routes.py.
+Elsewhere: who emits what next (routes.py), what a page makes of a state (gateway/pages/standing.py), the verifier's own
+order of events (pipeline/evidence/verification/chain.py)
 """
 
 from collections.abc import Sequence

@@ -3,6 +3,7 @@
 Owns     the order: lines, description, seal, time-stamp, end; the object is visible only when all of it is there
 Rules    made once, when every line is deposited or rejected; a line in between is a Retry, never a gap
 Crash    before the commit leaves an object that no row names; the next try writes another one under another name
+Elsewhere: the bytes (pipeline/evidence/package/batch_proof.py), sealing them (pipeline/retention/packages.py)
 """
 
 from collections.abc import AsyncIterator, Sequence

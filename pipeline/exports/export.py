@@ -5,6 +5,7 @@ Rules    a step is one page, so any export needs the memory of one package; the 
          packages are made by `preserve` as ever: a step that finds one missing or old has it made, and comes again; the
          second time it takes what is there, and waits only for what is not there at all
 Crash    before the commit leaves an object that no row names; the step is done again
+Elsewhere: orders and what is handed out (gateway/sender/exports.py), which rows (adapters/postgres/export_facts.py)
 """
 
 import csv

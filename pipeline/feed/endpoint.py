@@ -3,6 +3,7 @@
 Owns     the reading of a URL, and which IP addresses are refused
 Rules    a sender gives us an address that we connect to from inside our network: whatever is not certainly public is
          refused, both when it is written down and, after the name is resolved, each time before it is connected to
+Elsewhere: asking the resolver, connecting to what was chosen (pipeline/adapters/webhook_http.py)
 Source   RFC 6890 and the IANA special-purpose address registries
 """
 

@@ -1,6 +1,7 @@
 """The headers of a webhook request, and its symmetric signature.
 
 Owns     the message that is signed, the form of secrets
+Elsewhere: the bridge's signature, v1a (hsm_bridge/operations/webhooks.py), which of the two a request has (posts.py)
 Source   Standard Webhooks: webhook-id, webhook-timestamp, webhook-signature; v1 HMAC-SHA256, v1a ed25519
 """
 

@@ -2,6 +2,7 @@
 
 Owns     which state of a delivery is announced under which name, and which evidence shows it
 Rules    a name never changes its meaning: receivers branch on it
+Elsewhere: who leaves an event to be placed: triggers of schemas/schema.sql; placing (sequencer.py)
 """
 
 from pipeline.delivery import states

@@ -5,6 +5,8 @@ Owns     the port, its rows, where a request stands, and how often one address m
 Rules    one open request of a sender and address at a time, ASKED_MAX in ASKED_DAYS: whoever does not answer is not
          asked again and again. A yes makes the consent and its event in one transaction; an answer is given once
          every method raises Transient when the database is away; then nothing was stored, or the answer was lost
+Elsewhere: the mail (pipeline/notices/consents.py), the page (gateway/portal/consent.py), SQL
+         (adapters/postgres/sql/consents.sql)
 """
 
 from collections.abc import Sequence

@@ -3,6 +3,7 @@
 Owns     the election of one session, and when it was last answered
 Rules    every statement of who is elected goes over this session. When the session is gone, so is the lock, and so is
          whatever was not committed; the next statement says Transient and the election begins anew
+Elsewhere: what an elected process may do, and how long (pipeline/process/elected.py)
 """
 
 from collections.abc import Callable

@@ -4,6 +4,7 @@ Owns     what is still to be rung, and the pause between two rings. The first ri
 Rules    whoever commits never waits for a ring: a NOTIFY is a commit of its own, and all of them queue for one lock of
          the database
 Crash    rings not yet made are lost, with the process or with the session; each costs the receiver one sweep
+Elsewhere: who hears a ring (mailbox.py), the reasons (docs/mailbox.md)
 """
 
 from collections.abc import Awaitable, Callable, Iterable
