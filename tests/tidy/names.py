@@ -17,10 +17,8 @@ Elsewhere  reading the tree, and the tests
 """
 
 import ast
-import io
 import posixpath
 import re
-import tokenize
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -51,11 +49,15 @@ NUMBERED = re.compile(
 VERB = re.compile(r"(?:\./|`)qerds(?:\s+--(?:no-apt|(?:state|config)\s+\S+))*\s+([a-z][a-z-]*)")
 VERB_CASE = re.compile(r"^    ([a-z][a-z |-]*)\) module=", re.MULTILINE)
 MESSAGE = re.compile(r"\./qerds |docs/")
+STRING_OR_COMMENT = re.compile(  # finds what the tokenizer finds, in far less time
+    r"""\"{3}(?:[^"\\]|\\.|"(?!""))*"{3}|'{3}(?:[^'\\]|\\.|'(?!''))*'{3}"""
+    r"""|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|#(?P<comment>[^\n]*)""",
+    re.DOTALL,
+)
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-parsed = cache(ast.parse)  # each file is asked twice: for its words, and for the names that it binds
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,15 @@ class Said:
     path: str
     line: int
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is asked of one Python file; its tree is not kept: a heap of trees slows every collection of garbage."""
+
+    docstrings: list[tuple[int, str]]  # with their lines, likewise below; of every module, class and function
+    messages: list[tuple[int, str]]  # other texts that tell a person what to type or to read
+    names: list[str]  # that it binds
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +101,19 @@ class Repository:
         return frozenset(self.texts) | folders
 
     @cached_property
+    def ends(self) -> frozenset[str]:
+        """Every end of a path that may stand for it: `loop.py` and `actors/loop.py` of `pipeline/actors/loop.py`."""
+        return frozenset(path[at + 1 :] for path in self.texts for at, sign in enumerate(path) if sign == "/")
+
+    @cached_property
+    def homes(self) -> dict[str, list[str]]:
+        """The folders in which there is a file of this name."""
+        found: dict[str, list[str]] = {}
+        for path in self.texts:
+            found.setdefault(posixpath.basename(path), []).append(posixpath.dirname(path))
+        return found
+
+    @cached_property
     def tops(self) -> frozenset[str]:
         return frozenset(path.split("/")[0] for path in self.texts if "/" in path)
 
@@ -106,8 +130,7 @@ class Repository:
     @cached_property
     def defined(self) -> frozenset[str]:
         """All that our modules define or import, and what their classes do, by the whole dotted name."""
-        found = {f"{name}.{n}" for name, path in self.modules.items() for n in names_in(parsed(self.texts[path]))}
-        return frozenset(found)
+        return frozenset(f"{name}.{n}" for name, path in self.modules.items() for n in parsed(self.texts[path]).names)
 
     @cached_property
     def options(self) -> frozenset[str]:
@@ -162,17 +185,32 @@ def joined(path: str, lines: list[tuple[int, str]]) -> Iterator[Said]:
 
 
 def comments(path: str, text: str) -> Iterator[Said]:
-    tokens = tokenize.generate_tokens(io.StringIO(text).readline) if "#" in text else iter(())
-    yield from joined(path, [(t.start[0], t.string[1:]) for t in tokens if t.type == tokenize.COMMENT])
+    found, line, seen = list[tuple[int, str]](), 1, 0
+    for token in STRING_OR_COMMENT.finditer(text) if "#" in text else ():
+        if token["comment"] is not None:
+            line, seen = line + text.count("\n", seen, token.start()), token.start()
+            found.append((line, token["comment"]))
+    yield from joined(path, found)
 
 
 def docstrings(path: str, text: str) -> Iterator[Said]:
     """Of every module, class and function; and of product code what it tells a person to type or to read."""
-    found = [constant for node in definitions(parsed(text)) for constant in docstring(node)]
-    if MESSAGE.search(text) and not path.startswith("tests/"):
-        constants = [node for node in ast.walk(parsed(text)) if isinstance(node, ast.Constant)]
-        found += [node for node in constants if node not in found and MESSAGE.search(str(node.value))]
-    yield from (Said(path, node.lineno, str(node.value)) for node in found)
+    source = parsed(text)
+    found = source.docstrings + ([] if path.startswith("tests/") else source.messages)
+    yield from (Said(path, line, words) for line, words in found)
+
+
+@cache
+def parsed(text: str) -> Source:
+    """Each file is asked twice, for its words and for the names that it binds, and parsed once."""
+    tree = ast.parse(text)
+    found = [constant for node in definitions(tree) for constant in docstring(node)]
+    others = list[ast.Constant]()
+    if MESSAGE.search(text):
+        constants = [node for node in ast.walk(tree) if isinstance(node, ast.Constant) and node not in found]
+        others = [node for node in constants if MESSAGE.search(str(node.value))]
+    told, messages = ([(node.lineno, str(node.value)) for node in nodes] for nodes in (found, others))
+    return Source(told, messages, list(names_in(tree)))
 
 
 def docstring(node: Definition) -> list[ast.Constant]:
@@ -242,13 +280,14 @@ def path_leads(path: str, speaker: str, repository: Repository) -> bool:
         return any(fnmatch(place, path) or fnmatch(place, f"*/{path}") for place in repository.places)
     if path in repository.places or beside in repository.places:
         return True
-    return SOURCE.search(path) is not None and any(place.endswith(f"/{path}") for place in repository.texts)
+    return SOURCE.search(path) is not None and path in repository.ends
 
 
 def bare_leads(name: str, said: Said, repository: Repository) -> bool:
     if name in EVERYWHERE or posixpath.join(posixpath.dirname(said.path), name) in repository.texts:
         return True
-    homes = [posixpath.dirname(path) for path in repository.texts if fnmatch(posixpath.basename(path), name)]
+    names = [other for other in repository.homes if fnmatch(other, name)] if "*" in name else [name]
+    homes = [home for other in names for home in repository.homes.get(other, [])]
     has_one_place = len(homes) == 1 and not name.endswith(".py")
     return has_one_place or ("*" in name and bool(homes)) or any(names_folder(said.text, home) for home in homes)
 
