@@ -2,7 +2,9 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,6 @@ PRODUCT = [
     for path in sorted((ROOT / room).rglob("*.py"))
     if not any(path.is_relative_to(folder) for folder in APART)
 ]
-TREES = {path: ast.parse(path.read_text(), str(path)) for path in PRODUCT}
 DECIDES = ROOT / "pipeline" / "process" / "failure.py"
 SAFE_CALLS = {"reason_of", "text_of", "_word"}
 OUTCOMES = {"Retry", "Bury"}
@@ -84,16 +85,30 @@ LOOKED_AT = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Module:
+    """What is asked of one file; its tree is not kept: a heap of trees slows every collection of garbage."""
+
+    written: list[tuple[str, str | None]]  # what texts are put together from, and what is wrong with it
+    imported: set[str | None]
+    called: set[str]  # the last names
+
+
 def last_name(node: ast.expr) -> str:
-    return ast.unparse(node).rpartition(".")[2]
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ast.unparse(node).rpartition(".")[2]
 
 
-def written_classes() -> set[str]:
+@cache
+def written_classes() -> Set[str]:
     """Names of all classes below the roots."""
+    sources = [path.read_text() for path in PRODUCT]
     bases = {
         node.name: {last_name(base) for base in node.bases}
-        for tree in TREES.values()
-        for node in ast.walk(tree)
+        for source in sources
+        if "class " in source
+        for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.ClassDef)
     }
     found = set(ROOTS)
@@ -102,30 +117,25 @@ def written_classes() -> set[str]:
     return found
 
 
-WRITTEN = written_classes()
-
-
-def sinks(tree: ast.AST) -> Iterator[tuple[ast.expr, set[str]]]:
+def sinks(tree: ast.AST) -> Iterator[tuple[ast.expr, Set[str]]]:
     """Each expression that makes a written text, with the names of caught exceptions whose text is ours."""
-
-    def visit(node: ast.AST, ours: set[str]) -> Iterator[tuple[ast.expr, set[str]]]:
+    waiting: list[tuple[ast.AST, Set[str]]] = [(tree, frozenset())]
+    for node, ours in waiting:
         if isinstance(node, ast.ExceptHandler) and node.name and node.type is not None:
             kinds = node.type.elts if isinstance(node.type, ast.Tuple) else [node.type]
-            is_ours = all(last_name(kind) in WRITTEN for kind in kinds)
+            is_ours = all(last_name(kind) in written_classes() for kind in kinds)
             ours = ours | {node.name} if is_ours else ours - {node.name}
         if isinstance(node, ast.Call):
             yield from ((text, ours) for text in texts(node))
-        for child in ast.iter_child_nodes(node):
-            yield from visit(child, ours)
-
-    return visit(tree, set())
+        waiting += [(child, ours) for child in ast.iter_child_nodes(node)]
 
 
 def texts(call: ast.Call) -> list[ast.expr]:
     """The arguments of this call that will be written."""
-    name, whole = last_name(call.func), ast.unparse(call.func)
+    name = last_name(call.func)
+    whole = ast.unparse(call.func) if name == "write" else name
     named = [keyword.value for keyword in call.keywords]
-    if name in WRITTEN or name == "_lost" or name == "note" or whole == "sys.stderr.write":
+    if name in written_classes() or name == "_lost" or name == "note" or whole == "sys.stderr.write":
         return [*call.args, *named]
     if name in OUTCOMES:
         return [*call.args[1:2], *[k.value for k in call.keywords if k.arg == "why"]]
@@ -151,7 +161,7 @@ def parts(text: ast.expr) -> Iterator[ast.expr]:
         yield text
 
 
-def is_safe(part: ast.expr, ours: set[str], name: str) -> bool:
+def is_safe(part: ast.expr, ours: Set[str], name: str) -> bool:
     """Whether this is an id, a kind, a count, a code, a type, a place, or the text of an exception of ours."""
     whole = ast.unparse(part)
     if (name, whole) in LOOKED_AT:
@@ -168,36 +178,52 @@ def is_safe(part: ast.expr, ours: set[str], name: str) -> bool:
     )
 
 
-def unsafe(tree: ast.AST, name: str) -> list[str]:
+def written(tree: ast.AST, name: str) -> list[tuple[str, str | None]]:
+    """All that written texts are put together from; with the line, where it may not stand there."""
     return [
-        f"line {part.lineno}: {ast.unparse(part)}"
+        (ast.unparse(part), None if is_safe(part, ours, name) else f"line {part.lineno}: {ast.unparse(part)}")
         for text, ours in sinks(tree)
         for part in parts(text)
-        if not is_safe(part, ours, name)
     ]
 
 
+def unsafe(tree: ast.AST, name: str) -> list[str]:
+    return [wrong for _, wrong in written(tree, name) if wrong]
+
+
+@pytest.fixture(scope="module")
+def modules() -> Mapping[Path, Module]:
+    """Every file, read once for all tests."""
+    return {path: read(path) for path in PRODUCT}
+
+
+def read(path: Path) -> Module:
+    tree = ast.parse(path.read_text(), str(path))
+    imported, called = set[str | None](), set[str]()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            called.add(last_name(node.func))
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            imported |= {alias.name for alias in node.names}
+            imported |= {node.module} if isinstance(node, ast.ImportFrom) else set()
+    return Module(written(tree, str(path.relative_to(ROOT))), imported, called)
+
+
 @pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(ROOT)))
-def test_what_is_written_holds_ids_kinds_counts_and_codes(path: Path) -> None:
+def test_what_is_written_holds_ids_kinds_counts_and_codes(modules: Mapping[Path, Module], path: Path) -> None:
     """Texts of our errors, reasons of retries and dead letters, log lines: no value that was sent, no library's text.
 
     A new word for what may be written goes into WORDS or LOOKED_AT, by somebody who has seen that it cannot be a value.
     """
-    assert unsafe(TREES[path], str(path.relative_to(ROOT))) == []
+    assert [wrong for _, wrong in modules[path].written if wrong] == []
 
 
 @pytest.mark.parametrize("path", PRODUCT, ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_one_place_takes_an_exception_apart(path: Path) -> None:
+def test_only_one_place_takes_an_exception_apart(modules: Mapping[Path, Module], path: Path) -> None:
     """Whoever formats a traceback writes every text in it, also of what the exception was raised from."""
-    imports = {
-        alias.name
-        for node in ast.walk(TREES[path])
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in node.names
-    } | {node.module for node in ast.walk(TREES[path]) if isinstance(node, ast.ImportFrom)}
-    assert "traceback" not in imports or path == DECIDES
-    called = {last_name(node.func) for node in ast.walk(TREES[path]) if isinstance(node, ast.Call)}
-    assert not called & {"print_exc", "print_exception", "format_exc", "format_exception", "exception"}
+    assert "traceback" not in modules[path].imported or path == DECIDES
+    forbidden = {"print_exc", "print_exception", "format_exc", "format_exception", "exception"}
+    assert not modules[path].called & forbidden
 
 
 @pytest.mark.parametrize(
@@ -223,15 +249,10 @@ def test_a_text_that_quotes_is_found(planted: str) -> None:
     assert len(unsafe(ast.parse(code), "pipeline/planted.py")) == 1
 
 
-def test_what_was_looked_at_is_still_there() -> None:
+def test_what_was_looked_at_is_still_there(modules: Mapping[Path, Module]) -> None:
     """An exception to the rule that nobody needs would let in something else under its name."""
-    written = {
-        (str(path.relative_to(ROOT)), ast.unparse(part))
-        for path, tree in TREES.items()
-        for text, _ in sinks(tree)
-        for part in parts(text)
-    }
-    assert written >= LOOKED_AT
+    there = {(str(path.relative_to(ROOT)), part) for path, module in modules.items() for part, _ in module.written}
+    assert there >= LOOKED_AT
 
 
 def test_the_text_of_ours_may_be_passed_on() -> None:
