@@ -25,6 +25,8 @@ from pipeline.formats.configuration import DatabaseSettings
 SHARED_MEMORY = Path("/dev/shm")
 TEMPLATE = "qerds_template"
 PORT = 5432  # names the socket only
+# A password is hashed 4096 times over at each login, by either side: that would be most of what a short psql costs.
+QUICK: Mapping[str, str] = {**postgres.FOR_TESTS, "scram_iterations": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def short_directory() -> Path:
     return path
 
 
-def start_server(home: Path, settings: Mapping[str, str] = postgres.FOR_TESTS, port: int = PORT) -> PostgresServer:
+def start_server(home: Path, settings: Mapping[str, str] = QUICK, port: int = PORT) -> PostgresServer:
     """initdb, start, roles, template. Without `settings` the server is as durable as in an installation."""
     account = accounts.database_account()
     socket_dir = home / "s"
@@ -73,6 +75,7 @@ def start_server(home: Path, settings: Mapping[str, str] = postgres.FOR_TESTS, p
     cluster = postgres.Cluster(binaries, home / "data", socket_dir, port, password, account, settings=settings)
     postgres.create(cluster, durable=False)
     process = postgres.start(cluster, home / "postgres.log")
+    postgres.psql(cluster, f"ALTER ROLE {postgres.SUPERUSER} PASSWORD '{password}'")  # initdb knows no such setting
     database = DatabaseSettings(socket_dir=socket_dir, port=port, name=TEMPLATE, password_dir=home / "passwords")
     prepare_roles(cluster, database)
     anyio.run(lambda: migrate(database, check=False))
