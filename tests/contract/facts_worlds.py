@@ -5,7 +5,7 @@ Elsewhere: the promises themselves (test_facts.py)
 """
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -88,58 +88,18 @@ class PostgresWorld:
         )
         anchor = x509.load_der_x509_certificate(self.bridge.authority)
         self._anchor_file.write_bytes(anchor.public_bytes(Encoding.PEM))
-        for key in self.bridge.published():
-            self._insert("published_key", **{name: getattr(key, name) for name in PublishedKey.__slots__})
-        self._insert("published_document", name=CRL, version=1, body=self.bridge.crl)
+        keys = [{name: getattr(key, name) for name in PublishedKey.__slots__} for key in self.bridge.published()]
+        self._run(
+            *(insert("published_key", **key) for key in keys),
+            insert("published_document", name=CRL, version=1, body=self.bridge.crl),
+        )
 
     def submit(self, submission: Submission) -> None:
-        dossier = submission.dossier
-        sender, who = submission.segments[0].sender, dossier.recipient
-        self._insert(
-            "sender", id=sender, name=dossier.sender.name, email=dossier.sender.email,
-            identity_level=dossier.sender.identity_level, identity_method=dossier.sender.identity_method,
-            identified_at=dossier.sender.identified_at,
-        )  # fmt: skip
-        if submission.consent in ("given", "withdrawn"):
-            self._insert(
-                "consent", sender=sender, ref=dossier.consent_ref, email=who.email, given_names=who.given_names,
-                birth_name=who.birth_name, obtained_at=dossier.submitted_at, method="form", text_sha256=bytes(32),
-            )  # fmt: skip
-        if submission.consent == "withdrawn":
-            self._insert("consent_withdrawal", sender=sender, ref=dossier.consent_ref)
-        self._insert(
-            "delivery", id=dossier.delivery, number=dossier.number, sender=sender, client_ref=dossier.client_ref,
-            request_sha256=bytes(32), lane=0, mode=dossier.mode, config_version=dossier.config_version,
-            recipient_kind=who.kind, recipient_email=who.email, given_names=who.given_names,
-            birth_name=who.birth_name, usage_name=who.usage_name, birth_date=who.birth_date,
-            language=submission.language, consent_ref=dossier.consent_ref, subject="s",
-            submitted_at=dossier.submitted_at,
-        )  # fmt: skip
-        self._submit_documents(submission)
-
-    def _submit_documents(self, submission: Submission) -> None:
-        for part, declared in zip(submission.dossier.parts, submission.declared_sha256, strict=True):
-            own = [s for s in submission.segments if s.part == part.number]
-            self._insert(
-                "upload", id=own[0].upload, sender=own[0].sender, file_name=part.file_name,
-                content_type=part.content_type, bytes=part.bytes, sha256=part.sha256, sha3_256=part.sha3_256,
-                expires_at=datetime(2036, 1, 1, tzinfo=UTC), created_at=own[0].uploaded_at,
-                part_bytes=None if part.sha3_256 is not None else own[0].plain_bytes,
-            )  # fmt: skip
-            for s in own:
-                self._insert(
-                    "upload_segment", upload=s.upload, segment=s.segment, object=s.object,
-                    content_format=s.content_format, bytes=s.plain_bytes, intake_key_id=s.intake_key_id,
-                    sealed_key=s.sealed_key, object_offset=s.object_offset, object_bytes=s.object_bytes,
-                )  # fmt: skip
-            self._insert(
-                "delivery_document", delivery=submission.dossier.delivery, part=part.number, upload=own[0].upload,
-                file_name=part.file_name, sha256=declared,
-            )  # fmt: skip
+        self._run(*rows_of(submission))
 
     def jump(self, by: timedelta) -> None:
         self._ahead += by
-        self._insert("legal_clock", ahead=f"{by.total_seconds()} s")
+        self._run(insert("legal_clock", ahead=f"{by.total_seconds()} s"))
 
     @asynccontextmanager
     async def tx(self, stage: str) -> AsyncIterator[Tx]:
@@ -161,9 +121,57 @@ class PostgresWorld:
         finally:
             await link.close()
 
-    def _insert(self, table: str, **row: object) -> None:
-        values = ", ".join(literal(value) for value in row.values())
-        self._server.psql(f"INSERT INTO qerds.{table} ({', '.join(row)}) VALUES ({values})", self._config.name)
+    def _run(self, *statements: str) -> None:
+        self._server.psql(";\n".join(statements), self._config.name)
+
+
+def rows_of(submission: Submission) -> Iterator[str]:
+    """The statements that leave what the gateway leaves."""
+    dossier = submission.dossier
+    sender, who = submission.segments[0].sender, dossier.recipient
+    yield insert(
+        "sender", id=sender, name=dossier.sender.name, email=dossier.sender.email,
+        identity_level=dossier.sender.identity_level, identity_method=dossier.sender.identity_method,
+        identified_at=dossier.sender.identified_at,
+    )  # fmt: skip
+    if submission.consent in ("given", "withdrawn"):
+        yield insert(
+            "consent", sender=sender, ref=dossier.consent_ref, email=who.email, given_names=who.given_names,
+            birth_name=who.birth_name, obtained_at=dossier.submitted_at, method="form", text_sha256=bytes(32),
+        )  # fmt: skip
+    if submission.consent == "withdrawn":
+        yield insert("consent_withdrawal", sender=sender, ref=dossier.consent_ref)
+    yield insert(
+        "delivery", id=dossier.delivery, number=dossier.number, sender=sender, client_ref=dossier.client_ref,
+        request_sha256=bytes(32), lane=0, mode=dossier.mode, config_version=dossier.config_version,
+        recipient_kind=who.kind, recipient_email=who.email, given_names=who.given_names,
+        birth_name=who.birth_name, usage_name=who.usage_name, birth_date=who.birth_date,
+        language=submission.language, consent_ref=dossier.consent_ref, subject="s",
+        submitted_at=dossier.submitted_at,
+    )  # fmt: skip
+    for part, declared in zip(dossier.parts, submission.declared_sha256, strict=True):
+        own = [s for s in submission.segments if s.part == part.number]
+        yield insert(
+            "upload", id=own[0].upload, sender=own[0].sender, file_name=part.file_name,
+            content_type=part.content_type, bytes=part.bytes, sha256=part.sha256, sha3_256=part.sha3_256,
+            expires_at=datetime(2036, 1, 1, tzinfo=UTC), created_at=own[0].uploaded_at,
+            part_bytes=None if part.sha3_256 is not None else own[0].plain_bytes,
+        )  # fmt: skip
+        for s in own:
+            yield insert(
+                "upload_segment", upload=s.upload, segment=s.segment, object=s.object,
+                content_format=s.content_format, bytes=s.plain_bytes, intake_key_id=s.intake_key_id,
+                sealed_key=s.sealed_key, object_offset=s.object_offset, object_bytes=s.object_bytes,
+            )  # fmt: skip
+        yield insert(
+            "delivery_document", delivery=dossier.delivery, part=part.number, upload=own[0].upload,
+            file_name=part.file_name, sha256=declared,
+        )  # fmt: skip
+
+
+def insert(table: str, **row: object) -> str:
+    values = ", ".join(literal(value) for value in row.values())
+    return f"INSERT INTO qerds.{table} ({', '.join(row)}) VALUES ({values})"
 
 
 def literal(value: object) -> str:

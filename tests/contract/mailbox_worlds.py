@@ -61,9 +61,7 @@ class PostgresWorld:
         self._config = config
         self._run(
             "INSERT INTO qerds.published_key (key_id, use, spki, not_before, until)"
-            " VALUES ('seal-1', 'seal', '\\x00', '2026-01-01', '2036-01-01')"
-        )
-        self._run(
+            " VALUES ('seal-1', 'seal', '\\x00', '2026-01-01', '2036-01-01');"
             "INSERT INTO qerds.sender (id, name, email, identity_level, identity_method, identified_at)"
             " VALUES ('00000000-0000-0000-0000-000000000001', 's', 's@example.org', 'low', 'none', now())"
         )
