@@ -21,16 +21,25 @@ from tests.unit.evidence.conftest import Letter
 
 DS, XADES = xades.DS, xades.XADES
 
-words = st.text(
-    st.characters(codec="utf-8", exclude_categories=["Cc"]).filter(lambda c: c not in "\ufffe\uffff"),
-    min_size=1,
-    max_size=20,
-)
+characters = st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters="\ufffe\uffff")
+words = st.text(characters, min_size=1, max_size=20)
 optional_words = st.none() | words
 digests = st.binary(min_size=32, max_size=32)
 times = st.integers(0, 2 * 10**12).map(lambda ms: datetime(2020, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms))
 tokens = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,10}", fullmatch=True)
 dates = st.dates(date(1900, 1, 1), date(2020, 1, 1))
+optional_dates = st.none() | dates
+people = st.builds(
+    IdentifiedPerson, words, words, optional_words, optional_dates, words, tokens, tokens, times, digests
+)
+issuers = st.builds(Issuer, words, words, tokens, tokens, digests)
+senders = st.builds(SenderParty, words, words, tokens, tokens, times)
+recipients = st.builds(
+    RecipientParty, tokens, words, words, words, optional_words, optional_dates, optional_words, optional_words
+)
+reasons = st.none() | st.builds(Reason, tokens, words)
+deposits = st.none() | st.builds(Deposit, st.uuids(), digests, times, digests)
+details = st.lists(st.tuples(tokens, words), max_size=3)
 
 
 @st.composite
@@ -41,29 +50,14 @@ def contents(draw: st.DrawFn) -> EvidenceContent:
         Part(n, draw(words), draw(words), draw(st.integers(0, 10**9)), draw(digests), draw(digests))
         for n in range(1, draw(st.integers(1, 3)) + 1)
     ]
-    who = st.builds(
-        IdentifiedPerson, words, words, optional_words, st.none() | dates, words, tokens, tokens, times, digests
-    )
     return EvidenceContent(
         evidence=evidence_id(delivery, event, ordinal),
         event=event,
-        reason=draw(st.none() | st.builds(Reason, tokens, words)),
+        reason=draw(reasons),
         event_time=draw(times),
-        issuer=draw(st.builds(Issuer, words, words, tokens, tokens, digests)),
-        sender=draw(st.builds(SenderParty, words, words, tokens, tokens, times)),
-        recipient=draw(
-            st.builds(
-                RecipientParty,
-                tokens,
-                words,
-                words,
-                words,
-                optional_words,
-                st.none() | dates,
-                optional_words,
-                optional_words,
-            )
-        ),
+        issuer=draw(issuers),
+        sender=draw(senders),
+        recipient=draw(recipients),
         submitted_at=draw(times),
         number=draw(tokens),
         parts=tuple(parts),
@@ -73,11 +67,11 @@ def contents(draw: st.DrawFn) -> EvidenceContent:
         predecessor_sha256=None if sequence == 1 else draw(digests),
         config_version=draw(tokens),
         mode=draw(st.sampled_from(["non_qualified", "qualified"])),
-        deposit=draw(st.none() | st.builds(Deposit, st.uuids(), digests, times, digests)),
+        deposit=draw(deposits),
         client_ref=draw(optional_words),
         consent_ref=draw(optional_words),
-        identification=draw(st.none() | who),
-        details=tuple(draw(st.lists(st.tuples(tokens, words), max_size=3))),
+        identification=draw(st.none() | people),
+        details=tuple(draw(details)),
     )
 
 
