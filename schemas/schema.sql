@@ -874,7 +874,8 @@ CREATE INDEX delivery_rejected_ref ON qerds.delivery USING btree (sender, client
 CREATE INDEX delivery_with_a_duty ON qerds.delivery USING btree (state, submitted_at) WHERE (state = ANY (ARRAY['submitted'::text, 'deposited'::text, 'notified'::text]));
 CREATE TRIGGER guard_transition BEFORE UPDATE ON qerds.delivery FOR EACH ROW EXECUTE FUNCTION qerds.guard_transition();
 CREATE TRIGGER note_states AFTER UPDATE ON qerds.delivery REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION qerds.note_states();
-GRANT SELECT ON qerds.delivery TO qerds_archive, qerds_encrypt, qerds_expire, qerds_notify, qerds_operate, qerds_seal;
+GRANT SELECT ON qerds.delivery TO qerds_archive, qerds_encrypt, qerds_expire, qerds_notify, qerds_operate, qerds_seal,
+    qerds_timestamp;
 GRANT SELECT, INSERT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
     recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
     consent_ref, subject, metadata, submitted_at) ON qerds.delivery TO qerds_gateway;
@@ -882,7 +883,6 @@ GRANT SELECT, INSERT (id, number, sender, client_ref, request_sha256, lane, mode
     recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
     consent_ref, subject, metadata, submitted_at, batch) ON qerds.delivery TO qerds_ingest;
 GRANT SELECT (id, lane, submitted_at, state) ON qerds.delivery TO qerds_ops;
-GRANT SELECT, UPDATE (state, stamped_through, settled_at, changed_at) ON qerds.delivery TO qerds_timestamp;
 
 -- A document of a letter, in their order. Inserts: gateway, ingest.
 CREATE TABLE qerds.delivery_document (
@@ -981,8 +981,10 @@ CREATE TABLE qerds.evidence (
     CONSTRAINT evidence_delivery_sequence_key UNIQUE (delivery, sequence),
     CONSTRAINT evidence_delivery_fkey FOREIGN KEY (delivery) REFERENCES qerds.delivery(id),
     CONSTRAINT evidence_seal_key_id_fkey FOREIGN KEY (seal_key_id) REFERENCES qerds.published_key(key_id),
+    CONSTRAINT evidence_bytes_say_its_name CHECK (("substring"(canonical, 1, 230) = convert_to(((((('<erds:Evidence xmlns:erds="http://uri.etsi.org/19522/v1#" Id="evidence-'::text || evidence) || '" version="EN319522v1.1.1">'::text) || '<erds:EvidenceIdentifier>urn:uuid:'::text) || evidence) || '</erds:EvidenceIdentifier>'::text), 'UTF8'::name))),
     CONSTRAINT evidence_check CHECK ((sha256 = sha256(canonical))),
     CONSTRAINT evidence_check1 CHECK (((event = ANY (ARRAY['C.3'::text, 'C.4'::text, 'D.1'::text, 'E.1'::text])) = (receipt IS NOT NULL))),
+    CONSTRAINT evidence_is_named_by_its_fact CHECK ((evidence = qerds.evidence_id(delivery, event, (ordinal)::integer))),
     CONSTRAINT evidence_sequence_check CHECK ((sequence >= 1))
 ) WITH (autovacuum_vacuum_insert_scale_factor=0.05);
 CREATE UNIQUE INDEX evidence_one_decision ON qerds.evidence USING btree (delivery) WHERE (event = ANY (ARRAY['C.3'::text, 'C.4'::text, 'C.5'::text]));
@@ -1490,9 +1492,19 @@ CREATE TABLE qerds.webhook_secret (
 GRANT INSERT ON qerds.webhook_secret TO qerds_gateway;
 GRANT SELECT ON qerds.webhook_secret TO qerds_webhook;
 
+CREATE FUNCTION qerds.advance_deliveries(ids uuid[], old_states text[], old_through integer[], new_states text[],
+    new_through integer[]) RETURNS SETOF uuid
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+GRANT EXECUTE ON FUNCTION qerds.advance_deliveries(uuid[],text[],integer[],text[],integer[]) TO qerds_timestamp;
+
 CREATE FUNCTION qerds.advance_legal_clock(seconds double precision) RETURNS timestamptz
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION qerds.advance_legal_clock(double precision) TO qerds_gateway, qerds_operate;
+
+CREATE FUNCTION qerds.evidence_id(delivery uuid, event text, ordinal integer) RETURNS uuid
+    LANGUAGE sql IMMUTABLE STRICT;
+GRANT EXECUTE ON FUNCTION qerds.evidence_id(uuid,text,integer) TO qerds_encrypt, qerds_expire, qerds_gateway,
+    qerds_ingest, qerds_notify;
 
 CREATE FUNCTION qerds.forget_events(most integer) RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
@@ -1545,3 +1557,6 @@ CREATE FUNCTION qerds.sequence_events(lowest bigint, most integer, OUT sequenced
     record
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION qerds.sequence_events(bigint,integer) TO qerds_events;
+
+CREATE FUNCTION qerds.state_after(id uuid, state text, stamped_through integer, through integer) RETURNS text
+    LANGUAGE plpgsql STABLE SET search_path=pg_catalog;

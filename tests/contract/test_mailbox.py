@@ -13,6 +13,8 @@ from pipeline.delivery.facts import AcceptanceWindow, ContentWrap, DecisionInten
 from pipeline.delivery.routes import CHECKED, DRAFT, EXPIRE, PREPARE, PRESERVE, SEALED, SUBMITTED, Emission
 from pipeline.errors import LeaseLost
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
+from pipeline.evidence.form.xml import opening
+from pipeline.formats.evidence_head import evidence_id
 from pipeline.ports.mailbox import Mailbox, MailboxTx, Message
 from tests.contract.mailbox_worlds import REFUSED, MemoryWorld, PostgresWorld, World
 
@@ -55,10 +57,11 @@ async def removed(box: Mailbox[MailboxTx], batch: Sequence[Message]) -> frozense
 
 
 def draft(delivery: UUID, event: str, sequence: int, ordinal: int = 0) -> EvidenceDraft:
-    canonical = f"{delivery} {event} {ordinal}".encode()
+    evidence = evidence_id(delivery, event, ordinal)
+    canonical = f"{opening(evidence)}{sequence}</erds:Evidence>".encode()
     moment = datetime(2026, 3, 2, 10, 0, sequence, tzinfo=UTC)
     digest = hashlib.sha256(canonical).digest()
-    return EvidenceDraft(uuid4(), delivery, event, ordinal, sequence, moment, canonical, digest, "seal-1", None)
+    return EvidenceDraft(evidence, delivery, event, ordinal, sequence, moment, canonical, digest, "seal-1", None)
 
 
 def notice(delivery: UUID, ordinal: int) -> Notice:

@@ -6,8 +6,10 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from pipeline.evidence.form.xml import opening
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.formats.events import DECISIONS, DEPOSITS, EVENTS, HANDOVERS, Event
+from pipeline.formats.evidence_head import evidence_id
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio
@@ -16,6 +18,8 @@ pytestmark = pytest.mark.anyio
 async def insert(database: DatabaseSettings, event: Event, receipt: bytes | None) -> str:
     """As a process that may draft it; what the database objects to, of two things that it could."""
     role = f"qerds_{min(event.drafted_by)}"
+    delivery = uuid4()
+    evidence = evidence_id(delivery, event.code, 0)
     connection = await asyncpg.connect(
         host=str(database.socket_dir),
         port=database.port,
@@ -26,11 +30,12 @@ async def insert(database: DatabaseSettings, event: Event, receipt: bytes | None
     try:
         await connection.execute(
             "INSERT INTO qerds.evidence (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, "
-            "seal_key_id, receipt) VALUES ($1, $2, $3, 0, 1, clock_timestamp(), '', sha256(''), 'key', $4)",
-            uuid4(),
-            uuid4(),
+            "seal_key_id, receipt) VALUES ($1, $2, $3, 0, 1, clock_timestamp(), $5, sha256($5), 'key', $4)",
+            evidence,
+            delivery,
             event.code,
             receipt,
+            opening(evidence).encode(),
         )
     except asyncpg.CheckViolationError:
         return "receipt"

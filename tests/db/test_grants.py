@@ -29,8 +29,10 @@ from pipeline.delivery.routes import (
     STAGES,
     SUBMITTED,
 )
+from pipeline.evidence.form.xml import opening
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.formats.events import BY_RECIPIENT, EVENTS
+from pipeline.formats.evidence_head import evidence_id
 from tests.servers import PostgresServer
 
 pytestmark = pytest.mark.anyio
@@ -88,14 +90,17 @@ def writable_outboxes(role: str) -> set[str]:
 
 async def draft_as(connection: "asyncpg.Connection[asyncpg.Record]", event: str) -> str:
     """Try to draft; "denied" by the grants, or "let through" to the foreign keys, which nothing planted satisfies."""
+    delivery = uuid4()
+    evidence = evidence_id(delivery, event, 0)
     try:
         await connection.execute(
             "INSERT INTO qerds.evidence (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, "
-            "seal_key_id, receipt) VALUES ($1, $2, $3, 0, 1, clock_timestamp(), '', sha256(''), 'key', $4)",
-            uuid4(),
-            uuid4(),
+            "seal_key_id, receipt) VALUES ($1, $2, $3, 0, 1, clock_timestamp(), $5, sha256($5), 'key', $4)",
+            evidence,
+            delivery,
             event,
             b"receipt" if event in BY_RECIPIENT else None,
+            opening(evidence).encode(),
         )
     except asyncpg.InsufficientPrivilegeError:
         return "denied"
@@ -140,7 +145,7 @@ async def test_only_archive_deletes_contents(database: DatabaseSettings) -> None
 
 
 async def test_only_timestamp_moves_a_state(database: DatabaseSettings) -> None:
-    """The state of a delivery is written by one process: the gateway, among others, neither updates nor inserts it."""
+    """The state of a delivery is written by no role, but through the one function that looks at stamped evidence."""
     may_write = set()
     for role in PROCESS_ROLES:
         async with as_role(database, role) as connection:
@@ -149,7 +154,11 @@ async def test_only_timestamp_moves_a_state(database: DatabaseSettings) -> None:
                     question = "SELECT has_column_privilege('qerds.delivery', $1, $2)"
                     if await connection.fetchval(question, column, privilege):
                         may_write.add((role, privilege, column))
-    assert may_write == {("qerds_timestamp", "UPDATE", column) for column in MOVED}
+            if await connection.fetchval(
+                "SELECT has_function_privilege(oid, 'EXECUTE') FROM pg_proc WHERE proname = 'advance_deliveries'"
+            ):
+                may_write.add((role, "EXECUTE", "advance_deliveries"))
+    assert may_write == {("qerds_timestamp", "EXECUTE", "advance_deliveries")}
     async with as_role(database, "qerds_gateway") as connection:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute("UPDATE qerds.delivery SET state = 'accepted'")

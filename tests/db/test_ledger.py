@@ -131,7 +131,8 @@ PLANTED: dict[str, tuple[str, ...]] = {
         "INSERT INTO outbox.notify_running (epoch, id, lane, kind, subject) VALUES (999999, 1, 0, 'send', {notified})",
     ),
     "evidence_has_its_delivery": (
-        "UPDATE qerds.evidence SET delivery = gen_random_uuid() WHERE delivery = {notified} AND event = 'C.1'",
+        unguarded("qerds.evidence")
+        + "UPDATE qerds.evidence SET delivery = gen_random_uuid() WHERE delivery = {notified} AND event = 'C.1'",
     ),
     "sequence_is_contiguous": ("DELETE FROM qerds.evidence WHERE delivery = {received} AND event = 'C.1'",),
     "canonical_has_its_digest": (
@@ -143,7 +144,8 @@ PLANTED: dict[str, tuple[str, ...]] = {
             (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id)
             SELECT gen_random_uuid(), delivery, 'C.5', 0, sequence + 1, event_time, canonical, sha256, seal_key_id
             FROM qerds.evidence WHERE event = 'C.4'""",
-        """INSERT INTO qerds.evidence
+        unguarded("qerds.evidence")
+        + """INSERT INTO qerds.evidence
             (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id)
             SELECT gen_random_uuid(), delivery, 'C.2', 1, sequence + 1, event_time, canonical, sha256, seal_key_id
             FROM qerds.evidence WHERE delivery = {unclaimed} AND event = 'C.5'""",

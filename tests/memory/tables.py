@@ -27,8 +27,10 @@ from pipeline.delivery.facts import (
 from pipeline.delivery.states import SUBMITTED
 from pipeline.evidence.dossier import Dossier
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
+from pipeline.evidence.form.xml import opening
 from pipeline.exports.facts import BatchProof, ExportStep
 from pipeline.formats.events import BY_RECIPIENT, DECISIONS, DEPOSITS, HANDOVERS
+from pipeline.formats.evidence_head import evidence_id
 from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
 from pipeline.ports.rows import Segment
 
@@ -201,5 +203,9 @@ def _check_draft(draft: EvidenceDraft) -> None:
         raise Conflict("EvidenceDraft: its digest is not that of its bytes")
     if (draft.event in BY_RECIPIENT) != (draft.receipt is not None):
         raise Conflict("EvidenceDraft: receipt missing or not expected")
+    if draft.evidence != evidence_id(draft.delivery, draft.event, draft.ordinal):
+        raise Conflict("EvidenceDraft: it is named by another fact")
+    if not draft.canonical.startswith(opening(draft.evidence).encode()):
+        raise Conflict("EvidenceDraft: its bytes say another name")
     if draft.sequence < 1:
         raise Conflict("EvidenceDraft: sequences begin with 1")

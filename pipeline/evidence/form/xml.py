@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from uuid import UUID
 
 from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import Deposit, Issuer, Part, Reason, RecipientParty, SenderParty
@@ -90,8 +91,7 @@ def render(content: EvidenceContent) -> bytes:
     """The canonical bytes: what is stored, sealed, and compared again after parsing."""
     c = content
     return (
-        f'<erds:Evidence xmlns:erds="{ERDS}" Id="{dom_id_of(c.evidence)}" version="{VERSION}">'
-        f"<erds:EvidenceIdentifier>urn:uuid:{c.evidence}</erds:EvidenceIdentifier>"
+        f"{opening(c.evidence)}"
         f"<erds:ERDSEventId>{EVENTS[c.event].uri}</erds:ERDSEventId>"
         f"{_reason(c.reason)}"
         f"<EventTime>{time_text(c.event_time)}</EventTime>"
@@ -105,6 +105,14 @@ def render(content: EvidenceContent) -> bytes:
         f"<erds:Extensions>{_extensions(c)}</erds:Extensions>"
         "</erds:Evidence>"
     ).encode()
+
+
+def opening(evidence: UUID) -> str:
+    """How the bytes of every evidence begin. The database compares it with the row (migration 0013)."""
+    return (
+        f'<erds:Evidence xmlns:erds="{ERDS}" Id="{dom_id_of(evidence)}" version="{VERSION}">'
+        f"<erds:EvidenceIdentifier>urn:uuid:{evidence}</erds:EvidenceIdentifier>"
+    )
 
 
 def _reason(reason: Reason | None) -> str:
