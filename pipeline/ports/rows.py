@@ -11,6 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from pipeline.delivery.facts import UploadWrap
+from pipeline.evidence.binding import EvidenceRow
 from pipeline.evidence.draft import Dossier
 
 
@@ -77,25 +78,18 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class StoredDraft:
-    """An evidence as drafted: the bytes to be sealed and the certificate of the key they name."""
+    """An evidence as drafted: its row with the bytes to be sealed, and the bridge's receipt of a recipient's act."""
 
-    evidence: UUID
-    delivery: UUID
-    event_time: datetime
-    canonical: bytes
+    row: EvidenceRow
     receipt: bytes | None
     seal_key_id: str
-    certificate: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSeal:
     """A sealed evidence on its way to its token."""
 
-    evidence: UUID
-    delivery: UUID
-    event: str
-    event_time: datetime
+    row: EvidenceRow
     signature: bytes
 
 

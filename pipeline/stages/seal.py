@@ -4,7 +4,7 @@ Receives  draft: evidence whose canonical bytes are stored
 Outside   one bridge call per batch; repeatable, the first committed seal wins
 Commits   EvidenceSeal                Emits  sealed -> timestamp
 Fails     Retry: bridge busy, away or its clock slow; database away. Bury: no such draft, or bridge denies these bytes
-          Invariant: seal does not verify
+          Bury: row and bytes differ. Invariant: seal does not verify
 Source    ETSI EN 319 132-1; docs/ARCHITECTURE.md, "Evidence"
 """
 
@@ -15,6 +15,7 @@ from typing import Literal
 from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
 from pipeline.delivery.routes import DRAFT, SEALED
 from pipeline.errors import Invariant
+from pipeline.evidence.binding import RowDiffers, check_row
 from pipeline.evidence.facts import EvidenceSeal
 from pipeline.evidence.form.xades import SealInvalid, check_fresh_seal
 from pipeline.ports.bridge import Bridge, wire
@@ -32,32 +33,41 @@ class Ports:
 
 
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[EvidenceSeal]]:
-    """Have the stored bytes sealed, and check each seal before anyone relies on it."""
+    """Have the stored bytes sealed that say what their rows say, and check each seal before anyone relies on it."""
     drafts = await ports.facts.drafts([m.evidence for m in batch if m.evidence is not None])
-    messages = [m for m in batch if m.evidence in drafts]
-    items = [
-        wire.SealEvidence(drafts[m.evidence].canonical, drafts[m.evidence].receipt) for m in messages if m.evidence
-    ]
-    answers = await ports.bridge.ask(items)
-    outcomes: list[Outcome[EvidenceSeal]] = [Bury(m, "no such draft") for m in batch if m.evidence not in drafts]
-    return outcomes + [judge(m, drafts[m.evidence], a) for m, a in zip(messages, answers, strict=True) if m.evidence]
+    readings = [examine(m, None if m.evidence is None else drafts.get(m.evidence)) for m in batch]
+    sound = [reading for reading in readings if not isinstance(reading, Bury)]
+    answers = await ports.bridge.ask([wire.SealEvidence(draft.row.canonical, draft.receipt) for _, draft in sound])
+    outcomes: list[Outcome[EvidenceSeal]] = [reading for reading in readings if isinstance(reading, Bury)]
+    return outcomes + [judge(message, draft, a) for (message, draft), a in zip(sound, answers, strict=True)]
+
+
+def examine(message: Message, draft: StoredDraft | None) -> tuple[Message, StoredDraft] | Bury:
+    """The draft, when message, row and bytes are about one fact: what is sealed is read in the bytes, what is believed
+    in the row."""
+    if draft is None or draft.row.delivery != message.subject:
+        return Bury(message, "no such draft of this delivery")
+    try:
+        check_row(draft.row)
+    except RowDiffers as error:
+        return Bury(message, f"not sealed: {error}")
+    return message, draft
 
 
 def judge(message: Message, draft: StoredDraft, answer: wire.Sealed | wire.Denied) -> Outcome[EvidenceSeal]:
     """A seal that verifies, or the bridge's no."""
+    row = draft.row
     if isinstance(answer, wire.Denied) and answer.code == EVENT_IN_FUTURE:
         return Retry(message, "the bridge's clock is behind the event")
     if isinstance(answer, wire.Denied):
         return Bury(message, f"seal denied: {answer.code}")
     if answer.key_id != draft.seal_key_id:
-        raise Invariant(
-            f"evidence {draft.evidence} was sealed with {answer.key_id}, its draft names {draft.seal_key_id}"
-        )
+        raise Invariant(f"evidence {row.evidence} was sealed with {answer.key_id}, its draft names {draft.seal_key_id}")
     try:
-        check_fresh_seal(draft.evidence, draft.event_time, draft.canonical, draft.certificate, answer.signature)
+        check_fresh_seal(row.evidence, row.event_time, row.canonical, row.certificate, answer.signature)
     except SealInvalid as error:
-        raise Invariant(f"the seal of evidence {draft.evidence} does not verify") from error
-    return Done(message, EvidenceSeal(draft.evidence, answer.signature, answer.key_id))
+        raise Invariant(f"the seal of evidence {row.evidence} does not verify") from error
+    return Done(message, EvidenceSeal(row.evidence, answer.signature, answer.key_id))
 
 
 async def commit(tx: Tx, done: Sequence[Done[EvidenceSeal]]) -> list[Emission]:

@@ -4,7 +4,8 @@ Receives  sealed: evidence with its seal
 Outside   one call to the authority per batch; repeatable, the first committed token wins
 Commits   EvidenceToken; state and stamped prefix of the delivery, here and nowhere else
 Emits     what pipeline/delivery/routes.py says for each event that joined the stamped prefix
-Fails     Retry: authority busy, away, or its clock behind the event; database away. Bury: no such seal
+Fails     Retry: authority busy, away, or its clock behind the event; database away
+          Bury: no such seal, it does not verify, or row and bytes differ
           Invariant: token does not verify
 Source    RFC 3161; EN 319 132-1 (SignatureTimeStamp over the SignatureValue element); docs/ARCHITECTURE.md, "Evidence"
 """
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
 from pipeline.delivery.routes import SEALED, follow
 from pipeline.errors import Invariant
+from pipeline.evidence.binding import RowDiffers, check_row
 from pipeline.evidence.facts import EvidenceToken
+from pipeline.evidence.form.xades import SealInvalid, check_fresh_seal
 from pipeline.evidence.time_stamp import TimeStampRefused, proven_time
 from pipeline.formats.xades import imprint_sha256
 from pipeline.ports.bridge import Keys, TimeStampAuthority, wire
@@ -32,14 +35,29 @@ class Ports:
 
 
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[EvidenceToken]]:
-    """Have the stored seals stamped, and check each token before a state stands on it."""
+    """Have the stored seals stamped, and check row, seal and token before a state stands on them."""
     seals = await ports.facts.seals([m.evidence for m in batch if m.evidence is not None])
-    sealed = [(m, seals[m.evidence]) for m in batch if m.evidence in seals and m.evidence is not None]
-    items = [wire.TimeStamp(imprint_sha256(s.signature), s.event_time) for _, s in sealed]
+    readings = [examine(m, None if m.evidence is None else seals.get(m.evidence)) for m in batch]
+    sound = [reading for reading in readings if not isinstance(reading, Bury)]
+    items = [wire.TimeStamp(imprint_sha256(seal.signature), seal.row.event_time) for _, seal in sound]
     answers = await ports.authority.ask(items)
     anchor = await ports.keys.trust_anchor()
-    outcomes: list[Outcome[EvidenceToken]] = [Bury(m, "no such seal") for m in batch if m.evidence not in seals]
-    return outcomes + [judge(m, s, a, anchor) for (m, s), a in zip(sealed, answers, strict=True)]
+    outcomes: list[Outcome[EvidenceToken]] = [reading for reading in readings if isinstance(reading, Bury)]
+    return outcomes + [judge(m, seal, a, anchor) for (m, seal), a in zip(sound, answers, strict=True)]
+
+
+def examine(message: Message, seal: StoredSeal | None) -> tuple[Message, StoredSeal] | Bury:
+    """The seal, when it is over the bytes of this row and these say what the row says: the row's delivery and event
+    decide the state that follows."""
+    if seal is None or seal.row.delivery != message.subject:
+        return Bury(message, "no such seal of this delivery")
+    row = seal.row
+    try:
+        check_row(row)
+        check_fresh_seal(row.evidence, row.event_time, row.canonical, row.certificate, seal.signature)
+    except (RowDiffers, SealInvalid) as error:
+        return Bury(message, f"not stamped: {error}")
+    return message, seal
 
 
 def judge(
@@ -48,11 +66,12 @@ def judge(
     """A token that verifies and is not older than its event, or a later try."""
     if isinstance(answer, wire.Denied):
         return Retry(message, f"not stamped: {answer.code}")
+    row = seal.row
     try:
-        gen_time = proven_time(answer.token, seal.signature, seal.event_time, (anchor,))
+        gen_time = proven_time(answer.token, seal.signature, row.event_time, (anchor,))
     except TimeStampRefused as error:
-        raise Invariant(f"the token over evidence {seal.evidence} does not verify") from error
-    return Done(message, EvidenceToken(seal.evidence, answer.token, gen_time))
+        raise Invariant(f"the token over evidence {row.evidence} does not verify") from error
+    return Done(message, EvidenceToken(row.evidence, answer.token, gen_time))
 
 
 async def commit(tx: Tx, done: Sequence[Done[EvidenceToken]]) -> list[Emission]:

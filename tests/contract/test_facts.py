@@ -12,6 +12,7 @@ import pytest
 from pipeline.delivery.facts import Notice, Snapshot, UploadWrap
 from pipeline.delivery.states import DEPOSITED, SUBMITTED
 from pipeline.errors import Transient
+from pipeline.evidence.binding import check_row
 from pipeline.evidence.dossier import Deposit, Issuer, Reason
 from pipeline.evidence.draft import draft
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
@@ -210,8 +211,9 @@ async def test_a_draft_is_read_as_it_was_stored(world: World) -> None:
     evidence = await drafted(world, submission, "encrypt", "A.1")
     async with world.reader("seal") as (facts, _):
         told = (await facts.drafts([evidence.evidence]))[evidence.evidence]
-    assert (told.canonical, told.receipt, told.delivery) == (evidence.canonical, None, evidence.delivery)
-    assert (told.seal_key_id, told.certificate) == (evidence.seal_key_id, known(world, "seal").certificate)
+    assert (told.row.canonical, told.receipt, told.row.delivery) == (evidence.canonical, None, evidence.delivery)
+    assert (told.seal_key_id, told.row.certificate) == (evidence.seal_key_id, known(world, "seal").certificate)
+    check_row(told.row)
 
 
 async def test_a_seal_is_read_with_the_time_of_its_event(world: World) -> None:
@@ -222,7 +224,20 @@ async def test_a_seal_is_read_with_the_time_of_its_event(world: World) -> None:
         assert await facts.seals([evidence.evidence]) == {}
         seal = await sealed(world, evidence)
         told = (await facts.seals([evidence.evidence]))[evidence.evidence]
-    assert (told.event, told.event_time, told.signature) == ("A.1", evidence.event_time, seal.signature)
+    assert (told.row.event, told.row.event_time, told.signature) == ("A.1", evidence.event_time, seal.signature)
+    check_row(told.row)
+
+
+async def test_a_row_is_read_with_its_predecessors_digest(world: World) -> None:
+    """Of the one before it in the sequence, as the bytes name it."""
+    submission, first, _, _ = await deposited(world)
+    second = await drafted(world, submission, "notify", "C.1")
+    async with world.reader("seal") as (facts, _):
+        told = await facts.drafts([first.evidence, second.evidence])
+    rows = [told[e.evidence].row for e in (first, second)]
+    assert [row.predecessor_sha256 for row in rows] == [None, first.sha256]
+    for row in rows:
+        check_row(row)
 
 
 async def test_what_is_not_committed_is_not_read(world: World) -> None:

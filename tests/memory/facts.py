@@ -17,6 +17,7 @@ import anyio.lowlevel
 
 from pipeline.delivery.facts import Notice, Snapshot, UploadWrap
 from pipeline.errors import Transient
+from pipeline.evidence.binding import EvidenceRow
 from pipeline.evidence.dossier import Deposit, Dossier, Issuer, Part
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
 from pipeline.ports.bridge import PublishedKey
@@ -125,21 +126,30 @@ class MemoryFacts:
             e = self.database.tables.find(EvidenceDraft, evidence)
             if e is None or (certificate := certificates.get(e.seal_key_id)) is None:
                 return None
-            return StoredDraft(e.evidence, e.delivery, e.event_time, e.canonical, e.receipt, e.seal_key_id, certificate)
+            return StoredDraft(self._row(e, certificate), e.receipt, e.seal_key_id)
 
         return await self._each(evidences, read)
 
     async def seals(self, evidences: Sequence[UUID]) -> Mapping[UUID, StoredSeal]:
         """Signatures on their way to a token."""
+        certificates = {k.key_id: k.certificate for k in self.keys.published}
 
         def read(evidence: UUID) -> StoredSeal | None:
             tables = self.database.tables
             e, seal = tables.find(EvidenceDraft, evidence), tables.find(EvidenceSeal, evidence)
-            if e is None or seal is None:
+            if e is None or seal is None or (certificate := certificates.get(e.seal_key_id)) is None:
                 return None
-            return StoredSeal(e.evidence, e.delivery, e.event, e.event_time, seal.signature)
+            return StoredSeal(self._row(e, certificate), seal.signature)
 
         return await self._each(evidences, read)
+
+    def _row(self, e: EvidenceDraft, certificate: bytes) -> EvidenceRow:
+        """The row with its predecessor's digest."""
+        chain = {d.sequence: d.sha256 for d in self.database.tables.drafts(e.delivery)}
+        predecessor = chain.get(e.sequence - 1)
+        return EvidenceRow(
+            e.evidence, e.delivery, e.event, e.sequence, e.event_time, predecessor, certificate, e.canonical
+        )
 
     async def announcements(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Announcement]:
         """What a notice may say."""

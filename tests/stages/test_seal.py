@@ -104,4 +104,4 @@ async def test_an_unknown_draft_is_a_dead_letter() -> None:
     line = Line()
     await line.emit(Emission(DRAFT, uuid4(), uuid4()))
     await line.turn("seal")
-    assert line.dead() == ["no such draft"]
+    assert line.dead() == ["no such draft of this delivery"]

@@ -114,4 +114,4 @@ async def test_an_unknown_seal_is_a_dead_letter() -> None:
     line = Line()
     await line.emit(Emission(SEALED, uuid4(), uuid4()))
     await line.turn("timestamp")
-    assert line.dead() == ["no such seal"]
+    assert line.dead() == ["no such seal of this delivery"]

@@ -10,10 +10,13 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
+import asyncpg
+
 from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Link
 from pipeline.delivery.facts import UploadWrap
+from pipeline.evidence.binding import EvidenceRow
 from pipeline.evidence.dossier import Dossier
 from pipeline.formats.configuration import Provider
 from pipeline.ports.rows import (
@@ -69,23 +72,21 @@ class PostgresFacts:
     async def drafts(self, evidences: Sequence[UUID]) -> Mapping[UUID, StoredDraft]:
         """The bytes to be sealed; the certificate is checked against the pinned CA."""
         rows = await self._link.call("read_drafts", list(evidences))
-        checked = {key_id: await self._keys.by_id(key_id) for key_id in {r["seal_key_id"] for r in rows}}
+        certificates = await self._certificates(rows)
         return {
-            r["evidence"]: StoredDraft(
-                evidence=r["evidence"],
-                delivery=r["delivery"],
-                event_time=r["event_time"],
-                canonical=r["canonical"],
-                receipt=r["receipt"],
-                seal_key_id=r["seal_key_id"],
-                certificate=cast(bytes, checked[r["seal_key_id"]].certificate),
-            )
-            for r in rows
+            r["evidence"]: StoredDraft(_evidence_row(r, certificates), r["receipt"], r["seal_key_id"]) for r in rows
         }
 
     async def seals(self, evidences: Sequence[UUID]) -> Mapping[UUID, StoredSeal]:
         """Signatures on their way to a token."""
-        return {r["evidence"]: StoredSeal(**r) for r in await self._link.call("read_seals", list(evidences))}
+        rows = await self._link.call("read_seals", list(evidences))
+        certificates = await self._certificates(rows)
+        return {r["evidence"]: StoredSeal(_evidence_row(r, certificates), r["signature"]) for r in rows}
+
+    async def _certificates(self, rows: Sequence[asyncpg.Record]) -> Mapping[str, bytes]:
+        """Of the seal keys that the rows name, each checked against the pinned CA."""
+        keys = {key_id: await self._keys.by_id(key_id) for key_id in {r["seal_key_id"] for r in rows}}
+        return {key_id: cast(bytes, key.certificate) for key_id, key in keys.items()}
 
     async def announcements(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Announcement]:
         """What a notice may say."""
@@ -119,6 +120,19 @@ class PostgresFacts:
 
 def _own(wraps: Mapping[UUID, UploadWrap], segments: Sequence[Segment]) -> dict[UUID, UploadWrap]:
     return {s.upload: wraps[s.upload] for s in segments if s.upload in wraps}
+
+
+def _evidence_row(row: asyncpg.Record, certificates: Mapping[str, bytes]) -> EvidenceRow:
+    return EvidenceRow(
+        evidence=row["evidence"],
+        delivery=row["delivery"],
+        event=row["event"],
+        sequence=row["sequence"],
+        event_time=row["event_time"],
+        predecessor_sha256=row["predecessor_sha256"],
+        certificate=certificates[row["seal_key_id"]],
+        canonical=row["canonical"],
+    )
 
 
 def _segment(row: Mapping[str, Any]) -> Segment:

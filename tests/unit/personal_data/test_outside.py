@@ -24,6 +24,7 @@ from pipeline.adapters.identity_http import HttpBackChannel
 from pipeline.adapters.objects import LocalObjects
 from pipeline.adapters.objects_s3 import S3Objects
 from pipeline.adapters.webhook_http import HttpCourier
+from pipeline.evidence.binding import EvidenceRow
 from pipeline.feed.attempts import Job, Webhook
 from pipeline.feed.payload import FeedEvent
 from pipeline.feed.ports import Flight, Post
@@ -85,7 +86,9 @@ async def test_the_bridges_answers(response: wire.Response) -> None:
 
     async def sealed(message: Message) -> Outcome[None]:
         [answer] = await bridge.ask([wire.SealEvidence(evidence=b"evidence", receipt=None)])
-        draft = StoredDraft(uuid4(), uuid4(), NOW, b"evidence", None, "seal-1", b"certificate")
+        draft = StoredDraft(
+            EvidenceRow(uuid4(), uuid4(), "A.1", 1, NOW, None, b"certificate", b"evidence"), None, "seal-1"
+        )
         return cast("Outcome[None]", seal.judge(message, draft, answer))
 
     async def stamped(message: Message) -> Outcome[None]:

@@ -163,15 +163,18 @@ LEFT JOIN qerds.consent_withdrawal w ON w.sender = d.sender AND w.ref = d.consen
 WHERE d.id = ANY ($1::uuid[]);
 
 -- name: read_drafts
--- The bytes to be sealed, with the certificate they name.
-SELECT e.evidence, e.delivery, e.event_time, e.canonical, e.receipt, e.seal_key_id, k.certificate
-FROM qerds.evidence e JOIN qerds.published_key k ON k.key_id = e.seal_key_id
+-- The bytes to be sealed, with all that the row says of them.
+SELECT e.evidence, e.delivery, e.event, e.sequence, e.event_time, p.sha256 AS predecessor_sha256, e.canonical, e.receipt,
+       e.seal_key_id
+FROM qerds.evidence e LEFT JOIN qerds.evidence p ON p.delivery = e.delivery AND p.sequence = e.sequence - 1
 WHERE e.evidence = ANY ($1::uuid[]);
 
 -- name: read_seals
--- Sealed evidence on its way to its token.
-SELECT e.evidence, e.delivery, e.event, e.event_time, s.signature
+-- Sealed evidence on its way to its token, with all that the row says of it.
+SELECT e.evidence, e.delivery, e.event, e.sequence, e.event_time, p.sha256 AS predecessor_sha256, e.canonical, s.signature,
+       e.seal_key_id
 FROM qerds.evidence e JOIN qerds.evidence_seal s USING (evidence)
+LEFT JOIN qerds.evidence p ON p.delivery = e.delivery AND p.sequence = e.sequence - 1
 WHERE e.evidence = ANY ($1::uuid[]);
 
 -- name: read_announcements
