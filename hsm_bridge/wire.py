@@ -241,11 +241,15 @@ class Decided(_Struct, frozen=True):
 
 
 class Decide(Item[Decided, Literal["gateway"]], frozen=True, op="decide"):
-    """A ticket's holder decides. act: accept or refuse."""
+    """A ticket's holder decides. act: accept or refuse; intent: as the gateway stored it before; words: what the page
+    said beside the box, by the version of its text and the SHA-256 of the words as shown."""
 
     ticket: bytes
     delivery: UUID
     act: str
+    intent: UUID
+    words_version: str
+    words_sha256: bytes
 
 
 class Released(_Struct, frozen=True):

@@ -812,7 +812,8 @@ CREATE TABLE qerds.decision_intent (
     CONSTRAINT decision_intent_act_check CHECK ((act = ANY (ARRAY['accept'::text, 'refuse'::text])))
 );
 CREATE INDEX decision_intent_by_delivery ON qerds.decision_intent USING btree (delivery, made_at);
-GRANT SELECT, INSERT ON qerds.decision_intent TO qerds_gateway;
+CREATE TRIGGER guard_intent BEFORE INSERT ON qerds.decision_intent FOR EACH ROW EXECUTE FUNCTION qerds.guard_intent();
+GRANT SELECT, INSERT (id, delivery, act, decided_at) ON qerds.decision_intent TO qerds_gateway;
 GRANT SELECT ON qerds.decision_intent TO qerds_operate;
 
 -- A letter: what was submitted, and where it stands. Inserts: gateway, ingest; the state of neither, which `timestamp`
@@ -990,6 +991,7 @@ CREATE TABLE qerds.evidence (
 CREATE UNIQUE INDEX evidence_one_decision ON qerds.evidence USING btree (delivery) WHERE (event = ANY (ARRAY['C.3'::text, 'C.4'::text, 'C.5'::text]));
 CREATE UNIQUE INDEX evidence_one_deposit ON qerds.evidence USING btree (delivery) WHERE (event = ANY (ARRAY['A.1'::text, 'A.2'::text]));
 CREATE UNIQUE INDEX evidence_one_handover ON qerds.evidence USING btree (delivery) WHERE (event = ANY (ARRAY['E.1'::text, 'E.2'::text]));
+CREATE TRIGGER guard_decision AFTER INSERT ON qerds.evidence FOR EACH ROW WHEN ((new.event = ANY (ARRAY['C.3'::text, 'C.4'::text]))) EXECUTE FUNCTION qerds.guard_decision();
 ALTER TABLE qerds.evidence ENABLE ROW LEVEL SECURITY;
 CREATE POLICY draft_encrypt ON qerds.evidence FOR INSERT TO qerds_encrypt WITH CHECK ((event = ANY (ARRAY['A.1'::text, 'A.2'::text])));
 CREATE POLICY draft_expire ON qerds.evidence FOR INSERT TO qerds_expire WITH CHECK ((event = ANY (ARRAY['C.5'::text, 'E.2'::text])));
@@ -1509,6 +1511,12 @@ GRANT EXECUTE ON FUNCTION qerds.evidence_id(uuid,text,integer) TO qerds_encrypt,
 CREATE FUNCTION qerds.forget_events(most integer) RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION qerds.forget_events(integer) TO qerds_events;
+
+CREATE FUNCTION qerds.guard_decision() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.guard_intent() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SET search_path=pg_catalog;
 
 CREATE FUNCTION qerds.guard_transition() RETURNS trigger
     LANGUAGE plpgsql VOLATILE;

@@ -16,7 +16,7 @@ from gateway.pages.handler import see_other
 from gateway.pages.session import Browser, FormRefused, submitted
 from gateway.portal import decision
 from gateway.portal.decision import DecisionOutcome
-from gateway.portal.letter import LetterPages, act_of
+from gateway.portal.letter import LetterPages, act_of, words_of
 
 UNDERSTOOD = "yes"  # the value of the confirmation's box
 FORM_CHARACTERS = 32
@@ -40,7 +40,10 @@ class Acts(LetterPages):
         if fields.get("understood") != UNDERSTOOD or len(form) != FORM_CHARACTERS:
             return self.confirmation(letter_request, act, "checkbox")
         intent = intent_of(letter_request.browser, letter_request.letter.delivery, act, form)
-        outcome = await decision.decide(self.ports, letter_request.letter.delivery, letter_request.holder, act, intent)
+        words = words_of(letter_request, act)
+        outcome = await decision.decide(
+            self.ports, letter_request.letter.delivery, letter_request.holder, act, intent, words
+        )
         return see_other(letter_request.address + AFTERWARDS.get(outcome, ""))
 
 

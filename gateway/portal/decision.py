@@ -24,9 +24,10 @@ from pipeline.delivery.facts import DecisionIntent
 from pipeline.delivery.routes import DRAFT, Emission, lane_of
 from pipeline.errors import Transient
 from pipeline.evidence.dossier import Dossier
-from pipeline.evidence.draft import draft, head_after
+from pipeline.evidence.draft import ClockBehind, draft, head_after
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.events import BY_RECIPIENT, DECISIONS, ENDING_CHOICE
+from pipeline.formats.legal_texts import Words
 from pipeline.formats.person import IdentifiedPerson
 from pipeline.ports.bridge import wire
 from pipeline.ports.mailbox import Locked
@@ -48,8 +49,11 @@ class DecisionOutcome(Enum):
     IDENTIFY = "identify"  # the ticket is not good any more
 
 
-async def decide(ports: PortalPorts, delivery: UUID, holder: TicketHolder, act: str, intent: UUID) -> DecisionOutcome:
-    """The holder of the ticket decides. `intent` names the submitted form: the same form decides once."""
+async def decide(
+    ports: PortalPorts, delivery: UUID, holder: TicketHolder, act: str, intent: UUID, words: Words
+) -> DecisionOutcome:
+    """The holder of the ticket decides. `intent` names the submitted form: the same form decides once. `words`: of the
+    form."""
     dossier = await ports.portal.dossier(delivery)
     async with ports.portal.transaction() as tx:
         locked = (await tx.lock([delivery]))[delivery]
@@ -60,7 +64,7 @@ async def decide(ports: PortalPorts, delivery: UUID, holder: TicketHolder, act: 
         decided_at = locked.legal_time
         await tx.add([DecisionIntent(intent, delivery, act, decided_at)])
 
-    receipt = await _receipt(ports, wire.Decide(holder.ticket, delivery, act))
+    receipt = await _receipt(ports, wire.Decide(holder.ticket, delivery, act, intent, words.version, words.sha256))
     if not isinstance(receipt, wire.Decided):
         return receipt
     if abs((receipt.at - decided_at).total_seconds()) > INTENT_SECONDS:
@@ -68,15 +72,18 @@ async def decide(ports: PortalPorts, delivery: UUID, holder: TicketHolder, act: 
             DecisionOutcome.NOT_RECORDED
         )  # the demo clock was moved meanwhile: the bridge would refuse to seal these drafts
 
-    async with ports.portal.transaction() as tx:
-        locked = (await tx.lock([delivery]))[delivery]
-        if locked.state != states.NOTIFIED or locked.drafted & ENDING_CHOICE:
-            return DecisionOutcome.ALREADY
-        if not await tx.intent_lives(intent):
-            return DecisionOutcome.NOT_RECORDED
-        drafts = decision_drafts(locked, dossier, holder.person, act, receipt.receipt, decided_at)
-        await tx.add(drafts)
-        await tx.emit([Emission(DRAFT, delivery, d.evidence, lane=lane_of(d.event)) for d in drafts])
+    try:
+        async with ports.portal.transaction() as tx:
+            locked = (await tx.lock([delivery]))[delivery]
+            if locked.state != states.NOTIFIED or locked.drafted & ENDING_CHOICE:
+                return DecisionOutcome.ALREADY
+            if not await tx.intent_lives(intent):
+                return DecisionOutcome.NOT_RECORDED
+            drafts = decision_drafts(locked, dossier, holder.person, act, receipt.receipt, decided_at)
+            await tx.add(drafts)
+            await tx.emit([Emission(DRAFT, delivery, d.evidence, lane=lane_of(d.event)) for d in drafts])
+    except ClockBehind:
+        return DecisionOutcome.NOT_RECORDED  # a clock was set back; in a moment it has passed
     return DecisionOutcome.RECORDED
 
 

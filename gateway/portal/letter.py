@@ -13,15 +13,22 @@ from gateway.pages.context import LetterHandler, LetterRequest
 from gateway.pages.handler import see_other
 from gateway.pages.standing import LetterStanding
 from gateway.portal.ports import PortalPorts
+from pipeline.formats.legal_texts import Act, Words, decision_words
 
 FORM_NONCE_BYTES = 16
 WAIT_SECONDS = 3  # between two looks while something is being sealed: C.3 and D.1 take about a second
 MESSAGES = frozenset({"not_recorded"})
 
 
-def act_of(request: Request) -> str:
-    """accept or refuse: the last step of the address, one of the two that routes.py names."""
-    return request.url.path.rpartition("/")[2]
+def act_of(request: Request) -> Act:
+    """The last step of the address, one of the two that routes.py names."""
+    return "accept" if request.url.path.rpartition("/")[2] == "accept" else "refuse"
+
+
+def words_of(letter_request: LetterRequest, act: Act) -> Words:
+    """What the page says beside the box of this letter's decision, with the capacity that the letter addresses."""
+    letter = letter_request.letter
+    return decision_words(act, letter_request.language, letter.recipient_kind, letter.organisation_name)
 
 
 class LetterPages(LetterHandler[PortalPorts]):
@@ -58,11 +65,17 @@ class LetterPages(LetterHandler[PortalPorts]):
             return see_other(letter_request.address)
         return self.confirmation(letter_request, act_of(request), None)
 
-    def confirmation(self, letter_request: LetterRequest, act: str, message: str | None) -> HTMLResponse:
+    def confirmation(self, letter_request: LetterRequest, act: Act, message: str | None) -> HTMLResponse:
         """The form, with a fresh one-time name."""
         form = self.ports.ids.random_bytes(FORM_NONCE_BYTES).hex()
         return self._page(
-            "confirm.html", letter_request, 200 if message is None else 422, act=act, form=form, message=message
+            "confirm.html",
+            letter_request,
+            200 if message is None else 422,
+            act=act,
+            form=form,
+            message=message,
+            words=words_of(letter_request, act).text,
         )
 
     def _waiting(self, letter_request: LetterRequest) -> HTMLResponse:

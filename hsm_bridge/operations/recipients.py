@@ -7,6 +7,7 @@ Rules    the addressee is read from the context that authenticates with the wrap
 Elsewhere: checks of tokens and names (hsm_bridge/identity), the forms of tickets and receipts (tickets)
 """
 
+import hashlib
 from datetime import timedelta
 from functools import partial
 from typing import cast
@@ -21,10 +22,11 @@ from hsm_bridge.operations.vault import Done, Moment, Refused, Vault
 from hsm_bridge.operations.wraps import parse_context, unwrap
 from hsm_bridge.token.device import KeyMissing, PointInvalid
 from pipeline.formats.assurance import ORDER
-from pipeline.formats.context import WrapContext
+from pipeline.formats.context import WrapContext, documents_sha256
 from pipeline.formats.identity_providers import IdentityProviderSettings
 
-SESSION_BYTES = 32  # SHA-256
+SESSION_BYTES = DIGEST_BYTES = 32  # SHA-256
+WORDS_VERSION_CHARACTERS_MAX = 20
 NONCE_CHARACTERS_MAX = 200
 
 
@@ -60,21 +62,32 @@ def verify_identity(vault: Vault, item: wire.VerifyIdentity, moment: Moment) -> 
     ticket = None
     if match == "match":  # 5
         expires = moment.now + timedelta(seconds=tickets.TICKET_SECONDS)
-        right = tickets.Ticket(item.delivery, person.person_sha256, person.level, moment.now, expires)
-        ticket = tickets.issue_ticket(mac, right)
+        right = tickets.Right(
+            item.delivery,
+            person.person_sha256,
+            person.level,
+            addressed.addressee.kind,
+            documents_sha256(part[0] for part in addressed.parts),
+            hashlib.sha256(identified.proof).digest(),
+        )
+        ticket = tickets.issue_ticket(mac, tickets.Ticket(right, moment.now, expires))
     answer = wire.Identified(match=match, person=person, ticket=ticket, proof=identified.proof)
     return Done(answer, item.wrap_key_id, f"{item.delivery} {match}")
 
 
 def decide(vault: Vault, item: wire.Decide, moment: Moment) -> Done[wire.Decided]:
-    """The receipt of a decision, at the legal time."""
+    """The receipt of a decision, at the legal time: for whom, in which capacity, over which documents, after which
+    words, and for which evidences."""
     if item.act not in ("accept", "refuse"):
         raise Refused("item_invalid", "act is accept or refuse")
+    if len(item.words_sha256) != DIGEST_BYTES or not 0 < len(item.words_version) <= WORDS_VERSION_CHARACTERS_MAX:
+        raise Refused("item_invalid", "the words shown are named by a version and a digest")
     act = cast("tickets.Act", item.act)
     ticket = _ticket(vault, item.ticket, item.delivery, moment)
-    receipt = tickets.Receipt(item.delivery, act, ticket.person, moment.legal_time)
+    decision = tickets.Decision(item.intent, item.words_version, item.words_sha256)
+    receipt = tickets.Receipt(ticket.right, act, moment.legal_time, decision)
     sealed = tickets.issue_receipt(vault.mac, receipt)
-    answer = wire.Decided(receipt=sealed, act=act, person_sha256=ticket.person, at=receipt.at)
+    answer = wire.Decided(receipt=sealed, act=act, person_sha256=ticket.right.person, at=receipt.at)
     return Done(answer, "", f"{item.delivery} {act}")
 
 
@@ -87,10 +100,12 @@ def release(vault: Vault, item: wire.Release, moment: Moment) -> Done[wire.Relea
         accepted = tickets.open_receipt(mac, item.receipt, delivery, "accept")  # 3
     except tickets.TicketInvalid as error:
         raise Refused("receipt_invalid", str(error)) from error
-    if accepted.person != ticket.person:
+    if accepted.right.person != ticket.right.person:
         raise Refused("receipt_invalid", "another person accepted this letter")
-    keys = _authentic_context(vault, item.wrap_key_id, item.wrapped, item.context, delivery)[1]  # 4
-    handover = tickets.Receipt(delivery, "handover", ticket.person, moment.legal_time)
+    addressed, keys = _authentic_context(vault, item.wrap_key_id, item.wrapped, item.context, delivery)  # 4
+    if accepted.right.documents_sha256 != documents_sha256(part[0] for part in addressed.parts):
+        raise Refused("receipt_invalid", "other documents were accepted")
+    handover = tickets.Receipt(ticket.right, "handover", moment.legal_time, None)
     answer = wire.Released(keys=keys, receipt=tickets.issue_receipt(mac, handover))
     return Done(answer, item.wrap_key_id, str(delivery))
 

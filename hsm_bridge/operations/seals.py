@@ -1,7 +1,7 @@
 """Seals of the provider: of an evidence, of a package.
 
 Owns     the conditions of seal_evidence and seal_package; the composition of what is signed
-Rules    a recipient's act is sealed only against the bridge's own receipt of it: same delivery, act, person and time
+Rules    a recipient's act is sealed only against the bridge's own receipt of it: this evidence, person, documents, time
 Elsewhere: reading an evidence's head and composing SignedInfo (pipeline/formats), the form of receipts (tickets)
 Source   ETSI EN 319 132-1
 """
@@ -16,11 +16,14 @@ from hsm_bridge.token.device import KeyMissing
 from hsm_bridge.token.keyring import BridgeKey
 from hsm_bridge.token.signatures import check_signature
 from pipeline.formats import evidence_head, xades
+from pipeline.formats.context import documents_sha256
 from pipeline.formats.events import EVENTS
 
 FUTURE_SECONDS_MAX = 120  # between the caller's database clock and ours; beyond, a time is a lie
 ACT_SECONDS_MAX = 120  # between a decision's receipt and the evidence's time
 HANDOVER_SECONDS_MAX = 7200  # between the release of the keys and the end of the download
+# How much later than its receipt an act may be. D.1, making available, follows the acceptance whenever it can.
+LATER_SECONDS_MAX = {"C.3": ACT_SECONDS_MAX, "C.4": ACT_SECONDS_MAX, "E.1": HANDOVER_SECONDS_MAX}
 
 
 def seal_evidence(vault: Vault, item: wire.SealEvidence, moment: Moment) -> Done[wire.Sealed]:
@@ -67,7 +70,8 @@ def _sealing_key(vault: Vault, certificate_sha256: bytes) -> BridgeKey:
 
 
 def _check_receipt(vault: Vault, head: evidence_head.EvidenceHead, receipt: bytes | None) -> None:
-    """A recipient's act is sealed only against the bridge's own record: same delivery, act, person and time."""
+    """A recipient's act is sealed only against the bridge's own record of it: for this evidence, of the same person and
+    documents, at its time. The receipt's time is compared with the event's, never with now: a seal may come late."""
     act = EVENTS[head.event].act
     if act is None:
         if receipt is not None:
@@ -79,10 +83,14 @@ def _check_receipt(vault: Vault, head: evidence_head.EvidenceHead, receipt: byte
         record = tickets.open_receipt(vault.mac, receipt, head.delivery, act)
     except tickets.TicketInvalid as error:
         raise Refused("receipt_invalid", str(error)) from error
-    if record.person != head.person_sha256:
+    if head.evidence_id not in record.evidences:
+        raise Refused("receipt_invalid", "the receipt is for another evidence")
+    if record.right.person != head.person_sha256:
         raise Refused("receipt_invalid", "the receipt is of another person")
-    later = HANDOVER_SECONDS_MAX if act == "handover" else ACT_SECONDS_MAX
-    if not -ACT_SECONDS_MAX <= (head.event_time - record.at).total_seconds() <= later:
+    if record.right.documents_sha256 != documents_sha256(head.documents):
+        raise Refused("receipt_invalid", "the receipt is for other documents")
+    later = (head.event_time - record.at).total_seconds()
+    if not -ACT_SECONDS_MAX <= later <= LATER_SECONDS_MAX.get(head.event, later):
         raise Refused("receipt_invalid", "the receipt is of another time")
 
 

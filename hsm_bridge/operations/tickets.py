@@ -18,6 +18,7 @@ from uuid import UUID
 import msgspec
 
 from pipeline.formats import events
+from pipeline.formats.evidence_head import evidence_id
 
 VERSION = b"\x01"
 MAC_BYTES = 32
@@ -46,39 +47,79 @@ class Login:
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
-    """The right of one identified person to decide about one delivery, until `expires` (system clock)."""
+class Right:
+    """Who may act on what, as the identification found it: the person (digest), the level, in which capacity the letter
+    addresses the person, which documents it has, and by which tokens of the provider (digests)."""
 
     delivery: UUID
     person: bytes
     level: str
+    capacity: str
+    documents_sha256: bytes
+    proof_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """The right of one identified person to decide about one delivery, until `expires` (system clock)."""
+
+    right: Right
     issued: datetime
     expires: datetime
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person decided on: the intent that the gateway stored before, and the words on the page (SHA-256)."""
+
+    intent: UUID
+    words_version: str
+    words_sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
-    """The bridge's record of an act of an identified person, at a legal time."""
+    """The bridge's record of an act of an identified person, at a legal time. decision: None of a handover."""
 
-    delivery: UUID
+    right: Right
     act: Act
-    person: bytes
     at: datetime
+    decision: Decision | None
+
+    @property
+    def evidences(self) -> frozenset[UUID]:
+        """What it is for, and nothing else: C.3 with its D.1, or one C.4, or one E.1."""
+        codes = [event.code for event in events.EVENTS.values() if event.act == self.act]
+        return frozenset(evidence_id(self.right.delivery, code, 0) for code in codes)
 
 
-class _TicketFields(NamedTuple):
+class _RightFields(NamedTuple):
     delivery: bytes
     person: bytes
     level: str
+    capacity: str
+    documents_sha256: bytes
+    proof_sha256: bytes
+
+
+class _TicketFields(NamedTuple):
+    right: _RightFields
     issued_ms: int
     expires_ms: int
 
 
+class _DecisionFields(NamedTuple):
+    intent: bytes
+    words_version: str
+    words_sha256: bytes
+
+
 class _ReceiptFields(NamedTuple):
-    delivery: bytes
+    right: _RightFields
     act: Act
-    person: bytes
     at_ms: int
+    evidences: list[bytes]
+    decision: _DecisionFields | None
 
 
 def issue_nonce(mac: Mac, login: Login, salt: bytes, moment: datetime) -> str:
@@ -107,23 +148,15 @@ def issue_ticket(mac: Mac, ticket: Ticket) -> bytes:
     """Seals a ticket; its life is at most TICKET_SECONDS."""
     if ticket.expires - ticket.issued > timedelta(seconds=TICKET_SECONDS):
         raise TicketInvalid("a ticket lives at most an hour")
-    fields = (
-        ticket.delivery.bytes,
-        ticket.person,
-        ticket.level,
-        _milliseconds(ticket.issued),
-        _milliseconds(ticket.expires),
-    )
+    fields = _TicketFields(_right_fields(ticket.right), _milliseconds(ticket.issued), _milliseconds(ticket.expires))
     return _issue(mac, b"ticket", fields)
 
 
 def open_ticket(mac: Mac, data: bytes, delivery: UUID, moment: datetime) -> Ticket:
     """Raises TicketInvalid unless this is a living ticket for the delivery."""
     fields = _open(mac, b"ticket", data, _TicketFields)
-    ticket = Ticket(
-        UUID(bytes=fields.delivery), fields.person, fields.level, _moment(fields.issued_ms), _moment(fields.expires_ms)
-    )
-    if ticket.delivery != delivery:
+    ticket = Ticket(_right(fields.right), _moment(fields.issued_ms), _moment(fields.expires_ms))
+    if ticket.right.delivery != delivery:
         raise TicketInvalid("ticket is for another delivery")
     if not ticket.issued - timedelta(seconds=CLOCK_STEP_SECONDS) <= moment < ticket.expires:
         raise TicketInvalid("ticket has expired")
@@ -131,19 +164,48 @@ def open_ticket(mac: Mac, data: bytes, delivery: UUID, moment: datetime) -> Tick
 
 
 def issue_receipt(mac: Mac, receipt: Receipt) -> bytes:
-    """Seals a receipt; it does not expire."""
-    return _issue(mac, b"receipt", (receipt.delivery.bytes, receipt.act, receipt.person, _milliseconds(receipt.at)))
+    """Seals a receipt. It does not expire: it is good for its evidences, at its time, and for nothing else."""
+    decision = receipt.decision
+    made = (
+        None
+        if decision is None
+        else _DecisionFields(decision.intent.bytes, decision.words_version, decision.words_sha256)
+    )
+    evidences = sorted(evidence.bytes for evidence in receipt.evidences)
+    fields = _ReceiptFields(_right_fields(receipt.right), receipt.act, _milliseconds(receipt.at), evidences, made)
+    return _issue(mac, b"receipt", fields)
 
 
 def open_receipt(mac: Mac, data: bytes, delivery: UUID, act: Act) -> Receipt:
     """Raises TicketInvalid unless this is our receipt of that act on that delivery."""
     fields = _open(mac, b"receipt", data, _ReceiptFields)
-    receipt = Receipt(UUID(bytes=fields.delivery), fields.act, fields.person, _moment(fields.at_ms))
-    if receipt.delivery != delivery:
+    made = fields.decision
+    decision = None if made is None else Decision(UUID(bytes=made.intent), made.words_version, made.words_sha256)
+    receipt = Receipt(_right(fields.right), fields.act, _moment(fields.at_ms), decision)
+    if receipt.right.delivery != delivery:
         raise TicketInvalid("receipt is for another delivery")
     if receipt.act != act:
         raise TicketInvalid(f"receipt is of another act ({receipt.act})")
+    if fields.evidences != sorted(evidence.bytes for evidence in receipt.evidences):
+        raise TicketInvalid("receipt is for other evidences")
     return receipt
+
+
+def _right_fields(right: Right) -> _RightFields:
+    return _RightFields(
+        right.delivery.bytes, right.person, right.level, right.capacity, right.documents_sha256, right.proof_sha256
+    )
+
+
+def _right(fields: _RightFields) -> Right:
+    return Right(
+        UUID(bytes=fields.delivery),
+        fields.person,
+        fields.level,
+        fields.capacity,
+        fields.documents_sha256,
+        fields.proof_sha256,
+    )
 
 
 def _issue(mac: Mac, domain: bytes, fields: tuple[object, ...]) -> bytes:

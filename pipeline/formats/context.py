@@ -9,6 +9,7 @@ Elsewhere: keys, encryption, matching of names (hsm_bridge/identity/matching.py)
 
 import hashlib
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Literal
@@ -138,6 +139,11 @@ def parse_wrap_context(data: bytes) -> WrapContext:
     if wrap_context(context) != data:
         raise ContextInvalid("not the one encoding of this context")
     return context
+
+
+def documents_sha256(digests: Iterable[bytes]) -> bytes:
+    """Names the documents of a letter, by the SHA-256 of each in their order, in tickets and receipts."""
+    return hashlib.sha256(b"qerds-documents-v1\x00" + b"".join(digests)).digest()
 
 
 def person_sha256(given_names: str, birth_name: str, birth_date: date | None, subject: str) -> bytes:

@@ -66,6 +66,7 @@ class EvidenceHead:
     predecessor_sha256: bytes | None
     certificate_sha256: bytes
     person_sha256: bytes | None
+    documents: tuple[bytes, ...]  # SHA-256 of each, in their order
     mode: str
 
 
@@ -166,6 +167,7 @@ def _head(root: Element) -> EvidenceHead:
         predecessor_sha256=record.predecessor_sha256,
         certificate_sha256=_certificate_sha256(parts["erds:EvidenceIssuerDetails"]),
         person_sha256=_person_sha256(parts.get("erds:Extensions")),
+        documents=_documents(parts["erds:UserContentInfo"]),
         mode=record.mode,
     )
 
@@ -253,6 +255,25 @@ def read_certificate_sha256(issuer: Cursor) -> bytes:
     for cursor in (digest, identifier, details):
         cursor.end()
     return sha256
+
+
+def _documents(content: Element) -> tuple[bytes, ...]:
+    """The digests in UserContentInfo, numbered 1, 2, 3."""
+    cursor, digests = Cursor(content), list[bytes]()
+    count = number_of(cursor.text("ComposingParts"))
+    infos = cursor.inside("erds:PartsInfo")
+    while infos.next_is("erds:PartInfo"):
+        part = infos.inside("erds:PartInfo")
+        if number_of(part.text("Identifier")) != len(digests) + 1:
+            raise XmlRefused("parts are not numbered 1, 2, 3")
+        part.text("ContentType")
+        digests.append(sha256_in(part))
+        part.end()
+    infos.end()
+    cursor.end()
+    if count != len(digests):
+        raise XmlRefused("number of parts")
+    return tuple(digests)
 
 
 def _person_sha256(extensions: Element | None) -> bytes | None:

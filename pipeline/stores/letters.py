@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
+from pipeline.formats.legal_texts import Capacity
 from pipeline.formats.person import IdentifiedPerson
 
 Digest = bytes
@@ -57,7 +58,8 @@ class Letter:
     number: str
     language: str
     recipient_email: str
-    recipient_kind: str
+    recipient_kind: Capacity
+    organisation_name: str | None  # for which the recipient is addressed
     state: str
     drafted: frozenset[str]
     stamped: frozenset[str]

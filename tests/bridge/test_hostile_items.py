@@ -15,7 +15,7 @@ from hsm_bridge.operations.table import OPERATIONS
 from pipeline.formats.identity_providers import EMBEDDED
 from tests.bridge_process import describe, provider_key, write_jwks
 from tests.contract.bridge_cases import DELIVERY, SESSION, BridgeCase
-from tests.fakes.bridge import FakeBridge, pinned
+from tests.fakes.bridge import FakeBridge, decision_item, pinned
 from tests.fakes.identity import ProviderTokens
 
 SEED = 20260302
@@ -52,7 +52,7 @@ async def items(tmp_path: Path) -> tuple[FakeBridge, dict[str, bytes]]:
         wire.TimeStamp(imprint=bytes(32), event_time=datetime.now(UTC)),
         wire.BeginIdentity(delivery=DELIVERY, session=SESSION, provider=EMBEDDED),
         wire.SignWebhook(id=DELIVERY, timestamp=int(datetime.now(UTC).timestamp()), body=b"{}"),
-        wire.Decide(ticket=person.ticket, delivery=DELIVERY, act="accept"),
+        decision_item(person.ticket, DELIVERY, "accept"),
         wire.VerifyIdentity(
             nonce=tokens.nonce,
             session=SESSION,

@@ -3,6 +3,7 @@
 import secrets
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -10,11 +11,15 @@ import pytest
 from hsm_bridge.operations import tickets
 from pipeline.errors import Transient
 from pipeline.formats.context import person_sha256
+from pipeline.formats.events import BY_RECIPIENT
+from pipeline.formats.evidence_head import evidence_id
+from pipeline.formats.legal_texts import decision_words
 from pipeline.formats.person import IdentifiedPerson
 from pipeline.ports.bridge import wire
 from tests.bridge_process import describe
 from tests.contract.bridge_cases import DELIVERY, SESSION, BridgeCase
-from tests.fakes.bridge import FakeBridge
+from tests.fakes import letters
+from tests.fakes.bridge import FakeBridge, decision_item, right_to
 
 LOGIN = tickets.Login(DELIVERY, SESSION, "embedded")
 START = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
@@ -29,6 +34,10 @@ WHO = IdentifiedPerson(
     START,
     person_sha256("Jeanne", "Martin", None, "s"),
 )
+
+DOCUMENT = letters.part().sha256
+RIGHT = right_to(DELIVERY, [DOCUMENT], WHO.person_sha256)
+DECISION = tickets.Decision(UUID(int=5), "1/en", bytes(32))
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +67,7 @@ async def sealed_after(fake: FakeBridge, clocks: Clocks, event: str, seconds: fl
     """The outcome of sealing an act whose EventTime is so many seconds after its receipt."""
     act: tickets.Act = {"C.3": "accept", "D.1": "accept", "C.4": "refuse", "E.1": "handover"}[event]  # type: ignore[assignment]
     receipt = tickets.issue_receipt(
-        fake.vault.mac, tickets.Receipt(DELIVERY, act, WHO.person_sha256, clocks.legal_now())
+        fake.vault.mac, tickets.Receipt(RIGHT, act, clocks.legal_now(), None if act == "handover" else DECISION)
     )
     case = BridgeCase(fake.client, clocks.legal_now, None, await describe(fake.client("seal")))  # type: ignore[arg-type]
     event_time = clocks.legal_now() + timedelta(seconds=seconds)
@@ -74,6 +83,8 @@ async def sealed_after(fake: FakeBridge, clocks: Clocks, event: str, seconds: fl
         ("C.3", 0, "ok"),
         ("C.3", -120, "ok"),
         ("D.1", 120, "ok"),
+        ("D.1", 86_400, "ok"),
+        ("D.1", -121, "receipt_invalid"),
         ("C.4", 120.001, "receipt_invalid"),
         ("C.3", -120.001, "receipt_invalid"),
         ("E.1", 7200, "ok"),
@@ -90,20 +101,20 @@ async def test_a_receipt_counts_near_its_own_time(
 
 async def test_a_ticket_lives_an_hour_of_the_system_clock(fake: FakeBridge, clocks: Clocks) -> None:
     """The demo clock does not end it, an hour does; the receipt carries the legal time."""
-    ticket = fake.ticket(DELIVERY, WHO.person_sha256)
+    ticket = fake.ticket(DELIVERY, [DOCUMENT], WHO.person_sha256)
     clocks.ahead = timedelta(days=16)
     clocks.now += timedelta(seconds=3599)
-    [decided] = await fake.bridge("gateway").ask([wire.Decide(ticket, DELIVERY, "accept")])
+    [decided] = await fake.bridge("gateway").ask([decision_item(ticket, DELIVERY, "accept")])
     assert isinstance(decided, wire.Decided)
     assert decided.at == clocks.legal_now()
     clocks.now += timedelta(seconds=1)
-    [late] = await fake.bridge("gateway").ask([wire.Decide(ticket, DELIVERY, "accept")])
+    [late] = await fake.bridge("gateway").ask([decision_item(ticket, DELIVERY, "accept")])
     assert isinstance(late, wire.Denied) and late.code == "ticket_invalid"
 
 
 def test_a_ticket_of_more_than_an_hour_is_not_made(fake: FakeBridge) -> None:
     """The limit is in the form itself, not in its users."""
-    long = tickets.Ticket(DELIVERY, bytes(32), "high", START, START + timedelta(seconds=3601))
+    long = tickets.Ticket(RIGHT, START, START + timedelta(seconds=3601))
     with pytest.raises(tickets.TicketInvalid):
         tickets.issue_ticket(fake.vault.mac, long)
 
@@ -138,8 +149,8 @@ def test_a_nonce_is_for_one_login(fake: FakeBridge, other: tickets.Login) -> Non
 def test_no_form_stands_for_another(fake: FakeBridge) -> None:
     """A receipt shown as a ticket, a ticket as a receipt, a MAC made for one under the other's name: refused."""
     mac = fake.vault.mac
-    ticket = fake.ticket(DELIVERY)
-    receipt = tickets.issue_receipt(mac, tickets.Receipt(DELIVERY, "accept", bytes(32), START))
+    ticket = fake.ticket(DELIVERY, [DOCUMENT])
+    receipt = tickets.issue_receipt(mac, tickets.Receipt(RIGHT, "accept", START, DECISION))
     with pytest.raises(tickets.TicketInvalid, match="not ours"):
         tickets.open_ticket(mac, receipt, DELIVERY, START)
     with pytest.raises(tickets.TicketInvalid, match="not ours"):
@@ -163,3 +174,62 @@ async def test_an_answer_may_be_lost_and_asked_again(fake: FakeBridge, clocks: C
         await seal.ask([item])
     [answer] = await seal.ask([item])
     assert isinstance(answer, wire.Sealed)
+
+
+# ------------------------------------------------------------------ what a receipt is for
+ACTS: dict[tickets.Act, frozenset[str]] = {
+    "accept": frozenset({"C.3", "D.1"}),
+    "refuse": frozenset({"C.4"}),
+    "handover": frozenset({"E.1"}),
+}
+OTHER = UUID(int=77)
+BENT: dict[str, dict[str, Any]] = {
+    "own": {},
+    "another letter": {"delivery": OTHER},
+    "another ordinal": {"ordinal": 1},
+    "the last ordinal": {"ordinal": 2**31 - 1},
+    "other documents": {"contents": (b"another letter",)},
+    "one document more": {"contents": (letters.CONTENT, b"annex")},
+    "another person": {"identification": replace(WHO, person_sha256=bytes(32))},
+    "backdated": {"at": START - timedelta(days=1)},
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+@pytest.mark.parametrize("bent", BENT)
+async def test_a_receipt_is_for_its_evidences_and_nothing_else(
+    fake: FakeBridge, clocks: Clocks, act: tickets.Act, bent: str
+) -> None:
+    """Every receipt with every act of a recipient: own or another letter, ordinal, documents, person, time. A receipt
+    that was given once seals no second fact, however honest it is."""
+    receipt = tickets.issue_receipt(
+        fake.vault.mac, tickets.Receipt(RIGHT, act, clocks.legal_now(), None if act == "handover" else DECISION)
+    )
+    case = BridgeCase(fake.client, clocks.legal_now, None, await describe(fake.client("seal")))  # type: ignore[arg-type]
+    for event in sorted(BY_RECIPIENT):
+        how: dict[str, Any] = {"identification": WHO, "at": clocks.legal_now()} | BENT[bent]
+        drafted = case.draft(event, receipt=receipt, **how)
+        [answer] = await fake.bridge("seal").ask([wire.SealEvidence(drafted.canonical, receipt)])
+        fits = bent == "own" and event in ACTS[act]
+        code = answer.code if isinstance(answer, wire.Denied) else "sealed"
+        assert code == ("sealed" if fits else "receipt_invalid"), event
+
+
+async def test_a_receipt_says_what_the_person_decided_on(fake: FakeBridge, clocks: Clocks) -> None:
+    """Person, level, capacity, documents, the provider's tokens, intent, the words on the page; its evidences."""
+    words = decision_words("refuse", "fr", "professional", "Mairie de Lyon")
+    item = wire.Decide(fake.ticket(DELIVERY, [DOCUMENT]), DELIVERY, "refuse", UUID(int=9), words.version, words.sha256)
+    [answer] = await fake.bridge("gateway").ask([item])
+    assert isinstance(answer, wire.Decided)
+    receipt = tickets.open_receipt(fake.vault.mac, answer.receipt, DELIVERY, "refuse")
+    assert receipt.right == right_to(DELIVERY, [DOCUMENT])
+    assert receipt.decision == tickets.Decision(UUID(int=9), "1/fr", words.sha256)
+    assert receipt.evidences == {evidence_id(DELIVERY, "C.4", 0)}
+
+
+@pytest.mark.parametrize(("version", "digest"), [("", bytes(32)), ("1" * 21, bytes(32)), ("1/en", b"short")])
+async def test_words_are_named_by_version_and_digest(fake: FakeBridge, version: str, digest: bytes) -> None:
+    """No receipt without saying what was shown."""
+    item = wire.Decide(fake.ticket(DELIVERY, [DOCUMENT]), DELIVERY, "accept", UUID(int=9), version, digest)
+    [answer] = await fake.bridge("gateway").ask([item])
+    assert isinstance(answer, wire.Denied) and answer.code == "item_invalid"

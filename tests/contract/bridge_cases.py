@@ -4,7 +4,7 @@ Owns     what a test of the recipient's way needs: a wrapped letter, tokens of a
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -29,6 +29,7 @@ from pipeline.formats.identity_providers import EMBEDDED
 from pipeline.formats.person import IdentifiedPerson
 from tests.bridge_process import SECOND
 from tests.fakes import letters, pki
+from tests.fakes.bridge import decision_item
 from tests.fakes.identity import ProviderTokens, second_signed, second_values
 
 DELIVERY = letters.DELIVERY
@@ -68,10 +69,12 @@ class BridgeCase:
         delivery: UUID = DELIVERY,
         certificate_sha256: bytes | None = None,
         mode: str = "non_qualified",
+        ordinal: int = 0,
+        contents: Sequence[bytes] = (),
     ) -> EvidenceDraft:
         """An evidence under the bridge's seal key, at its place in a delivery that has been deposited."""
         moment = at or self.legal_now()
-        known = letters.dossier(pki.Provider.new())
+        known = letters.dossier(pki.Provider.new(), *contents)
         sha256 = certificate_sha256 or hashlib.sha256(self.seal_certificate).digest()
         issuer = Issuer(known.issuer.name, "FR", known.issuer.policy_oid, self.seal_key.key_id, sha256)
         known = replace(known, issuer=issuer, delivery=delivery, mode=mode, submitted_at=moment)
@@ -81,7 +84,9 @@ class BridgeCase:
             known = replace(known, deposit=deposit)
         drafted = frozenset[str]() if first else frozenset({"A.1"})
         head = Head(delivery, "any", 1 if first else 2, None if first else bytes(32), moment, drafted)
-        return draft(head, event, known, event_time=moment, identification=identification, receipt=receipt)
+        return draft(
+            head, event, known, event_time=moment, identification=identification, receipt=receipt, ordinal=ordinal
+        )
 
     async def content(self, letter: bytes = b"letter", keys: bytes = KEYS, open_days: int = 90) -> wire.WrappedContent:
         """A content's wrap."""
@@ -121,9 +126,11 @@ class BridgeCase:
         tokens = wire.IdentityTokens(token, "")
         return wire.VerifyIdentity(begun.nonce, SESSION, delivery, SECOND, tokens, wrap.wrapped, wrap.key_id, context)
 
-    async def identified(self, delivery: UUID = DELIVERY) -> wire.Identified:
-        """Somebody who identified as the addressee."""
-        context, wrap = await self.wrapped(delivery)
+    async def identified(
+        self, delivery: UUID = DELIVERY, letter: tuple[bytes, wire.Wrapped] | None = None
+    ) -> wire.Identified:
+        """Somebody who identified as the addressee, of this letter (context and wrap) or of one of its own."""
+        context, wrap = letter or await self.wrapped(delivery)
         tokens = await self.login(delivery)
         [answer] = await self.bridge("gateway").ask([proof(tokens, context, wrap, delivery)])
         assert isinstance(answer, wire.Identified), answer
@@ -131,7 +138,7 @@ class BridgeCase:
 
     async def decided(self, person: wire.Identified, act: str, delivery: UUID = DELIVERY) -> wire.Decided:
         assert person.ticket is not None
-        [answer] = await self.bridge("gateway").ask([wire.Decide(person.ticket, delivery, act)])
+        [answer] = await self.bridge("gateway").ask([decision_item(person.ticket, delivery, act)])
         assert isinstance(answer, wire.Decided), answer
         return answer
 

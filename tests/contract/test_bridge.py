@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -42,7 +43,7 @@ from tests.bridge_process import (
     write_jwks,
 )
 from tests.contract.bridge_cases import DELIVERY, KEYS, BridgeCase, letter_context, proof
-from tests.fakes.bridge import FakeBridge, pinned
+from tests.fakes.bridge import FakeBridge, decision_item, pinned
 from tests.fakes.identity import ProviderTokens, second_signed, second_values
 from tests.servers import short_directory
 
@@ -149,7 +150,7 @@ async def test_one_content_is_wrapped_for_many_letters(case: BridgeCase) -> None
     ]
     both, one = await case.bridge("encrypt").ask(items)
     assert isinstance(both, wire.Wrapped) and isinstance(one, wire.Wrapped)
-    person = await case.identified()
+    person = await case.identified(letter=(items[0].context, both))
     accepted = await case.decided(person, "accept")
     assert person.ticket is not None
     mine = wire.Release(both.wrapped, both.key_id, items[0].context, person.ticket, accepted.receipt)
@@ -259,7 +260,8 @@ async def test_no_act_of_a_recipient_is_sealed_without_its_receipt(case: BridgeC
     allowed = {("C.3", "accept"), ("D.1", "accept"), ("C.4", "refuse"), ("E.1", "handover")}
     pairs = [(event, act) for event in ("C.3", "D.1", "C.4", "E.1") for act in receipts]
     evidences = {
-        event: case.draft(event, at=accepted.at, identification=who, receipt=b"x").canonical for event, _ in pairs
+        event: case.draft(event, at=accepted.at, identification=who, receipt=b"x", contents=(b"letter",)).canonical
+        for event, _ in pairs
     }
     seal = case.bridge("seal")
     answers = await seal.ask([wire.SealEvidence(evidences[event], receipts[act]) for event, act in pairs])
@@ -275,15 +277,18 @@ async def test_a_receipt_of_another_delivery_or_person_or_a_forged_one_seals_not
     person = await case.identified()
     who = person.person
     receipt = (await case.decided(person, "accept")).receipt
+    drafted = partial(case.draft, "C.3", receipt=b"x", contents=(b"letter",))
     evidences = {
-        "other delivery": case.draft("C.3", delivery=OTHER_DELIVERY, identification=who, receipt=b"x"),
-        "other person": case.draft("C.3", identification=replace(who, person_sha256=bytes(32)), receipt=b"x"),
-        "same": case.draft("C.3", identification=who, receipt=b"x"),
+        "other delivery": drafted(delivery=OTHER_DELIVERY, identification=who),
+        "other person": drafted(identification=replace(who, person_sha256=bytes(32))),
+        "other documents": case.draft("C.3", identification=who, receipt=b"x"),
+        "same": drafted(identification=who),
     }
     answers = await case.bridge("seal").ask(
         [
             wire.SealEvidence(evidences["other delivery"].canonical, receipt),
             wire.SealEvidence(evidences["other person"].canonical, receipt),
+            wire.SealEvidence(evidences["other documents"].canonical, receipt),
             *(wire.SealEvidence(evidences["same"].canonical, forged) for forged in forgeries(receipt)),
         ]
     )
@@ -377,7 +382,7 @@ async def test_only_the_addressee_gets_a_ticket(case: BridgeCase) -> None:
     answers = await case.bridge("gateway").ask(items)
     assert [(a.match, a.ticket) for a in answers if isinstance(a, wire.Identified)] == [("no", None), ("near", None)]
     denied = await case.bridge("gateway").ask(
-        [wire.Decide(b"", DELIVERY, "accept"), wire.Decide(b"x" * 90, DELIVERY, "accept")]
+        [decision_item(b"", DELIVERY, "accept"), decision_item(b"x" * 90, DELIVERY, "accept")]
     )
     assert {codes(answer) for answer in denied} == {"ticket_invalid"}
 
@@ -387,7 +392,7 @@ async def test_a_ticket_is_for_one_delivery_and_two_acts(case: BridgeCase) -> No
     person = await case.identified()
     assert person.ticket is not None
     elsewhere, handover = await case.bridge("gateway").ask(
-        [wire.Decide(person.ticket, OTHER_DELIVERY, "accept"), wire.Decide(person.ticket, DELIVERY, "handover")]
+        [decision_item(person.ticket, OTHER_DELIVERY, "accept"), decision_item(person.ticket, DELIVERY, "handover")]
     )
     assert [codes(elsewhere), codes(handover)] == ["ticket_invalid", "item_invalid"]
 

@@ -64,6 +64,37 @@ def draft(delivery: UUID, event: str, sequence: int, ordinal: int = 0) -> Eviden
     return EvidenceDraft(evidence, delivery, event, ordinal, sequence, moment, canonical, digest, "seal-1", None)
 
 
+def decision(delivery: UUID, sequence: int, at: datetime) -> tuple[DecisionIntent, EvidenceDraft, EvidenceDraft]:
+    """An acceptance at that time: its intent, C.3 and D.1."""
+    acts = [draft(delivery, event, place) for place, event in enumerate(("C.3", "D.1"), start=sequence)]
+    accepted, consigned = (replace(act, event_time=at, receipt=b"receipt") for act in acts)
+    return DecisionIntent(uuid4(), delivery, "accept", at), accepted, consigned
+
+
+async def test_a_decision_is_drafted_while_its_intent_lives(world: World) -> None:
+    """Without an intent, with one of another act, letter or time: refused, whatever receipt there is."""
+    delivery, other = world.delivery(), world.delivery()
+    async with world.gateway() as tx:
+        now = (await tx.lock([delivery]))[delivery].legal_time
+    intent, accepted, _ = decision(delivery, 1, now)
+    wrong = (
+        (),
+        (replace(intent, act="refuse"),),
+        (replace(intent, delivery=other),),
+        (replace(intent, decided_at=now - timedelta(seconds=1)),),
+    )
+    for intents in wrong:
+        with pytest.raises(REFUSED):
+            async with world.gateway() as tx:
+                await tx.add([*intents, accepted])
+    for away in (timedelta(days=-1), timedelta(seconds=90)):
+        with pytest.raises(REFUSED):
+            async with world.gateway() as tx:
+                await tx.add([replace(intent, decided_at=now + away), replace(accepted, event_time=now + away)])
+    async with world.gateway() as tx:
+        await tx.add([intent, accepted])
+
+
 def notice(delivery: UUID, ordinal: int) -> Notice:
     day = datetime(2026, 3, 2, tzinfo=UTC)
     token = uuid4().bytes + uuid4().bytes
@@ -434,7 +465,8 @@ async def test_the_lock_tells_what_a_draft_needs(world: World) -> None:
     first = draft(delivery, "A.1", 1)
     await add(world, "encrypt", first)
     closes = datetime(2026, 3, 18, tzinfo=UTC)
-    await add(world, "notify", notice(delivery, 1), AcceptanceWindow(delivery, 1, closes.date(), closes))
+    await add(world, "notify", notice(delivery, 1))
+    await add(world, "timestamp", AcceptanceWindow(delivery, 1, closes.date(), closes))
     box = await started(world, "expire")
     async with box.transaction(()) as tx:
         known = await tx.lock([delivery, uuid4()])
@@ -459,17 +491,13 @@ async def test_the_lock_tells_what_a_draft_needs(world: World) -> None:
 async def test_the_state_follows_the_contiguous_stamped_prefix(world: World) -> None:
     """A token before its predecessor's moves nothing; the gap closed, both count, in order."""
     delivery = world.delivery()
-    evidences = [
-        draft(delivery, "A.1", 1),
-        draft(delivery, "C.1", 2, 1),
-        draft(delivery, "C.3", 3),
-        draft(delivery, "D.1", 4),
-    ]
-    deposit, sent, accepted, consigned = evidences
+    deposit, sent = draft(delivery, "A.1", 1), draft(delivery, "C.1", 2, 1)
     await add(world, "encrypt", deposit)
     await add(world, "notify", sent)
     async with world.gateway() as tx:
-        await tx.add([replace(e, receipt=b"receipt") for e in (accepted, consigned)])
+        intent, accepted, consigned = decision(delivery, 3, (await tx.lock([delivery]))[delivery].legal_time)
+        await tx.add([intent, accepted, consigned])
+    evidences = [deposit, sent, accepted, consigned]
     await add(world, "seal", *[EvidenceSeal(e.evidence, bytes(64), "seal-1") for e in evidences])
     box = await started(world, "timestamp")
     told = []
@@ -542,10 +570,11 @@ async def test_notices_windows_and_results_are_unique(world: World) -> None:
     with pytest.raises(REFUSED):
         await add(world, "notify", result)
     window = AcceptanceWindow(delivery, 1, moment.date(), moment)
-    await add(world, "notify", notice(delivery, 1), result, window)
-    for again in (notice(delivery, 1), result, window):
+    await add(world, "notify", notice(delivery, 1), result)
+    await add(world, "timestamp", window)
+    for role, again in (("notify", notice(delivery, 1)), ("notify", result), ("timestamp", window)):
         with pytest.raises(REFUSED):
-            await add(world, "notify", again)
+            await add(world, role, again)
     await add(world, "notify", notice(delivery, 2))
 
 

@@ -39,7 +39,7 @@ from pipeline.connect import Adapters, settings_of
 from pipeline.delivery.facts import ContentWrap, DecisionIntent, Handover, UploadWrap
 from pipeline.delivery.number import with_check_digit
 from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
-from pipeline.deposits.wrapping import OPEN_DAYS
+from pipeline.deposits.wrapping import WRAP_OPEN_DAYS
 from pipeline.errors import LeaseLost
 from pipeline.evidence.dossier import Dossier, Reason
 from pipeline.evidence.draft import Head, draft, head_after
@@ -52,10 +52,11 @@ from pipeline.ports.bridge import wire
 from pipeline.ports.outside import Relayed
 from pipeline.process.recorder import Recorder
 from tests.db import small_batch
-from tests.fakes.bridge import FakeBridge
+from tests.fakes.bridge import FakeBridge, decision_item, right_to
 from tests.fakes.objects import MemoryObjects
 
 CONTENT = b"%PDF-1.7 a letter"
+DOCUMENT = hashlib.sha256(CONTENT).digest()
 PERSON = person_sha256("Jeanne", "Martin", None, "subject-1")
 DRIVEN = ("seal", "timestamp", "notify", "expire", "archive")
 
@@ -201,7 +202,7 @@ class Installation:
             delivery,
         )
         assert upload is not None
-        until = upload["created_at"] + timedelta(days=OPEN_DAYS)
+        until = upload["created_at"] + timedelta(days=WRAP_OPEN_DAYS)
         content = UploadWrap(upload["id"], "kek", b"context", b"wrapped", upload["sha3_256"], until)
         letter = ContentWrap(delivery, "kek", b"context", b"wrapped")
         await self.draft("encrypt", delivery, [("A.1", None)], [content, letter])
@@ -253,8 +254,8 @@ class Installation:
 
     async def decide(self, delivery: UUID, act: str, events: Sequence[str]) -> None:
         """Both transactions of a decision, with the bridge's receipt between them."""
-        ticket = self.bridge.ticket(delivery, PERSON)
-        [receipt] = await self.bridge.bridge("gateway").ask([wire.Decide(ticket, delivery, act)])
+        ticket = self.bridge.ticket(delivery, [DOCUMENT], PERSON)
+        [receipt] = await self.bridge.bridge("gateway").ask([decision_item(ticket, delivery, act)])
         assert isinstance(receipt, wire.Decided)
         decided_at = receipt.at.replace(
             microsecond=receipt.at.microsecond // 1000 * 1000
@@ -265,8 +266,8 @@ class Installation:
 
     async def hand_over(self, delivery: UUID) -> None:
         """The whole document sent, and E.1 on a receipt as `release` makes it."""
-        moment = self.bridge.moment().legal_time
-        receipt = tickets.issue_receipt(self.bridge.vault.mac, tickets.Receipt(delivery, "handover", PERSON, moment))
+        moment, right = self.bridge.moment().legal_time, right_to(delivery, [DOCUMENT], PERSON)
+        receipt = tickets.issue_receipt(self.bridge.vault.mac, tickets.Receipt(right, "handover", moment, None))
         await self.draft("gateway", delivery, [("E.1", receipt)], [Handover(delivery, 1, True, len(CONTENT), moment)])
         await self.drain()
 

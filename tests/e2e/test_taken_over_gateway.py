@@ -22,6 +22,7 @@ from hsm_bridge.client import BridgeAway, BridgeClient, BridgeDenied
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.dossiers import read_dossiers
 from pipeline.adapters.postgres.queries import queries
+from pipeline.delivery.facts import DecisionIntent
 from pipeline.delivery.routes import DRAFT, INTERACTIVE, Emission
 from pipeline.evidence.dossier import Dossier, Issuer, Reason
 from pipeline.evidence.draft import Head, draft
@@ -29,6 +30,7 @@ from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.configuration import Config, load
 from pipeline.formats.person import IdentifiedPerson
 from tests.e2e.installation import Installation, installation, send_many, states
+from tests.fakes.bridge import decision_item
 from tests.servers import short_directory
 
 pytestmark = [
@@ -110,7 +112,7 @@ async def at_the_bridge(sockets: Path, wrap: dict[str, str], delivery: str) -> d
     )
     [answer] = await own.ask([release])
     said["release"] = "denied" if isinstance(answer, wire.Denied) else "answered"
-    [answer2] = await own.ask([wire.Decide(ticket=forged, delivery=UUID(delivery), act="accept")])
+    [answer2] = await own.ask([decision_item(forged, UUID(delivery), "accept")])
     said["decide"] = "denied" if isinstance(answer2, wire.Denied) else "answered"
     return said
 
@@ -130,7 +132,8 @@ async def in_the_database(config: Config, password: str, delivery: str) -> dict[
                 locked = (await tx.lock([identifier]))[identifier]
                 body = draft(locked.head, "C.2", dossier, reason=reason, ordinal=9)
                 made = _forged(event, body, locked.head, dossier)
-                await tx.add([made])
+                intents = [DecisionIntent(uuid4(), identifier, "accept", made.event_time)] if event == "C.3" else []
+                await tx.add([*intents, made])
                 await tx.emit([Emission(DRAFT, identifier, made.evidence, lane=INTERACTIVE)])
             said[event] = "stored"
         except asyncpg.PostgresError as error:

@@ -8,7 +8,7 @@ Elsewhere: anything for production, where no key exists outside a token
 
 import hashlib
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -46,7 +46,7 @@ from pipeline.formats.configuration import (
     Provider,
     TokenSettings,
 )
-from pipeline.formats.context import person_sha256
+from pipeline.formats.context import documents_sha256, person_sha256
 from pipeline.ports.bridge import PublishedKey
 from tests.bridge_process import identity_table
 
@@ -178,12 +178,12 @@ class FakeBridge:
             if k.public_use is not None and k.spki is not None
         ]
 
-    def ticket(self, delivery: UUID, person: bytes | None = None, level: str = "substantial") -> bytes:
-        """A ticket as verify_identity gives it, for tests that are not about identification."""
-        person = person or person_sha256("Jeanne", "Martin", date(1980, 5, 17), "subject-1")
+    def ticket(self, delivery: UUID, documents: Iterable[bytes], person: bytes | None = None) -> bytes:
+        """A ticket as verify_identity gives it, for tests that are not about identification. documents: the SHA-256 of
+        each."""
         now = self._now()
-        ticket = tickets.Ticket(delivery, person, level, now, now + timedelta(seconds=tickets.TICKET_SECONDS))
-        return tickets.issue_ticket(self.vault.mac, ticket)
+        expires = now + timedelta(seconds=tickets.TICKET_SECONDS)
+        return tickets.issue_ticket(self.vault.mac, tickets.Ticket(right_to(delivery, documents, person), now, expires))
 
     def moment(self) -> Moment:
         """Both clocks now."""
@@ -223,6 +223,17 @@ class _InMemoryClient(BridgeClient):
         response = self._fake.respond(self._caller, op, items)
         await anyio.lowlevel.checkpoint()
         return wire.decode(wire.encode(response), wire.Response)
+
+
+def right_to(delivery: UUID, documents: Iterable[bytes], person: bytes | None = None) -> tickets.Right:
+    """What an identification found, of somebody who is the addressee."""
+    person = person or person_sha256("Jeanne", "Martin", date(1980, 5, 17), "subject-1")
+    return tickets.Right(delivery, person, "substantial", "consumer", documents_sha256(documents), bytes(32))
+
+
+def decision_item(ticket: bytes, delivery: UUID, act: str) -> wire.Decide:
+    """A decision as the portal asks for it; the intent is no test's matter but those of receipts."""
+    return wire.Decide(ticket, delivery, act, UUID(int=1), "1/en", bytes(32))
 
 
 def pinned(jwks_file: Path) -> IdentitySettings:

@@ -23,12 +23,12 @@ from pipeline.delivery.routes import INTERACTIVE, LEGAL_KINDS, RECEIVER, Emissio
 from pipeline.delivery.states import EvidenceStanding, advance
 from pipeline.errors import LeaseLost, QerdsError, Transient
 from pipeline.evidence.draft import Head
-from pipeline.evidence.facts import EvidenceToken
+from pipeline.evidence.facts import EvidenceDraft, EvidenceToken
 from pipeline.ports.mailbox import Advanced, Locked, Message
 from pipeline.stores.batches import DrawRecord, KnownDelivery, LineCursor
 from pipeline.stores.senders import Order
 from tests.memory.batches import BatchWrites, Bulk
-from tests.memory.tables import Submission, Tables
+from tests.memory.tables import Conflict, Submission, Tables
 
 LEASE_SECONDS = 15.0  # as adapters/postgres/mailbox.py
 
@@ -184,9 +184,22 @@ class MemoryTx:
         """Into this transaction's layer. Raises Conflict, here or at COMMIT."""
         await self.statement()
         for fact in facts:
-            self.tables.add(fact)
             if isinstance(fact, DecisionIntent):
-                self._database.made_at[fact.id] = anyio.current_time()
+                self._check_intent(fact)
+            if isinstance(fact, EvidenceDraft):
+                self._check_decision(fact)
+            self.tables.add(fact)
+
+    def _check_intent(self, intent: DecisionIntent) -> None:
+        if abs(intent.decided_at - self._database.clock.legal_now()) > timedelta(seconds=INTENT_SECONDS):
+            raise Conflict("a decision is made now")
+        self._database.made_at[intent.id] = anyio.current_time()
+
+    def _check_decision(self, evidence: EvidenceDraft) -> None:
+        act = {"C.3": "accept", "C.4": "refuse"}.get(evidence.event)
+        intents = [i for i in self.tables.of(DecisionIntent, evidence.delivery) if self.intent_lives(i)]
+        if act and not any((i.act, i.decided_at) == (act, evidence.event_time) for i in intents):
+            raise Conflict("no intent of this decision lives")
 
     async def advance(self, deliveries: Sequence[UUID]) -> Sequence[Advanced]:
         """Extend the stamped prefix of locked deliveries, and their state with it."""
@@ -295,9 +308,8 @@ class MemoryTx:
         self.finished.set()
 
     def _stamped(self, e: Any) -> EvidenceStanding:
-        return EvidenceStanding(
-            e.sequence, e.event, e.event_time, self.tables.find(EvidenceToken, e.evidence) is not None
-        )
+        token = self.tables.find(EvidenceToken, e.evidence)
+        return EvidenceStanding(e.sequence, e.event, e.ordinal, e.event_time, None if token is None else token.gen_time)
 
     def _locked(self, delivery: UUID) -> Locked:
         state, through = self.tables.state(delivery) or ("", 0)
@@ -315,6 +327,7 @@ class MemoryTx:
                 drafts[-1].sha256 if drafts else None,
                 legal_time,
                 drafted,
+                self._not_before(drafts),
             ),
             state=state,
             stamped_through=through,
@@ -325,6 +338,14 @@ class MemoryTx:
             consent_stands=submission is None or submission.consent != "withdrawn",
             legal_time=legal_time,
         )
+
+    def _not_before(self, drafts: Sequence[EvidenceDraft]) -> datetime | None:
+        """What happened last, and what its token says but for the second that another clock may be ahead."""
+        if not drafts:
+            return None
+        token = self.tables.find(EvidenceToken, drafts[-1].evidence)
+        proved = [] if token is None else [token.gen_time - timedelta(seconds=1)]
+        return max([drafts[-1].event_time, *proved])
 
     def intent_lives(self, intent: DecisionIntent) -> bool:
         """Younger than 60 s of real time."""

@@ -22,6 +22,7 @@ BLOCKS_OF_A_LINE = 20  # of 8 KiB: four walks down an index, and their rows
 TABLES = "qerds.delivery, qerds.batch, qerds.batch_part, qerds.batch_result, qerds.evidence, qerds.snapshot"
 FILL = """
 SET session_replication_role = replica;
+ALTER TABLE qerds.evidence DROP CONSTRAINT evidence_is_named_by_its_fact, DROP CONSTRAINT evidence_bytes_say_its_name;
 INSERT INTO qerds.sender (id, name, email, identity_level, identity_method, identified_at)
     VALUES ('{sender}', 'S', 's@example.org', 'substantial', 'x', now());
 INSERT INTO qerds.batch (id, sender, name, format, expires_at)

@@ -23,6 +23,7 @@ from pipeline.errors import Transient
 from pipeline.evidence.dossier import Dossier
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import person_sha256
+from pipeline.formats.legal_texts import decision_words
 from pipeline.formats.person import IdentifiedPerson
 from pipeline.ports.bridge import wire
 from pipeline.stores.letters import Document, StoredDocument, TicketHolder, Wrap
@@ -133,7 +134,8 @@ class Recipient:
         with self.owner.new_life():
             try:
                 intent = UUID(bytes=self.owner.random.randbytes(16))
-                return await decision.decide(self._ports, self.letter.delivery, self._holder(), act, intent)
+                words = decision_words("accept" if act == ACCEPT else "refuse", "en", "consumer", None)
+                return await decision.decide(self._ports, self.letter.delivery, self._holder(), act, intent, words)
             except Transient:
                 return None
         return None
@@ -174,7 +176,8 @@ class Recipient:
             authenticated_at=self._database.clock.now(),
             person_sha256=person_sha256(*PERSON),
         )
-        return TicketHolder(person, self._fake.ticket(self.letter.delivery, person.person_sha256))
+        documents = [part.sha256 for part in self.letter.submission.dossier.parts]
+        return TicketHolder(person, self._fake.ticket(self.letter.delivery, documents, person.person_sha256))
 
 
 async def recipients(letter: Letter, people: list[Recipient]) -> None:

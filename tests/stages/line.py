@@ -31,7 +31,7 @@ from pipeline.ports.outside import MailRefused, Relayed
 from pipeline.ports.rows import Segment
 from pipeline.process.recorder import Recorder
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp
-from tests.fakes.bridge import FakeBridge
+from tests.fakes.bridge import FakeBridge, decision_item
 from tests.fakes.consents import MemoryConsentFacts
 from tests.fakes.exports import MemoryExportFacts
 from tests.fakes.objects import MemoryObjects
@@ -200,11 +200,11 @@ class Line:
     async def accept(self, delivery: UUID) -> list[EvidenceDraft]:
         """Both transactions of an acceptance, as gateway/portal/decision.py does them."""
         decided_at = await self.intend(delivery)
-        item = wire.Decide(self.bridge.ticket(delivery), delivery, "accept")
-        [receipt] = await self.bridge.bridge("gateway").ask([item])
+        dossier = (await self.facts.dossiers([delivery]))[delivery]
+        ticket = self.bridge.ticket(delivery, [part.sha256 for part in dossier.parts])
+        [receipt] = await self.bridge.bridge("gateway").ask([decision_item(ticket, delivery, "accept")])
         assert isinstance(receipt, wire.Decided)
         who = identification(decided_at)
-        dossier = (await self.facts.dossiers([delivery]))[delivery]
         async with self.database.transaction() as tx:
             head = (await tx.lock([delivery]))[delivery].head
             prove = partial(draft, identification=who, receipt=receipt.receipt, event_time=decided_at)

@@ -11,10 +11,11 @@ import pytest
 from pipeline.delivery.facts import ContentWrap, UploadWrap
 from pipeline.deposits.examination import unread
 from pipeline.deposits.read_back import read_back
-from pipeline.deposits.wrapping import OPEN_DAYS
+from pipeline.deposits.wrapping import WRAP_OPEN_DAYS
 from pipeline.evidence.form.reading import read
 from pipeline.formats.context import parse_content_context, parse_wrap_context
 from pipeline.ports.bridge import wire
+from tests.fakes.bridge import decision_item
 from tests.stages.contents import in_a_pack, in_parts, letter, watched
 from tests.stages.line import Line
 
@@ -25,8 +26,9 @@ async def released(line: Line, delivery: UUID) -> bytes:
     """The keys that the addressee gets."""
     wrap = line.database.tables.find(ContentWrap, delivery)
     assert wrap is not None
-    ticket, gateway = line.bridge.ticket(delivery), line.bridge.bridge("gateway")
-    [receipt] = await gateway.ask([wire.Decide(ticket, delivery, "accept")])
+    documents = [part[0] for part in parse_wrap_context(wrap.context).parts]
+    ticket, gateway = line.bridge.ticket(delivery, documents), line.bridge.bridge("gateway")
+    [receipt] = await gateway.ask([decision_item(ticket, delivery, "accept")])
     assert isinstance(receipt, wire.Decided)
     [answer] = await gateway.ask([wire.Release(wrap.wrapped, wrap.key_id, wrap.context, ticket, receipt.receipt)])
     assert isinstance(answer, wire.Released), answer
@@ -63,7 +65,7 @@ async def test_a_later_letter_of_a_content_reads_nothing() -> None:
     assert about.open_until == kept.open_until
     assert (
         timedelta(0)
-        <= upload.segments[0].uploaded_at + timedelta(days=OPEN_DAYS) - kept.open_until
+        <= upload.segments[0].uploaded_at + timedelta(days=WRAP_OPEN_DAYS) - kept.open_until
         < timedelta(seconds=1)
     )
     bridge.asked.clear()

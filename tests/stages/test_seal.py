@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from msgspec import structs
 
+from pipeline.delivery.facts import DecisionIntent
 from pipeline.delivery.routes import DRAFT, Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.draft import draft
@@ -80,7 +81,7 @@ async def test_a_seal_that_the_bridge_denies_is_a_dead_letter() -> None:
         head = (await tx.lock([delivery]))[delivery].head
         who = identification(line.clock.legal_now())
         forged = draft(head, "C.4", dossier, identification=who, receipt=b"forged")
-        await tx.add([forged])
+        await tx.add([DecisionIntent(uuid4(), delivery, "refuse", forged.event_time), forged])
         await tx.emit([Emission(DRAFT, delivery, forged.evidence)])
     await line.run("seal", "timestamp")
     assert [why.startswith("seal denied: receipt") for why in line.dead()] == [True]

@@ -23,6 +23,7 @@ LETTER = Letter(
     language="fr",
     recipient_email="angela@example.net",
     recipient_kind="consumer",
+    organisation_name=None,
     state="notified",
     drafted=frozenset({"A.1", "C.1"}),
     stamped=frozenset({"A.1", "C.1"}),

@@ -45,7 +45,8 @@ def plant(world: World, provider: Provider, plan: str) -> tuple[list[EvidenceDra
         "INSERT INTO qerds.delivery (id, number, sender, request_sha256, lane, mode, config_version, recipient_kind, "
         "recipient_email, given_names, birth_name, language, subject, submitted_at) VALUES "
         f"('{DELIVERY}', '{NUMBER}', '{sender}', sha256('x'), 0, 'non_qualified', 'embedded-1', 'professional', "
-        "'zoe@example.net', 'Zoé', 'Lefèvre', 'fr', 'subject', now())"
+        "'zoe@example.net', 'Zoé', 'Lefèvre', 'fr', 'subject', now());"
+        "ALTER TABLE qerds.evidence DISABLE TRIGGER guard_decision"  # it was decided long ago
     )
     for d, document in zip(drafts, documents, strict=True):
         parts = take_apart(document).seal

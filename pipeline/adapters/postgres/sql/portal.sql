@@ -60,7 +60,7 @@ SELECT n.delivery FROM qerds.notice n WHERE n.claim_sha256 = $1::bytea;
 
 -- name: portal_letter
 -- A letter as its recipient may see it before acceptance: no sender, no subject, no file name is selected here.
-SELECT d.id AS delivery, d.number, d.language, d.recipient_email, d.recipient_kind, d.state,
+SELECT d.id AS delivery, d.number, d.language, d.recipient_email, d.recipient_kind, d.organisation_name, d.state,
        ARRAY(SELECT e.event FROM qerds.evidence e WHERE e.delivery = d.id) AS drafted,
        ARRAY(SELECT e.event FROM qerds.evidence e JOIN qerds.evidence_token t USING (evidence) WHERE e.delivery = d.id) AS stamped,
        n.notice_date, n.last_day, w.expires_at,
