@@ -22,6 +22,14 @@ CREATE TABLE outbox.archive (
     CONSTRAINT archive_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.archive ENABLE ROW LEVEL SECURITY;
+CREATE POLICY archive ON outbox.archive FOR INSERT TO qerds_archive WITH CHECK ((kind = ANY ('{preserve,batch_proof,export}'::text[])));
+CREATE POLICY gateway ON outbox.archive FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{preserve,batch_proof,export}'::text[])));
+CREATE POLICY lock_message ON outbox.archive FOR UPDATE USING (true);
+CREATE POLICY operate ON outbox.archive FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{preserve,batch_proof,export}'::text[])));
+CREATE POLICY see_message ON outbox.archive FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.archive FOR DELETE USING (true);
+CREATE POLICY "timestamp" ON outbox.archive FOR INSERT TO qerds_timestamp WITH CHECK ((kind = ANY ('{preserve}'::text[])));
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.archive TO qerds_archive;
 GRANT INSERT ON outbox.archive TO qerds_gateway, qerds_timestamp;
 GRANT SELECT, INSERT ON outbox.archive TO qerds_operate;
@@ -84,6 +92,13 @@ CREATE TABLE outbox.encrypt (
     CONSTRAINT encrypt_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.encrypt ENABLE ROW LEVEL SECURITY;
+CREATE POLICY encrypt ON outbox.encrypt FOR INSERT TO qerds_encrypt WITH CHECK ((kind = ANY ('{checked}'::text[])));
+CREATE POLICY ingest ON outbox.encrypt FOR INSERT TO qerds_ingest WITH CHECK ((kind = ANY ('{checked}'::text[])));
+CREATE POLICY lock_message ON outbox.encrypt FOR UPDATE USING (true);
+CREATE POLICY operate ON outbox.encrypt FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{checked}'::text[])));
+CREATE POLICY see_message ON outbox.encrypt FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.encrypt FOR DELETE USING (true);
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.encrypt TO qerds_encrypt;
 GRANT INSERT ON outbox.encrypt TO qerds_ingest;
 GRANT SELECT, INSERT ON outbox.encrypt TO qerds_operate;
@@ -123,6 +138,12 @@ CREATE TABLE outbox.expire (
     CONSTRAINT expire_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.expire ENABLE ROW LEVEL SECURITY;
+CREATE POLICY expire ON outbox.expire FOR INSERT TO qerds_expire WITH CHECK ((kind = ANY ('{expire,access_end}'::text[])));
+CREATE POLICY lock_message ON outbox.expire FOR UPDATE USING (true);
+CREATE POLICY operate ON outbox.expire FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{expire,access_end}'::text[])));
+CREATE POLICY see_message ON outbox.expire FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.expire FOR DELETE USING (true);
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.expire TO qerds_expire;
 GRANT SELECT, INSERT ON outbox.expire TO qerds_operate;
 
@@ -161,6 +182,13 @@ CREATE TABLE outbox.ingest (
     CONSTRAINT ingest_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.ingest ENABLE ROW LEVEL SECURITY;
+CREATE POLICY gateway ON outbox.ingest FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{submitted,draw}'::text[])));
+CREATE POLICY ingest ON outbox.ingest FOR INSERT TO qerds_ingest WITH CHECK ((kind = ANY ('{submitted,draw,settle}'::text[])));
+CREATE POLICY lock_message ON outbox.ingest FOR UPDATE USING (true);
+CREATE POLICY operate ON outbox.ingest FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{submitted,draw,settle}'::text[])));
+CREATE POLICY see_message ON outbox.ingest FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.ingest FOR DELETE USING (true);
 GRANT INSERT ON outbox.ingest TO qerds_gateway;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.ingest TO qerds_ingest;
 GRANT SELECT, INSERT ON outbox.ingest TO qerds_operate;
@@ -204,10 +232,11 @@ CREATE TABLE outbox.legal_timer (
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
 ALTER TABLE outbox.legal_timer ENABLE ROW LEVEL SECURITY;
-CREATE POLICY add_timer ON outbox.legal_timer FOR INSERT WITH CHECK (true);
+CREATE POLICY expire ON outbox.legal_timer FOR INSERT TO qerds_expire WITH CHECK ((stage = 'expire'::text));
 CREATE POLICY lock_timer ON outbox.legal_timer FOR UPDATE USING ((CURRENT_USER = ('qerds_'::text || stage)));
 CREATE POLICY see_timer ON outbox.legal_timer FOR SELECT USING (((CURRENT_USER = ('qerds_'::text || stage)) OR (CURRENT_USER = 'qerds_operate'::name)));
 CREATE POLICY take_timer ON outbox.legal_timer FOR DELETE USING ((CURRENT_USER = ('qerds_'::text || stage)));
+CREATE POLICY "timestamp" ON outbox.legal_timer FOR INSERT TO qerds_timestamp WITH CHECK ((stage = 'expire'::text));
 CREATE POLICY watch_timer ON outbox.legal_timer FOR SELECT TO qerds_ops USING (true);
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.legal_timer TO qerds_archive, qerds_encrypt, qerds_expire,
     qerds_ingest, qerds_notify, qerds_seal, qerds_timestamp, qerds_webhook;
@@ -252,6 +281,14 @@ CREATE TABLE outbox.notify (
     CONSTRAINT notify_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.notify ENABLE ROW LEVEL SECURITY;
+CREATE POLICY gateway ON outbox.notify FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{ask_consent}'::text[])));
+CREATE POLICY lock_message ON outbox.notify FOR UPDATE USING (true);
+CREATE POLICY notify ON outbox.notify FOR INSERT TO qerds_notify WITH CHECK ((kind = ANY ('{prepare,send,ask_consent,mail_consent}'::text[])));
+CREATE POLICY operate ON outbox.notify FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{prepare,send,ask_consent,mail_consent}'::text[])));
+CREATE POLICY see_message ON outbox.notify FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.notify FOR DELETE USING (true);
+CREATE POLICY "timestamp" ON outbox.notify FOR INSERT TO qerds_timestamp WITH CHECK ((kind = ANY ('{prepare}'::text[])));
 GRANT INSERT ON outbox.notify TO qerds_gateway, qerds_timestamp;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.notify TO qerds_notify;
 GRANT SELECT, INSERT ON outbox.notify TO qerds_operate;
@@ -331,6 +368,17 @@ CREATE TABLE outbox.seal (
     CONSTRAINT seal_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.seal ENABLE ROW LEVEL SECURITY;
+CREATE POLICY encrypt ON outbox.seal FOR INSERT TO qerds_encrypt WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY expire ON outbox.seal FOR INSERT TO qerds_expire WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY gateway ON outbox.seal FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY ingest ON outbox.seal FOR INSERT TO qerds_ingest WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY lock_message ON outbox.seal FOR UPDATE USING (true);
+CREATE POLICY notify ON outbox.seal FOR INSERT TO qerds_notify WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY operate ON outbox.seal FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY seal ON outbox.seal FOR INSERT TO qerds_seal WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY see_message ON outbox.seal FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.seal FOR DELETE USING (true);
 GRANT INSERT ON outbox.seal TO qerds_encrypt, qerds_expire, qerds_gateway, qerds_ingest, qerds_notify;
 GRANT SELECT, INSERT ON outbox.seal TO qerds_operate;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.seal TO qerds_seal;
@@ -373,7 +421,7 @@ CREATE TABLE outbox.timer (
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
 ALTER TABLE outbox.timer ENABLE ROW LEVEL SECURITY;
-CREATE POLICY add_timer ON outbox.timer FOR INSERT WITH CHECK (true);
+CREATE POLICY add_timer ON outbox.timer FOR INSERT WITH CHECK ((CURRENT_USER = ('qerds_'::text || stage)));
 CREATE POLICY lock_timer ON outbox.timer FOR UPDATE USING ((CURRENT_USER = ('qerds_'::text || stage)));
 CREATE POLICY see_timer ON outbox.timer FOR SELECT USING (((CURRENT_USER = ('qerds_'::text || stage)) OR (CURRENT_USER = 'qerds_operate'::name)));
 CREATE POLICY take_timer ON outbox.timer FOR DELETE USING ((CURRENT_USER = ('qerds_'::text || stage)));
@@ -399,6 +447,13 @@ CREATE TABLE outbox."timestamp" (
     CONSTRAINT timestamp_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox."timestamp" ENABLE ROW LEVEL SECURITY;
+CREATE POLICY lock_message ON outbox."timestamp" FOR UPDATE USING (true);
+CREATE POLICY operate ON outbox."timestamp" FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{sealed}'::text[])));
+CREATE POLICY seal ON outbox."timestamp" FOR INSERT TO qerds_seal WITH CHECK ((kind = ANY ('{sealed}'::text[])));
+CREATE POLICY see_message ON outbox."timestamp" FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox."timestamp" FOR DELETE USING (true);
+CREATE POLICY "timestamp" ON outbox."timestamp" FOR INSERT TO qerds_timestamp WITH CHECK ((kind = ANY ('{sealed}'::text[])));
 GRANT SELECT, INSERT ON outbox."timestamp" TO qerds_operate;
 GRANT INSERT ON outbox."timestamp" TO qerds_seal;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox."timestamp" TO qerds_timestamp;
@@ -438,6 +493,14 @@ CREATE TABLE outbox.webhook (
     CONSTRAINT webhook_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.webhook ENABLE ROW LEVEL SECURITY;
+CREATE POLICY events ON outbox.webhook FOR INSERT TO qerds_events WITH CHECK ((kind = ANY ('{push}'::text[])));
+CREATE POLICY gateway ON outbox.webhook FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{ping}'::text[])));
+CREATE POLICY lock_message ON outbox.webhook FOR UPDATE USING (true);
+CREATE POLICY operate ON outbox.webhook FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{push,ping}'::text[])));
+CREATE POLICY see_message ON outbox.webhook FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.webhook FOR DELETE USING (true);
+CREATE POLICY webhook ON outbox.webhook FOR INSERT TO qerds_webhook WITH CHECK ((kind = ANY ('{push,ping}'::text[])));
 GRANT INSERT ON outbox.webhook TO qerds_events, qerds_gateway;
 GRANT SELECT, INSERT ON outbox.webhook TO qerds_operate;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.webhook TO qerds_webhook;
@@ -479,6 +542,9 @@ GRANT EXECUTE ON FUNCTION outbox.depths(text[],integer) TO qerds_operate, qerds_
 CREATE FUNCTION outbox.grant_stage(stage text) RETURNS void
     LANGUAGE plpgsql VOLATILE;
 
+CREATE FUNCTION outbox.guard_stage(stage text, kinds text[]) RETURNS void
+    LANGUAGE plpgsql VOLATILE;
+
 CREATE FUNCTION outbox.horizon_seconds() RETURNS double precision
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION outbox.horizon_seconds() TO qerds_ops;
@@ -491,6 +557,9 @@ CREATE FUNCTION outbox.is_paused(wanted_scope text, wanted_subject text) RETURNS
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION outbox.is_paused(text,text) TO qerds_archive, qerds_encrypt, qerds_expire, qerds_ingest,
     qerds_notify, qerds_operate, qerds_seal, qerds_timestamp, qerds_webhook;
+
+CREATE FUNCTION outbox.let_emit(kind_of_process text, stage text, kinds text[]) RETURNS void
+    LANGUAGE plpgsql VOLATILE;
 
 CREATE FUNCTION outbox.retries(stages text[], at_most integer) RETURNS TABLE(stage text, waiting bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET enable_bitmapscan=off SET enable_seqscan=off SET search_path=pg_catalog;

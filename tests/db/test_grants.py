@@ -9,12 +9,14 @@ import pytest
 
 from deploy.local.roles import OWNER, ROLES
 from pipeline.delivery.routes import (
+    ACCESS_END,
     AFTER,
     ASK_CONSENT,
     BATCH_PROOF,
     CHECKED,
     DRAFT,
     DRAW,
+    EXPIRE,
     EXPORT,
     LEGAL_KINDS,
     MAIL_CONSENT,
@@ -237,6 +239,53 @@ async def test_a_role_writes_exactly_the_outboxes_its_emissions_go_to(database: 
                     found.add(table)
     own = {table for stage, table in tables if role == f"qerds_{stage}"}
     assert may == {"INSERT": own | writable_outboxes(role), "SELECT": own, "DELETE": own}
+
+
+@pytest.mark.parametrize("role", EMITS)
+async def test_a_role_emits_the_kinds_of_its_own_and_no_other(
+    postgres: PostgresServer, database: DatabaseSettings, role: str
+) -> None:
+    """Every kind into every mailbox: only where it is received, and only by who emits it or received it before."""
+    own = {kind for kind, stage in RECEIVER.items() if role == f"qerds_{stage}"}
+    expected = {(RECEIVER[kind], kind) for kind in EMITS[role] | own}
+    emitted = set()
+    async with as_role(database, role) as connection:
+        for stage in STAGES:
+            for kind in [*RECEIVER, "unknown"]:
+                try:
+                    await connection.execute(
+                        f"INSERT INTO outbox.{stage} (lane, kind, subject) VALUES (2, $1, $2)", kind, UUID(int=0)
+                    )
+                except asyncpg.InsufficientPrivilegeError:
+                    continue
+                emitted.add((stage, kind))
+    assert emitted == expected
+
+
+async def test_a_timer_is_its_own_stages_and_a_deadline_of_who_proves_it(database: DatabaseSettings) -> None:
+    """Whoever became one stage sets no retry of another, and ends nobody's time to decide."""
+    timers = set[tuple[str, str, str]]()
+    deadlines = set[tuple[str, str, str]]()
+    for role in EMITS:
+        async with as_role(database, role) as connection:
+            for table, may in (("timer", timers), ("legal_timer", deadlines)):
+                for kind, stage in RECEIVER.items():
+                    try:
+                        await connection.execute(
+                            f"INSERT INTO outbox.{table} (stage, due_at, lane, kind, subject) "
+                            "VALUES ($1, now(), 2, $2, $3)",
+                            *(stage, kind, UUID(int=0)),
+                        )
+                    except asyncpg.InsufficientPrivilegeError:
+                        continue
+                    may.add((role, stage, kind))
+    assert timers == {(f"qerds_{stage}", stage, kind) for kind, stage in RECEIVER.items()}
+    assert deadlines == {
+        ("qerds_timestamp", "expire", EXPIRE),
+        ("qerds_expire", "expire", EXPIRE),
+        ("qerds_expire", "expire", ACCESS_END),
+        ("qerds_timestamp", "expire", ACCESS_END),
+    }
 
 
 async def test_an_operator_redrives_into_any_mailbox_and_empties_none(database: DatabaseSettings) -> None:

@@ -86,13 +86,14 @@ async def test_each_table_says_truly_who_inserts(database: DatabaseSettings) -> 
     await connection.close()
 
 
-async def test_a_new_stage_takes_three_calls(postgres: PostgresServer, database: DatabaseSettings) -> None:
+async def test_a_new_stage_takes_four_calls(postgres: PostgresServer, database: DatabaseSettings) -> None:
     """Its role can then do with its mailbox, timers, dead letters and process rows what every stage can."""
     role = "qerds_planted"
     postgres.psql(f"CREATE ROLE {role}")  # of the whole server, so it goes again below
     try:
         owner = await connect(database)
-        for call in ("create_mailbox('planted')", "grant_stage('planted')", "create_message_view('{seal,planted}')"):
+        calls = ("create_mailbox('planted')", "grant_stage('planted')", "create_message_view('{seal,planted}')")
+        for call in (*calls, "guard_stage('planted', '{grow}')"):
             await owner.execute(f"SELECT outbox.{call}")
         await owner.close()
         text = await describe(database)
