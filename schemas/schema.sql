@@ -578,7 +578,7 @@ CREATE TABLE public.schema_migration (
 GRANT USAGE ON SCHEMA qerds TO qerds_archive, qerds_bridge, qerds_encrypt, qerds_events, qerds_expire, qerds_gateway,
     qerds_ingest, qerds_notify, qerds_operate, qerds_ops, qerds_seal, qerds_timestamp, qerds_webhook;
 
--- Until when a notified letter may be accepted or refused. Inserts: notify.
+-- Until when a notified letter may be accepted or refused. Inserts: timestamp.
 CREATE TABLE qerds.acceptance_window (
     delivery   uuid NOT NULL,
     ordinal    smallint NOT NULL,
@@ -588,9 +588,9 @@ CREATE TABLE qerds.acceptance_window (
     CONSTRAINT acceptance_window_delivery_fkey FOREIGN KEY (delivery) REFERENCES qerds.delivery(id),
     CONSTRAINT acceptance_window_delivery_ordinal_fkey FOREIGN KEY (delivery, ordinal) REFERENCES qerds.notice(delivery, ordinal)
 );
-GRANT SELECT ON qerds.acceptance_window TO qerds_archive, qerds_expire, qerds_gateway, qerds_operate;
-GRANT SELECT, INSERT ON qerds.acceptance_window TO qerds_notify;
+GRANT SELECT ON qerds.acceptance_window TO qerds_archive, qerds_expire, qerds_gateway, qerds_notify, qerds_operate;
 GRANT SELECT (delivery, last_day) ON qerds.acceptance_window TO qerds_ops;
+GRANT INSERT ON qerds.acceptance_window TO qerds_timestamp;
 
 -- A token that was handed out, by its digest; removed when it has run out. Inserts: gateway.
 CREATE TABLE qerds.access_token (
@@ -1600,7 +1600,8 @@ GRANT EXECUTE ON FUNCTION qerds.legal_now() TO qerds_archive, qerds_bridge, qerd
 
 CREATE FUNCTION qerds.lock_deliveries(ids uuid[]) RETURNS TABLE(delivery uuid, state text, stamped_through integer,
     next_sequence integer, predecessor_sha256 bytea, drafted text[], stamped text[], expires_at timestamp with time
-    zone, intent_alive boolean, consent_stands boolean, legal_time timestamptz)
+    zone, intent_alive boolean, consent_stands boolean, legal_time timestamptz, not_before timestamp with
+    time zone)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION qerds.lock_deliveries(uuid[]) TO qerds_encrypt, qerds_expire, qerds_gateway, qerds_ingest,
     qerds_notify, qerds_timestamp;

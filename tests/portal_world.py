@@ -39,8 +39,9 @@ from pipeline.adapters.postgres.dossiers import issuer_of, read_dossiers
 from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.portal import PostgresPortalStore
 from pipeline.content.envelope import CONTENT_FORMAT, Encryptor, associated_data
-from pipeline.delivery.facts import AcceptanceWindow, ContentWrap, Notice
+from pipeline.delivery.facts import ContentWrap, Notice
 from pipeline.delivery.number import with_check_digit
+from pipeline.delivery.windows import windows_of
 from pipeline.evidence.draft import draft
 from pipeline.evidence.facts import EvidenceSeal, EvidenceToken
 from pipeline.evidence.time_stamp import checked_time_stamp
@@ -138,8 +139,7 @@ class World:
             delivery, 1, today, last_day, "en", f"<{delivery}@example>", hashlib.sha256(token.encode()).digest(),
             bytes(32), b"mail", datetime.now(UTC),
         )  # fmt: skip
-        window = AcceptanceWindow(delivery, 1, last_day, datetime.now(UTC) + timedelta(days=LETTER_DAYS + 1))
-        await self.draft("notify", delivery, "C.1", notice, window)
+        await self.draft("notify", delivery, "C.1", notice, ordinal=1)
         return Letter(delivery, number, token)
 
     async def open_letter(self, **how: Any) -> "Letter":
@@ -148,13 +148,13 @@ class World:
         await self.stamp()
         return letter
 
-    async def draft(self, role: str, delivery: UUID, event: str, *facts: object) -> None:
+    async def draft(self, role: str, delivery: UUID, event: str, *facts: object, ordinal: int = 0) -> None:
         """Any event, by the role that may."""
         issuer = issuer_of(self.config.provider, await self.ports.keys.active("seal"))
         dossiers = await read_dossiers(self.roles[role].fetch, [delivery], issuer)
         async with self.roles[role].transaction() as tx:
             locked = (await tx.lock([delivery]))[delivery]
-            await tx.add([*facts, draft(locked.head, event, dossiers[delivery])])
+            await tx.add([*facts, draft(locked.head, event, dossiers[delivery], ordinal=ordinal)])
 
     async def stamp(self) -> list[str]:
         """What seal and timestamp would do now; the events that became proofs."""
@@ -174,7 +174,8 @@ class World:
             async with self.roles["timestamp"].transaction() as tx:
                 await tx.lock([row["delivery"]])
                 await tx.add([EvidenceToken(row["evidence"], stamped.token, stamp.gen_time)])
-                await tx.advance([row["delivery"]])
+                for advanced in await tx.advance([row["delivery"]]):
+                    await tx.add(windows_of(advanced.delivery, advanced.reached))
         return [row["event"] for row in rows]
 
     async def state(self, letter: "Letter") -> str:

@@ -67,7 +67,7 @@ class NoticeResult:
 
 @dataclass(frozen=True, slots=True)
 class AcceptanceWindow:
-    """Until when the recipient may decide. Unique per delivery; fixed by the notice that the relay took."""
+    """Until when the recipient may decide. Unique per delivery; fixed when the notice that the relay took is proved."""
 
     delivery: UUID
     ordinal: int

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from pipeline.delivery.deadlines import access_ends_at
+from pipeline.delivery.deadlines import access_ends_at, expiry_due_at
 from pipeline.delivery.states import EvidenceStanding
+from pipeline.delivery.windows import window_of
 from pipeline.formats.events import EVENTS, Lane
 
 # Kinds of message. A message is an address, not a payload.
@@ -64,7 +65,7 @@ LEGAL_KINDS = frozenset({EXPIRE, ACCESS_END})
 AFTER: dict[str, tuple[str, ...]] = {
     "A.1": (PREPARE,),
     "A.2": (PRESERVE,),
-    "C.1": (),
+    "C.1": (EXPIRE,),
     "C.2": (PRESERVE,),
     "C.3": (),
     "D.1": (PRESERVE, ACCESS_END),
@@ -105,12 +106,15 @@ class Emission:
 
 def follow(delivery: UUID, stamped: EvidenceStanding) -> list[Emission]:
     """What one newly stamped event of a delivery sets going."""
-    return [
-        Emission(kind, delivery, at=access_ends_at(stamped.event_time), lane=BULK)
-        if kind == ACCESS_END
-        else Emission(kind, delivery)
-        for kind in AFTER[stamped.event]
-    ]
+    return [_following(kind, delivery, stamped) for kind in AFTER[stamped.event]]
+
+
+def _following(kind: str, delivery: UUID, stamped: EvidenceStanding) -> Emission:
+    if kind == ACCESS_END:
+        return Emission(kind, delivery, at=access_ends_at(stamped.event_time), lane=BULK)
+    if kind == EXPIRE:
+        return Emission(kind, delivery, at=expiry_due_at(window_of(delivery, stamped).expires_at), lane=BULK)
+    return Emission(kind, delivery)
 
 
 def lane_of(event: str) -> int | None:

@@ -44,12 +44,14 @@ STATES = frozenset({SUBMITTED, DEPOSITED, NOTIFIED, ACCEPTED}) | FINAL
 
 @dataclass(frozen=True, slots=True)
 class EvidenceStanding:
-    """One evidence of a delivery as `advance` sees it: its place, event and time, and whether its token is there."""
+    """One evidence of a delivery as `advance` sees it: its place, what it says happened when, and since when that is
+    proved (the time in its token; None, there is no token yet)."""
 
     sequence: int
     event: str
+    ordinal: int
     event_time: datetime
-    has_token: bool
+    proved_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def advance(state: str, stamped_through: int, evidences: Sequence[EvidenceStandi
     by_sequence = {e.sequence: e for e in evidences}
     events = {e.event for e in evidences if e.sequence <= stamped_through}
     reached = []
-    while (e := by_sequence.get(stamped_through + 1)) is not None and e.has_token:
+    while (e := by_sequence.get(stamped_through + 1)) is not None and e.proved_at is not None:
         stamped_through += 1
         events.add(e.event)
         reached.append(e)

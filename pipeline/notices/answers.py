@@ -9,9 +9,9 @@ Elsewhere: when a notice may leave (departure.py), its text (notice.py), the end
 from dataclasses import dataclass
 from datetime import datetime
 
-from pipeline.delivery.deadlines import expires_at, expiry_due_at, last_day, paris_date
-from pipeline.delivery.facts import AcceptanceWindow, Notice, NoticeResult
-from pipeline.delivery.routes import BULK, DRAFT, EXPIRE, PREPARE, SEND, Emission
+from pipeline.delivery.deadlines import expires_at, last_day, paris_date
+from pipeline.delivery.facts import Notice, NoticeResult
+from pipeline.delivery.routes import DRAFT, PREPARE, SEND, Emission
 from pipeline.delivery.states import DEPOSITED
 from pipeline.evidence.draft import EvidenceDraft, Reason, draft, one_line
 from pipeline.notices.notice import TEXT_VERSION
@@ -30,7 +30,7 @@ class Sent:
 
 
 Finding = Notice | Sent  # a notice just prepared, or what came of one that was stored
-Fact = Notice | NoticeResult | AcceptanceWindow | EvidenceDraft
+Fact = Notice | NoticeResult | EvidenceDraft
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,10 @@ def settle_notice(locked: Locked, finding: Finding) -> Settled:
         return Settled((passed,), (Emission(PREPARE, notice.delivery),) if notice.is_latest else ())
     if isinstance(finding.answer, MailRefused):
         return _fail(locked, notice, finding.answer)
-    return _open_window(locked, notice, finding.answer)
+    return _prove_sent(locked, notice, finding.answer)
 
 
-def _open_window(locked: Locked, notice: StoredNotice, answer: Relayed) -> Settled:
+def _prove_sent(locked: Locked, notice: StoredNotice, answer: Relayed) -> Settled:
     proved = max(notice.notice_date, paris_date(locked.legal_time))  # the later of printed and proved
     closes = expires_at(proved)
     details = (
@@ -70,9 +70,7 @@ def _open_window(locked: Locked, notice: StoredNotice, answer: Relayed) -> Settl
     )
     drafted = draft(locked.head, "C.1", notice.dossier, ordinal=notice.ordinal, details=details)
     result = _result(notice, "relayed", answer.code, answer.text, locked.legal_time)
-    window = AcceptanceWindow(notice.delivery, notice.ordinal, last_day(proved), closes)
-    expiry = Emission(EXPIRE, drafted.delivery, at=expiry_due_at(closes), lane=BULK)
-    return Settled((result, window, drafted), (Emission(DRAFT, drafted.delivery, drafted.evidence), expiry))
+    return Settled((result, drafted), (Emission(DRAFT, drafted.delivery, drafted.evidence),))
 
 
 def _fail(locked: Locked, notice: StoredNotice, answer: MailRefused) -> Settled:

@@ -137,7 +137,9 @@ def check_token(row: Row, anchors: Sequence[bytes]) -> Iterator[Violation]:
 def check_state(delivery: Row, evidences: Sequence[Row]) -> Iterator[Violation]:
     """State and stamped prefix are what pipeline/delivery/states.py makes of the stamped evidence."""
     subject = str(delivery["delivery"])
-    stamped = [EvidenceStanding(e["sequence"], e["event"], e["event_time"], e["token"] is not None) for e in evidences]
+    stamped = [
+        EvidenceStanding(e["sequence"], e["event"], e["ordinal"], e["event_time"], e["gen_time"]) for e in evidences
+    ]
     right = advance(SUBMITTED, 0, stamped)
     if delivery["state"] != right.state:
         yield Violation("state_follows_stamped_evidence", subject, f"{delivery['state']}, not {right.state}")

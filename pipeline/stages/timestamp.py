@@ -2,7 +2,7 @@
 
 Receives  sealed: evidence with its seal
 Outside   one call to the authority per batch; repeatable, the first committed token wins
-Commits   EvidenceToken; state and stamped prefix of the delivery, here and nowhere else
+Commits   EvidenceToken; state and stamped prefix of the delivery, and its AcceptanceWindow, here and nowhere else
 Emits     what pipeline/delivery/routes.py says for each event that joined the stamped prefix
 Fails     Retry: authority busy, away, or its clock behind the event; database away
           Bury: no such seal, it does not verify, or row and bytes differ
@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
 from pipeline.delivery.routes import SEALED, follow
+from pipeline.delivery.windows import windows_of
 from pipeline.errors import Invariant
 from pipeline.evidence.binding import RowDiffers, check_row
 from pipeline.evidence.facts import EvidenceToken
@@ -80,6 +81,7 @@ async def commit(tx: Tx, done: Sequence[Done[EvidenceToken]]) -> list[Emission]:
     await tx.lock(deliveries)  # before the tokens: lock order, and nobody else can stamp the same delivery meanwhile
     await tx.add([d.fact for d in done])
     advanced = await tx.advance(deliveries)
+    await tx.add([window for a in advanced for window in windows_of(a.delivery, a.reached)])
     return [emission for a in advanced for stamped in a.reached for emission in follow(a.delivery, stamped)]
 
 

@@ -117,8 +117,9 @@ def check_place(world: World, letter: Letter, state: str) -> Iterator[str]:
 def check_times(tables: Tables, letter: Letter, by_event: dict[str, EvidenceDraft]) -> Iterator[str]:
     """Decisions in time and of a stored intent, expiry not early, acceptance as a pair, a readable deposit."""
     window = tables.find(AcceptanceWindow, letter.delivery)
-    if ("C.1" in by_event) != (window is not None):
-        yield "a window without C.1, or C.1 without a window"
+    proved = "C.1" in by_event and tables.find(EvidenceToken, by_event["C.1"].evidence) is not None
+    if proved != (window is not None):
+        yield "a window without a proved C.1, or a proved C.1 without a window"
     if "C.5" in by_event and window is not None:
         early = (by_event["C.5"].event_time - window.expires_at).total_seconds() - EXPIRY_GRACE_SECONDS
         if early < 0:

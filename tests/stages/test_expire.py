@@ -5,7 +5,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from pipeline.delivery.deadlines import INTENT_SECONDS, PARIS
+from pipeline.delivery.deadlines import INTENT_SECONDS, PARIS, WINDOW_DAYS
 from pipeline.delivery.facts import DecisionIntent
 from pipeline.delivery.routes import EXPIRE, Emission
 from tests.stages.line import PROOF, Line
@@ -66,17 +66,18 @@ async def test_an_acceptance_ends_the_window_s_business() -> None:
     assert not [t for t in line.database.timers if t.message.kind == EXPIRE]
 
 
-async def test_a_c1_still_being_sealed_is_waited_for() -> None:
-    """A window may end while its notice has no token yet: it is proved first."""
+async def test_no_window_ends_before_its_notice_was_proved() -> None:
+    """Sixteen days without a token: nothing expires, and the fifteen days count from the proof."""
     line = Line()
     delivery = await line.submit()
     await line.run("ingest", "encrypt", *PROOF)
     await line.run("notify")
     line.at(CLOSES + timedelta(seconds=130))
     await line.run("expire")
-    assert line.events(delivery) == ["A.1", "C.1"]
-    await line.run(*PROOF)
-    line.later(seconds=61)
+    await line.emit(Emission(EXPIRE, delivery))
+    await line.run("expire", *PROOF, "expire", *PROOF)
+    assert (line.events(delivery), line.state(delivery)) == (["A.1", "C.1"], "notified")
+    line.later(days=WINDOW_DAYS + 1)
     await line.run("expire", *PROOF)
     assert line.state(delivery) == "unclaimed"
 

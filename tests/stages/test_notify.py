@@ -34,21 +34,41 @@ async def test_a_notice_is_stored_before_it_is_sent() -> None:
     assert line.relay.mails == [notice.mail]
 
 
-async def test_the_relay_s_answer_opens_the_window() -> None:
-    """C.1, the window and its timer are one commit; the last day is fifteen days after the notice's date."""
+async def test_the_relay_s_answer_is_proved_and_opens_the_window() -> None:
+    """C.1 says what the relay answered; its token opens the window and sets the timer: fifteen days after the date."""
     line = Line()
     await deposited(line)
     await line.run("notify")
     [message] = line.waiting("seal")
+    assert line.events(message.subject) == ["A.1", "C.1"]
+    assert line.results(message.subject) == [(1, "relayed")]
+    assert line.database.tables.find(AcceptanceWindow, message.subject) is None
+    assert not [t for t in line.database.timers if t.is_legal]
+    for said in (b"2026-03-17", b"250 2.0.0 queued", b"jeanne@example.net"):
+        assert said in line.last(message.subject).canonical
+    await line.run(*PROOF)
     window = line.database.tables.find(AcceptanceWindow, message.subject)
     assert window is not None
     assert window.expires_at == datetime(2026, 3, 18, tzinfo=PARIS)
-    assert line.events(message.subject) == ["A.1", "C.1"]
-    assert line.results(message.subject) == [(1, "relayed")]
     [timer] = [t for t in line.database.timers if t.is_legal]
     assert timer.due_at == window.expires_at + timedelta(seconds=120)
-    for said in (b"2026-03-17", b"250 2.0.0 queued", b"jeanne@example.net"):
-        assert said in line.last(message.subject).canonical
+
+
+@pytest.mark.parametrize("days", [1, 14, 15, 16, 20, 400])
+async def test_a_notice_that_is_proved_late_opens_its_window_then(days: int) -> None:
+    """Held back by whoever sends or seals, or by a trouble: nobody's time has passed before the notice was proved."""
+    line = Line()
+    delivery = await line.submit()
+    await line.run("ingest", "encrypt", "notify", *PROOF)
+    other = await line.submit()
+    await line.run("ingest", "encrypt", *PROOF)
+    await line.run("notify")
+    line.later(days=days)
+    await line.run(*PROOF, "expire")
+    window = line.database.tables.find(AcceptanceWindow, other)
+    assert window is not None
+    assert window.expires_at == datetime(2026, 3, 18, tzinfo=PARIS) + timedelta(days=days)
+    assert (line.state(delivery), line.state(other)) == ("unclaimed" if days > 15 else "notified", "notified")
 
 
 async def test_a_retry_on_the_same_date_sends_the_same_bytes() -> None:
@@ -145,6 +165,7 @@ async def test_a_notice_proved_on_the_next_date_counts_from_there() -> None:
 
     line.relay.send = slow  # type: ignore[method-assign, assignment]
     await line.turn("notify")
+    await line.run(*PROOF)
     [delivery] = line.database.tables.deliveries()
     window = line.database.tables.find(AcceptanceWindow, delivery)
     assert window is not None

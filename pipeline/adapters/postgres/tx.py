@@ -67,7 +67,8 @@ class PostgresTx:
         heads = {d: self._locked[d] for d in deliveries if d in self._locked}  # states do not change under the lock
         progress: dict[UUID, list[EvidenceStanding]] = defaultdict(list)
         for r in await self._link.fetch("evidence_progress", sorted(heads)):
-            progress[r["delivery"]].append(EvidenceStanding(r["sequence"], r["event"], r["event_time"], r["has_token"]))
+            standing = EvidenceStanding(r["sequence"], r["event"], r["ordinal"], r["event_time"], r["gen_time"])
+            progress[r["delivery"]].append(standing)
         steps = {d: advance(h.state, h.stamped_through, progress[d]) for d, h in heads.items()}
         moved = {d: s for d, s in steps.items() if s.reached}
         updated = await self._link.fetch(
@@ -162,6 +163,7 @@ def _locked(row: asyncpg.Record) -> Locked:
         predecessor_sha256=row["predecessor_sha256"],
         legal_time=row["legal_time"],
         drafted=drafted,
+        not_before=row["not_before"],
     )
     return Locked(
         delivery=row["delivery"],

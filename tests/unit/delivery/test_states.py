@@ -28,7 +28,7 @@ LIVES = {
 
 def life(events: tuple[str, ...], stamped: set[int] | None = None) -> list[EvidenceStanding]:
     return [
-        EvidenceStanding(n, event, BEGAN + timedelta(hours=n), stamped is None or n in stamped)
+        EvidenceStanding(n, event, 0, at := BEGAN + timedelta(hours=n), at if stamped is None or n in stamped else None)
         for n, event in enumerate(events, start=1)
     ]
 

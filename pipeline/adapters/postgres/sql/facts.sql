@@ -63,7 +63,7 @@ FROM unnest($1::uuid[], $2::smallint[], $3::text[], $4::smallint[], $5::text[], 
      AS r(delivery, ordinal, outcome, code, detail, at);
 
 -- name: add_acceptance_window
--- Opened once, by the notice that the relay took.
+-- Opened once, when it is proved that the relay took the notice.
 INSERT INTO qerds.acceptance_window (delivery, ordinal, last_day, expires_at)
 SELECT w.delivery, w.ordinal, w.last_day, w.expires_at
 FROM unnest($1::uuid[], $2::smallint[], $3::date[], $4::timestamptz[]) AS w(delivery, ordinal, last_day, expires_at);
@@ -102,12 +102,12 @@ SELECT m.delivery, m.snapshot, m.object, m.bytes, m.sha256, m.previous_sha256, m
 -- name: lock_deliveries
 -- Inside: the row locks, in id order, and what a draft needs, read after them.
 SELECT l.delivery, l.state, l.stamped_through, l.next_sequence, l.predecessor_sha256, l.drafted, l.stamped, l.expires_at,
-       l.intent_alive, l.consent_stands, l.legal_time
+       l.intent_alive, l.consent_stands, l.legal_time, l.not_before
 FROM qerds.lock_deliveries($1::uuid[]) l;
 
 -- name: evidence_progress
 -- Inside, after the lock: how far the tokens have come.
-SELECT e.delivery, e.sequence, e.event, e.event_time, t.evidence IS NOT NULL AS has_token
+SELECT e.delivery, e.sequence, e.event, e.ordinal, e.event_time, t.gen_time
 FROM qerds.evidence e LEFT JOIN qerds.evidence_token t USING (evidence)
 WHERE e.delivery = ANY ($1::uuid[]) ORDER BY e.delivery, e.sequence;
 

@@ -148,13 +148,17 @@ LEFT JOIN (SELECT x.delivery, max(coalesce(h.at, 'infinity')) AS whole_at
 WHERE e.event = 'E.1' AND (d.sequence IS NULL OR d.sequence > e.sequence OR s.whole_at > e.event_time) LIMIT $1::integer;
 
 -- name: ledger_window_is_its_notices
--- A window exists exactly with C.1, of the same ordinal; it closes at midnight Paris after its last day, not before what was printed.
+-- A window exists exactly with a proved C.1, of the same ordinal. Its last day is the fifteenth after the later of the day that C.1
+-- says and the day since which it is proved, and not before what was printed; it closes at midnight Paris after it.
 SELECT coalesce(w.delivery, e.delivery)::text AS subject, concat_ws(' ', w.last_day, w.expires_at, n.last_day) AS detail
 FROM qerds.acceptance_window w
-FULL JOIN (SELECT c.delivery, c.ordinal FROM qerds.evidence c WHERE c.event = 'C.1') e ON e.delivery = w.delivery
+FULL JOIN (SELECT c.delivery, c.ordinal, greatest(c.event_time, t.gen_time) AS counts_from
+           FROM qerds.evidence c JOIN qerds.evidence_token t ON t.evidence = c.evidence JOIN qerds.delivery d ON d.id = c.delivery
+           WHERE c.event = 'C.1' AND c.sequence <= d.stamped_through) e ON e.delivery = w.delivery
 LEFT JOIN qerds.notice n ON n.delivery = w.delivery AND n.ordinal = w.ordinal
 WHERE w.delivery IS NULL OR e.delivery IS NULL OR n.delivery IS NULL OR e.ordinal <> w.ordinal
    OR n.last_day <> n.notice_date + 15 OR w.last_day < n.last_day
+   OR w.last_day <> (e.counts_from AT TIME ZONE 'Europe/Paris')::date + 15
    OR w.expires_at <> (w.last_day + 1)::timestamp AT TIME ZONE 'Europe/Paris' LIMIT $1::integer;
 
 -- name: ledger_notice_has_one_result
