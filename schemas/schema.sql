@@ -944,14 +944,20 @@ CREATE INDEX delivery_rejected_ref ON qerds.delivery USING btree (sender, client
 CREATE INDEX delivery_with_a_duty ON qerds.delivery USING btree (state, submitted_at) WHERE (state = ANY (ARRAY['submitted'::text, 'deposited'::text, 'notified'::text]));
 CREATE TRIGGER guard_transition BEFORE UPDATE ON qerds.delivery FOR EACH ROW EXECUTE FUNCTION qerds.guard_transition();
 CREATE TRIGGER note_states AFTER UPDATE ON qerds.delivery REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION qerds.note_states();
-GRANT SELECT ON qerds.delivery TO qerds_archive, qerds_encrypt, qerds_expire, qerds_notify, qerds_operate, qerds_seal,
-    qerds_timestamp;
+GRANT SELECT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
+    recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
+    consent_ref, submitted_at, state, stamped_through, batch, settled_at, changed_at) ON qerds.delivery TO
+    qerds_archive, qerds_encrypt, qerds_expire, qerds_notify;
 GRANT SELECT, INSERT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
     recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
     consent_ref, subject, metadata, submitted_at) ON qerds.delivery TO qerds_gateway;
-GRANT SELECT, INSERT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
+GRANT SELECT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
     recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
-    consent_ref, subject, metadata, submitted_at, batch) ON qerds.delivery TO qerds_ingest;
+    consent_ref, submitted_at, state, stamped_through, batch, settled_at, changed_at), INSERT (id, number, sender,
+    client_ref, request_sha256, lane, mode, config_version, recipient_kind, recipient_email, given_names, birth_name,
+    usage_name, birth_date, organisation_name, organisation_siren, language, consent_ref, subject, metadata,
+    submitted_at, batch) ON qerds.delivery TO qerds_ingest;
+GRANT SELECT ON qerds.delivery TO qerds_operate;
 GRANT SELECT (id, lane, submitted_at, state) ON qerds.delivery TO qerds_ops;
 
 -- A document of a letter, in their order. Inserts: gateway, ingest.
@@ -969,8 +975,7 @@ CREATE TABLE qerds.delivery_document (
     CONSTRAINT delivery_document_sha256_check CHECK ((length(sha256) = 32))
 );
 CREATE INDEX delivery_document_by_upload ON qerds.delivery_document USING btree (upload);
-GRANT SELECT ON qerds.delivery_document TO qerds_archive, qerds_encrypt, qerds_expire, qerds_notify, qerds_operate,
-    qerds_seal, qerds_timestamp;
+GRANT SELECT ON qerds.delivery_document TO qerds_archive, qerds_encrypt, qerds_expire, qerds_notify, qerds_operate;
 GRANT SELECT, INSERT ON qerds.delivery_document TO qerds_gateway, qerds_ingest;
 
 -- What a sender is told, at its place; kept 400 days. Inserts: nobody; qerds.sequence_events does.
@@ -1068,9 +1073,14 @@ CREATE POLICY draft_gateway ON qerds.evidence FOR INSERT TO qerds_gateway WITH C
 CREATE POLICY draft_ingest ON qerds.evidence FOR INSERT TO qerds_ingest WITH CHECK ((event = 'A.2'::text));
 CREATE POLICY draft_notify ON qerds.evidence FOR INSERT TO qerds_notify WITH CHECK ((event = ANY (ARRAY['C.1'::text, 'C.2'::text])));
 CREATE POLICY read_evidence ON qerds.evidence FOR SELECT USING (true);
-GRANT SELECT ON qerds.evidence TO qerds_archive, qerds_operate, qerds_seal, qerds_timestamp;
+GRANT SELECT (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id) ON
+    qerds.evidence TO qerds_archive, qerds_timestamp;
+GRANT SELECT (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id), INSERT
+    (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id, receipt) ON
+    qerds.evidence TO qerds_encrypt, qerds_expire, qerds_ingest, qerds_notify;
 GRANT SELECT, INSERT (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id, receipt)
-    ON qerds.evidence TO qerds_encrypt, qerds_expire, qerds_gateway, qerds_ingest, qerds_notify;
+    ON qerds.evidence TO qerds_gateway;
+GRANT SELECT ON qerds.evidence TO qerds_operate, qerds_seal;
 GRANT SELECT (delivery, event) ON qerds.evidence TO qerds_ops;
 
 -- The seal of a draft; the first committed one wins. Inserts: seal.

@@ -66,7 +66,8 @@ SELECT (extract(epoch FROM d.at) * 1000000)::bigint || '.' || d.id AS cursor, d.
        d.settled_at AS decided_at, d.stamped_through, s.snapshot, s.object, s.bytes AS package_bytes, s.sha256, s.sequence_through
 FROM (SELECT f.*
       FROM unnest($2::text[]) AS t(state)
-      CROSS JOIN LATERAL (SELECT x.*, coalesce(x.settled_at, x.submitted_at) AS at FROM qerds.delivery x
+      CROSS JOIN LATERAL (SELECT x.id, x.number, x.client_ref, x.settled_at, x.stamped_through,
+                                 coalesce(x.settled_at, x.submitted_at) AS at FROM qerds.delivery x
                           WHERE x.sender = $1::uuid AND x.state = t.state
                             AND (coalesce(x.settled_at, x.submitted_at), x.id) > ($3::timestamptz, $4::uuid)
                             AND coalesce(x.settled_at, x.submitted_at) < $5::timestamptz
