@@ -126,10 +126,10 @@ ADVANCE = """SELECT qerds.advance_deliveries(ARRAY[$1]::uuid[], ARRAY[$2]::text[
 
 async def test_no_state_is_set_without_its_stamped_evidence(ledger: DatabaseSettings) -> None:
     """`timestamp`, taken over, tries every state from every letter, with the prefix as it is or longer."""
-    timestamp = await connected(ledger, "qerds_timestamp")
+    timestamp, owner = await connected(ledger, "qerds_timestamp"), await connected(ledger, "qerds_owner")
     refused = 0
     try:
-        for row in await timestamp.fetch("SELECT id, state, stamped_through FROM qerds.delivery"):
+        for row in await owner.fetch("SELECT id, state, stamped_through FROM qerds.delivery"):
             through = row["stamped_through"]
             for state in STATES - {row["state"]}:
                 for longer in range(4):
@@ -146,7 +146,7 @@ async def test_no_state_is_set_without_its_stamped_evidence(ledger: DatabaseSett
             with pytest.raises(asyncpg.IntegrityConstraintViolationError):  # a longer prefix than there is
                 await timestamp.execute(ADVANCE, row["id"], row["state"], through, row["state"], through + 1)
         assert refused > 200
-        before = dict(await timestamp.fetch("SELECT id, state FROM qerds.delivery"))
+        before = dict(await owner.fetch("SELECT id, state FROM qerds.delivery"))
         for (state, events), after in TRANSITIONS.items():  # a false word about where the letter stands moves nothing
             for delivery in before:
                 try:
@@ -154,6 +154,7 @@ async def test_no_state_is_set_without_its_stamped_evidence(ledger: DatabaseSett
                 except asyncpg.IntegrityConstraintViolationError:
                     continue
                 assert moved == []
-        assert dict(await timestamp.fetch("SELECT id, state FROM qerds.delivery")) == before
+        assert dict(await owner.fetch("SELECT id, state FROM qerds.delivery")) == before
     finally:
         await timestamp.close()
+        await owner.close()

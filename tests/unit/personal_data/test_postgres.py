@@ -69,7 +69,6 @@ BATCHES, SENDERS = PostgresBatchStore(DATABASE), PostgresSenderStore(DATABASE)
 PORTAL = PostgresPortalStore(DATABASE, KEYS, PROVIDER)
 READINGS: dict[str, Callable[[], Awaitable[object]]] = {
     "dossiers": lambda: read_dossiers(LINK.call, [ID], ISSUER),
-    "seals": lambda: FACTS.seals([ID]),
     "announcements": lambda: FACTS.announcements([ID]),
     "proofs": lambda: FACTS.proofs([ID]),
     "draws": lambda: PostgresDraws(LINK).backlog(1),
@@ -93,6 +92,7 @@ READINGS: dict[str, Callable[[], Awaitable[object]]] = {
 }
 DISCREET: dict[str, Callable[[], Awaitable[object]]] = {  # what their libraries say today quotes nothing
     "keys": lambda: KEYS.active("seal"),
+    "seals": lambda: FACTS.seals([ID]),
     "sessions": lambda: PORTAL.session(b"digest"),
     "transactions": lambda: PORTAL.take_transaction(b"digest", b"digest"),
 }
