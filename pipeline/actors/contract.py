@@ -3,6 +3,8 @@
     perform(batch, ports) -> [Outcome]        outside any transaction; may run twice; sends only stored bytes
     commit(tx, done)      -> [Emission]       inside the one transaction that takes the batch out; awaits tx only
 
+One outcome a message, in any order.
+
 Owns the vocabulary only. What happens with an outcome is decided in loop.py and nowhere else.
 """
 

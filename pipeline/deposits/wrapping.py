@@ -24,7 +24,8 @@ from pipeline.formats.context import (
 from pipeline.ports.bridge import wire
 from pipeline.ports.rows import Content
 
-OPEN_DAYS = 90  # from an upload on, letters may be made of it: it is used within days, and no outage lasts a season
+# From an upload on, letters may be made of it: used within days, and no outage lasts a season. Again in sql/ledger.sql.
+WRAP_OPEN_DAYS = 90
 
 
 async def wrap_contents(
@@ -66,7 +67,7 @@ async def derive_wraps(
 def content_context_of(name: UUID, upload: UploadToRead, sound: Sound) -> ContentContext:
     """What the bridge keeps with an upload's keys; open_until in whole seconds."""
     declared = upload.declared
-    until = (upload.segments[0].uploaded_at + timedelta(days=OPEN_DAYS)).astimezone(UTC).replace(microsecond=0)
+    until = (upload.segments[0].uploaded_at + timedelta(days=WRAP_OPEN_DAYS)).astimezone(UTC).replace(microsecond=0)
     return ContentContext(name, declared.sha256, sound.sha3_256, declared.bytes, until)
 
 

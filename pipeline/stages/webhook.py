@@ -1,12 +1,14 @@
 """Tell a sender's endpoint what happened, as it asked for.
 
 A *flight* is one webhook's requests under way. The *courier* of this process keeps it over several performs; a message
-only looks at it.
+only looks at it. A *claim* keeps all other processes from the same endpoint meanwhile; an open *circuit* sends nothing
+new to an endpoint that fails.
 
 Receives  push: a webhook with something to send      ping: a webhook that its sender wants to see tried
           (the subject of a message is the webhook's id)
 Outside   signatures of the bridge; requests to the endpoint, at least once each: an answer that is lost is asked again
-Commits   the webhook's cursor and circuit, what is set aside, a line of the delivery log for each request
+Commits   the webhook's cursor and circuit, what is set aside, a line of the delivery log for each request; of a ping
+          the line alone
 Emits     push to itself, while there is more
 Fails     Retry: no answer yet (the flight goes on) or no room for one, never counted, so that no endpoint makes a dead
           letter; the bridge does not sign; bridge or database away. An endpoint's failure is no failure here: it is a

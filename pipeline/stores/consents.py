@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Protocol
 from uuid import UUID
 
-OPEN_DAYS = 30  # a request that is not answered; its link answers nothing afterwards
+REQUEST_OPEN_DAYS = 30  # a request that is not answered; its link answers nothing afterwards
 ASKED_MAX = 3
 ASKED_DAYS = 30
 METHOD = "request"  # of a consent that was given on our own page; no sender may claim it

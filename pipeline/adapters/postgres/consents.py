@@ -14,7 +14,7 @@ from pipeline.notices.consent_ports import ConsentQuestion
 from pipeline.stores.consents import (
     ASKED_DAYS,
     METHOD,
-    OPEN_DAYS,
+    REQUEST_OPEN_DAYS,
     Asked,
     Earlier,
     Known,
@@ -46,7 +46,7 @@ class PostgresConsentStore:
             if (no := objection(earlier)) is not None:
                 return no
             person = (n.email, n.given_names, n.birth_name, n.language)
-            await tx.fetch("add_consent_request", n.id, n.sender, n.ref, *person, OPEN_DAYS)
+            await tx.fetch("add_consent_request", n.id, n.sender, n.ref, *person, REQUEST_OPEN_DAYS)
             [stored] = await tx.fetch("consent_request", n.id, None, None)
             await tx.emit([Emission(ASK_CONSENT, n.id, lane=BULK)])
         return New(RequestSeen(**stored))
