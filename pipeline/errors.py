@@ -3,7 +3,8 @@
     QerdsError
     ├── Transient      something outside is away or slow: try again later, nothing is wrong with the message
     │   ├── ObjectMissing   no such object in the store
-    │   └── ObjectExists    the name is taken
+    │   ├── ObjectExists    the name is taken
+    │   └── ClockBehind     the clock is behind what happened last: it was set back
     ├── LeaseLost      this process was taken for dead: drop the work, start a new epoch
     ├── Invariant      something that must hold does not: stop the process, a person has to look
     ├── NoHost         none of the database hosts may be used now
@@ -33,6 +34,11 @@ class ObjectMissing(Transient):
 
 class ObjectExists(Transient):
     """The name is taken and its object is not touched. Whoever tries again draws a new name."""
+
+
+class ClockBehind(Transient):
+    """The clock is behind a delivery's last event. No time is ever clamped: whoever drafts tries again until the clock
+    has passed."""
 
 
 class LeaseLost(QerdsError):

@@ -41,7 +41,6 @@ from pipeline.adapters.postgres.portal import PostgresPortalStore
 from pipeline.content.envelope import CONTENT_FORMAT, Encryptor, associated_data
 from pipeline.delivery.facts import ContentWrap, Notice
 from pipeline.delivery.number import with_check_digit
-from pipeline.delivery.windows import windows_of
 from pipeline.evidence.draft import draft
 from pipeline.evidence.facts import EvidenceSeal, EvidenceToken
 from pipeline.evidence.time_stamp import checked_time_stamp
@@ -175,7 +174,7 @@ class World:
                 await tx.lock([row["delivery"]])
                 await tx.add([EvidenceToken(row["evidence"], stamped.token, stamp.gen_time)])
                 for advanced in await tx.advance([row["delivery"]]):
-                    await tx.add(windows_of(advanced.delivery, advanced.reached))
+                    await tx.add(advanced.windows)
         return [row["event"] for row in rows]
 
     async def state(self, letter: "Letter") -> str:

@@ -22,12 +22,12 @@ from pipeline.delivery import states
 from pipeline.delivery.deadlines import INTENT_SECONDS
 from pipeline.delivery.facts import DecisionIntent
 from pipeline.delivery.routes import DRAFT, Emission, lane_of
-from pipeline.errors import Transient
+from pipeline.errors import ClockBehind, Transient
 from pipeline.evidence.dossier import Dossier
-from pipeline.evidence.draft import ClockBehind, draft, head_after
+from pipeline.evidence.draft import draft, head_after
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.events import BY_RECIPIENT, DECISIONS, ENDING_CHOICE
-from pipeline.formats.legal_texts import Words
+from pipeline.formats.legal_texts import DecisionWords
 from pipeline.formats.person import IdentifiedPerson
 from pipeline.ports.bridge import wire
 from pipeline.ports.mailbox import Locked
@@ -50,7 +50,7 @@ class DecisionOutcome(Enum):
 
 
 async def decide(
-    ports: PortalPorts, delivery: UUID, holder: TicketHolder, act: str, intent: UUID, words: Words
+    ports: PortalPorts, delivery: UUID, holder: TicketHolder, act: str, intent: UUID, words: DecisionWords
 ) -> DecisionOutcome:
     """The holder of the ticket decides. `intent` names the submitted form: the same form decides once. `words`: of the
     form."""

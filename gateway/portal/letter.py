@@ -13,7 +13,7 @@ from gateway.pages.context import LetterHandler, LetterRequest
 from gateway.pages.handler import see_other
 from gateway.pages.standing import LetterStanding
 from gateway.portal.ports import PortalPorts
-from pipeline.formats.legal_texts import Act, Words, decision_words
+from pipeline.formats.legal_texts import Act, DecisionWords, decision_words
 
 FORM_NONCE_BYTES = 16
 WAIT_SECONDS = 3  # between two looks while something is being sealed: C.3 and D.1 take about a second
@@ -25,7 +25,7 @@ def act_of(request: Request) -> Act:
     return "accept" if request.url.path.rpartition("/")[2] == "accept" else "refuse"
 
 
-def words_of(letter_request: LetterRequest, act: Act) -> Words:
+def words_of(letter_request: LetterRequest, act: Act) -> DecisionWords:
     """What the page says beside the box of this letter's decision, with the capacity that the letter addresses."""
     letter = letter_request.letter
     return decision_words(act, letter_request.language, letter.recipient_kind, letter.organisation_name)

@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from pipeline.evidence.form.xades import SealInvalid, check_fresh_seal
 from pipeline.formats.evidence_head import HeadError, parse_evidence_head
 
 
 class RowDiffers(ValueError):
-    """The row says something else than the bytes; the text names the fields, and none of their values."""
+    """The row says something else than the bytes, or the seal is over neither; the text names the fields, and none of
+    their values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +54,11 @@ def check_row(row: EvidenceRow) -> None:
     different = [name for name, (in_row, in_bytes) in pairs.items() if in_row != in_bytes]
     if different:
         raise RowDiffers(f"row and bytes differ in {', '.join(different)}")
+
+
+def check_sealed(row: EvidenceRow, signature: bytes) -> None:
+    """Raises RowDiffers unless the signature seals these bytes as this evidence of this time, with this certificate."""
+    try:
+        check_fresh_seal(row.evidence, row.event_time, row.canonical, row.certificate, signature)
+    except SealInvalid as error:
+        raise RowDiffers(str(error)) from error

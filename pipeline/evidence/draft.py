@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from pipeline.errors import Transient
 from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.dossier import (
     WITHDRAWN,
@@ -36,11 +35,6 @@ class DraftRefused(ValueError):
     """The caller asked for an evidence that must not exist; nothing was drafted."""
 
 
-class ClockBehind(Transient):
-    """The clock is behind the delivery's last event: it was set back. Nothing was drafted, and no time is ever clamped:
-    whoever drafts tries again until the clock has passed."""
-
-
 @dataclass(frozen=True, slots=True)
 class Head:
     """Where a delivery's evidences stand, read under its row lock."""
@@ -51,7 +45,6 @@ class Head:
     predecessor_sha256: bytes | None
     legal_time: datetime  # read after the lock
     drafted: frozenset[str]
-    not_before: datetime | None = None  # what happens next is not before what happened last
 
 
 def draft(
@@ -66,8 +59,7 @@ def draft(
     receipt: bytes | None = None,
     event_time: datetime | None = None,
 ) -> EvidenceDraft:
-    """Raises DraftRefused for what the rules forbid, its kin ValueRefused for a value that cannot be written, and
-    ClockBehind when the event would be before the last one.
+    """Raises DraftRefused for what the rules forbid, and its kin ValueRefused for a value that cannot be written.
 
     `event_time` is given when the event was fixed before the lock (a decision intent, the C.3 of a D.1).
     """
@@ -75,8 +67,6 @@ def draft(
         raise DraftRefused(f"unknown event {event[:10]!r}")
     _check(EVENTS[event], head, dossier, ordinal, reason, identification, receipt)
     moment = _milliseconds(head.legal_time if event_time is None else event_time)
-    if head.not_before is not None and moment < _milliseconds(head.not_before):
-        raise ClockBehind(f"the clock is behind the last event of delivery {head.delivery}")
     content = EvidenceContent(
         evidence=evidence_id(head.delivery, event, ordinal),
         event=event,
@@ -124,7 +114,6 @@ def head_after(head: Head, drafted: EvidenceDraft) -> Head:
         next_sequence=head.next_sequence + 1,
         predecessor_sha256=drafted.sha256,
         drafted=head.drafted | {drafted.event},
-        not_before=drafted.event_time,
     )
 
 
@@ -176,7 +165,6 @@ def _disclosed(identification: IdentifiedPerson | None, declared: RecipientParty
 
 __all__ = [
     "WITHDRAWN",
-    "ClockBehind",
     "Deposit",
     "Dossier",
     "DraftRefused",

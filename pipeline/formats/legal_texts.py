@@ -27,7 +27,7 @@ class DecisionText:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class DecisionWords:
     """What one page said: version names the text, with its language."""
 
     version: str
@@ -59,11 +59,13 @@ DECISION_TEXTS: tuple[Mapping[str, DecisionText], ...] = (
 )
 
 
-def decision_words(act: Act, language: str, capacity: Capacity, organisation: str | None) -> Words:
+def decision_words(act: Act, language: str, capacity: Capacity, organisation: str | None) -> DecisionWords:
     """What is shown now. Raises KeyError for a language that no text is in."""
     text = DECISION_TEXTS[-1][language]
     if capacity == "professional" and organisation is not None:
         role = text.for_organisation.format(organisation=organisation)
     else:
         role = text.professional if capacity == "professional" else text.consumer
-    return Words(f"{len(DECISION_TEXTS)}/{language}", f"{text.accept if act == 'accept' else text.refuse} {role}")
+    return DecisionWords(
+        f"{len(DECISION_TEXTS)}/{language}", f"{text.accept if act == 'accept' else text.refuse} {role}"
+    )

@@ -11,8 +11,11 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
+from pipeline.delivery.facts import AcceptanceWindow
 from pipeline.delivery.routes import Emission
 from pipeline.delivery.states import EvidenceStanding
+from pipeline.delivery.windows import windows_of
+from pipeline.errors import ClockBehind
 from pipeline.evidence.draft import Head
 
 
@@ -46,6 +49,12 @@ class Locked:
     intent_alive: bool
     consent_stands: bool  # not withdrawn; true where none is needed
     legal_time: datetime
+    not_before: datetime | None = None  # when the last event was, to which nothing may be prior
+
+    def check_clock(self, event_time: datetime) -> None:
+        """Raises ClockBehind when an event of this time would be before the last one."""
+        if self.not_before is not None and event_time < self.not_before:
+            raise ClockBehind(f"the clock is behind the last event of delivery {self.delivery}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,11 @@ class Advanced:
     delivery: UUID
     state: str
     reached: tuple[EvidenceStanding, ...]
+
+    @property
+    def windows(self) -> list[AcceptanceWindow]:
+        """Those that it opens, to be written with it."""
+        return windows_of(self.delivery, self.reached)
 
 
 class Tx(Protocol):

@@ -13,6 +13,7 @@ from uuid import UUID
 from pipeline.delivery.facts import UploadWrap
 from pipeline.evidence.binding import EvidenceRow
 from pipeline.evidence.draft import Dossier
+from pipeline.formats.xades import imprint_sha256
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,11 @@ class StoredSeal:
 
     row: EvidenceRow
     signature: bytes
+
+    @property
+    def imprint(self) -> bytes:
+        """What its token is over: SHA-256 of the SignatureValue element."""
+        return imprint_sha256(self.signature)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,8 @@ from typing import Literal
 from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
 from pipeline.delivery.routes import DRAFT, SEALED
 from pipeline.errors import Invariant
-from pipeline.evidence.binding import RowDiffers, check_row
+from pipeline.evidence.binding import RowDiffers, check_row, check_sealed
 from pipeline.evidence.facts import EvidenceSeal
-from pipeline.evidence.form.xades import SealInvalid, check_fresh_seal
 from pipeline.ports.bridge import Bridge, wire
 from pipeline.ports.rows import Facts, StoredDraft
 
@@ -64,8 +63,8 @@ def judge(message: Message, draft: StoredDraft, answer: wire.Sealed | wire.Denie
     if answer.key_id != draft.seal_key_id:
         raise Invariant(f"evidence {row.evidence} was sealed with {answer.key_id}, its draft names {draft.seal_key_id}")
     try:
-        check_fresh_seal(row.evidence, row.event_time, row.canonical, row.certificate, answer.signature)
-    except SealInvalid as error:
+        check_sealed(row, answer.signature)
+    except RowDiffers as error:
         raise Invariant(f"the seal of evidence {row.evidence} does not verify") from error
     return Done(message, EvidenceSeal(row.evidence, answer.signature, answer.key_id))
 

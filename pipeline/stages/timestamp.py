@@ -15,13 +15,10 @@ from dataclasses import dataclass
 
 from pipeline.actors.contract import Bury, Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
 from pipeline.delivery.routes import SEALED, follow
-from pipeline.delivery.windows import windows_of
 from pipeline.errors import Invariant
-from pipeline.evidence.binding import RowDiffers, check_row
+from pipeline.evidence.binding import RowDiffers, check_row, check_sealed
 from pipeline.evidence.facts import EvidenceToken
-from pipeline.evidence.form.xades import SealInvalid, check_fresh_seal
 from pipeline.evidence.time_stamp import TimeStampRefused, proven_time
-from pipeline.formats.xades import imprint_sha256
 from pipeline.ports.bridge import Keys, TimeStampAuthority, wire
 from pipeline.ports.rows import Facts, StoredSeal
 
@@ -40,7 +37,7 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Eviden
     seals = await ports.facts.seals([m.evidence for m in batch if m.evidence is not None])
     readings = [examine(m, None if m.evidence is None else seals.get(m.evidence)) for m in batch]
     sound = [reading for reading in readings if not isinstance(reading, Bury)]
-    items = [wire.TimeStamp(imprint_sha256(seal.signature), seal.row.event_time) for _, seal in sound]
+    items = [wire.TimeStamp(seal.imprint, seal.row.event_time) for _, seal in sound]
     answers = await ports.authority.ask(items)
     anchor = await ports.keys.trust_anchor()
     outcomes: list[Outcome[EvidenceToken]] = [reading for reading in readings if isinstance(reading, Bury)]
@@ -55,8 +52,8 @@ def examine(message: Message, seal: StoredSeal | None) -> tuple[Message, StoredS
     row = seal.row
     try:
         check_row(row)
-        check_fresh_seal(row.evidence, row.event_time, row.canonical, row.certificate, seal.signature)
-    except (RowDiffers, SealInvalid) as error:
+        check_sealed(row, seal.signature)
+    except RowDiffers as error:
         return Bury(message, f"not stamped: {error}")
     return message, seal
 
@@ -81,7 +78,7 @@ async def commit(tx: Tx, done: Sequence[Done[EvidenceToken]]) -> list[Emission]:
     await tx.lock(deliveries)  # before the tokens: lock order, and nobody else can stamp the same delivery meanwhile
     await tx.add([d.fact for d in done])
     advanced = await tx.advance(deliveries)
-    await tx.add([window for a in advanced for window in windows_of(a.delivery, a.reached)])
+    await tx.add([window for a in advanced for window in a.windows])
     return [emission for a in advanced for stamped in a.reached for emission in follow(a.delivery, stamped)]
 
 

@@ -4,7 +4,7 @@
 --
 -- Gives          two checks of qerds.evidence, qerds.advance_deliveries()
 -- Locks          qerds.evidence, while its rows are read once
--- Old processes  may run, but `timestamp`: it may update no delivery any more, and tries again until it is replaced
+-- Old processes  must not run: `timestamp` of the build before updates deliveries itself, which no role may any more
 
 CREATE FUNCTION qerds.evidence_id(delivery uuid, event text, ordinal integer) RETURNS uuid
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS $$

@@ -3,7 +3,7 @@
 --
 -- Gives          the triggers guard_intent and guard_decision
 -- Locks          nothing that anybody uses for long: two tables, for an instant
--- Old processes  may run
+-- Old processes  must not run: an acceptance of the build before has a receipt of another form, which the bridge refuses
 
 -- An intent is made now: neither its own age nor the time of its decision is the gateway's to choose.
 REVOKE INSERT ON qerds.decision_intent FROM qerds_gateway;

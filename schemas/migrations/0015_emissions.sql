@@ -3,7 +3,7 @@
 --
 -- Gives          outbox.guard_stage(), outbox.let_emit(), a policy for each emitter of each mailbox and of each timer
 -- Locks          the mailboxes and timers, for an instant
--- Old processes  may run: they emit nothing else
+-- Old processes  may run: what they emit is let in
 
 CREATE FUNCTION outbox.let_emit(kind_of_process text, stage text, kinds text[]) RETURNS void
 LANGUAGE plpgsql AS $$

@@ -3,7 +3,7 @@
 --
 -- Gives          windows by `timestamp`
 -- Locks          nothing
--- Old processes  may run, but `notify`: what it sends is not proved until it is replaced, and then is
+-- Old processes  must not run: `notify` of the build before writes windows itself
 
 REVOKE INSERT ON qerds.acceptance_window FROM qerds_notify;
 GRANT INSERT ON qerds.acceptance_window TO qerds_timestamp;

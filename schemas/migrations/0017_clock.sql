@@ -3,7 +3,7 @@
 --
 -- Gives          the column not_before of qerds.lock_deliveries()
 -- Locks          nothing that anybody uses for long: one function, replaced
--- Old processes  may run: they read the columns that they know by name
+-- Old processes  must not run: they hold statements of the function that is replaced
 
 DROP FUNCTION qerds.lock_deliveries(uuid[]);
 CREATE FUNCTION qerds.lock_deliveries(ids uuid[])

@@ -3,7 +3,7 @@
 --
 -- Gives          narrower grants
 -- Locks          nothing
--- Old processes  may run
+-- Old processes  must not run: `archive` of the build before reads columns that it does not use
 
 REVOKE SELECT ON qerds.delivery, qerds.delivery_document FROM qerds_seal, qerds_timestamp;
 REVOKE SELECT ON qerds.evidence FROM qerds_ingest, qerds_encrypt, qerds_timestamp, qerds_notify, qerds_expire, qerds_archive;

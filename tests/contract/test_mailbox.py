@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.delivery.facts import AcceptanceWindow, ContentWrap, DecisionIntent, Notice, NoticeResult, Snapshot
 from pipeline.delivery.routes import CHECKED, DRAFT, EXPIRE, PREPARE, PRESERVE, SEALED, SUBMITTED, Emission
-from pipeline.errors import LeaseLost
+from pipeline.errors import ClockBehind, LeaseLost
 from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
 from pipeline.evidence.form.xml import opening
 from pipeline.formats.evidence_head import evidence_id
@@ -69,6 +69,23 @@ def decision(delivery: UUID, sequence: int, at: datetime) -> tuple[DecisionInten
     acts = [draft(delivery, event, place) for place, event in enumerate(("C.3", "D.1"), start=sequence)]
     accepted, consigned = (replace(act, event_time=at, receipt=b"receipt") for act in acts)
     return DecisionIntent(uuid4(), delivery, "accept", at), accepted, consigned
+
+
+async def test_nothing_is_drafted_before_what_happened_last(world: World) -> None:
+    """A clock that was set back is waited for; the very same millisecond is none too early."""
+    delivery = world.delivery()
+    first = replace(draft(delivery, "A.1", 1), event_time=datetime(2026, 6, 1, tzinfo=UTC))
+    await add(world, "encrypt", first)
+    box = await started(world, "notify")
+    for early in (timedelta(milliseconds=1), timedelta(hours=1), timedelta(days=400)):
+        with pytest.raises(ClockBehind):
+            async with box.transaction(()) as tx:
+                await tx.lock([delivery])
+                await tx.add([replace(draft(delivery, "C.1", 2, 1), event_time=first.event_time - early)])
+    async with box.transaction(()) as tx:
+        await tx.lock([delivery])
+        await tx.add([replace(draft(delivery, "C.1", 2, 1), event_time=first.event_time)])
+    await box.stop()
 
 
 async def test_a_decision_is_drafted_while_its_intent_lives(world: World) -> None:
@@ -491,7 +508,10 @@ async def test_the_lock_tells_what_a_draft_needs(world: World) -> None:
 async def test_the_state_follows_the_contiguous_stamped_prefix(world: World) -> None:
     """A token before its predecessor's moves nothing; the gap closed, both count, in order."""
     delivery = world.delivery()
-    deposit, sent = draft(delivery, "A.1", 1), draft(delivery, "C.1", 2, 1)
+    yesterday = datetime(2026, 3, 1, tzinfo=UTC)
+    deposit, sent = (
+        replace(made, event_time=yesterday) for made in (draft(delivery, "A.1", 1), draft(delivery, "C.1", 2, 1))
+    )
     await add(world, "encrypt", deposit)
     await add(world, "notify", sent)
     async with world.gateway() as tx:

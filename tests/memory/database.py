@@ -164,6 +164,7 @@ class MemoryTx:
         self._batches = BatchWrites(self, database)
         self.finished = anyio.Event()
         self.rung: set[str] = set()
+        self._locked_before: dict[UUID, Locked] = {}
 
     async def lock(self, deliveries: Sequence[UUID]) -> Mapping[UUID, Locked]:
         """In id order, waiting for whoever holds them; read after the last."""
@@ -171,7 +172,8 @@ class MemoryTx:
         known = [d for d in sorted(set(deliveries)) if self.tables.state(d) is not None]
         for delivery in known:
             await self.lock_key(delivery)
-        return {d: self._locked(d) for d in known}
+        self._locked_before |= {d: self._locked(d) for d in known}
+        return {d: self._locked_before[d] for d in known}
 
     async def lock_key(self, key: object) -> None:
         """Until the end of this transaction, after that of whoever holds it."""
@@ -188,6 +190,8 @@ class MemoryTx:
                 self._check_intent(fact)
             if isinstance(fact, EvidenceDraft):
                 self._check_decision(fact)
+                if fact.delivery in self._locked_before:
+                    self._locked_before[fact.delivery].check_clock(fact.event_time)
             self.tables.add(fact)
 
     def _check_intent(self, intent: DecisionIntent) -> None:
@@ -327,7 +331,6 @@ class MemoryTx:
                 drafts[-1].sha256 if drafts else None,
                 legal_time,
                 drafted,
-                self._not_before(drafts),
             ),
             state=state,
             stamped_through=through,
@@ -337,6 +340,7 @@ class MemoryTx:
             intent_alive=any(self.intent_lives(i) for i in self.tables.of(DecisionIntent, delivery)),
             consent_stands=submission is None or submission.consent != "withdrawn",
             legal_time=legal_time,
+            not_before=self._not_before(drafts),
         )
 
     def _not_before(self, drafts: Sequence[EvidenceDraft]) -> datetime | None:

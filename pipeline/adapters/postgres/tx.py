@@ -19,6 +19,7 @@ from pipeline.delivery.routes import INTERACTIVE, LEGAL_KINDS, RECEIVER, Emissio
 from pipeline.delivery.states import EvidenceStanding, advance
 from pipeline.errors import Invariant
 from pipeline.evidence.draft import Head
+from pipeline.evidence.facts import EvidenceDraft
 from pipeline.ports.mailbox import Advanced, Locked, Message
 from pipeline.stores.batches import DrawRecord, KnownDelivery, LineCursor
 from pipeline.stores.senders import Order
@@ -50,8 +51,11 @@ class PostgresTx:
     async def add(self, facts: Sequence[Any]) -> None:
         """Insert facts, one statement a kind, kinds in the order they first appear: what others refer to comes first.
 
-        Any unique violation is the server's error.
+        Any unique violation is the server's error. Raises ClockBehind for a draft that would be before the last event.
         """
+        for fact in facts:
+            if isinstance(fact, EvidenceDraft) and fact.delivery in self._locked:
+                self._locked[fact.delivery].check_clock(fact.event_time)
         kinds: dict[type, list[Any]] = defaultdict(list)
         for fact in facts:
             kinds[type(fact)].append(fact)
@@ -163,7 +167,6 @@ def _locked(row: asyncpg.Record) -> Locked:
         predecessor_sha256=row["predecessor_sha256"],
         legal_time=row["legal_time"],
         drafted=drafted,
-        not_before=row["not_before"],
     )
     return Locked(
         delivery=row["delivery"],
@@ -176,6 +179,7 @@ def _locked(row: asyncpg.Record) -> Locked:
         intent_alive=row["intent_alive"],
         consent_stands=row["consent_stands"],
         legal_time=row["legal_time"],
+        not_before=row["not_before"],
     )
 
 

@@ -141,22 +141,3 @@ def test_a_document_that_nobody_read_has_one_digest_and_no_deposit(letter: Lette
         draft(HEAD, "A.1", unread)
     with pytest.raises(ValueError, match="never read whole"):
         assert unread.parts[0].second_digest
-
-
-@pytest.mark.parametrize("back", [timedelta(milliseconds=1), timedelta(seconds=1), timedelta(days=400)])
-def test_nothing_happens_before_what_happened_last(letter: Letter, back: timedelta) -> None:
-    """A clock that was set back is waited for; the very same millisecond is none too early."""
-    head = replace(later_head(letter), not_before=letters.SUBMITTED)
-    known = deposited(letter)
-    reason = drafting.Reason("period_expired", "over")
-    assert draft(head, "C.5", known, reason=reason).event_time == letters.SUBMITTED
-    with pytest.raises(drafting.ClockBehind):
-        draft(replace(head, legal_time=letters.SUBMITTED - back), "C.5", known, reason=reason)
-    with pytest.raises(drafting.ClockBehind):
-        draft(head, "C.5", known, reason=reason, event_time=letters.SUBMITTED - back)
-
-
-def test_the_next_evidence_of_a_commit_is_not_before_the_first(letter: Letter) -> None:
-    """Two in one commit: the second one stands on the time of the first."""
-    first = draft(HEAD, "A.1", letters.dossier(letter.provider))
-    assert head_after(HEAD, first).not_before == first.event_time
