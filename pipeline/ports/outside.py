@@ -7,7 +7,7 @@ be called twice and which errors it raises.
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 from uuid import UUID
 
 from pipeline.ports.bridge import wire
@@ -73,10 +73,39 @@ class Relayed:
 
 @dataclass(frozen=True, slots=True)
 class MailRefused:
-    """The relay refuses for ever (5xx)."""
+    """The relay refuses for ever, and says that it is for the recipient's mailbox or domain: a fact about them."""
 
     code: int
     text: str
+
+
+SmtpPhase = Literal["connect", "ehlo", "tls", "auth", "mail", "rcpt", "data"]
+Cause = Literal["later", "ours", "message"]
+
+
+@dataclass(frozen=True, slots=True)
+class NotTaken:
+    """The relay does not take the mail, and that is no fact about its recipient. Ids only: it may be logged.
+
+    cause   later: not now. ours: us, our domain, our login, the relay's policy, or nobody knows. message: the mail
+    status  RFC 3463, or "bare"
+    """
+
+    cause: Cause
+    phase: SmtpPhase
+    code: int
+    status: str
+
+    @property
+    def is_for_everybody(self) -> bool:
+        """Whether any other recipient would have been answered the same: they were not named, or are not why."""
+        return self.phase not in ("rcpt", "data") or self.cause != "later"
+
+    def __str__(self) -> str:
+        return f"relay: {self.cause}, {self.phase} {self.code} {self.status}"
+
+
+MailAnswer = Relayed | MailRefused | NotTaken
 
 
 class Mailer(Protocol):
@@ -84,8 +113,8 @@ class Mailer(Protocol):
 
     at_once: int  # how many sends may be under way
 
-    async def send(self, recipient: str, mail: bytes) -> Relayed | MailRefused:
-        """Hand one mail to the relay. Raises Transient on 4xx, without the TLS required, on any trouble."""
+    async def send(self, recipient: str, mail: bytes) -> MailAnswer:
+        """Hand one mail to the relay. Raises Transient when it is away, slow or breaks off: it did not answer."""
 
 
 class Ids(Protocol):
