@@ -38,6 +38,7 @@ from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.configuration import Config, load_from_environment
 from pipeline.formats.xades import imprint_sha256
 from pipeline.notices.notice import TEXT_VERSION, Addressing, Letterhead, compose
+from pipeline.ports.outside import Relayed
 
 NONCE_BYTES = 12  # of AES-GCM
 AT_ONCE = 100  # letters whose mails are under way together
@@ -108,6 +109,8 @@ class Loop:
     async def _mail(self, letter: BareLetter, limit: anyio.CapacityLimiter) -> None:
         async with limit:
             answer = await self._mailer.send(letter.dossier.recipient.email, letter.notice.mail)
+        if not isinstance(answer, Relayed):
+            raise SystemExit(f"the sink does not take mails: {answer}")
         notice = letter.notice
         details = (
             ("recipient_email", letter.dossier.recipient.email),

@@ -75,7 +75,7 @@ STAGES: tuple[Runnable, ...] = (
     Actor(encrypt.STAGE, lambda a, s: encrypt.Ports(a.facts, a.bridge, a.objects, s.minimum_level)),
     Actor(seal.STAGE, lambda a, s: seal.Ports(a.facts, a.bridge)),
     Actor(timestamp.STAGE, lambda a, s: timestamp.Ports(a.facts, a.authority, a.keys)),
-    Actor(notify.STAGE, lambda a, s: notify.Ports(a.facts, a.mailer, a.randomness, s.letterhead, a.consents)),
+    Actor(notify.STAGE, lambda a, s: notify.Ports(a.facts, a.relay, a.randomness, s.letterhead, a.consents)),
     Actor(expire.STAGE, lambda a, s: expire.Ports(a.facts)),
     Actor(archive.STAGE, lambda a, s: archive.Ports(a.facts, a.bridge, a.objects, a.keys, a.randomness, a.exports)),
     Actor(webhook.STAGE, lambda a, s: webhook.Ports(a.webhooks, a.bridge, a.courier, a.clock, a.ids)),

@@ -43,6 +43,7 @@ from pipeline.errors import LeaseLost, Transient
 from pipeline.formats.assurance import AssuranceLevel
 from pipeline.formats.configuration import Config, Mode
 from pipeline.notices.notice import Letterhead
+from pipeline.notices.relaying import GuardedRelay
 from pipeline.process.build import version
 from pipeline.process.recorder import Recorder
 
@@ -68,7 +69,7 @@ class Adapters:
     bridge: SocketBridge
     authority: MeasuredAuthority
     objects: MeasuredObjects
-    mailer: MeasuredMailer
+    relay: GuardedRelay
     webhooks: PostgresWebhookFacts
     courier: HttpCourier
     clock: SystemClock
@@ -117,7 +118,7 @@ async def connect(config: Config, stage: str, recorder: Recorder) -> AsyncIterat
                 bridge=bridge,
                 authority=MeasuredAuthority(bridge, OWN_AUTHORITY, recorder),
                 objects=MeasuredObjects(objects, recorder),
-                mailer=MeasuredMailer(mailer, config.mail.host, recorder),
+                relay=GuardedRelay(MeasuredMailer(mailer, config.mail.host, recorder), recorder),
                 webhooks=PostgresWebhookFacts(link),
                 courier=courier,
                 clock=clock,

@@ -42,7 +42,7 @@ def open_door(database: DatabaseSettings, server: Signer | None) -> Iterator[Doo
 
 @asynccontextmanager
 async def _door(database: DatabaseSettings, server: Signer | None) -> AsyncIterator[Door]:
-    context = None if server is None else _context(server)
+    context = None if server is None else context_of(server)
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     door = Door(listener.extra(anyio.abc.SocketAttribute.local_port))
 
@@ -57,7 +57,7 @@ async def _door(database: DatabaseSettings, server: Signer | None) -> AsyncItera
         tasks.cancel_scope.cancel()
 
 
-def _context(server: Signer) -> ssl.SSLContext:
+def context_of(server: Signer) -> ssl.SSLContext:
     """Its certificate and key; the standard library takes them from a file only."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     with tempfile.NamedTemporaryFile() as file:

@@ -1,11 +1,10 @@
 """Hand a notice to the relay (RFC 5321), one recipient a mail, TLS required outside an embedded installation.
 
-Owns     what an answer means: 2xx the relay has it, 5xx to recipient or mail is for ever, everything else "not now".
-         5xx to the sender is about us (no credentials, no TLS, a wrong address): no recipient's refusal, so "not now".
-         The warm connections, how many there may be, how many mails a second
+Owns     the warm connections, how many there may be, how many mails a second; which command was answered
 Rules    the envelope sender is configuration; the bytes are the stored ones, never rebuilt; every step has a deadline;
          a connection is used again only after a mail that went well, and a relay that closed it meanwhile costs nothing
-Elsewhere: what a refusal means for the delivery (notices/answers.py). aiosmtplib is imported here only
+Elsewhere: what a refusal is about (mail_answers.py), what it means for the delivery (notices/answers.py).
+         aiosmtplib is imported here only
 """
 
 import ssl
@@ -14,15 +13,26 @@ from email.utils import parseaddr
 import aiosmtplib
 import anyio
 
+from pipeline.adapters.mail_answers import BARE, subject_of
 from pipeline.errors import Transient
 from pipeline.formats.configuration import MailSettings
-from pipeline.ports.outside import MailRefused, Relayed
+from pipeline.ports.outside import MailAnswer, MailRefused, NotTaken, Relayed, SmtpPhase
 
 SEND_SECONDS = 20.0  # connect, TLS, MAIL, RCPT, DATA and the answer
 IDLE_SECONDS_MAX = 20.0  # relays close idle connections after some minutes, strict ones after half a one
 MAILS_PER_CONNECTION_MAX = 100  # as relays commonly limit it
-PERMANENT = range(500, 600)
 TEXT_LENGTH_MAX = 200
+BROKEN_OFF = (ssl.SSLEOFError, ssl.SSLZeroReturnError)  # the relay is away in the middle of a handshake
+NOT_SMTP = -1  # aiosmtplib's code for a line that is no answer
+PHASES: tuple[tuple[type[aiosmtplib.SMTPResponseException], SmtpPhase], ...] = (
+    (aiosmtplib.SMTPRecipientRefused, "rcpt"),
+    (aiosmtplib.SMTPDataError, "data"),
+    (aiosmtplib.SMTPSenderRefused, "mail"),
+    (aiosmtplib.SMTPAuthenticationError, "auth"),
+    (aiosmtplib.SMTPHeloError, "ehlo"),
+    (aiosmtplib.SMTPConnectResponseError, "connect"),
+    (aiosmtplib.SMTPResponseException, "tls"),  # none of the others: the answer to STARTTLS
+)
 
 
 class Connection:
@@ -50,17 +60,21 @@ class RelayMailer:
         self._idle: list[Connection] = []  # the last one was used last
         self._next_mail_at = 0.0
 
-    async def send(self, recipient: str, mail: bytes) -> Relayed | MailRefused:
+    async def send(self, recipient: str, mail: bytes) -> MailAnswer:
         """One mail over a warm connection, or over a new one."""
         await self._keep_pace()
         connection, answer = self._lend(), None
         try:
             with anyio.fail_after(SEND_SECONDS):
                 answer = await self._deliver(connection, recipient, mail)
-        except (TimeoutError, OSError, aiosmtplib.SMTPException) as error:
-            raise Transient(f"relay: {type(error).__name__}") from error
+        except aiosmtplib.SMTPResponseException as error:
+            return _refusal(error)
+        except (TimeoutError, OSError, aiosmtplib.SMTPServerDisconnected, aiosmtplib.SMTPTimeoutError) as error:
+            return _without_tls(error)
+        except (ValueError, aiosmtplib.SMTPException):  # no STARTTLS, no AUTH there; an address that is not ASCII
+            return NotTaken("ours", "tls", 0, BARE)
         finally:
-            if isinstance(answer, Relayed):
+            if answer is not None:
                 connection.mails += 1
                 connection.used_at = anyio.current_time()
                 self._idle.append(connection)
@@ -100,16 +114,11 @@ class RelayMailer:
             )
         )
 
-    async def _deliver(self, connection: Connection, recipient: str, mail: bytes) -> Relayed | MailRefused:
+    async def _deliver(self, connection: Connection, recipient: str, mail: bytes) -> Relayed:
         client = connection.client
         await self._begin(connection)
-        try:
-            await client.rcpt(recipient)
-            answer = await client.data(mail)
-        except aiosmtplib.SMTPRecipientRefused as error:
-            return _permanent(error.code, error.message, error)
-        except aiosmtplib.SMTPDataError as error:
-            return _permanent(error.code, error.message, error)
+        await client.rcpt(recipient)
+        answer = await client.data(mail)
         return Relayed(answer.code, answer.message[:TEXT_LENGTH_MAX], _tls_version(client))
 
     async def _begin(self, connection: Connection) -> None:
@@ -126,11 +135,25 @@ class RelayMailer:
         await client.mail(self._sender)
 
 
-def _permanent(code: int, text: str, error: aiosmtplib.SMTPException) -> MailRefused:
-    """5xx stays 5xx; anything else is tried again."""
-    if code not in PERMANENT:
-        raise Transient(f"relay: {code}") from error
-    return MailRefused(code, text.replace("\n", " ")[:TEXT_LENGTH_MAX])
+def _refusal(error: aiosmtplib.SMTPResponseException) -> MailRefused | NotTaken:
+    """What was answered to which command. Raises Transient for what is no answer at all."""
+    if error.code == NOT_SMTP:
+        raise Transient(f"relay: {type(error).__name__}") from error
+    phase = next(phase for kind, phase in PHASES if isinstance(error, kind))
+    subject, status = subject_of(phase, error.code, error.message)
+    if subject == "mailbox":
+        return MailRefused(error.code, error.message.replace("\n", " ")[:TEXT_LENGTH_MAX])
+    return NotTaken(subject, phase, error.code, status)
+
+
+def _without_tls(error: Exception) -> NotTaken:
+    """Raises Transient, unless it is TLS that failed: a certificate does not become right by waiting."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, ssl.SSLError) and not isinstance(behind, BROKEN_OFF):
+            return NotTaken("ours", "tls", 0, BARE)
+        behind = behind.__cause__ or behind.__context__
+    raise Transient(f"relay: {type(error).__name__}") from error
 
 
 def _tls_version(client: aiosmtplib.SMTP) -> str | None:

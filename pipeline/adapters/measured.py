@@ -6,7 +6,6 @@ Rules    adds no decision: what is given and raised inside is given and raised o
 Elsewhere: the names (pipeline/process/measures.py); the bridge counts its own requests (hsm_bridge/service.py)
 """
 
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import aclosing
 from functools import partial
@@ -16,7 +15,7 @@ import anyio
 
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
 from pipeline.ports.bridge import TimeStampAuthority, wire
-from pipeline.ports.outside import ListedObject, Mailer, MailRefused, Objects, Relayed
+from pipeline.ports.outside import ListedObject, MailAnswer, Mailer, MailRefused, Objects, Relayed
 from pipeline.process.measures import MAILS, OBJECT_ERRORS, OBJECT_SECONDS, TSA_REQUESTS, TSA_SECONDS
 from pipeline.process.recorder import Recorder
 
@@ -106,7 +105,8 @@ class MeasuredObjects:
 
 
 class MeasuredMailer:
-    """pipeline.ports.outside.Mailer over a relay. class: of its answer; tls: none that we may speak; away: none."""
+    """pipeline.ports.outside.Mailer over a relay. class: taken; mailbox: refused for it; else why it was not taken, tls
+    apart (no channel that we may use); away: no answer."""
 
     def __init__(self, mailer: Mailer, relay: str, recorder: Recorder) -> None:
         self.at_once = mailer.at_once
@@ -114,17 +114,14 @@ class MeasuredMailer:
         self._relay = relay
         self._recorder = recorder
 
-    async def send(self, recipient: str, mail: bytes) -> Relayed | MailRefused:
+    async def send(self, recipient: str, mail: bytes) -> MailAnswer:
         try:
             answer = await self._mailer.send(recipient, mail)
-        except Transient as error:
-            self._count(_mail_class(error.__cause__))
+        except Transient:
+            self._recorder.count(MAILS, self._relay, "away")
             raise
-        self._count(f"{answer.code // 100}xx")
+        self._recorder.count(MAILS, self._relay, _mail_class(answer))
         return answer
-
-    def _count(self, kind: str) -> None:
-        self._recorder.count(MAILS, self._relay, kind)
 
 
 class MeasuredAuthority:
@@ -176,8 +173,9 @@ def _result(error: BaseException | None) -> str | None:
     return "away" if isinstance(error, Transient) else None
 
 
-def _mail_class(cause: BaseException | None) -> str:
-    code = getattr(cause, "code", None)
-    if isinstance(code, int) and 400 <= code < 600:  # RFC 5321 section 4.2.1
-        return f"{code // 100}xx"
-    return "tls" if isinstance(cause, ssl.SSLError) else "away"
+def _mail_class(answer: MailAnswer) -> str:
+    if isinstance(answer, Relayed):
+        return "taken"
+    if isinstance(answer, MailRefused):
+        return "mailbox"
+    return "tls" if answer.phase == "tls" else answer.cause

@@ -10,7 +10,8 @@ from typing import Protocol
 from uuid import UUID
 
 from pipeline.notices.notice import Letterhead
-from pipeline.ports.outside import Mailer, Randomness
+from pipeline.notices.relaying import GuardedRelay
+from pipeline.ports.outside import Randomness
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class ConsentPorts(Protocol):
     @property
     def consents(self) -> ConsentFacts: ...
     @property
-    def mailer(self) -> Mailer: ...
+    def relay(self) -> GuardedRelay: ...
     @property
     def randomness(self) -> Randomness: ...
     @property

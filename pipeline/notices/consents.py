@@ -3,7 +3,7 @@
 Receives  ask_consent: a request               mail_consent: a request whose mail is stored
 Outside   as for notices: one mail at the relay, may be sent twice (same bytes, same Message-ID)
 Commits   ConsentMail, ConsentMailResult       Emits  mail_consent
-Fails     Retry: relay says 4xx, is away, slow or lacks TLS; database away. Bury: no such consent request, no such mail
+Fails     Retry: the relay does not take it, is away or slow; database away. Bury: no such consent request, no such mail
 Crash     between the relay's answer and the commit: the same mail again; a second answer of the relay changes nothing
 Elsewhere: notices (pipeline/stages/notify.py), what the consumer answers (gateway/portal/consent.py)
 """
@@ -16,7 +16,7 @@ from pipeline.evidence.draft import one_line
 from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
 from pipeline.notices.consent_mail import compose
 from pipeline.notices.consent_ports import ConsentFacts, ConsentPorts, ConsentQuestion
-from pipeline.notices.relaying import RELAY_CHARACTERS_MAX, StoredMail, relay
+from pipeline.notices.relaying import RELAY_CHARACTERS_MAX, StoredMail
 from pipeline.ports.outside import MailRefused, Relayed
 
 __all__ = ["CONSENTS", "ConsentFacts"]  # what it asks of the outside is named here for the stage
@@ -46,7 +46,7 @@ async def perform(batch: Sequence[Message], ports: ConsentPorts) -> list[Outcome
             outcomes.append(Done(m, ConsentMailResult(question.request, "late", 0, "the request had expired")))
         else:
             due[m.id] = (m, question, question.mail)
-    answers = await relay([StoredMail(m, question.email, mail) for m, question, mail in due.values()], ports.mailer)
+    answers = await ports.relay.send([StoredMail(m, question.email, mail) for m, question, mail in due.values()])
     return outcomes + [_outcome(m, question, answers[m.id]) for m, question, _ in due.values()]
 
 

@@ -85,7 +85,8 @@ EPOCHS_LOST = Counter("qerds_epochs_lost_total", "Epochs that ended unasked", of
 OBJECT_SECONDS = Histogram("qerds_object_request_seconds", "The object store's own time", ("op", "result"))
 OBJECT_ERRORS = Counter("qerds_object_errors_total", "The object store was away", ("op",))
 CLEANED_OBJECTS = Counter("qerds_cleaned_objects_total", "Objects that the cleaning removed", of_process="stage")
-MAILS = Counter("qerds_mail_total", "Mails by the relay's answer", ("relay", "class"))
+MAILS = Counter("qerds_mail_total", "Mails by what the relay's answer is about", ("relay", "class"))
+RELAY_UP = Gauge("qerds_relay_up", "0 while the relay takes nobody's mail: all but a probe wait", of_process="stage")
 TSA_REQUESTS = Counter("qerds_tsa_requests_total", "Digests to be stamped", ("authority", "result"))
 TSA_SECONDS = Histogram("qerds_tsa_request_seconds", "A call for many time-stamps", ("authority",))
 

@@ -4,11 +4,12 @@ Receives  prepare: a deposited delivery            send: a prepared notice (deli
           ask_consent, mail_consent: a question to a consumer (pipeline/notices/consents.py)
 Outside   prepare: random bytes only; send: one mail at the relay, may be sent twice (same bytes, same Message-ID)
 Commits   prepare: Notice
-          send: NoticeResult; AcceptanceWindow and draft C.1 when the relay took it, draft C.2 when it never will
+          send: NoticeResult; AcceptanceWindow and draft C.1 when the relay took it, draft C.2 when it says that this
+          recipient has no mailbox, and says it while it takes the mails of others (pipeline/notices/circuit.py)
 Emits     prepare: send
           send: draft -> seal; with C.1 the window's end, as a timer for expire; or prepare, when its date had passed
-Fails     Retry: relay says 4xx, is away, slow or lacks TLS; too close to midnight Paris; database away
-          Bury: no such delivery, notice, consent request or mail
+Fails     Retry: the relay does not take it, is away or slow; too close to midnight Paris; database away
+          Bury: no such delivery, notice, consent request or mail; no relay took it on five dates
 Source    CPCE R.53-3 I; docs/adr/0004-time-rules.md: nothing leaves in the last 120 s of the printed date D, nor when D
           has passed
 """
@@ -20,9 +21,9 @@ from pipeline.actors.contract import Done, Emission, Message, Outcome, Stage, Tx
 from pipeline.delivery.routes import PREPARE, SEND
 from pipeline.notices.answers import Finding, settle_notice
 from pipeline.notices.consents import CONSENTS, ConsentFacts
-from pipeline.notices.departure import prepare_notice, send
+from pipeline.notices.departure import GuardedRelay, prepare_notice, send
 from pipeline.notices.notice import Letterhead
-from pipeline.ports.outside import Mailer, Randomness
+from pipeline.ports.outside import Randomness
 from pipeline.ports.rows import Facts
 
 PERFORM_SECONDS = 120.0  # at most QUIET_SECONDS_BEFORE_MIDNIGHT: a test compares
@@ -33,7 +34,7 @@ class Ports:
     """What this stage may ask of the outside, and what it prints."""
 
     facts: Facts
-    mailer: Mailer
+    relay: GuardedRelay
     randomness: Randomness
     letterhead: Letterhead
     consents: ConsentFacts
@@ -48,7 +49,7 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Findin
         return [*prepared]
     notices = await ports.facts.notices([(m.subject, m.ordinal) for m in stored])
     now = await ports.facts.legal_now()  # holds for the whole batch: it ends within the quiet seconds before midnight
-    return [*prepared, *await send([(m, notices.get((m.subject, m.ordinal))) for m in stored], now, ports.mailer)]
+    return [*prepared, *await send([(m, notices.get((m.subject, m.ordinal))) for m in stored], now, ports.relay)]
 
 
 async def commit(tx: Tx, done: Sequence[Done[Finding]]) -> list[Emission]:

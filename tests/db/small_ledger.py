@@ -47,6 +47,7 @@ from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.configuration import Config, DatabaseSettings, parse
 from pipeline.formats.context import person_sha256
 from pipeline.formats.person import IdentifiedPerson
+from pipeline.notices.relaying import GuardedRelay
 from pipeline.operate import clock, senders
 from pipeline.ports.bridge import wire
 from pipeline.ports.outside import Relayed
@@ -306,7 +307,7 @@ class Installation:
             "bridge": bridge,
             "authority": bridge,
             "objects": self.objects,
-            "mailer": AcceptingRelay(),
+            "relay": GuardedRelay(AcceptingRelay(), recorder),
             "randomness": randomness,
         }
         ports = row.ports(cast(Adapters, SimpleNamespace(**given)), settings_of(self.config))

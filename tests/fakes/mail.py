@@ -11,7 +11,7 @@ from email import message_from_bytes
 import anyio.lowlevel
 
 from pipeline.errors import Transient
-from pipeline.ports.outside import MailRefused, Relayed
+from pipeline.ports.outside import MailAnswer, MailRefused, NotTaken, Relayed
 
 ACCEPT = "accept"
 REFUSE = "refuse"
@@ -37,14 +37,14 @@ class MemoryMailer:
         self.at_once = 8
         self._says = says
 
-    async def send(self, recipient: str, mail: bytes) -> Relayed | MailRefused:
+    async def send(self, recipient: str, mail: bytes) -> MailAnswer:
         """As the relay decides."""
         await anyio.lowlevel.checkpoint()
         nth = self.tries.get(recipient, 0)
         self.tries[recipient] = nth + 1
         what = self._says(recipient, nth)
         if what == NOT_NOW:
-            raise Transient("relay says 451")
+            return NotTaken("later", "rcpt", 451, "4.3.0")
         if what == REFUSE:
             return MailRefused(550, "5.1.1 no such mailbox")
         self.taken.append(Taken(recipient, str(message_from_bytes(mail)["Message-ID"]), mail))

@@ -18,6 +18,7 @@ from pipeline.delivery.facts import AcceptanceWindow
 from pipeline.delivery.routes import BULK, DRAW, SUBMITTED, Emission
 from pipeline.errors import Transient
 from pipeline.notices.notice import Letterhead
+from pipeline.notices.relaying import GuardedRelay
 from pipeline.ports.bridge import PublishedKey
 from pipeline.ports.mailbox import Message
 from pipeline.process.recorder import Recorder
@@ -276,6 +277,7 @@ class World:
         self, stage: Stage[Any, Any, Any], kind: type[Any], number: int, make_mailbox: MailboxMaker
     ) -> Process:
         owner = Victim(stage.name, self.faults, f"process {self.seed} {stage.name} {number}")
+        recorder = Recorder(stage.name, self.log.append)
         ports = ports_for(
             kind,
             {
@@ -289,11 +291,10 @@ class World:
                 "consents": MemoryConsentFacts(self.database),
                 "keys": self.keys,
                 "objects": RemoteObjects(owner, self.objects),
-                "mailer": Remote(owner, self.mailer, "mail"),
+                "relay": GuardedRelay(Remote(owner, self.mailer, "mail"), recorder),
                 "randomness": owner,
                 "minimum_level": "substantial",
                 "letterhead": LETTERHEAD,
             },
         )
-        recorder = Recorder(stage.name, self.log.append)
         return Process(stage, ports, owner, self.database, self.draining, recorder, make_mailbox)

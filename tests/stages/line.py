@@ -25,9 +25,10 @@ from pipeline.evidence.facts import EvidenceDraft
 from pipeline.formats.context import intake_info, person_sha256
 from pipeline.formats.person import IdentifiedPerson
 from pipeline.notices.notice import Letterhead
+from pipeline.notices.relaying import GuardedRelay
 from pipeline.ports.bridge import wire
 from pipeline.ports.mailbox import Message
-from pipeline.ports.outside import MailRefused, Relayed
+from pipeline.ports.outside import MailAnswer, Relayed
 from pipeline.ports.rows import Segment
 from pipeline.process.recorder import Recorder
 from pipeline.stages import archive, encrypt, expire, ingest, notify, seal, timestamp
@@ -65,11 +66,11 @@ class Relay:
     """pipeline.ports.outside.Mailer: says what `answers` has next, else yes. An exception is raised after sending."""
 
     def __init__(self) -> None:
-        self.answers: list[Relayed | MailRefused | Exception] = []
+        self.answers: list[MailAnswer | Exception] = []
         self.mails: list[bytes] = []
         self.at_once = 8
 
-    async def send(self, _recipient: str, mail: bytes) -> Relayed | MailRefused:
+    async def send(self, _recipient: str, mail: bytes) -> MailAnswer:
         self.mails.append(mail)
         answer = self.answers.pop(0) if self.answers else ACCEPTED
         if isinstance(answer, Exception):
@@ -96,6 +97,7 @@ class Line:
         self.keys = MemoryKeys(self.bridge.published(), self.bridge.authority, {"crl": self.bridge.crl}, self.clock)
         self.facts = MemoryFacts(self.database, self.keys, "Test Delivery", "FR", "2.25.1")
         letterhead = Letterhead("Test Delivery", "non_qualified", "notice@example.org", "https://example.org")
+        guarded = GuardedRelay(self.relay, self.recorder)
         self.ports: dict[str, Any] = {
             "ingest": ingest.Ports(
                 self.facts, MemoryDraws(self.database), self.randomness, "non_qualified", "embedded-1"
@@ -103,7 +105,7 @@ class Line:
             "encrypt": encrypt.Ports(self.facts, self.bridge.bridge("encrypt"), self.objects, "substantial"),
             "seal": seal.Ports(self.facts, self.bridge.bridge("seal")),
             "timestamp": timestamp.Ports(self.facts, self.bridge.bridge("timestamp"), self.keys),
-            "notify": notify.Ports(self.facts, self.relay, self.randomness, letterhead, self.consents),
+            "notify": notify.Ports(self.facts, guarded, self.randomness, letterhead, self.consents),
             "expire": expire.Ports(self.facts),
             "archive": archive.Ports(
                 self.facts, self.bridge.bridge("archive"), self.objects, self.keys, self.randomness, self.exports
@@ -117,6 +119,7 @@ class Line:
         declared_sha256: bytes | None = None,
         content_type: str = "text/plain",
         spoil: Callable[[bytes], bytes] = bytes,
+        email: str = "jeanne@example.net",
     ) -> UUID:
         """A letter that the gateway answered 202 for."""
         delivery, sender, upload = (UUID(bytes=self.randomness.random_bytes(16)) for _ in range(3))
@@ -140,7 +143,7 @@ class Line:
             config_version="embedded-1",
             issuer=Issuer("", "", "", "", b""),
             sender=SenderParty("Mairie", "mairie@example.org", "substantial", "contract", BEGAN),
-            recipient=RecipientParty("consumer", "jeanne@example.net", "Jeanne", "Martin"),
+            recipient=RecipientParty("consumer", email, "Jeanne", "Martin"),
             parts=(part,),
             submitted_at=self.clock.legal_now(),
             consent_ref="consent-1",

@@ -11,7 +11,7 @@ from pipeline.delivery.facts import AcceptanceWindow
 from pipeline.delivery.routes import ASK_CONSENT, MAIL_CONSENT, PREPARE, SEND, Emission
 from pipeline.errors import Transient
 from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
-from pipeline.ports.outside import MailRefused
+from pipeline.ports.outside import Cause, MailAnswer, MailRefused, NotTaken
 from pipeline.stages import notify
 from tests.stages.line import PROOF, Line
 
@@ -192,6 +192,47 @@ async def test_one_recipient_s_relay_does_not_delay_the_others() -> None:
     line.relay.answers = [Transient("451"), MailRefused(550, "no")]
     await line.run("notify", *PROOF)
     assert sorted(line.state(d) for d in deliveries) == ["deposited", "notice_failed", "notified"]
+
+
+@pytest.mark.parametrize("cause", ["later", "ours", "message"])
+async def test_what_no_relay_takes_is_for_a_person_and_no_fact_about_the_recipient(cause: Cause) -> None:
+    """Tried on five dates, each with its own notice; then a dead letter, and put back it is tried again."""
+    line = Line()
+    await deposited(line)
+    answer = NotTaken(cause, "data", 554, "bare")
+    line.relay.answers = [answer] * 6
+    for day in range(6):
+        assert line.dead() == [], day
+        await line.run("notify")
+        [delivery] = line.database.tables.deliveries()
+        retries = [t for t in line.database.timers if not t.is_legal]
+        line.database.timers.clear()
+        line.later(days=1)
+        for timer in retries:
+            await line.again(timer.message)
+    assert line.dead() == [f"not sent on 5 dates: relay: {cause}, data 554 bare"]
+    assert (line.state(delivery), line.events(delivery)) == ("deposited", ["A.1"])
+    await line.emit(Emission(SEND, delivery, ordinal=6))
+    await line.run("notify", *PROOF)
+    assert (line.state(delivery), line.events(delivery)) == ("notified", ["A.1", "C.1"])
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [NotTaken("ours", "rcpt", 554, "5.7.1"), NotTaken("ours", "mail", 530, "5.7.0"), MailRefused(550, "5.1.1")],
+)
+async def test_a_relay_that_refuses_everybody_makes_no_evidence(answer: MailAnswer) -> None:
+    """Whatever it says: not one of forty letters ends, few are tried, and each waits for the relay to be put right."""
+    line = Line()
+    deliveries = [await line.submit(email=f"jeanne@domain{n}.example") for n in range(40)]
+    await line.run("ingest", "encrypt", *PROOF)
+    line.relay.answers = [answer] * 40
+    await line.turn("notify")
+    await line.turn("notify")
+    assert {line.state(d) for d in deliveries} == {"deposited"}
+    assert len(line.relay.mails) < 20
+    assert len([t for t in line.database.timers if not t.is_legal]) == 40
+    assert line.dead() == []
 
 
 async def test_unknown_addresses_are_dead_letters() -> None:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from pipeline.__main__ import Actor
 from pipeline.actors.contract import Done, Emission, Message, Outcome, Stage, Tx, Work, beside
-from pipeline.ports.outside import Mailer
+from pipeline.notices.relaying import GuardedRelay
 from pipeline.ports.rows import Facts
 
 
@@ -26,7 +26,7 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class OtherPorts:
-    mailer: Mailer
+    relay: GuardedRelay
 
 
 class ErasingTx(Tx, Protocol):
@@ -70,10 +70,10 @@ OTHER = Work(KINDS, perform, commit_text){WRONG}
 Actor(Stage("planted", WORK), lambda a, s: Ports(a.ledger)){WRONG}
 """,
     "port_of_another_type": f"""
-Actor(Stage("planted", WORK), lambda a, s: Ports(a.mailer)){WRONG}
+Actor(Stage("planted", WORK), lambda a, s: Ports(a.relay)){WRONG}
 """,
     "ports_of_another_stage": f"""
-Actor(Stage("planted", WORK), lambda a, s: OtherPorts(a.mailer)){WRONG}
+Actor(Stage("planted", WORK), lambda a, s: OtherPorts(a.relay)){WRONG}
 """,
     "transaction_without_what_commit_needs": f"""
 Actor(Stage("planted", Work(KINDS, perform, commit_erasing)), lambda a, s: Ports(a.facts)){WRONG}

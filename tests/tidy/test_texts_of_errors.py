@@ -23,7 +23,7 @@ SAFE_CALLS = {"reason_of", "text_of", "_word"}
 OUTCOMES = {"Retry", "Bury"}
 WORDS = {
     *("delivery", "evidence", "key_id", "seal_key_id", "object", "label", "epoch", "_epoch", "_delivery"),  # ids
-    *("kind", "use", "op", "stage", "caller", "role"),  # kinds: words of ours
+    *("kind", "use", "op", "stage", "caller", "role", "cause", "phase"),  # kinds: words of ours
     *("code", "status", "sqlstate", "strerror"),  # codes; strerror is the system's own table
     *("part", "number", "rescues", "seconds", "_deadline_seconds", "_guard_seconds", "port", "moment"),  # counts, times
     *("path", "why"),  # files; reasons, which are checked where they are made
@@ -69,6 +69,7 @@ LOOKED_AT = {
     ("pipeline/process/first_host.py", "', '.join(reasons)"),  # hosts, and kinds of errors
     ("pipeline/formats/configuration.py", "name"),
     ("pipeline/exports/batch_proof.py", "denied"),  # carries the code of the bridge
+    ("pipeline/notices/relaying.py", "str(answer)"),  # cause, phase, code, status in digits
     ("pipeline/operate/__main__.py", "'|'.join(VERBS)"),
     ("pipeline/operate/command.py", "error"),  # Refused: what somebody typed is told back at the same terminal
     ("pipeline/operate/ledger.py", "progress"),

@@ -1,6 +1,5 @@
 """Ports with measures: what is counted as what, and whose time it is."""
 
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ import pytest
 from pipeline.adapters.measured import MeasuredAuthority, MeasuredMailer, MeasuredObjects
 from pipeline.errors import ObjectExists, ObjectMissing, Transient
 from pipeline.ports.bridge import wire
-from pipeline.ports.outside import MailRefused, Relayed
+from pipeline.ports.outside import MailAnswer, MailRefused, NotTaken, Relayed
 from pipeline.process.measures import MAILS, OBJECT_ERRORS, OBJECT_SECONDS, TSA_REQUESTS, TSA_SECONDS
 from pipeline.process.recorder import Recorder
 from tests.fakes.objects import MemoryObjects
@@ -111,46 +110,40 @@ async def test_a_sender_that_breaks_off_is_nobodys_failure(recorder: Recorder) -
     assert recorder.histograms == {}
 
 
-class Code(Exception):
-    """As an SMTP library has it."""
-
-    def __init__(self, code: int) -> None:
-        self.code = code
-
-
 class Relay:
     """Answers what it is told to."""
 
     at_once = 3
 
-    def __init__(self, answer: Relayed | MailRefused | Exception) -> None:
+    def __init__(self, answer: MailAnswer | None) -> None:
         self.answer = answer
 
-    async def send(self, recipient: str, mail: bytes) -> Relayed | MailRefused:
-        if isinstance(self.answer, Exception):
-            raise Transient("relay") from self.answer
+    async def send(self, recipient: str, mail: bytes) -> MailAnswer:
+        if self.answer is None:
+            raise Transient("relay: TimeoutError")
         return self.answer
 
 
 @pytest.mark.parametrize(
     ("answer", "kind"),
     [
-        (Relayed(250, "taken", "TLSv1.3"), "2xx"),
-        (MailRefused(550, "no such mailbox"), "5xx"),
-        (Code(451), "4xx"),
-        (Code(535), "5xx"),
-        (Code(-1), "away"),
-        (ssl.SSLError("handshake"), "tls"),
-        (TimeoutError(), "away"),
+        (Relayed(250, "taken", "TLSv1.3"), "taken"),
+        (MailRefused(550, "5.1.1 no such mailbox"), "mailbox"),
+        (NotTaken("later", "rcpt", 451, "4.7.1"), "later"),
+        (NotTaken("ours", "auth", 535, "5.7.8"), "ours"),
+        (NotTaken("message", "data", 552, "5.3.4"), "message"),
+        (NotTaken("ours", "tls", 0, "bare"), "tls"),
+        (NotTaken("later", "tls", 454, "4.7.0"), "tls"),
+        (None, "away"),
     ],
 )
-async def test_mails_are_counted_by_the_relays_answer(
-    recorder: Recorder, answer: Relayed | MailRefused | Exception, kind: str
+async def test_mails_are_counted_by_what_the_answer_is_about(
+    recorder: Recorder, answer: MailAnswer | None, kind: str
 ) -> None:
     """And the stage gets what it got before."""
     mailer = MeasuredMailer(Relay(answer), "relay.example", recorder)
     assert mailer.at_once == Relay.at_once
-    if isinstance(answer, Exception):
+    if answer is None:
         with pytest.raises(Transient):
             await mailer.send("r@example.org", b"")
     else:

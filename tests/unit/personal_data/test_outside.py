@@ -34,6 +34,7 @@ from pipeline.notices import relaying
 from pipeline.ports.mailbox import Message
 from pipeline.ports.outside import MailRefused
 from pipeline.ports.rows import StoredDraft
+from pipeline.process.recorder import Recorder
 from pipeline.stages import seal
 from tests.personal_data import NAME, PERSON, found_in, told_by
 from tests.portal_world import config_table
@@ -106,15 +107,17 @@ async def test_the_bridges_answers(response: wire.Response) -> None:
 @pytest.mark.parametrize("answer", ["450 4.2.1 {}", "550 5.1.1 <{}>: unknown", "{}", "999 {}"])
 async def test_the_relays_answers(verb: str, answer: str) -> None:
     """SMTP answers repeat the address, and may say more: a retry and a log have the class and the code."""
+    lines: list[str] = []
 
     async def work(message: Message) -> Outcome[None] | None:
+        recorder = Recorder("notify", lines.append)
         async with relay({verb: answer.format(PERSON).encode()}) as mailer:
             posts = [relaying.StoredMail(message, "jeanne@canary.example", b"Subject: x\r\n\r\nx\r\n")]
-            said = (await relaying.relay(posts, mailer))[message.id]
-        return said if isinstance(said, Retry) else None
+            outcome = (await relaying.GuardedRelay(mailer, recorder).send(posts))[message.id]
+        return outcome if isinstance(outcome, Retry) else None
 
     told = await told_by(work)
-    assert found_in(told.everything) == []
+    assert found_in("\n".join([told.everything, *lines])) == []
     assert not told.dead or told.dead[0].startswith("spent 500 attempts: relay: ")
 
 
