@@ -19,6 +19,7 @@ from deploy.local.steps import StepFailed
 from deploy.local.supervisor import Child, NotReady, Stopped, Supervisor
 from deploy.local.terminal import Terminal, detach
 from pipeline.formats.checked_table import ConfigInvalid
+from pipeline.process import cores
 
 DATABASE_SECONDS = 60.0
 READY_SECONDS = 90.0
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str]) -> int:
         scale = programs.read_scale(options.scale, commands)
     except programs.ProcfileInvalid as error:
         parser.error(str(error))
+    cores.forbid()  # PostgreSQL's and the recipients' too: they inherit it
     layout = layout_of(options)
     layout.make(0o711 if accounts.database_account() else 0o700)
     lock = record.take_lock(layout)

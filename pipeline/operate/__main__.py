@@ -4,7 +4,7 @@ import sys
 
 from pipeline.operate import clock, dead_letters, ledger, pause, sender_keys, show, top
 from pipeline.operate.command import EXIT_USAGE
-from pipeline.process import escapes
+from pipeline.process import cores, escapes
 from pipeline.process.recorder import Recorder
 
 VERBS = {
@@ -28,5 +28,6 @@ def run(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    cores.forbid()
     escapes.watch(Recorder("qerds"))
     sys.exit(run(sys.argv[1:]))

@@ -1,6 +1,7 @@
 """The one main of every process: from its first line to its exit status.
 
-Owns     signals, readiness towards the supervisor, the health port, the drain and its deadline, the exit status
+Owns     signals, readiness towards the supervisor, the health port, the drain and its deadline, the exit status, and
+         that no core is dumped (cores.py)
 Life     1 the work begins; 2 it says that it is ready: READY=1; 3 the first SIGTERM or SIGINT: STOPPING=1, and
          `draining` is set; the work finishes what it has in hands and returns
 Drain    its deadline cuts the work where it waits. What that had not committed is as after a crash, which everything
@@ -20,7 +21,7 @@ import anyio
 from anyio.abc import TaskStatus
 
 from pipeline.errors import Invariant
-from pipeline.process import escapes, health
+from pipeline.process import cores, escapes, health
 from pipeline.process.readiness import notify
 from pipeline.process.recorder import Recorder
 
@@ -90,6 +91,7 @@ def run(
     ends: Mapping[type[Exception], int] | None = None,
 ) -> int:
     """The exit status of a whole process. ends: errors of its own, whose text is told, and their status."""
+    cores.forbid()
     escapes.watch(Recorder(name))
     lives: list[Life] = []
     expected = dict(ends or {})

@@ -14,6 +14,7 @@ import pytest
 from deploy.local import record
 from deploy.local.layout import CHECKOUT
 from pipeline.client.credentials import find_credentials
+from tests.cores import NO_CORE, core_of
 from tests.e2e.installation import Installation, installation, named
 from tests.servers import short_directory
 
@@ -90,6 +91,15 @@ def test_a_forked_process_is_like_any_other(it: Installation) -> None:
         assert b"deploy.local.zygote" in Path(f"/proc/{pid}/cmdline").read_bytes()
         assert str(Path(f"/proc/{pid}/fd/1").readlink()).startswith("pipe:")
         assert Path(f"/proc/{pid}/cwd").readlink() == CHECKOUT
+
+
+def test_no_process_leaves_a_core(it: Installation) -> None:
+    """Every one of the installation: ours, the stand-ins, PostgreSQL, the supervisor and what forks for it."""
+    zygote = zygote_of(it)
+    assert zygote is not None
+    running = {**pids(it), "supervisor": it.running.pid, "zygote": zygote}
+    assert {name: core_of(pid) for name, pid in running.items() if pid is not None and core_of(pid) != NO_CORE} == {}
+    assert {"postgres", "hsm_bridge", "gateway", "recipients"} <= {name for name, pid in running.items() if pid}
 
 
 def test_processes_are_replaced_under_load(it: Installation) -> None:

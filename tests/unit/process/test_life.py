@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.cores import NO_CORE, core_of
 
 ROOT = Path(__file__).resolve().parents[3]
 LIVING = Path(__file__).with_name("living.py")
@@ -53,6 +56,14 @@ def living(behaviour: str, directory: Path) -> Iterator[Started]:
                 yield Started(process, told)
             finally:
                 process.kill()
+
+
+def test_a_crash_leaves_no_core(tmp_path: Path) -> None:
+    """Whatever the shell allows: not as a file, and nothing of its memory to a program that the kernel pipes it to."""
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.getrlimit(resource.RLIMIT_CORE)[1],) * 2)
+    with living("drains", tmp_path) as it:
+        assert it.hear() == "READY=1"
+        assert core_of(it.process.pid) == NO_CORE
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
