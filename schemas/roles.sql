@@ -42,4 +42,8 @@ BEGIN
     -- They ask seldom, about tables that grow a thousandfold between two questions: planned each time.
     EXECUTE 'ALTER ROLE qerds_operate SET plan_cache_mode = force_custom_plan';
     EXECUTE 'ALTER ROLE qerds_ops SET plan_cache_mode = force_custom_plan';
+    -- Everybody may enter these, and make temporary tables in the first. The cluster is for this service alone; where it is
+    -- not, others need a GRANT of their own. Databases of others in it: close them as these, or our roles to them in pg_hba.conf.
+    REVOKE ALL ON DATABASE postgres FROM PUBLIC;
+    REVOKE ALL ON DATABASE template1 FROM PUBLIC;
 END $$;

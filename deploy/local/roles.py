@@ -1,6 +1,6 @@
 """The database, its login roles and their passwords.
 
-Owns     one password file per role below secrets/database, schemas/roles.sql, CREATE DATABASE
+Owns     one password file per role below secrets/database, schemas/roles.sql, CREATE DATABASE, schemas/database.sql
 Rules    may be repeated at every start: what exists stays, and the passwords are set to what the files say
 Elsewhere: tables and grants (schemas/migrations)
 """
@@ -17,6 +17,7 @@ from pipeline.formats.secret_file import read_secret
 ROLES_FILE = Path(__file__).resolve().parents[2] / "schemas" / "roles.sql"
 OWNER = "qerds_owner"
 ROLES = tuple(dict.fromkeys(re.findall(r"'(qerds_[a-z]+)'", ROLES_FILE.read_text())))  # written once: there
+DATABASE_FILE = ROLES_FILE.with_name("database.sql")
 PASSWORD_BYTES = 24
 
 
@@ -34,6 +35,7 @@ def prepare_roles(cluster: postgres.Cluster, database: DatabaseSettings) -> None
     # Otherwise every role may connect and make temporary tables.
     grant = f"GRANT CONNECT ON DATABASE {name} TO {', '.join(ROLES)};"
     postgres.psql(cluster, f"REVOKE ALL ON DATABASE {name} FROM PUBLIC; {grant}")
+    postgres.psql(cluster, DATABASE_FILE.read_text(), name)
 
 
 def secret_in(path: Path) -> str:
