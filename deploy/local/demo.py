@@ -23,7 +23,7 @@ import httpx
 from deploy.local import record
 from deploy.local.arguments import add_state, layout_of, state_option
 from deploy.local.browser import Page, PageUnexpected, PersonBrowser
-from deploy.local.layout import HOST, Layout
+from deploy.local.layout import HOST, Layout, TcpPorts
 from deploy.local.recipient import NothingCame, Recipient, claim_link, mails_to, wait_for
 from deploy.local.sample_letter import sample_pdf
 from pipeline.client.answers import Refused, Unreachable, Upload
@@ -157,7 +157,7 @@ def _named(upload: Upload) -> dict[str, str]:
 
 
 def _read_mail(story: Story, address: str) -> str:
-    catcher = f"http://{HOST}:{story.base + 1}"
+    catcher = story.layout.mail_url(TcpPorts(story.base))
     [mail, *more] = list(wait_for("the notice", lambda: mails_to(catcher, address)))  # type: ignore[call-overload]
     story.keep("notice.txt", str(mail["text"]).encode())
     story.step(f"one mail arrives: {mail['subject']}", not more, more)

@@ -8,6 +8,8 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.formats.secret_file import read_secret
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 DEFAULT_STATE = CHECKOUT / ".qerds" / "state"
 HOST = "127.0.0.1"  # loopback only: this mode has no transport security
@@ -109,6 +111,16 @@ class Layout:
     @property
     def ca_certificate(self) -> Path:
         return self.trust / "ca.pem"
+
+    @property
+    def mail_key(self) -> Path:
+        """What the addresses of the mail catcher's pages begin with: who can read it may read the mails."""
+        return self.secrets / "mail-page"
+
+    def mail_url(self, ports: TcpPorts) -> str:
+        """Where the caught mails are shown, with the key in it."""
+        key = read_secret(self.mail_key) if self.mail_key.exists() else "not-made-yet"
+        return f"http://{HOST}:{ports.mail_page}/{key}"
 
     @property
     def demo_client(self) -> Path:

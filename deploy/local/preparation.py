@@ -57,6 +57,7 @@ def prepare(layout: Layout, ports: TcpPorts, run_dir: Path) -> Prepared:
         (run_dir / name).mkdir(mode=0o711 if account else 0o700)
     accounts.give(account, run_dir / "pg")
     token = softhsm.prepare_token(layout.state, layout.secrets)
+    roles.secret_in(layout.mail_key)
     settings.write(layout.config, settings.sections(layout, ports, run_dir, token))
     home = postgres.place(layout.state, account)
     cluster = postgres.Cluster(

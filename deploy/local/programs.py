@@ -22,6 +22,7 @@ SHARES_SOCKET = "export LISTEN_PID=$$ LISTEN_FDS=1; "  # the id stays when the s
 PROCFILE_LINE = re.compile(r"([a-z][a-z0-9_]*):\s*(exec \S.*)")
 PROCESSES_MAX = 32  # of one name
 
+MAIL_URL = "QERDS_MAIL_URL"  # as `./qerds status --env` names it
 BRIDGE, GATEWAY, DATABASE, CATCHER = "hsm_bridge", "gateway", "postgres", "mail_catcher"
 # Those that feed others stop before them; within a group all at once.
 STOP_GATEWAY, STOP_STAGES, STOP_BRIDGE, STOP_STAND_INS, STOP_DATABASE = range(5)
@@ -105,15 +106,18 @@ def stand_ins(environment: Mapping[str, str]) -> list[Program]:
     ]
 
 
-def recipients(ports: TcpPorts) -> Program:
-    """People who act by themselves, for who has a catcher. Nothing waits for them, so they count as ready at once."""
-    module = ("deploy.local.recipients", ports.gateway_url, f"http://{HOST}:{ports.mail_page}")
+def recipients(ports: TcpPorts, mail_url: str) -> Program:
+    """People who act by themselves, for who has a catcher. Nothing waits for them, so they count as ready at once.
+
+    mail_url: has a key in it, so it is no argument, which every user of the machine may read.
+    """
+    module = ("deploy.local.recipients", ports.gateway_url)
     return Program(
         name="recipients",
         command=(sys.executable, "-m", *module),
         stop_group=STOP_STAND_INS,
         drain_seconds=DRAIN_SECONDS[STOP_STAND_INS],
-        environment={},
+        environment={MAIL_URL: mail_url},
         directory=CHECKOUT,
         ready=lambda pid: True,
         module=module,

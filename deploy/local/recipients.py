@@ -1,13 +1,15 @@
-"""python -m deploy.local.recipients GATEWAY CATCHER: people who do what their address says. Embedded only.
+"""python -m deploy.local.recipients GATEWAY: people who do what their address says. Embedded only.
 
 Owns     what accepts@, refuses@ and mismatch@ do with a notice; when they try again, and when they give up
 Rules    over HTTP only, as a person would: catcher, portal, identity provider; never the database, never a file of the
-         installation. The catcher hands over their mails and no others. Idle, one request in half a minute
+         installation. The catcher hands over their mails and no others. Idle, one request in half a minute. Where it
+         is, its key with it, is in the environment (QERDS_MAIL_URL), which no other user of the machine can read
 Crash    a walk under way is walked again: the portal decides a letter once
 Elsewhere: which addresses these are (mail_catcher/waiting.py), the steps of a walk (recipient.py)
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -126,4 +128,4 @@ def main(gateway_url: str, catcher_url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1], os.environ["QERDS_MAIL_URL"])

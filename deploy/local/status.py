@@ -54,12 +54,13 @@ def as_json(layout: Layout, running: record.Running | None) -> dict[str, object]
 
 
 def exports(layout: Layout, running: record.Running) -> dict[str, str]:
-    """What a shell or a test needs to talk to it. No secret: files are named, not quoted."""
+    """What a shell or a test needs to talk to it. Files of secrets are named, not quoted; the key of the mail catcher's
+    page is part of its address."""
     ports = running.ports
     return {
         "QERDS_CONFIG": str(layout.config),
         "QERDS_GATEWAY_URL": ports.gateway_url,
-        "QERDS_MAIL_URL": f"http://{HOST}:{ports.mail_page}",
+        "QERDS_MAIL_URL": layout.mail_url(ports),
         "QERDS_SMTP": f"{HOST}:{ports.smtp}",
         "QERDS_CA": str(layout.ca_certificate),
         "QERDS_CLIENT_FILE": str(layout.demo_client),

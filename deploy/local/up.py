@@ -87,7 +87,7 @@ def run(
         own = programs.procfile_programs(commands, scale, ports, prepared.environment)
         if zygote is not None and not zygote.wait_ready():
             progress.say(f"each process starts by itself: the zygote did not, see {layout.logs / 'zygote.log'}")
-        readers = [programs.recipients(ports)] if programs.CATCHER in supervisor.names else []
+        readers = [programs.recipients(ports, layout.mail_url(ports))] if programs.CATCHER in supervisor.names else []
         supervisor.start([*own, *readers])
         ready = [*supervisor.names]
         supervisor.wait_ready(ready, READY_SECONDS)

@@ -48,7 +48,7 @@ class Installation:
 
     @property
     def catcher(self) -> str:
-        return f"http://127.0.0.1:{self.running.base_port + 1}"
+        return self.layout.mail_url(self.running.ports)
 
     def pid(self, name: str) -> int:
         """Of the process with this name, once it has one."""

@@ -102,6 +102,21 @@ def test_no_process_leaves_a_core(it: Installation) -> None:
     assert {"postgres", "hsm_bridge", "gateway", "recipients"} <= {name for name, pid in running.items() if pid}
 
 
+def test_another_user_of_the_machine_reads_no_mail(it: Installation) -> None:
+    """The port answers everybody, and shows nothing without the key; that is in no argument of a process and in no file
+    that others may read."""
+    *_, key = it.catcher.split("/")
+    port = it.running.ports.mail_page
+    assert httpx.get(f"{it.catcher}/api/mails").status_code == 200
+    for path in ("/", "/api/mails", "/api/waiting", f"/{key[:-1]}/"):
+        assert httpx.get(f"http://127.0.0.1:{port}{path}").status_code == 404
+    for name, pid in pids(it).items():
+        assert pid is None or key.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes(), name
+    holders = [p for p in it.layout.state.rglob("*") if p.is_file() and key.encode() in p.read_bytes()]
+    assert it.layout.mail_key in holders
+    assert [p for p in holders if p.stat().st_mode & 0o077 and p.parent.stat().st_mode & 0o077] == []
+
+
 def test_processes_are_replaced_under_load(it: Installation) -> None:
     """Every submission during a rolling restart is answered with 2xx, every process is another one, nothing is lost."""
     before = pids(it)

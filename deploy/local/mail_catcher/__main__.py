@@ -8,11 +8,12 @@ from functools import partial
 import anyio
 import uvicorn
 
-from deploy.local.layout import HOST
+from deploy.local.layout import HOST, Layout
 from deploy.local.mail_catcher.pages import application
 from deploy.local.mail_catcher.relay import protocol
 from deploy.local.mail_catcher.spool import Spool
 from pipeline.formats.configuration import Config, load_from_environment
+from pipeline.formats.secret_file import read_secret
 from pipeline.process import life, serving
 from pipeline.process.life import Life
 
@@ -23,12 +24,13 @@ DRAIN_SECONDS = 4.0  # the supervisor waits 5
 
 async def work(config: Config, own: Life) -> None:
     """Both servers in one loop. Those who wait for a mail are told when it drains."""
-    spool = Spool(config.bridge.data_dir.parent / "mail")
+    layout = Layout(config.bridge.data_dir.parent)
+    spool = Spool(layout.mail)
     smtp = await asyncio.get_running_loop().create_server(
         lambda: protocol(spool), HOST, config.mail.port, backlog=CONNECTIONS_WAITING_MAX
     )
     page = uvicorn.Config(
-        application(spool),
+        application(spool, read_secret(layout.mail_key)),
         log_config=None,
         log_level="warning",
         access_log=False,

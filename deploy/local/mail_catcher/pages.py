@@ -1,10 +1,13 @@
 """The page that shows caught mails, and the same as JSON.
 
-Owns     / (list), /mails/ID, /mails/ID.eml, /api/mails, /api/mails/ID, /api/waiting (for deploy/local/recipients.py)
-Rules    mails are other people's bytes: everything is escaped, nothing in them is executed or loaded
+Owns     / (list), /mails/ID, /mails/ID.eml, /api/mails, /api/mails/ID, /api/waiting (for deploy/local/recipients.py),
+         each below /KEY
+Rules    every user of the machine reaches this port, so there is nothing here without the key, which one user can read
+         mails are other people's bytes: everything is escaped, nothing in them is executed or loaded
 """
 
 import re
+import secrets
 from dataclasses import asdict
 from html import escape
 
@@ -12,6 +15,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from deploy.local.mail_catcher.spool import LINK, MAIL_ID, CaughtMail, Spool, decode
 
@@ -21,6 +25,7 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+WITHOUT_KEY = "Nothing is shown at this address: the one that ./qerds up and ./qerds status print has a key in it.\n"
 REFRESH_SECONDS = 5
 PLAIN_SECONDS = re.compile(r"\d{1,3}(\.\d{1,3})?", re.ASCII)
 STYLE = """
@@ -47,21 +52,41 @@ pre { white-space: pre-wrap; overflow-wrap: anywhere; background: var(--card); b
 """
 
 
-def application(spool: Spool) -> Starlette:
-    """The ASGI application."""
+class Keyed:
+    """An application below /KEY; what is asked without the key gets the same answer, whatever it is."""
+
+    def __init__(self, inner: ASGIApp, key: str) -> None:
+        self._inner = inner
+        self._key = key.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":  # its own life; of web sockets it has none
+            await self._inner(scope, receive, send)
+            return
+        root, _, rest = str(scope["path"]).removeprefix("/").partition("/")
+        if secrets.compare_digest(root.encode(errors="replace"), self._key):
+            await self._inner({**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode()}, receive, send)
+        else:
+            await PlainTextResponse(WITHOUT_KEY, 404, HEADERS)(scope, receive, send)
+
+
+def application(spool: Spool, key: str) -> ASGIApp:
+    """The ASGI application, for who has the key."""
+    home = f"/{key}"
 
     async def listing(request: Request) -> Response:
-        return _page("Caught mails", _listing(list(spool.newest_first())), refresh=True)
+        return _page(home, "Caught mails", _listing(home, list(spool.newest_first())), refresh=True)
 
     async def show(request: Request) -> Response:
         mail_id, raw_wanted = request.path_params["mail_id"].removesuffix(".eml"), request.url.path.endswith(".eml")
         content = spool.raw(mail_id)
         if content is None:
-            return _page("No such mail", "<h1>No such mail</h1><p><a href='/'>All mails</a></p>", status=404)
+            body = f"<h1>No such mail</h1><p><a href='{home}/'>All mails</a></p>"
+            return _page(home, "No such mail", body, status=404)
         if raw_wanted:
             return PlainTextResponse(content, headers=HEADERS)
         mail = decode(mail_id, content)
-        return _page(mail.subject, _mail(mail))
+        return _page(home, mail.subject, _mail(home, mail))
 
     async def api_list(request: Request) -> Response:
         return JSONResponse({"items": [mail.as_json() for mail in spool.newest_first()]}, headers=HEADERS)
@@ -87,7 +112,7 @@ def application(spool: Spool) -> Starlette:
     async def style(request: Request) -> Response:
         return Response(STYLE, media_type="text/css", headers=HEADERS)
 
-    return Starlette(
+    pages = Starlette(
         routes=[
             Route("/", listing),
             Route("/mails/{mail_id}", show),
@@ -98,23 +123,24 @@ def application(spool: Spool) -> Starlette:
             Route("/style.css", style),
         ]
     )
+    return Keyed(pages, key)
 
 
-def _page(title: str, body: str, *, refresh: bool = False, status: int = 200) -> HTMLResponse:
+def _page(home: str, title: str, body: str, *, refresh: bool = False, status: int = 200) -> HTMLResponse:
     again = f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}">' if refresh else ""
     return HTMLResponse(
         f'<!doctype html><html lang="en"><head><meta charset="utf-8">{again}'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<title>{escape(title)}</title><link rel="stylesheet" href="/style.css"></head>'
+        f'<title>{escape(title)}</title><link rel="stylesheet" href="{home}/style.css"></head>'
         f"<body><main>{body}</main></body></html>",
         status_code=status,
         headers=HEADERS,
     )
 
 
-def _listing(mails: list[CaughtMail]) -> str:
+def _listing(home: str, mails: list[CaughtMail]) -> str:
     rows = "".join(
-        f'<li><a href="/mails/{mail.id}"><strong>{escape(mail.subject)}</strong>'
+        f'<li><a href="{home}/mails/{mail.id}"><strong>{escape(mail.subject)}</strong>'
         f"<span>to {escape(mail.to)} · {escape(mail.date)}</span></a></li>"
         for mail in mails
     )
@@ -127,12 +153,12 @@ def _listing(mails: list[CaughtMail]) -> str:
     )
 
 
-def _mail(mail: CaughtMail) -> str:
+def _mail(home: str, mail: CaughtMail) -> str:
     about = (("From", mail.sender), ("To", mail.to), ("Date", mail.date), ("Message-ID", mail.message_id))
     rows = "".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in about if value)
     return (
-        f'<p><a href="/">← All mails</a></p><h1>{escape(mail.subject)}</h1><dl>{rows}</dl>'
-        f'<pre>{_linked(mail.text)}</pre><p><a href="/mails/{mail.id}.eml">As it came (.eml)</a></p>'
+        f'<p><a href="{home}/">← All mails</a></p><h1>{escape(mail.subject)}</h1><dl>{rows}</dl>'
+        f'<pre>{_linked(mail.text)}</pre><p><a href="{home}/mails/{mail.id}.eml">As it came (.eml)</a></p>'
     )
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import email.message
 import email.policy
+import re
 import smtplib
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from deploy.local.layout import HOST
-from deploy.local.mail_catcher.pages import application
+from deploy.local.mail_catcher.pages import WITHOUT_KEY, application
 from deploy.local.mail_catcher.relay import protocol
 from deploy.local.mail_catcher.spool import Spool, decode
 from deploy.local.mail_catcher.waiting import WaitingMail, act_of
@@ -22,6 +23,7 @@ from tests.words import reserved_words_in
 
 pytestmark = pytest.mark.anyio
 
+KEY = "the-key_1"
 LINK = "http://127.0.0.1:8400/n/abc-DEF_1?x=1&y=2"
 
 
@@ -57,7 +59,8 @@ def smtp_port(tmp_path: Path) -> Iterator[int]:
 
 
 def client(spool: Spool) -> httpx.AsyncClient:
-    return httpx.AsyncClient(transport=httpx.ASGITransport(application(spool)), base_url="http://mail")
+    """Of who has the key."""
+    return httpx.AsyncClient(transport=httpx.ASGITransport(application(spool, KEY)), base_url=f"http://mail/{KEY}")
 
 
 def test_what_was_sent_is_what_is_kept(smtp_port: int, tmp_path: Path) -> None:
@@ -116,6 +119,36 @@ async def test_unknown_mails_are_not_found(tmp_path: Path, path: str) -> None:
     """An id is looked up, never used as a path."""
     async with client(Spool(tmp_path)) as http:
         assert (await http.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "root", ["", "/the-key_", "/the-key_12", "/THE-KEY_1", "//the-key_1", "/%74he-key_2", "/\u00e9"]
+)
+async def test_without_the_key_nothing_is_shown(tmp_path: Path, root: str) -> None:
+    """To another user of the machine, who reaches the port: no list, no mail, no API, not even whether it is there."""
+    spool = Spool(tmp_path)
+    mail_id = spool.keep(notice().as_bytes())
+    paths = ["", "/", f"/mails/{mail_id}", f"/mails/{mail_id}.eml", "/api/mails", f"/api/mails/{mail_id}"]
+    paths += ["/api/waiting", "/style.css"]
+    transport = httpx.ASGITransport(application(spool, KEY))
+    async with httpx.AsyncClient(transport=transport, base_url="http://mail") as http:
+        answers = [await http.request(method, f"http://mail{root}{p}") for p in paths for method in ("GET", "DELETE")]
+    assert {(a.status_code, a.text) for a in answers} == {(404, WITHOUT_KEY)}
+    assert KEY not in WITHOUT_KEY
+
+
+async def test_every_link_of_a_page_has_the_key(tmp_path: Path) -> None:
+    """Whoever came in by the address goes on without it; nothing leaks it: no referrer is sent."""
+    spool = Spool(tmp_path)
+    mail_id = spool.keep(notice().as_bytes())
+    async with client(spool) as http:
+        pages = [await http.get(path) for path in ("", "/", f"/mails/{mail_id}", "/mails/nothing")]
+        for page in pages:
+            links = [a for a in re.findall(r"href=[\"']([^\"']+)", page.text) if not a.startswith("http")]
+            assert links
+            for link in links:
+                assert (await http.get(f"http://mail{link}")).status_code == 200
+            assert page.headers["referrer-policy"] == "no-referrer"
 
 
 def test_an_odd_mail_is_shown_as_far_as_possible() -> None:

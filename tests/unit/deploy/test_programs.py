@@ -48,10 +48,12 @@ def test_the_zygote_forks_what_is_ours_and_the_bridge_is_a_program_of_its_own() 
 
 def test_nobody_waits_for_the_people_of_a_sandbox() -> None:
     """They count as ready when they are started, are no stand-in that comes before the rest, and know two addresses."""
-    program = recipients(TcpPorts(9000))
+    program = recipients(TcpPorts(9000), "http://127.0.0.1:9001/key")
     assert program.ready is not None
     assert program.ready(1) is True
-    assert program.module == ("deploy.local.recipients", "http://127.0.0.1:9000", "http://127.0.0.1:9001")
+    assert program.module == ("deploy.local.recipients", "http://127.0.0.1:9000")
+    assert "key" not in " ".join(program.command)
+    assert program.environment == {"QERDS_MAIL_URL": "http://127.0.0.1:9001/key"}
     assert not program.overlaps
     assert [p.name for p in stand_ins({})] == [CATCHER, "identity_provider"]
 
