@@ -1603,6 +1603,10 @@ CREATE FUNCTION qerds.guard_transition() RETURNS trigger
 CREATE FUNCTION qerds.keep_legal_clock_honest() RETURNS trigger
     LANGUAGE plpgsql VOLATILE;
 
+CREATE FUNCTION qerds.legal_clock_end() RETURNS timestamptz
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path=pg_catalog;
+GRANT EXECUTE ON FUNCTION qerds.legal_clock_end() TO qerds_gateway, qerds_operate;
+
 CREATE FUNCTION qerds.legal_now() RETURNS timestamptz
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION qerds.legal_now() TO qerds_archive, qerds_bridge, qerds_encrypt, qerds_events, qerds_expire,

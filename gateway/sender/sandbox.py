@@ -1,8 +1,8 @@
 """/v1/sandbox/clock: the demo clock, moved by a sender's program, so that it sees fifteen days pass in a second.
 
 Owns     reading how far; these routes exist where the ports have a sandbox, that is in an embedded installation
-Rules    forward only and bounded, as `qerds clock advance`. The clock is that of the whole installation, because a
-         sandbox is an installation of its own. Asked twice, it moves twice
+Rules    forward only and bounded by what its keys live, as `qerds clock advance`. The clock is that of the whole
+         installation, because a sandbox is an installation of its own. Asked twice, it moves twice
 Elsewhere: people who decide by themselves (deploy/local/recipients.py)
 """
 
@@ -17,7 +17,7 @@ from gateway.sender.oauth import SUBMITTING, OAuth
 from gateway.sender.ports import SenderPorts
 from pipeline.formats.instants import time_text
 from pipeline.intake.mistakes import Mistake
-from pipeline.intake.period import AHEAD_MAX, period
+from pipeline.intake.period import AHEAD_MAX, clock_bound, period
 from pipeline.intake.reading import Fields
 from pipeline.stores.senders import SandboxClock
 
@@ -40,10 +40,10 @@ class Sandbox:
         fields.end()
         if span is None or mistakes:
             raise problem_of(mistakes)
-        moved = await self._clock.advance(span)
+        moved, end = await self._clock.advance(span), await self._clock.end()
         if moved is None:
-            raise field_problem("field_invalid", "/advance", f"the clock goes at most {AHEAD_MAX.days} days ahead")
-        return JSONResponse({"legal_time": time_text(moved)})
+            raise field_problem("field_invalid", "/advance", clock_bound(end))
+        return JSONResponse({"legal_time": time_text(moved), "until": time_text(end)})
 
 
 def routes(ports: SenderPorts, oauth: OAuth) -> list[Row]:

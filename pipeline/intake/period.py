@@ -1,13 +1,14 @@
 """A period as people write it: ISO 8601 with days, hours, minutes and seconds. Pure.
 
 Owns     by how much the demo clock may be moved: by a sender's program in a sandbox, by an operator's verb
-Rules    forward, and within what the certificates of an embedded installation live. No months and years, which have no
-         fixed length; no fractions and no signs
-Elsewhere: moving the clock (schemas/migrations/0012_operating.sql has the same bound)
+Rules    forward. No months and years, which have no fixed length; no fractions and no signs
+Elsewhere: moving the clock, and that it stays within what keys and certificates live (0014_clock_end.sql)
 """
 
 import re
-from datetime import timedelta
+from datetime import datetime, timedelta
+
+from pipeline.formats.instants import time_text
 
 PERIOD = re.compile(
     r"P(?:(?P<days>\d{1,4})D)?(?:T(?:(?P<hours>\d{1,9})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,9})S)?)?",
@@ -25,3 +26,8 @@ def period(text: str) -> timedelta:
     if not timedelta() < length <= AHEAD_MAX:
         raise ValueError(f"must be longer than nothing and at most {AHEAD_MAX.days} days")
     return length
+
+
+def clock_bound(end: datetime) -> str:
+    """Why the clock cannot be moved so far. end: when its keys do, less a month for the letters under way."""
+    return f"the clock goes to {time_text(end)} at most: keys and certificates must not end before what was begun"

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from pipeline.delivery.routes import STAGES
 from pipeline.formats.configuration import Config
-from pipeline.intake.period import AHEAD_MAX, period
+from pipeline.intake.period import clock_bound, period
 from pipeline.operate import command
 from pipeline.operate.command import EXIT_USAGE, EXIT_YES, Operator, Questions, VerbRefused
 
@@ -30,7 +30,8 @@ async def advance_clock(config: Config, database: Questions, by: timedelta) -> N
         raise VerbRefused("the demo clock exists in an embedded installation only")
     [moved] = await database.fetch("advance_legal_clock", by.total_seconds())
     if moved["legal_now"] is None:
-        raise VerbRefused(f"the demo clock goes at most {AHEAD_MAX.days} days ahead", EXIT_USAGE)
+        [bound] = await database.fetch("legal_clock_end")
+        raise VerbRefused(clock_bound(bound["clock_end"]), EXIT_USAGE)
     await database.fetch("ring", list(STAGES))
 
 
@@ -43,7 +44,9 @@ async def _show(operator: Operator) -> int:
     rows = await operator.database.fetch("operate_clock")
     if not rows:
         raise VerbRefused("the database knows no installation yet; run qerds up or qerds migrate first")
+    [bound] = await operator.database.fetch("legal_clock_end")
     record = {"legal_now": rows[0]["legal_now"].isoformat(timespec="milliseconds"), "ahead": rows[0]["ahead"]}
+    record["until"] = bound["clock_end"].isoformat(timespec="milliseconds")
     command.print_record(record, as_json=operator.options.json)
     return EXIT_YES
 
@@ -52,7 +55,7 @@ def main(arguments: list[str]) -> int:
     """qerds clock show | advance PERIOD."""
     parser = command.parser("clock", "The demo clock of an embedded installation.")
     actions = parser.add_subparsers(dest="action", required=True)
-    show = actions.add_parser("show", help="the time of the law, and how far it is ahead")
+    show = actions.add_parser("show", help="the time of the law, how far it is ahead, and how far it may go")
     forward = actions.add_parser("advance", help="move it forward; it never goes back")
     forward.add_argument("period", help="ISO 8601, such as P16D")
     command.add_options(show, forward)

@@ -278,6 +278,9 @@ class SandboxClock(Protocol):
     async def advance(self, period: timedelta) -> datetime | None:
         """The new time of the law; None when it would be too far ahead. Durable on return; twice moves it twice."""
 
+    async def end(self) -> datetime:
+        """How far it may be moved at all, by the keys of the installation."""
+
 
 class SenderStore(Protocol):
     """Rows of and for senders."""

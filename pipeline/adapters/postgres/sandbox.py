@@ -25,3 +25,8 @@ class PostgresSandboxClock:
             with suppress(Transient):  # it has moved all the same: who is told "try again" would move it twice
                 await self._database.fetch("ring", sorted(set(RECEIVER.values())))
         return moved
+
+    async def end(self) -> datetime:
+        [row] = await self._database.fetch("legal_clock_end")
+        end: datetime = row["clock_end"]
+        return end

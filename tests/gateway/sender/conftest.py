@@ -211,7 +211,7 @@ async def world(
     made = World(postgres, parts, log=log)
     made.psql(
         "INSERT INTO qerds.published_key (key_id, use, spki, not_before, until) VALUES "
-        "('intake-1', 'intake', '\\x00', now(), now() + interval '1 day')"
+        "('intake-1', 'intake', '\\x00', now(), now() + interval '400 days')"
     )
     made.add_sender("demo")
     made.add_sender("other")

@@ -61,11 +61,44 @@ async def test_what_is_no_period_moves_nothing(world: World, body: dict[str, obj
 
 async def test_the_clock_goes_not_too_far(world: World) -> None:
     """By several steps as little as by one: the certificates of a sandbox end some day."""
+    world.psql("DELETE FROM qerds.published_key")
     client = await world.sender()
     assert (await client.post(CLOCK, json={"advance": "P3000D"})).status_code == 200
     problem(await client.post(CLOCK, json={"advance": "P651D"}), 422, "field_invalid", "/advance")
     assert (await client.post(CLOCK, json={"advance": "P650D"})).status_code == 200
     assert ahead(world) == timedelta(days=3650)
+
+
+def publish(world: World, use: str, days: int) -> None:
+    """A key of the bridge that ends in so many days."""
+    world.psql(
+        "INSERT INTO qerds.published_key (key_id, use, spki, not_before, until)"
+        f" VALUES ('{use}-{days}', '{use}', 'x', now() - interval '1 day', now() + interval '{days} days')"
+    )
+
+
+@pytest.mark.parametrize("first", ["seal", "time", "intake"])
+async def test_the_clock_stays_within_its_keys(world: World, first: str) -> None:
+    """By one step or by several, whichever kind ends first: a month before, so that what was begun can end.
+
+    It says when, and a newer key lets it go on.
+    """
+    world.psql("DELETE FROM qerds.published_key")
+    for use in {"seal", "time", "intake"} - {first}:
+        publish(world, use, 1000)
+    publish(world, first, 300)
+    publish(world, first, 100)  # the newest rules
+    client = await world.sender()
+    told = problem(await client.post(CLOCK, json={"advance": "P271D"}), 422, "field_invalid", "/advance")
+    until = datetime.now(UTC) + timedelta(days=270)
+    assert f"{until:%Y-%m-%dT}" in str(told)
+    moved = (await client.post(CLOCK, json={"advance": "P200D"})).json()
+    assert abs(datetime.fromisoformat(moved["until"]) - until) < timedelta(minutes=1)
+    problem(await client.post(CLOCK, json={"advance": "P70DT1M"}), 422, "field_invalid", "/advance")
+    assert (await client.post(CLOCK, json={"advance": "P69D"})).status_code == 200
+    assert ahead(world) == timedelta(days=269)
+    publish(world, first, 500)
+    assert (await client.post(CLOCK, json={"advance": "P200D"})).status_code == 200
 
 
 async def test_only_who_may_send_moves_the_clock(world: World) -> None:

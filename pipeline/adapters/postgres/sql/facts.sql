@@ -124,6 +124,10 @@ SELECT qerds.legal_now() AS legal_now;
 -- the operator's verb.
 SELECT qerds.advance_legal_clock($1::float8) AS legal_now;
 
+-- name: legal_clock_end
+-- How far the demo clock may be moved, by the keys that are published.
+SELECT qerds.legal_clock_end() AS clock_end;
+
 -- name: read_documents
 -- The documents of deliveries, in order, with the digests taken while they were streamed in; the second one of an upload
 -- in parts is known when it was read back.
