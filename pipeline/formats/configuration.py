@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -29,6 +30,30 @@ DOCUMENT_BYTES_DEFAULT = 100 * 1024 * 1024  # interfaces: a document
 DOCUMENT_BYTES_MAX = 1024 * 1024 * 1024  # qerds.upload takes no more
 KEY_LINES = 2  # of a file in objects.s3.key_dir
 MAIL_WAIT_SECONDS_MAX = 8  # for its turn, of a mail that has a connection
+
+# What evidence and mails state as it stands in the file: with a form that they cannot take, every letter would stay
+# without its evidence, after its sender was told 202. tests/unit/formats/test_stated_options.py compares
+CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff"
+OID = r"(?=.{3,100}\Z)[0-2](\.(0|[1-9][0-9]*))+"
+LOCAL = r"[A-Za-z0-9!#$%&'*+/^_`{|}~-]+"  # RFC 5322 3.2.3, without what begins an encoded word
+LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+STATED: tuple[tuple[str, str, str], ...] = (
+    ("config_version", r"[A-Za-z0-9][A-Za-z0-9._:/+#-]{0,199}", "letters, digits and . _ : / + # -, at most 200"),
+    ("provider.name", rf"(?=\S)(?!.*=\?)[^{CONTROLS}]{{1,200}}(?<=\S)", "a name in one line, at most 200 characters"),
+    ("provider.country", r"[A-Z]{2}", "two capital letters (ISO 3166-1)"),
+    ("provider.policy_oid", OID, "an object identifier such as 2.25.1.1"),
+    ("provider.tsa_policy_oid", OID, "an object identifier such as 2.25.1.2"),
+    (
+        "mail.from_address",
+        rf"(?=.{{3,254}}\Z){LOCAL}(\.{LOCAL})*@{LABEL}(\.{LABEL})+",
+        "an address such as notice@example.org, without a name",
+    ),
+    (
+        "gateway.public_url",
+        r"(?=.{10,200}\Z)https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*",
+        "an http(s) address without a final slash",
+    ),
+)
 
 Mode = Literal["non_qualified", "qualified"]
 MailSecurity = Literal["none", "starttls", "tls"]
@@ -216,10 +241,10 @@ def parse(table: Mapping[str, object]) -> Config:
     """Checks a parsed TOML table; raises ConfigInvalid, which names the first key that is wrong."""
     config = structure(Config, table)
     _check_embedded(config)
+    _check_stated(config)
     _check_database(config.database)
     _check_mail(config.mail)
     _check_objects(config.objects)
-    _check_gateway(config.gateway)
     _check_identity(config.identity)
     return config
 
@@ -234,6 +259,13 @@ def _check_embedded(config: Config) -> None:
         raise ConfigInvalid("webhooks.loopback_http is for an embedded installation only; leave it out")
     if config.embedded and config.mode != "non_qualified":
         raise ConfigInvalid("mode: an embedded installation can only run in mode non_qualified")
+
+
+def _check_stated(config: Config) -> None:
+    """Each text that leaves as it is has the form that it will need there."""
+    for key, form, what in STATED:
+        if not re.fullmatch(form, attrgetter(key)(config)):
+            raise ConfigInvalid(f"{key} must be {what}")
 
 
 def _check_database(database: DatabaseSettings) -> None:
@@ -283,8 +315,3 @@ def _place(error: ValueError) -> str:
     """Where TOML ends: line and column of tomllib's text, which may quote the file."""
     position = re.search(r"\(at line \d+, column \d+\)$", str(error))
     return f" {position[0]}" if position else ""
-
-
-def _check_gateway(gateway: GatewaySettings) -> None:
-    if not gateway.public_url.startswith(("http://", "https://")) or gateway.public_url.endswith("/"):
-        raise ConfigInvalid("gateway.public_url must be an http(s) address without a final slash")

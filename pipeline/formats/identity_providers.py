@@ -24,7 +24,7 @@ PROVIDERS_MAX = 8  # buttons on one page
 ProviderKind = Literal["franceconnect_plus", "oidc"]
 SignatureAlgorithm = Literal["ES256", "RS256"]
 PersonSource = Literal["userinfo", "id_token"]
-ProviderName = Annotated[str, Meta(pattern="^[a-z][a-z0-9_]{0,31}$")]
+ProviderName = Annotated[str, Meta(pattern=r"\A[a-z][a-z0-9_]{0,31}\Z")]
 Text = Annotated[str, Meta(min_length=1)]
 
 

@@ -64,6 +64,7 @@ LOOKED_AT = {
     ("pipeline/formats/identity_providers.py", "key"),
     ("pipeline/formats/configuration.py", "_place(error)"),  # line and column
     ("pipeline/formats/configuration.py", "key"),
+    ("pipeline/formats/configuration.py", "what"),  # a value must be, as its table says
     ("pipeline/formats/database_address.py", "self.ca_file"),
     ("pipeline/formats/database_address.py", "key"),  # its place in the list
     ("pipeline/process/first_host.py", "', '.join(reasons)"),  # hosts, and kinds of errors
