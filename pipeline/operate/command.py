@@ -2,11 +2,14 @@
 
 Owns     --config and --json, the exit statuses, and tables as aligned text
 Rules    answers on stdout, everything else on stderr; one role, qerds_operate, whose grants are the verb's limits
+         no verb sees an argument that could not be stored, shown and read again: what a person types is checked as
+         strictly as what a program sends
 Elsewhere: what a verb does. It gets an Operator and answers a status
 """
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -23,6 +26,8 @@ from pipeline.formats.configuration import Config, load, load_from_environment
 
 ROLE = "qerds_operate"
 ANSWER_SECONDS = 900.0  # a predicate of `ledger check` reads every letter there is; a verb can be stopped by hand
+UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+ID_MAX = 2**63 - 1  # PostgreSQL's bigint
 EXIT_YES, EXIT_NO, EXIT_USAGE, EXIT_CANNOT_TELL, EXIT_AWAY = 0, 1, 2, 3, 4
 Row = Mapping[str, Any]
 
@@ -75,6 +80,7 @@ def add_options(*parsers: argparse.ArgumentParser) -> None:
 def run(verb: Verb, options: argparse.Namespace) -> int:
     """The verb's status; what it could not do is told on stderr."""
     try:
+        check_options(options)
         config = load(options.config) if options.config else load_from_environment()
         return anyio.run(_run, verb, config, options)
     except VerbRefused as error:
@@ -86,6 +92,17 @@ def run(verb: Verb, options: argparse.Namespace) -> int:
     except Transient as error:
         print(f"qerds: {error}", file=sys.stderr)
         return EXIT_AWAY
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raises VerbRefused for a text with a character that is none in UTF-8 or moves a cursor, and for a number that is
+    no id."""
+    for name, value in vars(options).items():
+        for argument in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(argument, str | Path) and (odd := UNFIT.search(str(argument))):
+                raise VerbRefused(f"{name}: character {odd.start() + 1} is no character of a line of text", EXIT_USAGE)
+            if isinstance(argument, int) and not -ID_MAX <= argument <= ID_MAX:
+                raise VerbRefused(f"{name}: {argument} is too large", EXIT_USAGE)
 
 
 async def _run(verb: Verb, config: Config, options: argparse.Namespace) -> int:

@@ -102,9 +102,9 @@ def _instant(text: str) -> datetime:
     """A day, or an instant; without a zone it is UTC."""
     try:
         instant = datetime.fromisoformat(text)
-    except ValueError as error:
+        return instant.astimezone(UTC) if instant.tzinfo else instant.replace(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
         raise VerbRefused(f"{text!r} is no day such as 2027-06-30", EXIT_USAGE) from error
-    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def main(arguments: list[str]) -> int:

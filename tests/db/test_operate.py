@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from pipeline.adapters.postgres.database import Database
 from pipeline.delivery.facts import ContentWrap
 from pipeline.formats.configuration import DatabaseSettings
-from pipeline.operate import clock, senders
+from pipeline.operate import clock, command, senders
 from pipeline.operate.__main__ import run
 from pipeline.operate.command import VerbRefused
 from tests.db import small_ledger
@@ -297,3 +297,71 @@ def test_two_operators_redrive_one_letter_once(installed: Installed) -> None:
     anyio.run(both)
     assert sorted(moved) == [0, 1]
     assert installed.psql("SELECT count(*) FROM outbox.seal") == "1"
+
+
+ODD = [
+    "A\nB",
+    "\x1b[2J",
+    "a\x85b",
+    "\udce9",
+    "A\u2028B",
+    "\uffff",
+    "9" * 25,
+    "-1",
+    "x" * 5000,
+    "",
+    "'; --",
+    "1e999",
+    "\u0661",
+]
+VERBS = [
+    ("show", "{}"),
+    ("pause", "{}", "--reason", "x"),
+    ("pause", "intake", "--reason", "{}"),
+    ("pause", "stage:{}", "--reason", "x"),
+    ("resume", "{}"),
+    ("resume", "sender:{}"),
+    ("dead-letters", "show", "{}"),
+    ("dead-letters", "list", "--ids", "{}"),
+    ("dead-letters", "list", "--stage", "{}"),
+    ("dead-letters", "redrive", "--ids", "{}"),
+    ("clock", "advance", "{}"),
+    ("clock", "advance", "P{}D"),
+    ("sender", "add", "--name", "{}", "--email", "x"),
+    ("sender", "add", "--name", "x", "--email", "{}"),
+    ("sender", "add", "--name", "x", "--email", "x@y.example", "--public-jwk", "{}"),
+    ("sender", "keys", "{}"),
+    ("sender", "keys", "{sender}", "revoke", "{}"),
+    ("sender", "keys", "{sender}", "rotate", "{}"),
+    ("sender", "keys", "{sender}", "add", "--scope", "{}"),
+    ("sender", "suspend", "{sender}", "--reason", "{}"),
+    ("sender", "window", "{sender}", "--open", "{}"),
+    ("sender", "identity", "{sender}", "--valid-until", "{}"),
+    ("top", "--once", "--stage", "{}"),
+]
+DAYS = [
+    "9999-12-31T23:59:59-14:00",
+    "0001-01-01",
+    "0001-01-01T00:00:00+14:00",
+    "2027-02-30",
+    "2027-06-30T25:00",
+    "20270630",
+]
+
+
+@pytest.mark.parametrize("words", VERBS, ids=" ".join)
+def test_whatever_an_operator_types_is_answered(installed: Installed, verb: Verb, words: tuple[str, ...]) -> None:
+    """Done, or refused with a reason: no traceback, and nothing is stored that could not be shown again."""
+    sender = installed.psql("SELECT id FROM qerds.sender LIMIT 1")
+    odd = [*ODD, *DAYS] if "--valid-until" in words else ODD
+    for value in odd:
+        try:
+            told = verb(*(word.replace("{sender}", sender).replace("{}", value) for word in words))
+        except SystemExit as usage:  # argparse: not of the type that it wants
+            assert usage.code == 2
+            continue
+        assert told.status in range(5), value
+        assert told.out or told.err, value
+    texts = "SELECT name || email FROM qerds.sender UNION ALL SELECT reason FROM outbox.pause"
+    stored = installed.psql(f"SELECT string_agg(t, '|') FROM ({texts}) x(t)")
+    assert not command.UNFIT.search(stored)
