@@ -148,6 +148,7 @@ def test_the_demo_clock_goes_forward_and_rings(installed: Installed, verb: Verb)
     assert set(heard) == {"ingest", "encrypt", "seal", "timestamp", "notify", "expire", "archive", "webhook"}
     told = verb("clock", "show")
     assert "16 days, 1:30:00" in told.out
+    assert "until" in told.out
     assert installed.psql("SELECT qerds.legal_now() > clock_timestamp() + interval '16 days 1 hour'") == "t"
 
 
