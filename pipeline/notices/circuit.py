@@ -2,8 +2,10 @@
 
 Owns     the count of refusals since the last mail that was taken, and what they mean
 Rules    a relay that answers to REFUSED_RECIPIENTS_MAX different recipients as it would answer to anybody is not well,
-         nor is one that knows no mailbox at REFUSED_DOMAINS_MAX different domains: a table or a name server is broken,
-         not all these people. One mail that it takes makes it well. In memory: a process that starts believes again
+         nor is one that knows no mailbox at REFUSED_DOMAINS_MAX different domains, or of GONE_RECIPIENTS_MAX recipients
+         at GONE_DOMAINS_MIN: a table or a name server is broken, not all these people. Of fewer domains it is believed:
+         a company may have closed. One mail that it takes makes it well
+         in memory: a process that starts believes again
 Elsewhere: what an answer is about (adapters/mail_answers.py), who waits, and how long (relaying.py)
 """
 
@@ -14,6 +16,8 @@ from pipeline.ports.outside import MailAnswer, MailRefused, Relayed
 
 REFUSED_RECIPIENTS_MAX = 5  # in a row; one or two may well be a domain's policy about us
 REFUSED_DOMAINS_MAX = 10  # in a row; of a list of old addresses some still take mail
+GONE_RECIPIENTS_MAX = 20  # in a row, at
+GONE_DOMAINS_MIN = 3  # domains
 PROBE_SECONDS = 10.0  # from one probe to the next, and from the last refusal to the first probe
 
 
@@ -34,23 +38,30 @@ class Circuit:
     def __init__(self) -> None:
         self.is_well = True
         self._recipients: set[str] = set()  # refused as anybody would be, since the last mail that was taken
-        self._domains: set[str] = set()  # where it knew no mailbox, likewise
+        self._gone: set[str] = set()  # whose mailbox it did not know, likewise; no more than count
+        self._domains: set[str] = set()  # of those
         self._probe_at = 0.0
 
     def hear(self, recipient: str, answer: MailAnswer, now: float) -> None:
         """One answer more."""
         if isinstance(answer, Relayed):
             self.is_well = True
-            self._recipients.clear()
-            self._domains.clear()
+            for refused in (self._recipients, self._gone, self._domains):
+                refused.clear()
         elif self.is_well:
             if isinstance(answer, MailRefused):
                 self._domains.add(_domain(recipient))
+                if len(self._gone) < GONE_RECIPIENTS_MAX:
+                    self._gone.add(recipient)
             elif answer.is_for_everybody:
                 self._recipients.add(recipient)
-            few = len(self._recipients) < REFUSED_RECIPIENTS_MAX
-            self.is_well = few and len(self._domains) < REFUSED_DOMAINS_MAX
+            self.is_well = not self._is_refusing()
             self._probe_at = now + PROBE_SECONDS
+
+    def _is_refusing(self) -> bool:
+        if len(self._recipients) >= REFUSED_RECIPIENTS_MAX or len(self._domains) >= REFUSED_DOMAINS_MAX:
+            return True
+        return len(self._gone) >= GONE_RECIPIENTS_MAX and len(self._domains) >= GONE_DOMAINS_MIN
 
     def probe(self, posts: Sequence[Post], now: float) -> Post | None:
         """The one that may be tried although the relay is not well; None: not yet. First one who was not refused."""

@@ -155,6 +155,16 @@ async def test_a_relay_that_knows_no_mailbox_anywhere_is_not_believed() -> None:
     assert refused(await desk.send(*at_domains(5, first=200))) == []
 
 
+async def test_nor_is_one_that_knows_nobody_at_a_few_large_domains() -> None:
+    """Most people are at a handful of domains: one by one, the first few get their refusal, and then nobody."""
+    desk = Desk(Relay(lambda _: NOBODY))
+    people = [f"person{n}@large{n % 4}.example" for n in range(60)]
+    outcomes = [outcome for one in people for outcome in await desk.send(one)]
+    assert len(refused(outcomes)) == circuit.GONE_RECIPIENTS_MAX - 1
+    assert not desk.is_up
+    assert refused(await desk.send("jeanne@large0.example")) == []
+
+
 async def test_mailboxes_that_are_gone_are_refused_while_others_take_mail() -> None:
     """However many at one domain, and some at many."""
     desk = Desk(Relay(lambda _: NOBODY))
