@@ -2,7 +2,7 @@
 
 Owns     by how much the demo clock may be moved: by a sender's program in a sandbox, by an operator's verb
 Rules    forward. No months and years, which have no fixed length; no fractions and no signs
-Elsewhere: moving the clock, and that it stays within what keys and certificates live (0014_clock_end.sql)
+Elsewhere: moving the clock, and that it stays within what keys and certificates live (0019_clock_end.sql)
 """
 
 import re
