@@ -38,13 +38,12 @@ from pipeline.process.measures import (
 from pipeline.process.recorder import Recorder
 
 QUEUED_ITEMS_MAX = 2048  # per caller kind: about a third of a second of work
+QUEUED_BYTES_MAX = 32 * 1024 * 1024  # per caller kind, of items taken on
 SLICE_ITEMS = 32  # best batch for the token is 32 to 128; about 4 ms
 PROBE_SECONDS = 10  # how soon a token that nobody uses is missed
 RECOVERY_SECONDS = 1  # between attempts to get a lost token back
 CRL_CHECK_SECONDS = 5  # the legal clock of an embedded installation may jump
 CRL_AGE = timedelta(days=1)
-# A mistake of ours in one item becomes that item's dead letter; it must not stop every other letter, again and again.
-FAULTS = (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 class Peer(NamedTuple):
@@ -64,6 +63,7 @@ class Service:
         self._legal_clock = legal_clock
         self._workers = anyio.CapacityLimiter(vault.config.token.sessions)
         self._queued: dict[Caller, int] = dict.fromkeys(wire.CALLERS, 0)
+        self._queued_bytes: dict[Caller, int] = dict.fromkeys(wire.CALLERS, 0)
         self._lost = anyio.Event()
         recorder.set(BRIDGE_QUEUE, 0)
         self._observe()
@@ -96,13 +96,15 @@ class Service:
             return wire.Response(id=request.id, err=wire.DENIED)
         if operation.keys and not self.vault.token_up:
             return wire.Response(id=request.id, err=wire.TOKEN_AWAY)
-        if self._queued[caller] + count > QUEUED_ITEMS_MAX:
+        count_bytes = sum(memoryview(raw).nbytes for raw in request.items)
+        is_full = self._queued[caller] + count > QUEUED_ITEMS_MAX
+        if is_full or self._queued_bytes[caller] + count_bytes > QUEUED_BYTES_MAX:
             return wire.Response(id=request.id, err=wire.BUSY)
-        self._queue(caller, count)
+        self._queue(caller, count, count_bytes)
         try:
             return await self._perform(operation, request, about)
         finally:
-            self._queue(caller, -count)
+            self._queue(caller, -count, -count_bytes)
 
     async def _perform(self, operation: Operation, request: wire.Request, about: dict[str, object]) -> wire.Response:
         """Steps: 1 the clocks, 2 intent on disk, 3 slices in threads, 4 result on disk. Too late is busy: ask again."""
@@ -213,8 +215,9 @@ class Service:
             self._lost = anyio.Event()
         self._observe()
 
-    def _queue(self, caller: Caller, count: int) -> None:
+    def _queue(self, caller: Caller, count: int, count_bytes: int) -> None:
         self._queued[caller] += count
+        self._queued_bytes[caller] += count_bytes
         self.vault.queued_items = sum(self._queued.values())
         self.recorder.set(BRIDGE_QUEUE, self.vault.queued_items)
 
@@ -238,18 +241,26 @@ def perform_slice(
 
 
 def perform_item(operation: Operation, vault: Vault, raw: msgspec.Raw, moment: Moment) -> tuple[wire.ItemResult, str]:
-    """One item's result and what the record says of it; its own errors harm no other item."""
+    """One item's result and what the record says of it; its own errors, also in telling the answer, harm no other item:
+    a mistake of ours becomes that item's dead letter, and must not stop every other letter, again and again."""
     try:
         done = operation.work(vault, wire.decode(raw, operation.item), moment)
+        answer = wire.encode(done.answer)
     except wire.FrameInvalid as error:
-        return wire.ItemResult(err="item_invalid", detail=str(error)), "item_invalid"
+        return _refused("item_invalid", error)
     except KeyMissing as error:
-        return wire.ItemResult(err="key_unknown", detail=str(error)), "key_unknown"
+        return _refused("key_unknown", error)
     except Refused as error:
-        return wire.ItemResult(err=error.code, detail=str(error)), error.code
-    except FAULTS as error:
+        return _refused(error.code, error)
+    except wire.FAULTS as error:
         return wire.ItemResult(err="fault", detail=type(error).__name__), f"fault {type(error).__name__}"
-    return wire.ItemResult(ok=msgspec.Raw(wire.encode(done.answer))), f"ok {done.key_id} {done.about}".rstrip()
+    return wire.ItemResult(ok=msgspec.Raw(answer)), f"ok {done.key_id} {done.about}".rstrip()
+
+
+def _refused(code: str, error: Exception) -> tuple[wire.ItemResult, str]:
+    """The detail may quote the item: as far as it can be written, and not longer than people read."""
+    detail = str(error)[: wire.DETAIL_CHARACTERS_MAX].encode("utf-8", "replace").decode()
+    return wire.ItemResult(err=code, detail=detail), code
 
 
 def crl_number(crl: bytes) -> int:

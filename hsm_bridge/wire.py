@@ -3,12 +3,14 @@
 Owns     the framing (u32 big-endian length, then msgpack), its limits, the caller kinds, and for each operation the
          item that asks for it: its class line names the answer, who may ask, and the operation
 Rules    a frame of another shape is refused whole; an item of another shape is refused alone; answers keep the order.
+         Lists are counted before they are read: their length stands in front of them. Whatever reading a frame or an
+         item runs into, nesting and memory too, is FrameInvalid
          The callers on a class line are for the type checker of whoever asks: what is allowed says the bridge's table
 Elsewhere: who may ask, and what happens (operations/table.py), sockets (server, client)
 """
 
 from datetime import datetime
-from typing import Any, Generic, Literal, TypeVar, get_args
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 from uuid import UUID
 
 import msgspec
@@ -18,13 +20,31 @@ from pipeline.formats.person import IdentifiedPerson
 VERSION = 1
 FRAME_BYTES_MAX = 1024 * 1024
 ITEMS_MAX = 512  # per request
+FRAME_ITEMS_MAX = 2 * ITEMS_MAX  # who asks a few too many hears bad_request; a frame of more is not read at all
+ENTRIES_MAX = 512  # of one item: a package has 500, a letter 20 contents
 LENGTH_BYTES = 4
 DEADLINE_MS_MAX = 60_000
+DETAIL_CHARACTERS_MAX = 300  # of a text for people
 
 Caller = Literal["gateway", "encrypt", "seal", "timestamp", "archive", "webhook", "operator"]
 CALLERS: tuple[Caller, ...] = get_args(Caller)  # one socket each
 
 BUSY, DENIED, BAD_REQUEST, TOKEN_AWAY, CLOCK_AWAY = "busy", "denied", "bad_request", "token_away", "clock_away"
+
+
+# What reading bytes of a stranger, or a mistake of ours in what is done with them, may raise. It is told to whoever
+# sent them; anything else (a full disk, a token that has to be looked at) ends the bridge.
+FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    msgspec.MsgspecError,
+)
 
 
 class FrameInvalid(ValueError):
@@ -41,7 +61,7 @@ class Request(_Struct, frozen=True):
     v: int
     id: int
     op: str
-    items: list[msgspec.Raw]
+    items: Annotated[list[msgspec.Raw], msgspec.Meta(max_length=FRAME_ITEMS_MAX)]
     deadline_ms: int
 
 
@@ -131,7 +151,7 @@ class DeriveWrap(Item[Wrapped, Literal["encrypt"]], frozen=True, op="derive_wrap
     """A letter's context, and the wraps of exactly the contents that it names, in its order."""
 
     context: bytes
-    contents: tuple[WrappedContent, ...]
+    contents: Annotated[tuple[WrappedContent, ...], msgspec.Meta(max_length=ENTRIES_MAX)]
 
 
 class Sealed(_Struct, frozen=True):
@@ -151,7 +171,7 @@ class SealEvidence(Item[Sealed, Literal["seal"]], frozen=True, op="seal_evidence
 class SealPackage(Item[Sealed, Literal["archive"]], frozen=True, op="seal_package"):
     """Package entries in order, (name, SHA-256), and the signing time."""
 
-    entries: tuple[tuple[str, bytes], ...]
+    entries: Annotated[tuple[tuple[str, bytes], ...], msgspec.Meta(max_length=ENTRIES_MAX)]
     signing_time: datetime
 
 
@@ -317,8 +337,8 @@ def decode(data: bytes | msgspec.Raw, kind: type[Typed]) -> Typed:
     """Reads one typed value; raises FrameInvalid, whose text names the field."""
     try:
         return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.MsgspecError, ValueError) as error:  # ValueError: a UUID or a text that is none
-        raise FrameInvalid(str(error)) from error
+    except FAULTS as error:  # ValueError: a UUID or a text that is none; RecursionError: nesting
+        raise FrameInvalid(str(error)[:DETAIL_CHARACTERS_MAX]) from error
 
 
 def frame(body: bytes) -> bytes:
@@ -339,10 +359,21 @@ class FrameBuffer:
         self._held += data
         self._announced()
 
+    @property
+    def is_begun(self) -> bool:
+        """Something of a frame is there."""
+        return bool(self._held)
+
+    @property
+    def is_whole(self) -> bool:
+        """A frame is there with its last byte."""
+        length = self._announced()
+        return length is not None and len(self._held) >= LENGTH_BYTES + length
+
     def next(self) -> bytes | None:
         """Takes the next whole frame out, None while it is incomplete."""
         length = self._announced()
-        if length is None or len(self._held) < LENGTH_BYTES + length:
+        if length is None or not self.is_whole:
             return None
         body = bytes(self._held[LENGTH_BYTES : LENGTH_BYTES + length])
         del self._held[: LENGTH_BYTES + length]
