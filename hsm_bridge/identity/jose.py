@@ -10,7 +10,6 @@ Source   RFC 7515, RFC 7516, RFC 7517, RFC 7518 section 4.6
 
 import binascii
 import hashlib
-import json
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 
+from pipeline.formats import bounded_json
 from pipeline.formats.identity_providers import SignatureAlgorithm
 
 TOKEN_CHARACTERS_MAX = 32 * 1024
@@ -190,20 +190,12 @@ def optional_text(claims: Mapping[str, object], name: str) -> str:
 
 def _json(data: bytes) -> Mapping[str, object]:
     try:
-        value = json.loads(data, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+        value = bounded_json.read_json(data)
+    except ValueError as error:
         raise IdentityRefused("token_malformed", "not JSON") from error
     if not isinstance(value, dict):
         raise IdentityRefused("token_malformed", "not a JSON object")
     return value
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Two values under one name could be read differently by two readers."""
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return members
 
 
 def _decode(text: str) -> bytes:

@@ -9,7 +9,6 @@ Elsewhere: what the tokens say. They are encrypted to the bridge's key and only 
 Source   RFC 6749 sections 4.1.3 and 5.2; OpenID Connect Core 1.0 section 5.3; OpenID Connect Discovery 1.0 section 4
 """
 
-import json
 import time
 from collections.abc import Mapping
 from urllib.parse import urlsplit
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from pipeline.errors import Transient
+from pipeline.formats import bounded_json
 from pipeline.formats.identity_providers import IdentityProviderSettings, is_guarded
 from pipeline.formats.secret_file import read_secret
 from pipeline.ports.bridge import wire
@@ -126,7 +126,7 @@ class HttpBackChannel:
 def _field(body: bytes, name: str) -> str:
     """One text of a JSON answer."""
     try:
-        answer = json.loads(body)
+        answer = bounded_json.read_json(body)
     except ValueError as error:
         raise Transient("the identity provider's answer is not JSON") from error
     value = answer.get(name) if isinstance(answer, dict) else None
@@ -136,8 +136,9 @@ def _field(body: bytes, name: str) -> str:
 
 
 def _endpoints(body: bytes) -> Mapping[str, str]:
-    """The texts of a discovery document."""
-    return {name: value for name, value in json.loads(body).items() if isinstance(value, str)}
+    """The texts of a discovery document that `_field` has read."""
+    answer = bounded_json.read_json(body)
+    return {name: value for name, value in answer.items() if isinstance(value, str)} if isinstance(answer, dict) else {}
 
 
 def _origin(address: str) -> tuple[str, str]:

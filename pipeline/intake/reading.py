@@ -1,9 +1,9 @@
 """Strict reading of JSON bodies: every mistake at once, each with its pointer.
 
-Owns     bytes to JSON (UTF-8, one object, no repeated names, no NaN), and a reader of objects that knows its fields
+Owns     bytes to one JSON object, and a reader of objects that knows its fields
 Rules    a field that nobody reads is unknown and refused, so that a misspelt option is never silently ignored; text is
          NFC without control characters, so that what is sealed later can be written in an evidence as it is
-Elsewhere: which fields there are
+Elsewhere: which fields there are; what JSON is read at all (pipeline/formats/bounded_json.py)
 """
 
 import json
@@ -16,6 +16,7 @@ from datetime import date, datetime
 from typing import TypeVar
 from uuid import UUID
 
+from pipeline.formats import bounded_json
 from pipeline.intake.mistakes import MISTAKES_MAX, Mistake, Unreadable
 
 # C0, C1, line and paragraph separators, and the controls of writing direction, which can make a text read as another
@@ -33,28 +34,17 @@ T = TypeVar("T")
 def read_json(body: bytes) -> Mapping[str, object]:
     """The object; raises Unreadable."""
     try:
-        text = body.decode("utf-8")
+        value = bounded_json.read_json(body)
     except UnicodeDecodeError as error:
         raise Unreadable("invalid_encoding", f"byte {error.start} of the body is not UTF-8") from error
-    try:
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_constant)
-    except (ValueError, RecursionError) as error:
+    except UnicodeEncodeError as error:
+        raise Unreadable("malformed_json", "a text has half of a surrogate pair") from error
+    except ValueError as error:
         detail = f"line {error.lineno}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
         raise Unreadable("malformed_json", detail[:200]) from error
     if not isinstance(value, dict):
         raise Unreadable("malformed_json", "the body must be one JSON object")
     return value
-
-
-def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    table = dict(pairs)
-    if len(table) != len(pairs):
-        raise ValueError("an object has the same name twice")  # RFC 8259, 4: readers disagree on which one counts
-    return table
-
-
-def _constant(name: str) -> object:
-    raise ValueError(f"{name} is not JSON")
 
 
 class Fields:

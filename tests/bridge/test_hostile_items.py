@@ -127,4 +127,4 @@ async def test_half_characters_in_claims_are_refused(items: tuple[FakeBridge, di
         json.dumps({"keys": [key.as_dict(private=False)]})
     )
     bent = msgspec.structs.replace(item, tokens=wire.IdentityTokens(tokens.id_token(), tokens.userinfo()))
-    assert fake.perform("verify_identity", wire.encode(bent)).err == "claims_malformed"
+    assert fake.perform("verify_identity", wire.encode(bent)).err == "token_malformed"

@@ -28,6 +28,7 @@ from pipeline.evidence.package.snapshot import (
     PackageToSign,
     manifest,
     package_signed_info,
+    read_description,
     read_signatures,
     signatures,
     signing_time_of,
@@ -290,16 +291,16 @@ def _head(description: bytes) -> BatchHead:
     """What `_description` wrote; the caller writes it again and compares."""
     modes = {word: mode for mode, word in MODE_WORDS.items()}
     try:
-        described = json.loads(description)
+        described = read_description(description)
         return BatchHead(
-            batch=UUID(described["batch"]),
+            batch=UUID(str(described["batch"])),
             name=str(described["name"]),
-            mode=modes[described["mode"]],
+            mode=modes[str(described["mode"])],
             issuer=str(described["issuer"]),
             sender=str(described["sender"]),
-            parts=int(described["parts"]),
-            parts_sha256=bytes.fromhex(described["sha256_of_parts"]),
-            submitted_at=_moment(described["submitted_at"]),
+            parts=int(str(described["parts"])),
+            parts_sha256=bytes.fromhex(str(described["sha256_of_parts"])),
+            submitted_at=_moment(str(described["submitted_at"])),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+    except (KeyError, ValueError) as error:
         raise PackageRefused("the description cannot be read") from error

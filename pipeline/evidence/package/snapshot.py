@@ -19,7 +19,7 @@ from uuid import UUID
 
 from pipeline.evidence.form.xades import SealInvalid, SealParts, check_signature, read_signature
 from pipeline.evidence.package.container import pack, unpack
-from pipeline.formats import xades
+from pipeline.formats import bounded_json, xades
 from pipeline.formats.events import CODE_OF_URI, URI
 
 MIMETYPE = b"application/vnd.etsi.asic-e+zip"  # EN 319 162-1 clause 4.4.3
@@ -27,6 +27,7 @@ SIGNATURES = "META-INF/signatures.xml"
 MANIFEST = "META-INF/manifest.xml"
 DESCRIPTION = "package.json"
 FORMAT = "qerds-package-1"
+DESCRIPTION_BYTES_MAX = 64 * 1024  # a hundred events are 2 kB
 EVIDENCES_MAX = 100
 TRUST_MAX = 10
 
@@ -165,21 +166,31 @@ def _snapshot(entries: Sequence[tuple[str, bytes]]) -> SnapshotContents:
     if DESCRIPTION not in contents or SIGNATURES not in contents:
         raise PackageRefused("no description or no package seal")
     try:
-        described = json.loads(contents[DESCRIPTION])
+        described = read_description(contents[DESCRIPTION])
         previous = described["previous_sha256"]
         modes = {word: mode for mode, word in MODE_WORDS.items()}
         return SnapshotContents(
-            delivery=UUID(described["delivery"]),
+            delivery=UUID(str(described["delivery"])),
             number=str(described["number"]),
-            mode=modes[described["mode"]],
-            snapshot=int(described["snapshot"]),
-            previous_sha256=None if previous is None else bytes.fromhex(previous),
+            mode=modes[str(described["mode"])],
+            snapshot=int(str(described["snapshot"])),
+            previous_sha256=None if previous is None else bytes.fromhex(str(previous)),
             documents=tuple(content for name, content in entries if _EVIDENCE_NAME.fullmatch(name)),
             authorities=tuple(content for name, content in entries if name.endswith(".cer")),
             revocation_lists=tuple(content for name, content in entries if name.endswith(".crl")),
         )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
+    except (KeyError, ValueError) as error:
         raise PackageRefused("the description cannot be read") from error
+
+
+def read_description(description: bytes) -> dict[str, object]:
+    """The JSON object in a container, which nothing vouches for yet: bounded before it is read; raises ValueError."""
+    if len(description) > DESCRIPTION_BYTES_MAX:
+        raise ValueError(f"a description has at most {DESCRIPTION_BYTES_MAX} bytes")
+    described = bounded_json.read_json(description)
+    if not isinstance(described, dict):
+        raise ValueError("a description is an object")
+    return described
 
 
 def _description(snapshot: SnapshotContents, events: list[str]) -> bytes:

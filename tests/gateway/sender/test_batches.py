@@ -146,20 +146,23 @@ async def test_lines_that_would_poison_a_database(world: World) -> None:
     client = await world.sender()
     batch = await opened(client)
     lines = [
-        b'{"client_ref": "r-1", "\\u0000name\\ud800": 1}',
+        b'{"client_ref": "r-1", "\\u0000name\\uffff": 1}',
         b'{"client_ref": "r-2", "recipient": {"email": "a@example.org", "given_names": "\\u0000"}}',
-        b'{"client_ref": "r-3", "metadata": {"\\udfff": "x"}, "consent_ref": "\\ud800"}',
+        b'{"client_ref": "r-3", "metadata": {"\\ufffe": "x"}, "consent_ref": "\\u0000"}',
         b'{"client_ref": "r-4\\u0000", "documents": [{"inline_base64": "eA==", "file_name": "\\u0000"}]}',
         b'{"client_ref": "r-5", "subject": ' + b"1" * 5000 + b"}",
-        json.dumps(line(6)).encode(),
+        b'{"client_ref": "r-6", "metadata": {"\\udfff": "x"}}',
+        b'{"client_ref": "r-7", "subject": "\\ud800"}',
+        json.dumps(line(8)).encode(),
     ]
-    await submitted(client, batch, b"\n".join(lines[:4] + lines[5:]))
+    await submitted(client, batch, b"\n".join(lines[:4] + lines[7:]))
     await drawn(world)
     rows = await results(client, batch)
     assert [row["status"] for row in rows] == ["rejected"] * 4 + ["accepted"]
     assert "/\ufffdname\ufffd" in {error["pointer"] for error in rows[0]["problem"]["errors"]}
     assert (await client.get(f"/v1/batches/{batch}/results", params={"format": "csv"})).status_code == 200
-    problem(await put(client, await opened(client), 1, lines[4]), 422, "part_malformed")
+    for unreadable in lines[4:7]:  # a number without end, half of a surrogate pair
+        problem(await put(client, await opened(client), 1, unreadable), 422, "part_malformed")
 
 
 async def test_mended_results_give_the_missing_ones_and_no_doubles(world: World) -> None:

@@ -78,7 +78,6 @@ Change = Callable[[dict[str, Any]], object]
         (lambda b: b["recipient"].update(language="de"), "field_invalid", "/recipient/language"),
         (lambda b: b["recipient"].update(given_names="a\nb"), "field_invalid", "/recipient/given_names"),
         (lambda b: b["recipient"].update(given_names="a\u202eb"), "field_invalid", "/recipient/given_names"),
-        (lambda b: b["recipient"].update(given_names="\ud800"), "field_invalid", "/recipient/given_names"),
         (lambda b: b["recipient"].update(birth_name=" Martin"), "field_invalid", "/recipient/birth_name"),
         (lambda b: b["recipient"].update(birth_name="x" * 201), "field_invalid", "/recipient/birth_name"),
         (lambda b: b["recipient"].update(birth_date="1980-02-30"), "field_invalid", "/recipient/birth_date"),
