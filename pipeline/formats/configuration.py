@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from operator import attrgetter
 from pathlib import Path
 from typing import Annotated, Literal
@@ -171,12 +172,14 @@ class MailSettings(Struct, frozen=True):
 
 
 class GatewaySettings(Struct, frozen=True):
-    """Where the gateway listens, and the address that people and machines know it by."""
+    """Where the gateway listens, the address that people and machines know it by, and the proxies whose word on a
+    client's address is believed."""
 
     host: Text
     port: Port
     public_url: Text
     document_bytes_max: Annotated[int, Meta(ge=1, le=DOCUMENT_BYTES_MAX)] = DOCUMENT_BYTES_DEFAULT
+    proxies: Annotated[tuple[Text, ...], Meta(min_length=1, max_length=32)] | None = None
 
 
 class IdentitySettings(Struct, frozen=True):
@@ -245,6 +248,7 @@ def parse(table: Mapping[str, object]) -> Config:
     _check_database(config.database)
     _check_mail(config.mail)
     _check_objects(config.objects)
+    _check_gateway(config.gateway)
     _check_identity(config.identity)
     return config
 
@@ -315,3 +319,14 @@ def _place(error: ValueError) -> str:
     """Where TOML ends: line and column of tomllib's text, which may quote the file."""
     position = re.search(r"\(at line \d+, column \d+\)$", str(error))
     return f" {position[0]}" if position else ""
+
+
+def _check_gateway(gateway: GatewaySettings) -> None:
+    """Whose word about a client's address is taken."""
+    for network in gateway.proxies or ():
+        try:
+            ip_network(network)
+        except ValueError as error:
+            raise ConfigInvalid(
+                "gateway.proxies must be addresses or networks without host bits, as 10.0.0.0/8"
+            ) from error

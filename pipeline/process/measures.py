@@ -67,6 +67,7 @@ HTTP_REQUEST_SECONDS = Histogram(
     bounds=HTTP_SECONDS,
 )
 HTTP_REJECTED = Counter("qerds_http_rejected_total", "Requests answered with a problem, by its code", ("reason",))
+CONNECTIONS_ENDED = Counter("qerds_connections_ended_total", "Connections that the gateway ended", ("reason",))
 UPLOAD_BYTES = Counter("qerds_upload_bytes_total", "Bytes of documents stored, as their senders gave them")
 
 # ------------------------------------------------------------------ the runtime of the stages
