@@ -1,6 +1,6 @@
 """Rows of the tables of addresses: where, by which method, what answers, how long that may take, how much it takes in.
 
-Owns     the deadline of every request, and the reading of a body within the limit of its row
+Owns     the deadline of every request, how often it may be sent, and the reading of a body within the limit of its row
 Rules    each row states its deadline; a row without a limit of its body has none to read. What a request says of
          itself can only tighten the limit (a JSON body where files are taken, too)
 Elsewhere: the numbers (limits.py), what a request is answered when its time is over (edge.py)
@@ -18,13 +18,16 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from gateway.limits import pieces
+from gateway.rates import Rate
 from pipeline.errors import Invariant
 
+ANSWER_HEADERS = "answer_headers"  # where a scope has the headers that the edge adds to whatever is answered
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Address(Route):
-    """One method of one path. form_seconds: the deadline when the body is a form with documents, where it differs."""
+    """One method of one path. form_seconds: the deadline when the body is a form with documents, where it differs;
+    rates: how often it may be sent, where anybody may."""
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class Address(Route):
         body_bytes_max: int | None = None,
         *,
         form_seconds: float | None = None,
+        rates: Sequence[Rate] = (),
         middleware: Sequence[Middleware] = (),
     ) -> None:
         super().__init__(path, handler, methods=[method], middleware=middleware)
@@ -42,9 +46,13 @@ class Address(Route):
         self.deadline_seconds = deadline_seconds
         self.body_bytes_max = body_bytes_max
         self.form_seconds = form_seconds
+        self.rates = rates
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Raises TimeoutError when the time is over, HTTPException for another method."""
+        """Raises TimeoutError when the time is over, HTTPException for another method, Problem rate_limited."""
+        if scope["method"] in (self.methods or ()):
+            for rate in self.rates:
+                count(scope, rate)
         with anyio.fail_after(self.seconds_of(scope)):
             await super().handle(scope, receive, send)
 
@@ -71,6 +79,14 @@ class Folder(Mount):
 
 
 Row = Address | Folder
+
+
+def count(scope: Scope, rate: Rate) -> None:
+    """One more for whoever sent this, and the answer will tell how many are left. Raises Problem rate_limited."""
+    if (owner := rate.owner(scope)) is not None:
+        headers = scope.get(ANSWER_HEADERS, {})
+        for name, value in rate.take(owner).items():
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
 
 
 def is_multipart(scope: Scope) -> bool:

@@ -1,8 +1,9 @@
 """The outermost handler: every request has an id and one answer, whatever happens inside.
 
-Owns     Request-Id, Mode, Qerds-Version, the safe headers; turning errors into problems; counts
+Owns     Request-Id, Mode, Qerds-Version, the safe headers; who the caller is; turning errors into problems; counts
 Rules    the only place of the gateway that catches Exception, and it always records. After the first byte of an answer
          nothing else can be said: the connection is closed, so that a cut body is never taken for a whole one
+         A client that leaves is no error: nobody is told, and it is counted under a status that no answer has
 Elsewhere: what the routes do, and how long each may take (addresses.py); pages of the portal render their own refusals
 """
 
@@ -12,11 +13,13 @@ from typing import Protocol
 
 import anyio
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gateway import problems, versions
+from gateway.addresses import ANSWER_HEADERS
+from gateway.callers import CALLER, Proxies
 from gateway.limits import REQUEST_SECONDS
 from gateway.problem_codes import PROBLEMS
 from gateway.problem_pages import problem_page
@@ -33,6 +36,7 @@ MODE_NAMES = {"non_qualified": "demonstration", "qualified": "qualified"}
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 MACHINE_PATHS = ("/v1/", "/oauth2/", "/.well-known/")
 UNKNOWN = "other"  # a route that is none
+LEFT = 499  # no status of HTTP; what proxies call a client that closed its request
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -60,6 +64,7 @@ class Edge:
         self._config = ports.config
         self._ids = ports.ids
         self._recorder = ports.recorder
+        self._proxies = Proxies(ports.config.gateway.proxies or ())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -68,12 +73,15 @@ class Edge:
         is_machine = scope["path"].startswith(MACHINE_PATHS)
         if is_machine:
             answer.headers[versions.HEADER] = versions.NEWEST
+        scope[CALLER], scope[ANSWER_HEADERS] = self._proxies.caller_of(scope), answer.headers
         scope["app"] = self  # lets the router raise for an unknown path or method instead of answering in plain text
         started = time.monotonic()
         try:
             if is_machine:
                 answer.headers[versions.HEADER] = versions.asked_version(scope)
             await self._inner(scope, receive, answer)
+        except ClientDisconnect:
+            answer.status = LEFT
         except Exception as error:
             await self._refuse(scope, receive, answer, error)
         finally:

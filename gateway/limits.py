@@ -22,6 +22,7 @@ LIST_DEFAULT = 100
 
 REQUEST_SECONDS = 30.0
 EVENTS_SECONDS = 40.0  # a list of events may wait 30 s for the first one
+CHECK_SECONDS = 180.0  # two minutes for the proof to arrive, the rest for waiting and checking
 UPLOAD_SECONDS = 900.0  # 100 MiB at 1 Mbit/s
 DOWNLOAD_SECONDS = 900.0
 PIECE_SECONDS = 30.0  # between two pieces of a body: a sender that stalls does not hold a place for the whole time

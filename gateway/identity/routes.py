@@ -16,7 +16,8 @@ from gateway.limits import REQUEST_SECONDS
 from gateway.pages.context import LETTER
 from gateway.pages.headers import security_headers
 from gateway.pages.rendering import Pages
-from gateway.pages.session import FORM_BYTES_MAX
+from gateway.pages.session import FORM_BYTES_MAX, by_session
+from gateway.rates import Rate
 
 
 def routes(ports: IdentityPorts, pages: Pages) -> list[Row]:
@@ -24,12 +25,15 @@ def routes(ports: IdentityPorts, pages: Pages) -> list[Row]:
     configured = providers(ports)
     gate, key_set = Gate(ports, pages, configured), KeySet(ports.keys)
     targets = dict.fromkeys(target for provider in configured.values() for target in provider.form_targets)
+    rates = [Rate("identification", 120, 60), Rate("identification-session", 30, 60, by_session)]
     guarded, leaving = security_headers(ports.config), security_headers(ports.config, form_targets=[*targets])
     return [
-        Address("GET", CALLBACK, gate.finish, REQUEST_SECONDS, middleware=guarded),
+        Address("GET", CALLBACK, gate.finish, REQUEST_SECONDS, rates=rates, middleware=guarded),
         Address("GET", "/identity/jwks.json", key_set.show, REQUEST_SECONDS, middleware=guarded),
         Address("GET", f"{LETTER}/identity", gate.explain, REQUEST_SECONDS, middleware=leaving),
-        Address("POST", f"{LETTER}/identity", gate.begin, REQUEST_SECONDS, FORM_BYTES_MAX, middleware=leaving),
+        Address(
+            "POST", f"{LETTER}/identity", gate.begin, REQUEST_SECONDS, FORM_BYTES_MAX, rates=rates, middleware=leaving
+        ),
     ]
 
 

@@ -18,6 +18,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from gateway.addresses import body_bytes_max
 from gateway.pages.ports import SessionPorts
@@ -67,6 +68,12 @@ def form_token(identifier: str) -> str:
 def form_digest(identifier: str) -> bytes:
     """What the database knows of the form token."""
     return hashlib.sha256(form_token(identifier).encode("ascii")).digest()
+
+
+def by_session(scope: Scope) -> bytes | None:
+    """Whose rate is counted by the session that its cookie names, whether it lives or not."""
+    identifier = Request(scope).cookies.get(COOKIE, "")
+    return digest(identifier) if IDENTIFIER_PATTERN.fullmatch(identifier) else None
 
 
 async def browser(ports: SessionPorts, request: Request) -> Browser | None:

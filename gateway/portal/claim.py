@@ -8,21 +8,30 @@ Elsewhere: identity, which comes before anything else (gateway/identity)
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gateway.addresses import count
 from gateway.pages.context import letter_address
 from gateway.pages.handler import PageHandler, see_other
+from gateway.pages.rendering import Pages
 from gateway.pages.standing import LetterStanding, standing
 from gateway.portal.links import NOBODY, enter, link_digest
 from gateway.portal.ports import PortalPorts
+from gateway.rates import Rate, by_prefix
 from pipeline.stores.letters import Letter
 
 
 class ClaimLink(PageHandler[PortalPorts]):
-    """GET /c/{token}."""
+    """GET /c/{token}. misses: how often somebody may follow what is no link."""
+
+    def __init__(self, ports: PortalPorts, pages: Pages, misses: Rate) -> None:
+        super().__init__(ports, pages)
+        self._misses = misses
 
     async def open(self, request: Request) -> Response:
         """A redirect to the letter's page in the notice's language, or the neutral page."""
+        self._misses.require(by_prefix(request.scope))
         letter = await self._letter(request.path_params["token"])
         if letter is None:
+            count(request.scope, self._misses)
             return self.neutral(request)
         answer = see_other(letter_address(letter.language, letter.number))
         if request.method == "HEAD":

@@ -18,12 +18,15 @@ from uuid import UUID
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
+from gateway.addresses import count
 from gateway.pages.handler import PageHandler, see_other
 from gateway.pages.language import Language, language_in_address, negotiated
+from gateway.pages.rendering import Pages
 from gateway.pages.session import Browser, FormRefused, browser, submitted
 from gateway.portal.acts import UNDERSTOOD
 from gateway.portal.links import NOBODY, enter, link_digest
 from gateway.portal.ports import PortalPorts
+from gateway.rates import Rate, by_prefix
 from pipeline.notices.consent_wording import Asking, paragraphs, whole, wording_digest
 from pipeline.stores.consents import GIVEN, REFUSED, ConsentStanding, RequestSeen
 
@@ -46,13 +49,19 @@ class ConsentPageRequest:
 
 
 class ConsentPages(PageHandler[PortalPorts]):
-    """/consent/{token} and /{language}/consent/{request}."""
+    """/consent/{token} and /{language}/consent/{request}. misses: how often somebody may follow what is no link."""
+
+    def __init__(self, ports: PortalPorts, pages: Pages, misses: Rate) -> None:
+        super().__init__(ports, pages)
+        self._misses = misses
 
     async def open(self, request: Request) -> Response:
         """The link: a redirect to the page in the mail's language, or one neutral page for whatever is no link."""
+        self._misses.require(by_prefix(request.scope))
         linked = await self.ports.consents.linked(link_digest(request.path_params["token"]))
         consent_request = await self.ports.consents.request(linked or NOBODY)
         if consent_request is None:
+            count(request.scope, self._misses)
             language = negotiated(request.headers.get("accept-language", ""))
             return self.pages.page("consent_unknown.html", language, 404, address=None)
         answer = see_other(page_address(consent_request.language, consent_request.id))

@@ -13,16 +13,19 @@ from gateway.portal.download import DocumentDownload
 from gateway.portal.letter import LetterPages
 from gateway.portal.ports import PortalPorts
 from gateway.portal.proofs import ProofFiles
+from gateway.rates import Rate
 
 
 def routes(ports: PortalPorts, pages: Pages) -> list[Row]:
     """To be mounted at the root of the gateway's application."""
     guarded = security_headers(ports.config)
-    claim, letters, acts = ClaimLink(ports, pages), LetterPages(ports, pages), Acts(ports, pages)
-    downloads, proofs, consents = DocumentDownload(ports, pages), ProofFiles(ports, pages), ConsentPages(ports, pages)
+    links, misses = [Rate("links", 1200, 60)], Rate("links-missed", 300, 60)
+    claim, letters, acts = ClaimLink(ports, pages, misses), LetterPages(ports, pages), Acts(ports, pages)
+    downloads, proofs = DocumentDownload(ports, pages), ProofFiles(ports, pages)
+    consents = ConsentPages(ports, pages, misses)
     return [
-        Address("GET", "/c/{token:path}", claim.open, REQUEST_SECONDS, middleware=guarded),
-        Address("GET", "/consent/{token:path}", consents.open, REQUEST_SECONDS, middleware=guarded),
+        Address("GET", "/c/{token:path}", claim.open, REQUEST_SECONDS, rates=links, middleware=guarded),
+        Address("GET", "/consent/{token:path}", consents.open, REQUEST_SECONDS, rates=links, middleware=guarded),
         Address("GET", "/{language}/consent/{request:uuid}", consents.show, REQUEST_SECONDS, middleware=guarded),
         Address(
             "POST",

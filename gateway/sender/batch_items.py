@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from gateway.addresses import body_bytes_max
 from gateway.limits import pieces
+from gateway.places import Places
 from gateway.problems import Problem, field_problem
 from gateway.sender.backlog import Backlog
 from gateway.sender.batches import find_batch, not_open
@@ -46,7 +47,7 @@ from pipeline.stores.batches import (
 PART_BYTES_MAX = 64 * 1024 * 1024
 PART_MAX = 100_000
 CONTENTS_MAX = 20_000  # in one part: each is a row in memory until the part is stored
-PARTS_AT_ONCE = 4  # of one gateway: each may use a core
+PARTS_AT_ONCE = 6  # of one gateway: each may use a core; four of one sender's
 SLICE_BYTES = 256 * 1024  # the loop does something else in between
 STORED_LINES = 2000  # by one COPY
 STORED_BYTES = 1024 * 1024
@@ -123,7 +124,7 @@ class BatchItems:
         self._store = ports.batches
         self._oauth = oauth
         self._backlog = backlog
-        self._places = anyio.CapacityLimiter(PARTS_AT_ONCE)
+        self._places = Places(PARTS_AT_ONCE, "parts")
 
     async def put(self, request: Request) -> Response:
         """PUT: 201 when the part is new, 200 when the same one is there."""
@@ -140,14 +141,8 @@ class BatchItems:
             await _compare(request, expected)
             return _answer(PartAdded(there, is_new=False))
         await self._backlog.check(interactive=False)
-        try:
-            self._places.acquire_on_behalf_of_nowait(request)
-        except anyio.WouldBlock as error:
-            raise Problem("unavailable", "too many parts at once") from error
-        try:
+        with self._places.held(principal.sender):
             return await self._take_in(request, principal.sender, batch, number, expected)
-        finally:
-            self._places.release_on_behalf_of(request)
 
     async def _take_in(
         self, request: Request, sender: UUID, batch: BatchSeen, number: int, expected: bytes

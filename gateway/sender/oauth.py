@@ -1,7 +1,8 @@
 """OAuth2 for senders' programs: who a client is, and the tokens it gets.
 
 Owns     POST /oauth2/token (client_credentials), the server metadata, the check of a bearer token
-Rules    a client proves itself by private_key_jwt (RFC 7523: addressed to us, at most 5 minutes, each jti once) or, in
+Rules    whoever fails often waits: guessing is slowed down by prefix of addresses
+         A client proves itself by private_key_jwt (RFC 7523: addressed to us, at most 5 minutes, each jti once) or, in
          an embedded installation only, by a secret; a token is 256 random bits, kept as a digest, good for 600 s of
          real time; unknown client and wrong proof are one answer
 Elsewhere: who makes clients and takes them away (pipeline/operate/sender_keys.py)
@@ -9,9 +10,7 @@ Source   RFC 6749 4.4 and 5.2, RFC 6750, RFC 7523, RFC 8414
 """
 
 import hmac
-import json
 from base64 import b64decode, urlsafe_b64encode
-from binascii import Error as Base64Invalid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -25,9 +24,11 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey, import_key
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.addresses import read_body
+from gateway.addresses import count, read_body
 from gateway.problems import Problem
+from gateway.rates import Rate, by_prefix
 from gateway.sender.ports import SenderPorts
+from pipeline.formats import bounded_json
 from pipeline.stores.senders import TOKEN_SECONDS, Client
 
 TOKEN_RANDOM_BYTES = 32
@@ -37,6 +38,10 @@ ASSERTION_SKEW_SECONDS = 60  # a sender's clock may be ahead of ours by this muc
 ASSERTION_ALGORITHMS = ["ES256", "ES384", "PS256", "RS256"]
 JTI_CHARACTERS_MAX = 128
 FIELDS_MAX = 20
+# What the library may raise over a token that is none: its own, and those of the types that it did not look at.
+ASSERTION_FAULTS = (JoseError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+CLIENT_ID_CHARACTERS_MAX = 64
+FAILURES_COUNT = 30  # of clients that did not prove who they are, by the minute and prefix
 SUBMITTING = "deliveries:write"  # what a sender that is held back may not do; its proofs it may read
 SCOPES = ("deliveries:write", "deliveries:read", "evidence:read", "consents:write", "webhooks:write")
 
@@ -67,6 +72,7 @@ class OAuth:
         self._issuer = ports.config.gateway.public_url
         self._token_url = f"{self._issuer}/oauth2/token"
         self._secrets_allowed = ports.config.embedded
+        self._failures = Rate("client-failures", FAILURES_COUNT, 60)
 
     async def metadata(self, request: Request) -> Response:
         """GET /.well-known/oauth-authorization-server (RFC 8414)."""
@@ -88,6 +94,7 @@ class OAuth:
 
     async def token(self, request: Request) -> Response:
         """POST /oauth2/token."""
+        self._failures.require(by_prefix(request.scope))
         try:
             form = _form(request, await read_body(request))
             if form.get("grant_type") != "client_credentials":
@@ -95,6 +102,8 @@ class OAuth:
             client = await self._client(request, form)
             scopes = _granted(client, form.get("scope", ""))
         except OAuthRefused as refused:
+            if refused.error == "invalid_client":
+                count(request.scope, self._failures)
             return _error(refused)
         token = urlsafe_b64encode(self._ports.ids.random_bytes(TOKEN_RANDOM_BYTES)).rstrip(b"=").decode()
         await self._ports.senders.add_token(sha256(token.encode()).digest(), client.client_id, scopes)
@@ -154,7 +163,8 @@ class OAuth:
         if claims.get("iss") != client_id or claims.get("sub") != client_id:  # rules 1 and 2
             raise OAuthRefused("invalid_client", "iss and sub must both be the client_id")
         audience = claims.get("aud")
-        if not {self._token_url, self._issuer} & set(audience if isinstance(audience, list) else [audience]):  # rule 3
+        audiences = audience if isinstance(audience, list) else [audience]
+        if not any(name in (self._token_url, self._issuer) for name in audiences):  # rule 3
             raise OAuthRefused("invalid_client", f"aud must be {self._token_url}")
         expires_at = _time(claims, "exp")  # rule 4
         if expires_at is None or expires_at <= now:
@@ -191,7 +201,7 @@ def _basic(request: Request) -> tuple[str, str] | None:
         return None
     try:
         client_id, colon, secret = b64decode(encoded, validate=True).decode("utf-8").partition(":")
-    except (Base64Invalid, UnicodeDecodeError) as error:
+    except ValueError as error:  # base64 of no ASCII too, and a text that is no UTF-8
         raise OAuthRefused("invalid_client", "the Authorization header is not base64 of UTF-8") from error
     if not colon:
         raise OAuthRefused("invalid_client", "the Authorization header has no colon")
@@ -199,10 +209,12 @@ def _basic(request: Request) -> tuple[str, str] | None:
 
 
 def _claimed_client(assertion: str) -> str:
-    """Whom the assertion names; nothing is believed before the signature is checked with that client's key."""
+    """Whom the assertion names; nothing is believed before the signature is checked with that client's key. What is
+    read here is read in bounds, and in one way only: whoever reads the same bytes again meets nothing that was not seen
+    here."""
     try:
-        claims = json.loads(jws.extract_compact(assertion.encode()).payload)
-    except (JoseError, ValueError, RecursionError) as error:
+        claims = bounded_json.read_json(jws.extract_compact(assertion.encode()).payload)
+    except ASSERTION_FAULTS as error:
         raise OAuthRefused("invalid_client", "the assertion is not a signed JWT") from error
     subject = claims.get("sub") if isinstance(claims, dict) else None
     if not isinstance(subject, str) or "\x00" in subject:
@@ -216,7 +228,7 @@ def _verified_claims(assertion: str, client: Client) -> dict[str, Any]:
         if not isinstance(key, ECKey | RSAKey | OKPKey):  # a symmetric key registered by mistake signs for everybody
             raise OAuthRefused("invalid_client", "unknown client or wrong key")
         return jwt.decode(assertion, key, algorithms=ASSERTION_ALGORITHMS).claims
-    except (JoseError, ValueError) as error:
+    except ASSERTION_FAULTS as error:
         raise OAuthRefused("invalid_client", "unknown client or wrong key") from error
 
 

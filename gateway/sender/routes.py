@@ -2,6 +2,7 @@
 
 from gateway.addresses import Address, Row
 from gateway.limits import (
+    CHECK_SECONDS,
     DOWNLOAD_SECONDS,
     EVENTS_SECONDS,
     FORM_BYTES_MAX,
@@ -10,6 +11,8 @@ from gateway.limits import (
     REQUEST_SECONDS,
     UPLOAD_SECONDS,
 )
+from gateway.places import Places
+from gateway.rates import Rate
 from gateway.sender import sandbox
 from gateway.sender.backlog import Backlog
 from gateway.sender.batch_items import PART_BYTES_MAX, BatchItems
@@ -26,11 +29,12 @@ from gateway.sender.ports import SenderPorts
 from gateway.sender.proofs import Proofs
 from gateway.sender.service_pages import ServicePages
 from gateway.sender.submissions import Submissions
-from gateway.sender.upload_limit import UploadLimit
 from gateway.sender.uploads import Uploads
 from gateway.sender.verify import BODY_BYTES_MAX, Verify
 from gateway.sender.webhooks import Webhooks
 from pipeline.intake.attachments import DOCUMENTS_MAX
+
+UPLOADS_AT_ONCE = 32  # of one process: each holds some three segments of 1 MiB
 
 
 def routes(ports: SenderPorts) -> list[Row]:
@@ -45,9 +49,9 @@ def routes(ports: SenderPorts) -> list[Row]:
 
 
 def _letters(ports: SenderPorts, oauth: OAuth, backlog: Backlog) -> list[Row]:
-    limit, bytes_max = UploadLimit(), ports.config.gateway.document_bytes_max
+    places, bytes_max = Places(UPLOADS_AT_ONCE, "uploads"), ports.config.gateway.document_bytes_max
     form_max = DOCUMENTS_MAX * bytes_max + LETTER_BYTES_MAX
-    uploads, submissions = Uploads(ports, oauth, limit), Submissions(ports, oauth, backlog, limit)
+    uploads, submissions = Uploads(ports, oauth, places), Submissions(ports, oauth, backlog, places)
     deliveries, proofs = Deliveries(ports, oauth), Proofs(ports, oauth)
     return [
         Address("POST", "/v1/uploads", uploads.create, UPLOAD_SECONDS, bytes_max),
@@ -106,7 +110,7 @@ def _others(ports: SenderPorts, oauth: OAuth) -> list[Row]:
     service, consents, verify = ServicePages(ports, oauth), Consents(ports, oauth), Verify(ports)
     consent_requests = ConsentRequests(ports, oauth)
     return [
-        Address("POST", "/oauth2/token", oauth.token, REQUEST_SECONDS, FORM_BYTES_MAX),
+        Address("POST", "/oauth2/token", oauth.token, REQUEST_SECONDS, FORM_BYTES_MAX, rates=[Rate("tokens", 600, 60)]),
         Address("GET", "/.well-known/oauth-authorization-server", oauth.metadata, REQUEST_SECONDS),
         Address("GET", "/v1/me", service.me, REQUEST_SECONDS),
         Address("POST", "/v1/consents/requests", consent_requests.create, REQUEST_SECONDS, JSON_BYTES_MAX),
@@ -115,7 +119,7 @@ def _others(ports: SenderPorts, oauth: OAuth) -> list[Row]:
         Address("GET", "/v1/consents/{ref}", consents.get, REQUEST_SECONDS),
         Address("POST", "/v1/consents/{ref}/withdraw", consents.withdraw, REQUEST_SECONDS),
         *sandbox.routes(ports, oauth),
-        Address("POST", "/v1/verify", verify.judge, UPLOAD_SECONDS, BODY_BYTES_MAX),
+        Address("POST", "/v1/verify", verify.judge, CHECK_SECONDS, BODY_BYTES_MAX, rates=[Rate("checks", 60, 60)]),
         Address("GET", "/v1/status", service.status, REQUEST_SECONDS),
         Address("GET", "/v1/openapi.json", service.openapi, REQUEST_SECONDS),
         Address("GET", "/v1/problems/{code}", service.problem, REQUEST_SECONDS),

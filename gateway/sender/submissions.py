@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 
 from gateway.addresses import read_body
 from gateway.limits import JSON_BYTES_MAX, LETTER_BYTES_MAX
+from gateway.places import Places
 from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender import presentation
 from gateway.sender.attachments import Attachments, StoredAttachments
@@ -31,7 +32,6 @@ from gateway.sender.form import LetterForm, form_of, is_form, read_metadata
 from gateway.sender.json_body import declared_json_object, json_object
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from gateway.sender.upload_limit import UploadLimit
 from pipeline.intake.attachments import Carrier
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.submission import SubmittedLetter, judge, read_letter
@@ -53,21 +53,21 @@ TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-
 class Submissions:
     """POST /v1/deliveries and validate."""
 
-    def __init__(self, ports: SenderPorts, oauth: OAuth, backlog: Backlog, limit: UploadLimit) -> None:
+    def __init__(self, ports: SenderPorts, oauth: OAuth, backlog: Backlog, places: Places) -> None:
         self._ports = ports
         self._store = ports.senders
         self._oauth = oauth
         self._backlog = backlog
-        self._limit = limit
+        self._places = places
         self._attachments = Attachments(ports)
 
     async def submit(self, request: Request) -> Response:
         """POST: 202, or 200 with the delivery that has this client_ref already."""
         sender = (await self._oauth.authorise(request, WRITE_SCOPE)).sender
         if not is_form(request):
-            with self._room(request):
+            with self._room(request, sender):
                 return await self._submitted(request, sender, await read_body(request, LETTER_BYTES_MAX), None)
-        with self._limit.held():
+        with self._places.held(sender):
             form = form_of(request)
             answer = await self._submitted(request, sender, await read_metadata(form, JSON_BYTES_MAX), form)
             await form.pass_over()
@@ -76,18 +76,18 @@ class Submissions:
     async def validate(self, request: Request) -> Response:
         """POST validate: what submit would say, and nothing is stored."""
         sender = (await self._oauth.authorise(request, WRITE_SCOPE)).sender
-        with self._room(request):
+        with self._room(request, sender):
             table = declared_json_object(request, await read_body(request))
             letter, mistakes = read_letter(table, Carrier.JSON)
             if letter is not None:
                 mistakes = await self._judge(sender, letter)
         return JSONResponse({"errors": [{"pointer": m.pointer, "code": m.code, "detail": m.detail} for m in mistakes]})
 
-    def _room(self, request: Request) -> AbstractContextManager[None]:
+    def _room(self, request: Request, sender: UUID) -> AbstractContextManager[None]:
         """A letter with contents takes the place of an upload; one that only names uploads is small."""
         announced = request.headers.get("content-length", "")
         is_small = announced.isdecimal() and len(announced) <= 9 and int(announced) <= JSON_BYTES_MAX
-        return nullcontext() if is_small else self._limit.held()
+        return nullcontext() if is_small else self._places.held(sender)
 
     async def _submitted(self, request: Request, sender: UUID, body: bytes, form: LetterForm | None) -> Response:
         """Steps: 1 answered before under this key, 2 read, 3 there already, 4 judged, 5 stored. Raises Problem."""

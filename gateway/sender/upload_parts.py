@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 
 from gateway.addresses import read_body
 from gateway.limits import JSON_BYTES_MAX, pieces
+from gateway.places import Places
 from gateway.problems import Problem, field_problem, problem_of
 from gateway.sender import presentation
 from gateway.sender.content_headers import content_digest
@@ -25,7 +26,6 @@ from gateway.sender.encrypted_upload import CheckedBody, ExpectedBody, store_enc
 from gateway.sender.json_body import json_object
 from gateway.sender.oauth import OAuth, Principal
 from gateway.sender.ports import SenderPorts
-from gateway.sender.upload_limit import UploadLimit
 from pipeline.content.parts import PARTS_MAX, part_bytes_of, part_length, parts_of
 from pipeline.content.types import ALLOWED
 from pipeline.intake.mistakes import Mistake
@@ -38,10 +38,10 @@ SCOPE = "deliveries:write"
 class UploadParts:
     """The addresses of one upload."""
 
-    def __init__(self, ports: SenderPorts, oauth: OAuth, limit: UploadLimit) -> None:
+    def __init__(self, ports: SenderPorts, oauth: OAuth, places: Places) -> None:
         self._ports = ports
         self._oauth = oauth
-        self._limit = limit
+        self._places = places
 
     async def announce(self, request: Request) -> Response:
         """POST /v1/uploads with JSON: what will come, and in which pieces it has to."""
@@ -53,10 +53,10 @@ class UploadParts:
 
     async def put(self, request: Request) -> Response:
         """PUT parts/{n}: 201 when it is new, 200 when it was there."""
-        _, partial = await self._find(request)
+        principal, partial = await self._find(request)
         number, length = _part_of(request, partial.upload)
         expected = ExpectedBody(content_digest(request), length)
-        with self._limit.held():
+        with self._places.held(principal.sender):
             body = pieces(request, length)
             if number in partial.parts:
                 return await self._again(body, expected, partial, number)

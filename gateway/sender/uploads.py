@@ -2,8 +2,8 @@
 
 Owns     the whole upload
 Rules    what the body is follows from its type: JSON announces, everything else is a file
-Elsewhere: the pass over the body (encrypted_upload.py), parts (upload_parts.py), how many bodies at once
-         (upload_limit.py), reading back (`encrypt` does, before there is a proof of deposit)
+Elsewhere: the pass over the body (encrypted_upload.py), parts (upload_parts.py), how many bodies at once (routes.py),
+         reading back (`encrypt` does, before there is a proof of deposit)
 """
 
 from datetime import timedelta
@@ -13,12 +13,12 @@ from starlette.responses import Response
 
 from gateway.addresses import body_bytes_max
 from gateway.limits import pieces
+from gateway.places import Places
 from gateway.sender import presentation
 from gateway.sender.content_headers import file_description
 from gateway.sender.encrypted_upload import ExpectedBody, store_encrypted
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
-from gateway.sender.upload_limit import UploadLimit
 from gateway.sender.upload_parts import UploadParts
 from pipeline.stores.senders import UPLOAD_DAYS, SenderUpload
 
@@ -30,11 +30,11 @@ JSON = "application/json"
 class Uploads:
     """/v1/uploads."""
 
-    def __init__(self, ports: SenderPorts, oauth: OAuth, limit: UploadLimit) -> None:
+    def __init__(self, ports: SenderPorts, oauth: OAuth, places: Places) -> None:
         self._ports = ports
         self._oauth = oauth
-        self._limit = limit
-        self.parts = UploadParts(ports, oauth, limit)
+        self._places = places
+        self.parts = UploadParts(ports, oauth, places)
 
     async def create(self, request: Request) -> Response:
         """POST."""
@@ -44,7 +44,7 @@ class Uploads:
         file = file_description(request)
         intake = await self._ports.keys.active("intake")
         upload_id = self._ports.ids.uuid7()
-        with self._limit.held():
+        with self._places.held(principal.sender):
             body = pieces(request, body_bytes_max(request))
             place = (principal.sender, upload_id, ONLY_SEGMENT)
             stored = await store_encrypted(self._ports, intake, place, body, ExpectedBody(file.sha256))

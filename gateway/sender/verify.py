@@ -16,7 +16,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.addresses import body_bytes_max
+from gateway.callers import caller_of
 from gateway.limits import PACKAGE_BYTES_MAX, pieces
+from gateway.places import Places
 from gateway.problems import Problem, field_problem, language_of
 from gateway.sender.ports import SenderPorts
 from pipeline.evidence.verification import ContentDigests, content_digests, verify
@@ -24,7 +26,8 @@ from pipeline.evidence.verification.rendering import as_dict
 from pipeline.intake.reading import digest
 
 BODY_BYTES_MAX = PACKAGE_BYTES_MAX + 64 * 1024
-CHECKS_AT_ONCE = 2  # each may hold a package and its documents in memory
+CHECKS_AT_ONCE = 4  # each may hold a package and its documents in memory
+ARRIVAL_SECONDS = 120  # 32 MiB at 2.3 Mbit/s
 FILES_MAX = 21  # a proof and as many documents as a letter has
 FIELDS_MAX = 20
 
@@ -38,31 +41,28 @@ class Verify:
 
     def __init__(self, ports: SenderPorts) -> None:
         self._ports = ports
-        self._places = anyio.CapacityLimiter(CHECKS_AT_ONCE)
+        self._places = Places(CHECKS_AT_ONCE, "checks")
 
     async def judge(self, request: Request) -> Response:
         """POST multipart/form-data: proof, any content files, any content_sha256."""
         if not request.headers.get("content-type", "").startswith("multipart/form-data"):
             raise Problem("type_not_allowed", "send multipart/form-data with the proof in the part `proof`")
-        try:
-            self._places.acquire_on_behalf_of_nowait(request)
-        except anyio.WouldBlock as error:
-            raise Problem("unavailable", "too many checks at once") from error
-        try:
+        with self._places.held_by(caller_of(request.scope)):
             proof, contents = await _given(request)
             anchors = [await self._ports.keys.trust_anchor()]
             revoked = await self._ports.keys.document("crl")
             lists = [] if revoked is None else [revoked]
             report = await run_sync(lambda: verify(proof, anchors, contents, revocation_lists=lists))
-        finally:
-            self._places.release_on_behalf_of(request)
         return JSONResponse(as_dict(report, language_of(request)))
 
 
 async def _given(request: Request) -> tuple[bytes, Sequence[ContentDigests]]:
     parser = _InMemory(request.headers, _body(request), max_files=FILES_MAX, max_fields=FIELDS_MAX)
     try:
-        form = await parser.parse()
+        with anyio.fail_after(ARRIVAL_SECONDS):
+            form = await parser.parse()
+    except TimeoutError as error:
+        raise Problem("unavailable", f"the body did not arrive within {ARRIVAL_SECONDS} s") from error
     except MultiPartException as error:
         raise field_problem("field_invalid", "", f"the multipart body is not well-formed: {error.message}") from error
     try:

@@ -2,7 +2,8 @@
 
 Owns     the form, the upload's limits, the page that says what was found
 Rules    nothing is stored or logged; the upload stays in memory; a few uploads at a time, so that strangers cannot take
-         the memory of the portal. The check runs in a worker thread: mathematics must not hold up other pages
+         the memory of the portal, and none of them all the places. The check runs in a worker thread: mathematics must
+         not hold up other pages
          Anchor and revocation list are this service's own, as it publishes them; who distrusts it checks offline
 Elsewhere: what is checked (pipeline/evidence/verification)
 """
@@ -18,16 +19,19 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.addresses import body_bytes_max
+from gateway.callers import caller_of
 from gateway.pages.handler import PageHandler, see_other
 from gateway.pages.language import Language, language_in_address, negotiated
 from gateway.pages.rendering import Pages
+from gateway.places import Places
+from gateway.problems import Problem
 from gateway.verify.ports import VerifyPorts
 from pipeline.evidence.verification import ContentDigests, Report, content_digests, verify
 from pipeline.evidence.verification.rendering import fact_lines
 
 UPLOAD_BYTES_MAX = 32 * 1024 * 1024
 ARRIVAL_SECONDS = 25  # a person who waits longer is told to check offline; the place is somebody else's then
-UPLOADS_AT_ONCE = 2
+UPLOADS_AT_ONCE = 4
 FILES_MAX = 21  # a proof and as many documents as a letter has
 FIELDS_MAX = 4
 
@@ -53,7 +57,7 @@ class VerifyPages(PageHandler[VerifyPorts]):
 
     def __init__(self, ports: VerifyPorts, pages: Pages) -> None:
         super().__init__(ports, pages)
-        self._places = anyio.CapacityLimiter(UPLOADS_AT_ONCE)
+        self._places = Places(UPLOADS_AT_ONCE, "checks")
 
     async def choose_language(self, request: Request) -> Response:
         """GET /verify."""
@@ -73,16 +77,13 @@ class VerifyPages(PageHandler[VerifyPorts]):
         if language is None:
             return self.neutral(request)
         try:
-            self._places.acquire_on_behalf_of_nowait(request)
-        except anyio.WouldBlock:
-            return self._form(language, "busy", 503)
-        try:
-            files = await _given(request)
-            report = await self._report(files)
+            with self._places.held_by(caller_of(request.scope)):
+                files = await _given(request)
+                report = await self._report(files)
         except UploadRefused as error:
             return self._form(language, str(error), 413 if str(error) == "too_large" else 422)
-        finally:
-            self._places.release_on_behalf_of(request)
+        except Problem:  # no place
+            return self._form(language, "busy", 503)
         lines = [] if report.facts is None else fact_lines(report.facts, language)
         address = f"/{language}/verify"
         return self.pages.page("verified.html", language, report=report, lines=lines, address=address, given=files)
@@ -98,7 +99,8 @@ class VerifyPages(PageHandler[VerifyPorts]):
 
 
 async def _given(request: Request) -> Given:
-    """The proof and the documents; raises UploadRefused, whose text is one of too_large, too_slow, empty, malformed."""
+    """The proof and the documents; raises UploadRefused, whose text is one of too_large, too_slow, empty,
+    malformed."""
     parser = _InMemory(request.headers, _bounded(request), max_files=FILES_MAX, max_fields=FIELDS_MAX)
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
         raise UploadRefused("malformed")

@@ -1,9 +1,10 @@
 """Every address of the public check."""
 
 from gateway.addresses import Address, Row
-from gateway.limits import REQUEST_SECONDS, UPLOAD_SECONDS
+from gateway.limits import CHECK_SECONDS, REQUEST_SECONDS
 from gateway.pages.headers import security_headers
 from gateway.pages.rendering import Pages
+from gateway.rates import Rate
 from gateway.verify.page import UPLOAD_BYTES_MAX, VerifyPages
 from gateway.verify.ports import VerifyPorts
 
@@ -11,9 +12,18 @@ from gateway.verify.ports import VerifyPorts
 def routes(ports: VerifyPorts, pages: Pages) -> list[Row]:
     """To be mounted at the root of the gateway's application."""
     checking, guarded = VerifyPages(ports, pages), security_headers(ports.config)
+    rates = [Rate("checks", 60, 60)]
     return [
         Address("GET", "/verify", checking.choose_language, REQUEST_SECONDS, middleware=guarded),
-        Address("POST", "/verify", checking.judge, UPLOAD_SECONDS, UPLOAD_BYTES_MAX, middleware=guarded),
+        Address("POST", "/verify", checking.judge, CHECK_SECONDS, UPLOAD_BYTES_MAX, rates=rates, middleware=guarded),
         Address("GET", "/{language}/verify", checking.form, REQUEST_SECONDS, middleware=guarded),
-        Address("POST", "/{language}/verify", checking.judge, UPLOAD_SECONDS, UPLOAD_BYTES_MAX, middleware=guarded),
+        Address(
+            "POST",
+            "/{language}/verify",
+            checking.judge,
+            CHECK_SECONDS,
+            UPLOAD_BYTES_MAX,
+            rates=rates,
+            middleware=guarded,
+        ),
     ]

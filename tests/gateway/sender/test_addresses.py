@@ -61,7 +61,7 @@ ADDRESSES = {
     "GET /v1/consents/{ref}": (30, None, None),
     "POST /v1/consents/{ref}/withdraw": (30, None, None),
     "POST /v1/sandbox/clock": (30, None, 256 * KIB),
-    "POST /v1/verify": (900, None, 32 * MIB + 64 * KIB),
+    "POST /v1/verify": (180, None, 32 * MIB + 64 * KIB),
     "GET /v1/status": (30, None, None),
     "GET /v1/openapi.json": (30, None, None),
     "GET /v1/problems/{code}": (30, None, None),
@@ -84,9 +84,9 @@ ADDRESSES = {
     "GET /{language}/letter/{number}/identity": (30, None, None),
     "POST /{language}/letter/{number}/identity": (30, None, 8 * KIB),
     "GET /verify": (30, None, None),
-    "POST /verify": (900, None, 32 * MIB),
+    "POST /verify": (180, None, 32 * MIB),
     "GET /{language}/verify": (30, None, None),
-    "POST /{language}/verify": (900, None, 32 * MIB),
+    "POST /{language}/verify": (180, None, 32 * MIB),
     "GET /static": (30, None, None),
 }
 READ_NO_BODY = {

@@ -12,6 +12,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 from msgspec.structs import replace
 
+from gateway.sender.oauth import FAILURES_COUNT
 from tests.gateway.sender.conftest import PUBLIC_URL, SECRET, World, problem
 
 pytestmark = pytest.mark.anyio
@@ -244,3 +245,25 @@ async def test_a_client_id_that_no_database_holds_is_unknown(world: World) -> No
     form = {"grant_type": "client_credentials", "client_id": "demo\x00", "client_secret": SECRET}
     answer = await world.anonymous().post("/oauth2/token", data=form)
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
+async def test_whoever_guesses_waits(world: World) -> None:
+    """Failures are counted by prefix of addresses and told; beyond them not even a right secret is looked at there."""
+    client, elsewhere = world.anonymous(), "198.51.100.7"
+    wrong = {**GRANT, "client_id": "demo", "client_secret": "wrong"}
+    for left in range(FAILURES_COUNT - 1, -1, -1):
+        answer = await client.post("/oauth2/token", data=wrong)
+        refused(answer)
+        assert f'"client-failures";r={left};' in answer.headers["ratelimit"]
+    right = {**GRANT, "client_id": "demo", "client_secret": SECRET}
+    for form in (wrong, right):
+        answer = await client.post("/oauth2/token", data=form, headers={"X-Forwarded-For": elsewhere})
+        problem(answer, 429, "rate_limited")
+        assert 1 <= int(answer.headers["retry-after"]) <= 60
+    gateway = replace(world.parts.config.gateway, proxies=("127.0.0.1",))
+    world.parts.config = replace(world.parts.config, gateway=gateway)
+    client = world.anonymous()
+    for _ in range(FAILURES_COUNT + 1):
+        await client.post("/oauth2/token", data=wrong)
+    assert (await client.post("/oauth2/token", data=right)).status_code == 429
+    assert (await client.post("/oauth2/token", data=right, headers={"X-Forwarded-For": elsewhere})).status_code == 200
