@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.adapters.bridge import SocketBridge
+from pipeline.adapters.checking import CheckingProcesses
 from pipeline.adapters.clock import SystemClock
 from pipeline.adapters.identity_http import HttpBackChannel
 from pipeline.adapters.ids import SystemRandomness
@@ -169,6 +170,7 @@ class GatewayAdapters:
     bridge: SocketBridge
     keys: PostgresKeys
     identity: Mapping[str, HttpBackChannel]
+    checker: CheckingProcesses
     clock: SystemClock
     ids: SystemRandomness
     recorder: Recorder
@@ -183,6 +185,7 @@ async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[G
     keys = keys_of(config, database)
     bridge = SocketBridge.at(config.bridge.socket_dir, "gateway")
     identity = {name: HttpBackChannel(provider) for name, provider in config.identity.providers.items()}
+    checker = CheckingProcesses()
     try:
         async with database.ringing():
             yield GatewayAdapters(
@@ -198,11 +201,13 @@ async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[G
                 bridge=bridge,
                 keys=keys,
                 identity=identity,
+                checker=checker,
                 clock=SystemClock(),
                 ids=SystemRandomness(),
                 recorder=recorder,
             )
     finally:
+        await checker.aclose()
         for back_channel in identity.values():
             await back_channel.close()
         await bridge.aclose()

@@ -51,6 +51,7 @@ from pipeline.formats.xades import imprint_sha256
 from pipeline.ports.bridge import wire
 from tests.bridge_process import SECOND, provider_key, second_table, write_jwks
 from tests.fakes.bridge import FakeBridge
+from tests.fakes.checking import CheckerHere
 from tests.fakes.objects import MemoryObjects
 from tests.fakes.oidc_provider import OidcPeer
 
@@ -79,6 +80,7 @@ class Ports:
     keys: PostgresKeys
     identity: Mapping[str, HttpBackChannel]
     ids: SystemRandomness
+    checker: CheckerHere = field(default_factory=CheckerHere)
 
 
 @dataclass(slots=True)

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from pipeline.formats.configuration import Config
 from pipeline.ports.bridge import Keys
-from pipeline.ports.outside import Clock, Ids, Objects
+from pipeline.ports.outside import Checker, Clock, Ids, Objects
 from pipeline.process.recorder import Recorder
 from pipeline.stores.batches import BatchStore
 from pipeline.stores.consents import ConsentStore
@@ -64,6 +64,8 @@ class SenderPorts(Protocol):
     def objects(self) -> CheckedObjects: ...
     @property
     def keys(self) -> Keys: ...
+    @property
+    def checker(self) -> Checker: ...
     @property
     def clock(self) -> Clock: ...
     @property

@@ -2,14 +2,14 @@
 
 Owns     the upload of a check and its answer as JSON
 Rules    nothing is stored or logged, and nothing is written to a disk; anchor and revocation list are those that this
-         service publishes: who distrusts it checks offline, with the same program
+         service publishes: who distrusts it checks offline, with the same program. The check runs in a process of its
+         own, which may be killed
 Elsewhere: what is checked (pipeline/evidence/verification), the page for people (gateway/verify)
 """
 
 from collections.abc import AsyncGenerator, Sequence
 
 import anyio
-from anyio.to_thread import run_sync
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -21,9 +21,10 @@ from gateway.limits import PACKAGE_BYTES_MAX, pieces
 from gateway.places import Places
 from gateway.problems import Problem, field_problem, language_of
 from gateway.sender.ports import SenderPorts
-from pipeline.evidence.verification import ContentDigests, content_digests, verify
+from pipeline.evidence.verification import ContentDigests, content_digests
 from pipeline.evidence.verification.rendering import as_dict
 from pipeline.intake.reading import digest
+from pipeline.ports.outside import CheckTooCostly
 
 BODY_BYTES_MAX = PACKAGE_BYTES_MAX + 64 * 1024
 CHECKS_AT_ONCE = 4  # each may hold a package and its documents in memory
@@ -52,7 +53,9 @@ class Verify:
             anchors = [await self._ports.keys.trust_anchor()]
             revoked = await self._ports.keys.document("crl")
             lists = [] if revoked is None else [revoked]
-            report = await run_sync(lambda: verify(proof, anchors, contents, revocation_lists=lists))
+            report = await self._ports.checker.check(proof, anchors, contents, lists)
+        if isinstance(report, CheckTooCostly):
+            raise field_problem("field_invalid", "proof", "takes more to check than is done here; check it offline")
         return JSONResponse(as_dict(report, language_of(request)))
 
 

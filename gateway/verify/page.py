@@ -2,8 +2,8 @@
 
 Owns     the form, the upload's limits, the page that says what was found
 Rules    nothing is stored or logged; the upload stays in memory; a few uploads at a time, so that strangers cannot take
-         the memory of the portal, and none of them all the places. The check runs in a worker thread: mathematics must
-         not hold up other pages
+         the memory of the portal, and none of them all the places. The check runs in a process of its own, which may be
+         killed: neither mathematics nor a proof made to be expensive holds up other pages
          Anchor and revocation list are this service's own, as it publishes them; who distrusts it checks offline
 Elsewhere: what is checked (pipeline/evidence/verification)
 """
@@ -12,7 +12,6 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 
 import anyio
-from anyio.to_thread import run_sync
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
@@ -26,8 +25,10 @@ from gateway.pages.rendering import Pages
 from gateway.places import Places
 from gateway.problems import Problem
 from gateway.verify.ports import VerifyPorts
-from pipeline.evidence.verification import ContentDigests, Report, content_digests, verify
+from pipeline.errors import Transient
+from pipeline.evidence.verification import ContentDigests, Report, content_digests
 from pipeline.evidence.verification.rendering import fact_lines
+from pipeline.ports.outside import CheckTooCostly
 
 UPLOAD_BYTES_MAX = 32 * 1024 * 1024
 ARRIVAL_SECONDS = 25  # a person who waits longer is told to check offline; the place is somebody else's then
@@ -37,7 +38,7 @@ FIELDS_MAX = 4
 
 
 class UploadRefused(ValueError):
-    """Too large, too slow or not an upload."""
+    """Too large, too slow, too costly or not an upload."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class VerifyPages(PageHandler[VerifyPorts]):
                 report = await self._report(files)
         except UploadRefused as error:
             return self._form(language, str(error), 413 if str(error) == "too_large" else 422)
-        except Problem:  # no place
+        except (Problem, Transient):  # no place, or no process free
             return self._form(language, "busy", 503)
         lines = [] if report.facts is None else fact_lines(report.facts, language)
         address = f"/{language}/verify"
@@ -92,14 +93,17 @@ class VerifyPages(PageHandler[VerifyPorts]):
         anchors: Sequence[bytes] = [await self.ports.keys.trust_anchor()]
         revoked = await self.ports.keys.document("crl")
         lists = [] if revoked is None else [revoked]
-        return await run_sync(lambda: verify(files.proof, anchors, files.contents, revocation_lists=lists))
+        report = await self.ports.checker.check(files.proof, anchors, files.contents, lists)
+        if isinstance(report, CheckTooCostly):
+            raise UploadRefused("too_costly")
+        return report
 
     def _form(self, language: Language, message: str | None, status: int = 200) -> Response:
         return self.pages.page("verify.html", language, status, message=message, address=f"/{language}/verify")
 
 
 async def _given(request: Request) -> Given:
-    """The proof and the documents; raises UploadRefused, whose text is one of too_large, too_slow, empty,
+    """The proof and the documents; raises UploadRefused, whose text is one of too_large, too_slow, too_costly, empty,
     malformed."""
     parser = _InMemory(request.headers, _bounded(request), max_files=FILES_MAX, max_fields=FIELDS_MAX)
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):

@@ -1,15 +1,16 @@
-"""What else a process may ask of the outside: objects, the relay, the identity provider, randomness, time.
+"""What else a process may ask of the outside: objects, the relay, the identity provider, a check, randomness, time.
 
 Adapters implement them, one file per outside thing. Every method says what is durable when it returns, whether it may
 be called twice and which errors it raises.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Protocol
 from uuid import UUID
 
+from pipeline.evidence.verification import ContentDigests, Report
 from pipeline.ports.bridge import wire
 
 
@@ -115,6 +116,24 @@ class Mailer(Protocol):
 
     async def send(self, recipient: str, mail: bytes) -> MailAnswer:
         """Hand one mail to the relay. Raises Transient when it is away, slow or breaks off: it did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckTooCostly:
+    """The check would have taken more memory or time than a stranger's proof may."""
+
+
+class Checker(Protocol):
+    """Judges a proof that anybody sent, without danger for whoever asks. May be asked again."""
+
+    async def check(
+        self,
+        proof: bytes,
+        anchors: Sequence[bytes],
+        contents: Sequence[ContentDigests],
+        revocation_lists: Sequence[bytes],
+    ) -> Report | CheckTooCostly:
+        """The verifier's report (pipeline/evidence/verification). Raises Transient when there is no room for it."""
 
 
 class Ids(Protocol):

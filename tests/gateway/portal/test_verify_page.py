@@ -12,6 +12,7 @@ from gateway.pages.rendering import Pages
 from gateway.verify.ports import VerifyPorts
 from gateway.verify.routes import routes
 from pipeline.formats.configuration import Config, parse
+from tests.fakes.checking import CheckerHere
 from tests.portal_world import config_table
 
 pytestmark = pytest.mark.anyio
@@ -32,6 +33,7 @@ class Published:
 class Outside:
     config: Config
     keys: Published = field(default_factory=Published)
+    checker: CheckerHere = field(default_factory=CheckerHere)
 
 
 @pytest.fixture
@@ -50,3 +52,15 @@ async def test_every_kind_of_valid_proof_has_its_page(client: httpx.AsyncClient,
     assert answer.status_code == 200
     assert 'class="verdict valid"' in answer.text
     assert '<dl class="facts">' in answer.text
+
+
+async def test_a_proof_that_costs_too_much_is_told_so(state_dir: Path) -> None:
+    """The page says what to do instead, and is a page."""
+    outside = Outside(parse(config_table(state_dir)))
+    outside.checker.is_too_costly = True
+    ports = cast(VerifyPorts, outside)
+    application = Starlette(routes=cast(Any, routes(ports, Pages(ports.config))))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://portal.test") as client:
+        answer = await client.post("/fr/verify", files={"proof": ("a", b"PK")})
+    assert answer.status_code == 422
+    assert "vérificateur en ligne de commande" in answer.text

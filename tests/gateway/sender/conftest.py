@@ -36,6 +36,7 @@ from pipeline.formats.context import intake_info
 from pipeline.formats.identity_providers import EMBEDDED
 from pipeline.ports.bridge import PublishedKey
 from pipeline.process.recorder import Recorder
+from tests.fakes.checking import CheckerHere
 from tests.servers import PostgresServer
 
 PUBLIC_URL = "http://gateway.test"
@@ -95,6 +96,7 @@ class GatewayParts:
     clock: FixedClock
     recorder: Recorder
     ids: SystemRandomness = field(default_factory=SystemRandomness)
+    checker: CheckerHere = field(default_factory=CheckerHere)
 
 
 @dataclass
