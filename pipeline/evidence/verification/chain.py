@@ -7,7 +7,7 @@ each one alone is perfectly sealed. The state a sender sees is `pipeline.deliver
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, time, timedelta
 from types import MappingProxyType
 from zoneinfo import ZoneInfo
@@ -78,22 +78,40 @@ def _window_end(noticed_at: datetime) -> datetime:
 
 
 def one_delivery(case: Case) -> Values:
-    """Check 9 (CPCE R.53-2): all evidences and the package speak of the same letter, person, deposit and service."""
+    """Check 9 (CPCE R.53-2): all evidences and the package speak of one letter, sender, person, deposit and service."""
     snapshot, first = case.snapshot, case.evidences[0].content
     if (first.delivery, first.number, first.mode) != (snapshot.delivery, snapshot.number, snapshot.mode):
         raise CheckFailed("the package describes another letter", "package.json")
     for evidence in case.evidences[1:]:
-        if _letter(evidence.content) != _letter(first):
-            raise CheckFailed("it speaks of another letter", evidence.subject)
+        if other := told_differently(first, evidence.content):
+            raise CheckFailed(f"it speaks of another letter: {', '.join(other)}", evidence.subject)
         if first.event == "A.1":
             _deposit(evidence, case.evidences[0], case.stamps[0])
     _one_person(case.evidences)
     return {"number": snapshot.number}
 
 
-def _letter(content: EvidenceContent) -> tuple[object, ...]:
-    c = content
-    return (c.delivery, c.number, c.mode, c.recipient, c.parts, c.submitted_at, c.client_ref, c.consent_ref)
+# What every evidence of one letter says alike. Not the key and its certificate, nor the policy and the version of the
+# configuration: those may be renewed while a letter lives.
+ALIKE: MappingProxyType[str, Callable[[EvidenceContent], object]] = MappingProxyType(
+    {
+        "delivery": lambda c: c.delivery,
+        "number": lambda c: c.number,
+        "mode": lambda c: c.mode,
+        "issuer": lambda c: (c.issuer.name, c.issuer.country),
+        "sender": lambda c: c.sender,
+        "recipient": lambda c: c.recipient,
+        "documents": lambda c: c.parts,
+        "submission time": lambda c: c.submitted_at,
+        "client reference": lambda c: c.client_ref,
+        "consent": lambda c: c.consent_ref,
+    }
+)
+
+
+def told_differently(first: EvidenceContent, other: EvidenceContent) -> list[str]:
+    """Names of what two evidences of one letter may not say differently, and do. The ledger asks too."""
+    return [name for name, value_in in ALIKE.items() if value_in(first) != value_in(other)]
 
 
 def _deposit(evidence: ReadEvidence, first: ReadEvidence, stamp: CheckedTimeStamp) -> None:

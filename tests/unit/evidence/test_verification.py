@@ -7,8 +7,8 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import timedelta
+from dataclasses import fields, replace
+from datetime import date, datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -46,6 +46,46 @@ def test_every_life_of_a_letter_verifies(letter: Letter, plan: str) -> None:
         assert len(report.facts.events) == through
     for document in documents:
         assert verify(document, letter.anchors).verdict is Verdict.VALID
+
+
+def told_of_another(letter: Letter, **changes: object) -> bytes:
+    """A package whose C.1, sealed by the provider itself, says something else of the letter than its A.1."""
+    first = letter.drafts[0]
+    deposit = letters.deposit_of(first, letter.documents[0], first.event_time)
+    known = replace(letters.dossier(letter.provider), deposit=deposit, **changes)  # type: ignore[arg-type]
+    head = drafting.head_after(drafting.Head(letters.DELIVERY, "", 1, None, letters.SUBMITTED, frozenset()), first)
+    made = letters.one_draft(head, "C.1", known, first.event_time + SECOND)
+    return packed(letter, [letter.documents[0], letter.provider.sealed(made)])
+
+
+PARTIES = ("sender", "issuer", "recipient")
+RENEWED = {"policy_oid", "seal_key_id", "seal_certificate_sha256"}  # of an issuer: may change while a letter lives
+
+
+@pytest.mark.parametrize("party", PARTIES)
+def test_evidences_of_one_letter_name_the_same_parties(letter: Letter, party: str) -> None:
+    """Whichever field of sender, issuer or addressee a later evidence says differently; what may be renewed, may."""
+    stands = getattr(letters.dossier(letter.provider), party)
+    assert verify(told_of_another(letter), letter.anchors).verdict is Verdict.VALID
+    for field in fields(stands):
+        if field.name == "seal_certificate_sha256":
+            continue  # the seal would be another's
+        report = verify(
+            told_of_another(letter, **{party: replace(stands, **{field.name: another(stands, field.name)})}),
+            letter.anchors,
+        )
+        if party == "issuer" and field.name in RENEWED:
+            assert report.verdict is Verdict.VALID, field.name
+        else:
+            assert (report.verdict, report.failed_check) == (Verdict.INVALID, "one_delivery"), field.name
+
+
+def another(stands: object, name: str) -> object:
+    """Another value of a field, as good as the one that it has."""
+    value = getattr(stands, name)
+    if isinstance(value, datetime):
+        return value + SECOND
+    return date(1980, 5, 17) if name == "birth_date" else {"country": "BE"}.get(name, f"{value or ''}7")
 
 
 def test_without_an_anchor_the_verifier_cannot_tell(letter: Letter) -> None:
