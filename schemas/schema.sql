@@ -1203,6 +1203,8 @@ CREATE TABLE qerds.identification (
 CREATE INDEX identification_by_delivery ON qerds.identification USING btree (delivery, at);
 CREATE TRIGGER note_mismatch AFTER INSERT ON qerds.identification FOR EACH ROW WHEN ((new.outcome <> 'match'::text)) EXECUTE FUNCTION qerds.note_mismatch();
 GRANT SELECT, INSERT ON qerds.identification TO qerds_gateway;
+GRANT SELECT (id, delivery, provider, outcome, level, person_sha256, authenticated_at, at) ON qerds.identification TO
+    qerds_operate;
 
 -- The one row says what this installation is. Inserts: nobody; the set-up does, as superuser.
 CREATE TABLE qerds.installation (

@@ -20,6 +20,7 @@ from pipeline.evidence.certificates import CertificateRefused, check_issued
 from pipeline.evidence.form.xades import SealInvalid, check_seal_of
 from pipeline.evidence.time_stamp import TimeStampRefused, proven_time
 from pipeline.formats.evidence_head import EvidenceHead, HeadError, evidence_id, parse_evidence_head
+from pipeline.operate.ledger_statements import content_of, differing_evidences, differing_rows
 
 Row = Mapping[str, Any]
 RESOLUTION = timedelta(milliseconds=1)  # docs/invariants.md: gen_time + its resolution must be later than EventTime
@@ -39,6 +40,8 @@ PURE_PREDICATES = (
     "head_says_what_the_row_says",
     "predecessor_is_named",
     "mode_is_one",
+    "rows_say_what_is_sealed",
+    "evidences_tell_of_one_letter",
     "seal_verifies",
     "token_verifies",
     "token_is_not_older",
@@ -52,8 +55,20 @@ def check_page(rows: Sequence[Row], anchors: Sequence[bytes]) -> list[Violation]
     """Some deliveries, each with its evidences in order of sequence, or one row without evidence."""
     violations: list[Violation] = []
     for _, own in groupby(rows, key=lambda row: row["delivery"]):
-        violations += check_delivery(list(own), anchors)
+        of_delivery = list(own)
+        violations += check_delivery(of_delivery, anchors)
+        violations += check_statements([row for row in of_delivery if row["evidence"] is not None])
     return violations
+
+
+def check_statements(rows: Sequence[Row]) -> Iterator[Violation]:
+    """The evidences of a delivery say what its rows say, and all of them one thing. Details name fields only."""
+    contents = [content_of(row["canonical"]) for row in rows]
+    for row, content in zip(rows, contents, strict=True):
+        if fields := differing_rows(row, content):
+            yield Violation("rows_say_what_is_sealed", str(row["evidence"]), f"{row['event']}: {', '.join(fields)}")
+    for content, names in differing_evidences(contents):
+        yield Violation("evidences_tell_of_one_letter", str(content.evidence), f"{content.event}: {', '.join(names)}")
 
 
 def check_delivery(rows: Sequence[Row], anchors: Sequence[bytes]) -> Iterator[Violation]:

@@ -36,7 +36,7 @@ from pipeline.adapters.postgres.keys import PostgresKeys
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.mailbox import PostgresMailbox
 from pipeline.connect import Adapters, settings_of
-from pipeline.delivery.facts import ContentWrap, DecisionIntent, Handover, UploadWrap
+from pipeline.delivery.facts import ContentWrap, DecisionIntent, Handover, Identification, UploadWrap
 from pipeline.delivery.number import with_check_digit
 from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
 from pipeline.deposits.wrapping import WRAP_OPEN_DAYS
@@ -157,12 +157,14 @@ class Installation:
         """What the set-up and the bridge do at their start."""
         anchor = x509.load_der_x509_certificate(self.bridge.authority)
         (self.config.bridge.public_dir / "ca.pem").write_bytes(anchor.public_bytes(Encoding.PEM))
+        bridge = await connect(self.config.database, "qerds_bridge")
         for key in self.bridge.published():
-            await self.owner.execute(
+            await bridge.execute(
                 "INSERT INTO qerds.published_key (key_id, use, spki, certificate, not_before, until)"
                 " VALUES ($1, $2, $3, $4, $5, $6)",
                 *(key.key_id, key.use, key.spki, key.certificate, key.not_before, key.until),
             )
+        await bridge.close()
 
     async def submit(self) -> UUID:
         """As the gateway stores a submission with one document."""
@@ -262,8 +264,17 @@ class Installation:
             microsecond=receipt.at.microsecond // 1000 * 1000
         )  # as qerds.legal_now() says it
         intent = DecisionIntent(uuid4(), delivery, act, decided_at)
+        await self.identify(delivery)
         await self.draft("gateway", delivery, [(e, receipt.receipt) for e in events], [intent], decided_at)
         await self.drain()
+
+    async def identify(self, delivery: UUID) -> None:
+        """As the gateway notes that the addressee identified, once for the letter."""
+        known = await self.owner.fetchval("SELECT submitted_at FROM qerds.delivery WHERE id = $1", delivery)
+        gateway = Database(self.config.database.dsn("qerds_gateway"))
+        async with gateway.transaction() as tx:
+            await tx.add([Identification(uuid4(), delivery, "demo", "match", "substantial", PERSON, b"tokens", known)])
+        await gateway.close()
 
     async def hand_over(self, delivery: UUID) -> None:
         """The whole document sent, and E.1 on a receipt as `release` makes it."""
@@ -326,7 +337,9 @@ class Installation:
 
 def one_draft(head: Head, event: str, dossier: Dossier, receipt: bytes | None, at: datetime | None) -> EvidenceDraft:
     """With what each event must carry."""
-    who = IdentifiedPerson("Jeanne", "Martin", None, None, "subject-1", "substantial", "demo", head.legal_time, PERSON)
+    who = IdentifiedPerson(
+        "Jeanne", "Martin", None, None, "subject-1", "substantial", "demo", dossier.submitted_at, PERSON
+    )
     return draft(
         head,
         event,
@@ -363,18 +376,23 @@ async def live(it: Installation) -> Letters:
     return Letters(received, refused, unclaimed, accepted, notified, rejected, submitted, batch)
 
 
+async def connect(database: DatabaseSettings, role: str) -> "asyncpg.Connection[asyncpg.Record]":
+    """As one role, with its own rights."""
+    return await asyncpg.connect(
+        host=str(database.socket_dir),
+        port=database.port,
+        database=database.name,
+        user=role,
+        password=database.password(role),
+    )
+
+
 @asynccontextmanager
 async def installation(database: DatabaseSettings, state: Path) -> AsyncIterator[Installation]:
     """Published keys, one sender, no letter yet."""
     config = config_of(database, state)
     enrolled = await senders.register_sender(config, "Test Sender", "sender@example.org")
-    owner = await asyncpg.connect(
-        host=str(database.socket_dir),
-        port=database.port,
-        database=database.name,
-        user="qerds_owner",
-        password=database.password("qerds_owner"),
-    )
+    owner = await connect(database, "qerds_owner")
     try:
         it = Installation(config, owner, enrolled.sender)
         await it.publish()

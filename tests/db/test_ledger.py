@@ -98,6 +98,56 @@ CONSENT_REQUEST = """INSERT INTO qerds.consent_request
     SELECT gen_random_uuid(), id, 'c-1', 'jeanne@example.net', 'Jeanne', 'Martin', 'fr', now() + interval '30 days'
     FROM qerds.sender LIMIT 1"""
 UPLOAD = "(SELECT upload FROM qerds.delivery_document WHERE delivery = {notified})"
+SENDER = "(SELECT sender FROM qerds.delivery WHERE id = {notified})"
+# Table and key, then what a superuser might write there. Each alone contradicts a seal.
+CONTRADICTIONS: dict[tuple[str, str], tuple[str, ...]] = {
+    ("qerds.delivery", "id = {notified}"): (
+        "client_ref = 'other'",
+        "client_ref = NULL",
+        "consent_ref = 'other'",
+        "config_version = 'other'",
+        "submitted_at = submitted_at - interval '1 h'",
+        "recipient_kind = 'consumer', consent_ref = 'other'",
+        "recipient_email = 'other@example.net'",
+        "given_names = 'Jean'",
+        "birth_name = 'Durand'",
+        "usage_name = 'Durand'",
+        "birth_date = '1980-05-17'",
+        "organisation_name = 'Other'",
+        "organisation_siren = '123456789'",
+    ),
+    ("qerds.sender", "id = " + SENDER): (
+        "name = 'Other'",
+        "email = 'other@example.org'",
+        "identity_level = 'high'",
+        "identity_method = 'other'",
+        "identified_at = identified_at - interval '1 day'",
+    ),
+    ("qerds.delivery_document", "delivery = {notified}"): ("file_name = 'other.pdf'", "part = 2"),
+    ("qerds.upload", "id = " + UPLOAD): (
+        "content_type = 'text/plain'",
+        "bytes = bytes + 1",
+        "sha256 = sha256('other')",
+        "sha3_256 = sha256('other')",
+    ),
+    ("qerds.notice", "delivery = {notified}"): (
+        "message_id = 'other'",
+        "text_sha256 = sha256('other')",
+        "notice_date = notice_date - 1",
+    ),
+    ("qerds.notice_result", "delivery = {notified}"): ("code = 251", "detail = 'other'"),
+    ("qerds.acceptance_window", "delivery = {notified}"): (
+        "last_day = last_day + 10, expires_at = (last_day + 11)::timestamp AT TIME ZONE 'Europe/Paris'",
+    ),
+    ("qerds.acceptance_window", "delivery = {unclaimed}"): ("expires_at = expires_at - interval '1 day'",),
+    ("qerds.identification", "delivery = {received}"): (
+        "person_sha256 = sha256('other')",
+        "level = 'high'",
+        "provider = 'other'",
+        "authenticated_at = authenticated_at - interval '1 h'",
+        "outcome = 'near'",
+    ),
+}
 PLANTED: dict[str, tuple[str, ...]] = {
     "delivery_has_a_next_step": (
         "DELETE FROM outbox.ingest WHERE subject = {submitted}",
@@ -155,6 +205,29 @@ PLANTED: dict[str, tuple[str, ...]] = {
             WHERE delivery = {accepted} AND event = 'D.1'""",
         "DELETE FROM qerds.evidence WHERE delivery = {accepted} AND event = 'D.1'",
         "DELETE FROM qerds.evidence WHERE delivery = {accepted} AND event = 'C.3'",
+    ),
+    "rows_say_what_is_sealed": (
+        *(
+            f"UPDATE {table} SET {change} WHERE {key}"
+            for (table, key), changes in CONTRADICTIONS.items()
+            for change in changes
+        ),
+        "DELETE FROM qerds.identification WHERE delivery = {refused}",
+        "DELETE FROM qerds.delivery_document WHERE delivery = {notified}",
+        """INSERT INTO qerds.delivery_document SELECT delivery, 2, upload, file_name, sha256
+            FROM qerds.delivery_document WHERE delivery = {notified}""",
+        "UPDATE qerds.evidence_seal SET signature = decode(repeat('00', 64), 'hex') WHERE evidence = "
+        + EVIDENCE % "A.1",
+    ),
+    "evidences_tell_of_one_letter": (
+        unguarded("qerds.evidence")
+        + """UPDATE qerds.evidence SET canonical = convert_to(
+            replace(convert_from(canonical, 'UTF8'), '>Test Sender<', '>Other Sender<'), 'UTF8')
+            WHERE delivery = {notified} AND event = 'C.1'""",
+        unguarded("qerds.evidence")
+        + """UPDATE qerds.evidence SET canonical = convert_to(
+            replace(convert_from(canonical, 'UTF8'), '>Test Delivery<', '>Other Delivery<'), 'UTF8')
+            WHERE delivery = {notified} AND event = 'C.1'""",
     ),
     "event_is_its_roles_own": (
         "UPDATE qerds.evidence SET drafted_by = 'qerds_gateway' WHERE event = 'A.1' AND delivery = {notified}",

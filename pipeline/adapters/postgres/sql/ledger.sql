@@ -262,14 +262,42 @@ SELECT count(*) AS deliveries FROM qerds.delivery;
 SELECT d.id AS delivery FROM qerds.delivery d WHERE d.id > $1::uuid ORDER BY d.id LIMIT $2::integer;
 
 -- name: ledger_proofs
--- ... and every evidence of theirs with its delivery's state, in one statement: one instant.
+-- ... and every evidence of theirs with the rows that it speaks of, in one statement: one instant.
 SELECT d.id AS delivery, d.number, d.state, d.stamped_through, d.mode, e.evidence, e.event, e.ordinal, e.sequence, e.event_time,
-       e.canonical, e.sha256, e.seal_key_id, s.signature, s.key_id, t.token, t.gen_time, k.certificate
+       e.canonical, e.sha256, e.seal_key_id, s.signature, s.key_id, t.token, t.gen_time, k.certificate,
+       d.client_ref, d.consent_ref, d.config_version, d.submitted_at, d.recipient_kind, d.recipient_email, d.given_names,
+       d.birth_name, d.usage_name, d.birth_date, d.organisation_name, d.organisation_siren,
+       o.name AS sender_name, o.email AS sender_email, o.identity_level AS sender_level, o.identity_method AS sender_method,
+       o.identified_at AS sender_identified_at,
+       x.numbers AS part_numbers, x.file_names AS part_file_names, x.content_types AS part_content_types, x.bytes AS part_bytes,
+       x.sha256 AS part_sha256, x.sha3_256 AS part_sha3_256,
+       a.evidence AS deposit_evidence, a.sha256 AS deposit_sha256, a.event_time AS deposited_at, sha256(l.signature) AS deposit_seal_sha256,
+       n.message_id AS notice_message_id, n.text_sha256 AS notice_text_sha256, n.notice_date, r.code AS relay_code,
+       r.detail AS relay_detail, w.last_day AS window_last_day, w.expires_at AS window_expires_at,
+       i.persons AS identified_persons, i.levels AS identified_levels, i.methods AS identified_methods, i.times AS identified_times
 FROM qerds.delivery d
 LEFT JOIN qerds.evidence e ON e.delivery = d.id
 LEFT JOIN qerds.evidence_seal s ON s.evidence = e.evidence
 LEFT JOIN qerds.evidence_token t ON t.evidence = e.evidence
 LEFT JOIN qerds.published_key k ON k.key_id = e.seal_key_id
+LEFT JOIN qerds.sender o ON o.id = d.sender
+LEFT JOIN qerds.evidence a ON a.delivery = d.id AND a.event = 'A.1'
+LEFT JOIN qerds.evidence_seal l ON l.evidence = a.evidence
+LEFT JOIN qerds.notice n ON n.delivery = d.id AND n.ordinal = e.ordinal
+LEFT JOIN qerds.notice_result r ON r.delivery = d.id AND r.ordinal = e.ordinal
+LEFT JOIN qerds.acceptance_window w ON w.delivery = d.id
+LEFT JOIN (SELECT y.delivery, array_agg(y.part ORDER BY y.part) AS numbers, array_agg(y.file_name ORDER BY y.part) AS file_names,
+                  array_agg(u.content_type ORDER BY y.part) AS content_types, array_agg(u.bytes ORDER BY y.part) AS bytes,
+                  array_agg(u.sha256 ORDER BY y.part) AS sha256,
+                  array_agg(coalesce(u.sha3_256, v.sha3_256) ORDER BY y.part) AS sha3_256
+           FROM qerds.delivery_document y
+           LEFT JOIN qerds.upload u ON u.id = y.upload
+           LEFT JOIN qerds.upload_wrap v ON v.upload = y.upload
+           WHERE y.delivery = ANY ($1::uuid[]) GROUP BY y.delivery) x ON x.delivery = d.id
+LEFT JOIN (SELECT p.delivery, array_agg(p.person_sha256) AS persons, array_agg(p.level) AS levels, array_agg(p.provider) AS methods,
+                  array_agg(p.authenticated_at) AS times
+           FROM qerds.identification p WHERE p.delivery = ANY ($1::uuid[]) AND p.outcome = 'match' GROUP BY p.delivery) i
+    ON i.delivery = d.id
 WHERE d.id = ANY ($1::uuid[]) ORDER BY d.id, e.sequence;
 
 -- name: ledger_state_is_announced
