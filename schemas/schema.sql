@@ -22,14 +22,6 @@ CREATE TABLE outbox.archive (
     CONSTRAINT archive_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
-ALTER TABLE outbox.archive ENABLE ROW LEVEL SECURITY;
-CREATE POLICY archive ON outbox.archive FOR INSERT TO qerds_archive WITH CHECK ((kind = ANY ('{preserve,batch_proof,export}'::text[])));
-CREATE POLICY gateway ON outbox.archive FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{preserve,batch_proof,export}'::text[])));
-CREATE POLICY lock_message ON outbox.archive FOR UPDATE USING (true);
-CREATE POLICY operate ON outbox.archive FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{preserve,batch_proof,export}'::text[])));
-CREATE POLICY see_message ON outbox.archive FOR SELECT USING (true);
-CREATE POLICY take_message ON outbox.archive FOR DELETE USING (true);
-CREATE POLICY "timestamp" ON outbox.archive FOR INSERT TO qerds_timestamp WITH CHECK ((kind = ANY ('{preserve}'::text[])));
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.archive TO qerds_archive;
 GRANT INSERT ON outbox.archive TO qerds_gateway, qerds_timestamp;
 GRANT SELECT, INSERT ON outbox.archive TO qerds_operate;
@@ -92,13 +84,6 @@ CREATE TABLE outbox.encrypt (
     CONSTRAINT encrypt_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
-ALTER TABLE outbox.encrypt ENABLE ROW LEVEL SECURITY;
-CREATE POLICY encrypt ON outbox.encrypt FOR INSERT TO qerds_encrypt WITH CHECK ((kind = ANY ('{checked}'::text[])));
-CREATE POLICY ingest ON outbox.encrypt FOR INSERT TO qerds_ingest WITH CHECK ((kind = ANY ('{checked}'::text[])));
-CREATE POLICY lock_message ON outbox.encrypt FOR UPDATE USING (true);
-CREATE POLICY operate ON outbox.encrypt FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{checked}'::text[])));
-CREATE POLICY see_message ON outbox.encrypt FOR SELECT USING (true);
-CREATE POLICY take_message ON outbox.encrypt FOR DELETE USING (true);
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.encrypt TO qerds_encrypt;
 GRANT INSERT ON outbox.encrypt TO qerds_ingest;
 GRANT SELECT, INSERT ON outbox.encrypt TO qerds_operate;
@@ -138,12 +123,6 @@ CREATE TABLE outbox.expire (
     CONSTRAINT expire_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
-ALTER TABLE outbox.expire ENABLE ROW LEVEL SECURITY;
-CREATE POLICY expire ON outbox.expire FOR INSERT TO qerds_expire WITH CHECK ((kind = ANY ('{expire,access_end}'::text[])));
-CREATE POLICY lock_message ON outbox.expire FOR UPDATE USING (true);
-CREATE POLICY operate ON outbox.expire FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{expire,access_end}'::text[])));
-CREATE POLICY see_message ON outbox.expire FOR SELECT USING (true);
-CREATE POLICY take_message ON outbox.expire FOR DELETE USING (true);
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.expire TO qerds_expire;
 GRANT SELECT, INSERT ON outbox.expire TO qerds_operate;
 
@@ -182,13 +161,6 @@ CREATE TABLE outbox.ingest (
     CONSTRAINT ingest_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
-ALTER TABLE outbox.ingest ENABLE ROW LEVEL SECURITY;
-CREATE POLICY gateway ON outbox.ingest FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{submitted,draw}'::text[])));
-CREATE POLICY ingest ON outbox.ingest FOR INSERT TO qerds_ingest WITH CHECK ((kind = ANY ('{submitted,draw,settle}'::text[])));
-CREATE POLICY lock_message ON outbox.ingest FOR UPDATE USING (true);
-CREATE POLICY operate ON outbox.ingest FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{submitted,draw,settle}'::text[])));
-CREATE POLICY see_message ON outbox.ingest FOR SELECT USING (true);
-CREATE POLICY take_message ON outbox.ingest FOR DELETE USING (true);
 GRANT INSERT ON outbox.ingest TO qerds_gateway;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.ingest TO qerds_ingest;
 GRANT SELECT, INSERT ON outbox.ingest TO qerds_operate;
@@ -232,11 +204,10 @@ CREATE TABLE outbox.legal_timer (
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
 ALTER TABLE outbox.legal_timer ENABLE ROW LEVEL SECURITY;
-CREATE POLICY expire ON outbox.legal_timer FOR INSERT TO qerds_expire WITH CHECK ((stage = 'expire'::text));
+CREATE POLICY add_timer ON outbox.legal_timer FOR INSERT WITH CHECK (true);
 CREATE POLICY lock_timer ON outbox.legal_timer FOR UPDATE USING ((CURRENT_USER = ('qerds_'::text || stage)));
 CREATE POLICY see_timer ON outbox.legal_timer FOR SELECT USING (((CURRENT_USER = ('qerds_'::text || stage)) OR (CURRENT_USER = 'qerds_operate'::name)));
 CREATE POLICY take_timer ON outbox.legal_timer FOR DELETE USING ((CURRENT_USER = ('qerds_'::text || stage)));
-CREATE POLICY "timestamp" ON outbox.legal_timer FOR INSERT TO qerds_timestamp WITH CHECK ((stage = 'expire'::text));
 CREATE POLICY watch_timer ON outbox.legal_timer FOR SELECT TO qerds_ops USING (true);
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.legal_timer TO qerds_archive, qerds_encrypt, qerds_expire,
     qerds_ingest, qerds_notify, qerds_seal, qerds_timestamp, qerds_webhook;
@@ -281,14 +252,6 @@ CREATE TABLE outbox.notify (
     CONSTRAINT notify_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
-ALTER TABLE outbox.notify ENABLE ROW LEVEL SECURITY;
-CREATE POLICY gateway ON outbox.notify FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{ask_consent}'::text[])));
-CREATE POLICY lock_message ON outbox.notify FOR UPDATE USING (true);
-CREATE POLICY notify ON outbox.notify FOR INSERT TO qerds_notify WITH CHECK ((kind = ANY ('{prepare,send,ask_consent,mail_consent}'::text[])));
-CREATE POLICY operate ON outbox.notify FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{prepare,send,ask_consent,mail_consent}'::text[])));
-CREATE POLICY see_message ON outbox.notify FOR SELECT USING (true);
-CREATE POLICY take_message ON outbox.notify FOR DELETE USING (true);
-CREATE POLICY "timestamp" ON outbox.notify FOR INSERT TO qerds_timestamp WITH CHECK ((kind = ANY ('{prepare}'::text[])));
 GRANT INSERT ON outbox.notify TO qerds_gateway, qerds_timestamp;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.notify TO qerds_notify;
 GRANT SELECT, INSERT ON outbox.notify TO qerds_operate;
@@ -368,17 +331,6 @@ CREATE TABLE outbox.seal (
     CONSTRAINT seal_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
-ALTER TABLE outbox.seal ENABLE ROW LEVEL SECURITY;
-CREATE POLICY encrypt ON outbox.seal FOR INSERT TO qerds_encrypt WITH CHECK ((kind = ANY ('{draft}'::text[])));
-CREATE POLICY expire ON outbox.seal FOR INSERT TO qerds_expire WITH CHECK ((kind = ANY ('{draft}'::text[])));
-CREATE POLICY gateway ON outbox.seal FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{draft}'::text[])));
-CREATE POLICY ingest ON outbox.seal FOR INSERT TO qerds_ingest WITH CHECK ((kind = ANY ('{draft}'::text[])));
-CREATE POLICY lock_message ON outbox.seal FOR UPDATE USING (true);
-CREATE POLICY notify ON outbox.seal FOR INSERT TO qerds_notify WITH CHECK ((kind = ANY ('{draft}'::text[])));
-CREATE POLICY operate ON outbox.seal FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{draft}'::text[])));
-CREATE POLICY seal ON outbox.seal FOR INSERT TO qerds_seal WITH CHECK ((kind = ANY ('{draft}'::text[])));
-CREATE POLICY see_message ON outbox.seal FOR SELECT USING (true);
-CREATE POLICY take_message ON outbox.seal FOR DELETE USING (true);
 GRANT INSERT ON outbox.seal TO qerds_encrypt, qerds_expire, qerds_gateway, qerds_ingest, qerds_notify;
 GRANT SELECT, INSERT ON outbox.seal TO qerds_operate;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.seal TO qerds_seal;
@@ -421,7 +373,7 @@ CREATE TABLE outbox.timer (
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
 ALTER TABLE outbox.timer ENABLE ROW LEVEL SECURITY;
-CREATE POLICY add_timer ON outbox.timer FOR INSERT WITH CHECK ((CURRENT_USER = ('qerds_'::text || stage)));
+CREATE POLICY add_timer ON outbox.timer FOR INSERT WITH CHECK (true);
 CREATE POLICY lock_timer ON outbox.timer FOR UPDATE USING ((CURRENT_USER = ('qerds_'::text || stage)));
 CREATE POLICY see_timer ON outbox.timer FOR SELECT USING (((CURRENT_USER = ('qerds_'::text || stage)) OR (CURRENT_USER = 'qerds_operate'::name)));
 CREATE POLICY take_timer ON outbox.timer FOR DELETE USING ((CURRENT_USER = ('qerds_'::text || stage)));
@@ -447,13 +399,6 @@ CREATE TABLE outbox."timestamp" (
     CONSTRAINT timestamp_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
-ALTER TABLE outbox."timestamp" ENABLE ROW LEVEL SECURITY;
-CREATE POLICY lock_message ON outbox."timestamp" FOR UPDATE USING (true);
-CREATE POLICY operate ON outbox."timestamp" FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{sealed}'::text[])));
-CREATE POLICY seal ON outbox."timestamp" FOR INSERT TO qerds_seal WITH CHECK ((kind = ANY ('{sealed}'::text[])));
-CREATE POLICY see_message ON outbox."timestamp" FOR SELECT USING (true);
-CREATE POLICY take_message ON outbox."timestamp" FOR DELETE USING (true);
-CREATE POLICY "timestamp" ON outbox."timestamp" FOR INSERT TO qerds_timestamp WITH CHECK ((kind = ANY ('{sealed}'::text[])));
 GRANT SELECT, INSERT ON outbox."timestamp" TO qerds_operate;
 GRANT INSERT ON outbox."timestamp" TO qerds_seal;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox."timestamp" TO qerds_timestamp;
@@ -493,14 +438,6 @@ CREATE TABLE outbox.webhook (
     CONSTRAINT webhook_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
-ALTER TABLE outbox.webhook ENABLE ROW LEVEL SECURITY;
-CREATE POLICY events ON outbox.webhook FOR INSERT TO qerds_events WITH CHECK ((kind = ANY ('{push}'::text[])));
-CREATE POLICY gateway ON outbox.webhook FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{ping}'::text[])));
-CREATE POLICY lock_message ON outbox.webhook FOR UPDATE USING (true);
-CREATE POLICY operate ON outbox.webhook FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{push,ping}'::text[])));
-CREATE POLICY see_message ON outbox.webhook FOR SELECT USING (true);
-CREATE POLICY take_message ON outbox.webhook FOR DELETE USING (true);
-CREATE POLICY webhook ON outbox.webhook FOR INSERT TO qerds_webhook WITH CHECK ((kind = ANY ('{push,ping}'::text[])));
 GRANT INSERT ON outbox.webhook TO qerds_events, qerds_gateway;
 GRANT SELECT, INSERT ON outbox.webhook TO qerds_operate;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.webhook TO qerds_webhook;
@@ -542,9 +479,6 @@ GRANT EXECUTE ON FUNCTION outbox.depths(text[],integer) TO qerds_operate, qerds_
 CREATE FUNCTION outbox.grant_stage(stage text) RETURNS void
     LANGUAGE plpgsql VOLATILE;
 
-CREATE FUNCTION outbox.guard_stage(stage text, kinds text[]) RETURNS void
-    LANGUAGE plpgsql VOLATILE;
-
 CREATE FUNCTION outbox.horizon_seconds() RETURNS double precision
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION outbox.horizon_seconds() TO qerds_ops;
@@ -557,9 +491,6 @@ CREATE FUNCTION outbox.is_paused(wanted_scope text, wanted_subject text) RETURNS
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION outbox.is_paused(text,text) TO qerds_archive, qerds_encrypt, qerds_expire, qerds_ingest,
     qerds_notify, qerds_operate, qerds_seal, qerds_timestamp, qerds_webhook;
-
-CREATE FUNCTION outbox.let_emit(kind_of_process text, stage text, kinds text[]) RETURNS void
-    LANGUAGE plpgsql VOLATILE;
 
 CREATE FUNCTION outbox.retries(stages text[], at_most integer) RETURNS TABLE(stage text, waiting bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET enable_bitmapscan=off SET enable_seqscan=off SET search_path=pg_catalog;
@@ -578,7 +509,7 @@ CREATE TABLE public.schema_migration (
 GRANT USAGE ON SCHEMA qerds TO qerds_archive, qerds_bridge, qerds_encrypt, qerds_events, qerds_expire, qerds_gateway,
     qerds_ingest, qerds_notify, qerds_operate, qerds_ops, qerds_seal, qerds_timestamp, qerds_webhook;
 
--- Until when a notified letter may be accepted or refused. Inserts: timestamp.
+-- Until when a notified letter may be accepted or refused. Inserts: notify.
 CREATE TABLE qerds.acceptance_window (
     delivery   uuid NOT NULL,
     ordinal    smallint NOT NULL,
@@ -588,9 +519,9 @@ CREATE TABLE qerds.acceptance_window (
     CONSTRAINT acceptance_window_delivery_fkey FOREIGN KEY (delivery) REFERENCES qerds.delivery(id),
     CONSTRAINT acceptance_window_delivery_ordinal_fkey FOREIGN KEY (delivery, ordinal) REFERENCES qerds.notice(delivery, ordinal)
 );
-GRANT SELECT ON qerds.acceptance_window TO qerds_archive, qerds_expire, qerds_gateway, qerds_notify, qerds_operate;
+GRANT SELECT ON qerds.acceptance_window TO qerds_archive, qerds_expire, qerds_gateway, qerds_operate;
+GRANT SELECT, INSERT ON qerds.acceptance_window TO qerds_notify;
 GRANT SELECT (delivery, last_day) ON qerds.acceptance_window TO qerds_ops;
-GRANT INSERT ON qerds.acceptance_window TO qerds_timestamp;
 
 -- A token that was handed out, by its digest; removed when it has run out. Inserts: gateway.
 CREATE TABLE qerds.access_token (
@@ -672,6 +603,7 @@ CREATE TABLE qerds.batch_part (
     lines      integer NOT NULL,
     first_line integer NOT NULL DEFAULT 0,
     stored_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    salt       uuid DEFAULT gen_random_uuid(),
     CONSTRAINT batch_part_pkey PRIMARY KEY (batch, part),
     CONSTRAINT batch_part_intake_key UNIQUE (intake),
     CONSTRAINT batch_part_batch_fkey FOREIGN KEY (batch) REFERENCES qerds.batch(id),
@@ -679,6 +611,8 @@ CREATE TABLE qerds.batch_part (
     CONSTRAINT batch_part_part_check CHECK (((part >= 1) AND (part <= 100000))),
     CONSTRAINT batch_part_sha256_check CHECK ((length(sha256) = 32))
 );
+CREATE TRIGGER state_batch_part AFTER INSERT ON qerds.batch_part FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_batch_part();
+CREATE TRIGGER state_end_of_batch_part AFTER DELETE ON qerds.batch_part FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_end_of_batch_part();
 GRANT SELECT ON qerds.batch_part TO qerds_archive, qerds_ingest, qerds_operate;
 GRANT SELECT, INSERT, UPDATE (first_line), DELETE ON qerds.batch_part TO qerds_gateway;
 
@@ -752,12 +686,14 @@ CREATE TABLE qerds.consent (
     method      text NOT NULL,
     text_sha256 bytea NOT NULL,
     recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    salt        uuid DEFAULT gen_random_uuid(),
     CONSTRAINT consent_pkey PRIMARY KEY (sender, ref),
     CONSTRAINT consent_sender_fkey FOREIGN KEY (sender) REFERENCES qerds.sender(id),
     CONSTRAINT consent_email_check CHECK ((length(email) <= 254)),
     CONSTRAINT consent_ref_check CHECK (((length(ref) >= 1) AND (length(ref) <= 64))),
     CONSTRAINT consent_text_sha256_check CHECK ((length(text_sha256) = 32))
 );
+CREATE TRIGGER state_consent AFTER INSERT ON qerds.consent FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_consent();
 GRANT SELECT ON qerds.consent TO qerds_encrypt, qerds_ingest;
 GRANT SELECT, INSERT ON qerds.consent TO qerds_gateway;
 
@@ -769,6 +705,7 @@ CREATE TABLE qerds.consent_answer (
     text        text NOT NULL,
     text_sha256 bytea NOT NULL,
     answered_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    salt        uuid DEFAULT gen_random_uuid(),
     CONSTRAINT consent_answer_pkey PRIMARY KEY (request),
     CONSTRAINT consent_answer_request_fkey FOREIGN KEY (request) REFERENCES qerds.consent_request(id),
     CONSTRAINT consent_answer_answer_check CHECK ((answer = ANY (ARRAY['given'::text, 'refused'::text]))),
@@ -776,6 +713,7 @@ CREATE TABLE qerds.consent_answer (
     CONSTRAINT consent_answer_language_check CHECK ((language = ANY (ARRAY['fr'::text, 'en'::text])))
 );
 CREATE TRIGGER note_consent_answer AFTER INSERT ON qerds.consent_answer FOR EACH ROW EXECUTE FUNCTION qerds.note_consent_answer();
+CREATE TRIGGER state_consent_answer AFTER INSERT ON qerds.consent_answer FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_consent_answer();
 GRANT SELECT, INSERT (request, answer, language, text, text_sha256) ON qerds.consent_answer TO qerds_gateway;
 GRANT SELECT (request) ON qerds.consent_answer TO qerds_operate;
 
@@ -787,6 +725,7 @@ CREATE TABLE qerds.consent_mail (
     text_sha256 bytea NOT NULL,
     mail        bytea NOT NULL,
     prepared_at timestamptz NOT NULL,
+    salt        uuid DEFAULT gen_random_uuid(),
     CONSTRAINT consent_mail_pkey PRIMARY KEY (request),
     CONSTRAINT consent_mail_link_sha256_key UNIQUE (link_sha256),
     CONSTRAINT consent_mail_message_id_key UNIQUE (message_id),
@@ -794,6 +733,7 @@ CREATE TABLE qerds.consent_mail (
     CONSTRAINT consent_mail_link_sha256_check CHECK ((length(link_sha256) = 32)),
     CONSTRAINT consent_mail_text_sha256_check CHECK ((length(text_sha256) = 32))
 );
+CREATE TRIGGER state_consent_mail AFTER INSERT ON qerds.consent_mail FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_consent_mail();
 GRANT SELECT (request, link_sha256) ON qerds.consent_mail TO qerds_gateway;
 GRANT SELECT, INSERT ON qerds.consent_mail TO qerds_notify;
 GRANT SELECT (request) ON qerds.consent_mail TO qerds_operate;
@@ -805,11 +745,13 @@ CREATE TABLE qerds.consent_mail_result (
     code    smallint NOT NULL,
     detail  text NOT NULL,
     at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    salt    uuid DEFAULT gen_random_uuid(),
     CONSTRAINT consent_mail_result_pkey PRIMARY KEY (request),
     CONSTRAINT consent_mail_result_request_fkey FOREIGN KEY (request) REFERENCES qerds.consent_mail(request),
     CONSTRAINT consent_mail_result_detail_check CHECK ((length(detail) <= 500)),
     CONSTRAINT consent_mail_result_outcome_check CHECK ((outcome = ANY (ARRAY['relayed'::text, 'refused'::text, 'late'::text])))
 );
+CREATE TRIGGER state_consent_mail_result AFTER INSERT ON qerds.consent_mail_result FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_consent_mail_result();
 GRANT SELECT (request, outcome, at) ON qerds.consent_mail_result TO qerds_gateway;
 GRANT SELECT, INSERT (request, outcome, code, detail) ON qerds.consent_mail_result TO qerds_notify;
 GRANT SELECT (request) ON qerds.consent_mail_result TO qerds_operate;
@@ -825,6 +767,7 @@ CREATE TABLE qerds.consent_request (
     language    text NOT NULL,
     asked_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     expires_at  timestamptz NOT NULL,
+    salt        uuid DEFAULT gen_random_uuid(),
     CONSTRAINT consent_request_pkey PRIMARY KEY (id),
     CONSTRAINT consent_request_sender_ref_key UNIQUE (sender, ref),
     CONSTRAINT consent_request_sender_fkey FOREIGN KEY (sender) REFERENCES qerds.sender(id),
@@ -836,6 +779,7 @@ CREATE TABLE qerds.consent_request (
     CONSTRAINT consent_request_ref_check CHECK ((ref ~ '^[A-Za-z0-9._:-]{1,64}$'::text))
 );
 CREATE INDEX consent_request_by_address ON qerds.consent_request USING btree (sender, lower(email), asked_at);
+CREATE TRIGGER state_consent_request AFTER INSERT ON qerds.consent_request FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_consent_request();
 GRANT SELECT, INSERT (id, sender, ref, email, given_names, birth_name, language, expires_at) ON qerds.consent_request TO
     qerds_gateway;
 GRANT SELECT ON qerds.consent_request TO qerds_notify;
@@ -847,11 +791,13 @@ CREATE TABLE qerds.consent_withdrawal (
     ref          text NOT NULL,
     withdrawn_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     withdrawn_by text NOT NULL DEFAULT 'sender'::text,
+    salt         uuid DEFAULT gen_random_uuid(),
     CONSTRAINT consent_withdrawal_pkey PRIMARY KEY (sender, ref),
     CONSTRAINT consent_withdrawal_sender_ref_fkey FOREIGN KEY (sender, ref) REFERENCES qerds.consent(sender, ref),
     CONSTRAINT consent_withdrawal_withdrawn_by_check CHECK ((withdrawn_by = ANY (ARRAY['sender'::text, 'consumer'::text])))
 );
 CREATE TRIGGER note_consent_withdrawal AFTER INSERT ON qerds.consent_withdrawal FOR EACH ROW EXECUTE FUNCTION qerds.note_consent_withdrawal();
+CREATE TRIGGER state_consent_withdrawal AFTER INSERT ON qerds.consent_withdrawal FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_consent_withdrawal();
 GRANT SELECT ON qerds.consent_withdrawal TO qerds_encrypt, qerds_ingest;
 GRANT SELECT, INSERT ON qerds.consent_withdrawal TO qerds_gateway;
 
@@ -862,9 +808,11 @@ CREATE TABLE qerds.content_wrap (
     context  bytea NOT NULL,
     wrapped  bytea NOT NULL,
     at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    salt     uuid DEFAULT gen_random_uuid(),
     CONSTRAINT content_wrap_pkey PRIMARY KEY (delivery),
     CONSTRAINT content_wrap_delivery_fkey FOREIGN KEY (delivery) REFERENCES qerds.delivery(id)
 );
+CREATE TRIGGER state_content_wrap AFTER INSERT ON qerds.content_wrap FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_content_wrap();
 GRANT SELECT (delivery), INSERT ON qerds.content_wrap TO qerds_encrypt;
 GRANT SELECT ON qerds.content_wrap TO qerds_gateway;
 GRANT SELECT (delivery, key_id, at) ON qerds.content_wrap TO qerds_operate;
@@ -881,8 +829,8 @@ CREATE TABLE qerds.decision_intent (
     CONSTRAINT decision_intent_act_check CHECK ((act = ANY (ARRAY['accept'::text, 'refuse'::text])))
 );
 CREATE INDEX decision_intent_by_delivery ON qerds.decision_intent USING btree (delivery, made_at);
-CREATE TRIGGER guard_intent BEFORE INSERT ON qerds.decision_intent FOR EACH ROW EXECUTE FUNCTION qerds.guard_intent();
-GRANT SELECT, INSERT (id, delivery, act, decided_at) ON qerds.decision_intent TO qerds_gateway;
+CREATE TRIGGER state_decision_intent AFTER INSERT ON qerds.decision_intent FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_decision_intent();
+GRANT SELECT, INSERT ON qerds.decision_intent TO qerds_gateway;
 GRANT SELECT ON qerds.decision_intent TO qerds_operate;
 
 -- A letter: what was submitted, and where it stands. Inserts: gateway, ingest; the state of neither, which `timestamp`
@@ -944,20 +892,14 @@ CREATE INDEX delivery_rejected_ref ON qerds.delivery USING btree (sender, client
 CREATE INDEX delivery_with_a_duty ON qerds.delivery USING btree (state, submitted_at) WHERE (state = ANY (ARRAY['submitted'::text, 'deposited'::text, 'notified'::text]));
 CREATE TRIGGER guard_transition BEFORE UPDATE ON qerds.delivery FOR EACH ROW EXECUTE FUNCTION qerds.guard_transition();
 CREATE TRIGGER note_states AFTER UPDATE ON qerds.delivery REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION qerds.note_states();
-GRANT SELECT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
-    recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
-    consent_ref, submitted_at, state, stamped_through, batch, settled_at, changed_at) ON qerds.delivery TO
-    qerds_archive, qerds_encrypt, qerds_expire, qerds_notify;
+GRANT SELECT ON qerds.delivery TO qerds_archive, qerds_encrypt, qerds_expire, qerds_notify, qerds_operate, qerds_seal,
+    qerds_timestamp;
 GRANT SELECT, INSERT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
     recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
     consent_ref, subject, metadata, submitted_at) ON qerds.delivery TO qerds_gateway;
-GRANT SELECT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
+GRANT SELECT, INSERT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
     recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
-    consent_ref, submitted_at, state, stamped_through, batch, settled_at, changed_at), INSERT (id, number, sender,
-    client_ref, request_sha256, lane, mode, config_version, recipient_kind, recipient_email, given_names, birth_name,
-    usage_name, birth_date, organisation_name, organisation_siren, language, consent_ref, subject, metadata,
-    submitted_at, batch) ON qerds.delivery TO qerds_ingest;
-GRANT SELECT ON qerds.delivery TO qerds_operate;
+    consent_ref, subject, metadata, submitted_at, batch) ON qerds.delivery TO qerds_ingest;
 GRANT SELECT (id, lane, submitted_at, state) ON qerds.delivery TO qerds_ops;
 
 -- A document of a letter, in their order. Inserts: gateway, ingest.
@@ -975,7 +917,8 @@ CREATE TABLE qerds.delivery_document (
     CONSTRAINT delivery_document_sha256_check CHECK ((length(sha256) = 32))
 );
 CREATE INDEX delivery_document_by_upload ON qerds.delivery_document USING btree (upload);
-GRANT SELECT ON qerds.delivery_document TO qerds_archive, qerds_encrypt, qerds_expire, qerds_notify, qerds_operate;
+GRANT SELECT ON qerds.delivery_document TO qerds_archive, qerds_encrypt, qerds_expire, qerds_notify, qerds_operate,
+    qerds_seal, qerds_timestamp;
 GRANT SELECT, INSERT ON qerds.delivery_document TO qerds_gateway, qerds_ingest;
 
 -- What a sender is told, at its place; kept 400 days. Inserts: nobody; qerds.sequence_events does.
@@ -1065,7 +1008,7 @@ CREATE TABLE qerds.evidence (
 CREATE UNIQUE INDEX evidence_one_decision ON qerds.evidence USING btree (delivery) WHERE (event = ANY (ARRAY['C.3'::text, 'C.4'::text, 'C.5'::text]));
 CREATE UNIQUE INDEX evidence_one_deposit ON qerds.evidence USING btree (delivery) WHERE (event = ANY (ARRAY['A.1'::text, 'A.2'::text]));
 CREATE UNIQUE INDEX evidence_one_handover ON qerds.evidence USING btree (delivery) WHERE (event = ANY (ARRAY['E.1'::text, 'E.2'::text]));
-CREATE TRIGGER guard_decision AFTER INSERT ON qerds.evidence FOR EACH ROW WHEN ((new.event = ANY (ARRAY['C.3'::text, 'C.4'::text]))) EXECUTE FUNCTION qerds.guard_decision();
+CREATE TRIGGER state_evidence AFTER INSERT ON qerds.evidence FOR EACH ROW WHEN ((new.receipt IS NOT NULL)) EXECUTE FUNCTION qerds.state_evidence();
 ALTER TABLE qerds.evidence ENABLE ROW LEVEL SECURITY;
 CREATE POLICY draft_encrypt ON qerds.evidence FOR INSERT TO qerds_encrypt WITH CHECK ((event = ANY (ARRAY['A.1'::text, 'A.2'::text])));
 CREATE POLICY draft_expire ON qerds.evidence FOR INSERT TO qerds_expire WITH CHECK ((event = ANY (ARRAY['C.5'::text, 'E.2'::text])));
@@ -1073,14 +1016,9 @@ CREATE POLICY draft_gateway ON qerds.evidence FOR INSERT TO qerds_gateway WITH C
 CREATE POLICY draft_ingest ON qerds.evidence FOR INSERT TO qerds_ingest WITH CHECK ((event = 'A.2'::text));
 CREATE POLICY draft_notify ON qerds.evidence FOR INSERT TO qerds_notify WITH CHECK ((event = ANY (ARRAY['C.1'::text, 'C.2'::text])));
 CREATE POLICY read_evidence ON qerds.evidence FOR SELECT USING (true);
-GRANT SELECT (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id) ON
-    qerds.evidence TO qerds_archive, qerds_timestamp;
-GRANT SELECT (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id), INSERT
-    (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id, receipt) ON
-    qerds.evidence TO qerds_encrypt, qerds_expire, qerds_ingest, qerds_notify;
+GRANT SELECT ON qerds.evidence TO qerds_archive, qerds_operate, qerds_seal, qerds_timestamp;
 GRANT SELECT, INSERT (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id, receipt)
-    ON qerds.evidence TO qerds_gateway;
-GRANT SELECT ON qerds.evidence TO qerds_operate, qerds_seal;
+    ON qerds.evidence TO qerds_encrypt, qerds_expire, qerds_gateway, qerds_ingest, qerds_notify;
 GRANT SELECT (delivery, event) ON qerds.evidence TO qerds_ops;
 
 -- The seal of a draft; the first committed one wins. Inserts: seal.
@@ -1151,6 +1089,7 @@ CREATE TABLE qerds.export_step (
     CONSTRAINT export_step_step_check CHECK ((step >= 1))
 );
 CREATE TRIGGER note_export AFTER INSERT ON qerds.export_step FOR EACH ROW WHEN (new.is_last) EXECUTE FUNCTION qerds.note_export();
+CREATE TRIGGER state_export_step AFTER INSERT ON qerds.export_step FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_export_step();
 GRANT SELECT, INSERT ON qerds.export_step TO qerds_archive;
 GRANT SELECT ON qerds.export_step TO qerds_gateway, qerds_operate;
 
@@ -1166,6 +1105,7 @@ CREATE TABLE qerds.handover (
     CONSTRAINT handover_delivery_fkey FOREIGN KEY (delivery) REFERENCES qerds.delivery(id)
 );
 CREATE INDEX handover_by_delivery ON qerds.handover USING btree (delivery, part);
+CREATE TRIGGER state_handover AFTER INSERT ON qerds.handover FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_handover();
 GRANT SELECT, INSERT ON qerds.handover TO qerds_gateway;
 GRANT SELECT ON qerds.handover TO qerds_operate;
 
@@ -1196,12 +1136,14 @@ CREATE TABLE qerds.identification (
     proof            bytea NOT NULL,
     authenticated_at timestamptz NOT NULL,
     at               timestamptz NOT NULL DEFAULT clock_timestamp(),
+    salt             uuid DEFAULT gen_random_uuid(),
     CONSTRAINT identification_pkey PRIMARY KEY (id),
     CONSTRAINT identification_delivery_fkey FOREIGN KEY (delivery) REFERENCES qerds.delivery(id),
     CONSTRAINT identification_outcome_check CHECK ((outcome = ANY (ARRAY['match'::text, 'near'::text, 'no'::text])))
 );
 CREATE INDEX identification_by_delivery ON qerds.identification USING btree (delivery, at);
 CREATE TRIGGER note_mismatch AFTER INSERT ON qerds.identification FOR EACH ROW WHEN ((new.outcome <> 'match'::text)) EXECUTE FUNCTION qerds.note_mismatch();
+CREATE TRIGGER state_identification AFTER INSERT ON qerds.identification FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_identification();
 GRANT SELECT, INSERT ON qerds.identification TO qerds_gateway;
 GRANT SELECT (id, delivery, provider, outcome, level, person_sha256, authenticated_at, at) ON qerds.identification TO
     qerds_operate;
@@ -1263,6 +1205,7 @@ CREATE TABLE qerds.notice (
     text_sha256  bytea NOT NULL,
     mail         bytea NOT NULL,
     prepared_at  timestamptz NOT NULL,
+    salt         uuid DEFAULT gen_random_uuid(),
     CONSTRAINT notice_pkey PRIMARY KEY (delivery, ordinal),
     CONSTRAINT notice_claim_sha256_key UNIQUE (claim_sha256),
     CONSTRAINT notice_message_id_key UNIQUE (message_id),
@@ -1270,6 +1213,7 @@ CREATE TABLE qerds.notice (
     CONSTRAINT notice_claim_sha256_check CHECK ((length(claim_sha256) = 32)),
     CONSTRAINT notice_text_sha256_check CHECK ((length(text_sha256) = 32))
 );
+CREATE TRIGGER state_notice AFTER INSERT ON qerds.notice FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_notice();
 GRANT SELECT (delivery, ordinal, notice_date, last_day, language, claim_sha256, prepared_at) ON qerds.notice TO
     qerds_gateway;
 GRANT SELECT, INSERT ON qerds.notice TO qerds_notify;
@@ -1289,6 +1233,7 @@ CREATE TABLE qerds.notice_result (
     CONSTRAINT notice_result_detail_check CHECK ((length(detail) <= 500)),
     CONSTRAINT notice_result_outcome_check CHECK ((outcome = ANY (ARRAY['relayed'::text, 'refused'::text, 'superseded'::text])))
 );
+CREATE TRIGGER state_notice_result AFTER INSERT ON qerds.notice_result FOR EACH ROW WHEN ((new.outcome = 'superseded'::text)) EXECUTE FUNCTION qerds.state_notice_result();
 GRANT SELECT ON qerds.notice_result TO qerds_archive, qerds_gateway, qerds_operate;
 GRANT SELECT, INSERT ON qerds.notice_result TO qerds_notify;
 
@@ -1331,6 +1276,7 @@ CREATE TABLE qerds.published_document (
     published_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT published_document_pkey PRIMARY KEY (name, version)
 );
+CREATE TRIGGER state_published_document AFTER INSERT ON qerds.published_document FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_published_document();
 GRANT SELECT ON qerds.published_document TO qerds_archive, qerds_encrypt, qerds_events, qerds_expire, qerds_gateway,
     qerds_ingest, qerds_notify, qerds_operate, qerds_seal, qerds_timestamp, qerds_webhook;
 GRANT SELECT, INSERT ON qerds.published_document TO qerds_bridge;
@@ -1347,6 +1293,7 @@ CREATE TABLE qerds.published_key (
     CONSTRAINT published_key_pkey PRIMARY KEY (key_id),
     CONSTRAINT published_key_use_check CHECK ((use = ANY (ARRAY['seal'::text, 'time'::text, 'intake'::text, 'identity'::text, 'webhook'::text])))
 );
+CREATE TRIGGER state_published_key AFTER INSERT ON qerds.published_key FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_published_key();
 GRANT SELECT ON qerds.published_key TO qerds_archive, qerds_encrypt, qerds_events, qerds_expire, qerds_gateway,
     qerds_ingest, qerds_notify, qerds_operate, qerds_seal, qerds_timestamp, qerds_webhook;
 GRANT SELECT, INSERT ON qerds.published_key TO qerds_bridge;
@@ -1362,11 +1309,14 @@ CREATE TABLE qerds.sender (
     created_at           timestamptz NOT NULL DEFAULT clock_timestamp(),
     identity_valid_until timestamptz,
     window_until         timestamptz,
+    salt                 uuid DEFAULT gen_random_uuid(),
     CONSTRAINT sender_pkey PRIMARY KEY (id),
     CONSTRAINT sender_email_check CHECK ((length(email) <= 254)),
     CONSTRAINT sender_identity_level_check CHECK ((identity_level = ANY (ARRAY['low'::text, 'substantial'::text, 'high'::text]))),
     CONSTRAINT sender_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)))
 );
+CREATE TRIGGER state_change_of_sender AFTER UPDATE ON qerds.sender FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_change_of_sender();
+CREATE TRIGGER state_sender AFTER INSERT ON qerds.sender FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_sender();
 GRANT SELECT ON qerds.sender TO qerds_archive, qerds_encrypt, qerds_expire, qerds_gateway, qerds_ingest, qerds_notify,
     qerds_seal, qerds_timestamp;
 GRANT SELECT, INSERT, UPDATE (identity_valid_until, window_until) ON qerds.sender TO qerds_operate;
@@ -1385,6 +1335,8 @@ CREATE TABLE qerds.sender_client (
     CONSTRAINT sender_client_check CHECK (((secret_sha256 IS NOT NULL) OR (public_jwk IS NOT NULL))),
     CONSTRAINT sender_client_client_id_check CHECK ((length(client_id) <= 64))
 );
+CREATE TRIGGER state_change_of_sender_client AFTER UPDATE ON qerds.sender_client FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_change_of_sender_client();
+CREATE TRIGGER state_sender_client AFTER INSERT ON qerds.sender_client FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_sender_client();
 GRANT SELECT ON qerds.sender_client TO qerds_gateway;
 GRANT SELECT, INSERT, UPDATE (secret_sha256, public_jwk, revoked_at) ON qerds.sender_client TO qerds_operate;
 
@@ -1488,6 +1440,8 @@ CREATE TABLE qerds.upload_wrap (
     CONSTRAINT upload_wrap_upload_fkey FOREIGN KEY (upload) REFERENCES qerds.upload(id),
     CONSTRAINT upload_wrap_sha3_256_check CHECK ((length(sha3_256) = 32))
 );
+CREATE TRIGGER state_end_of_upload_wrap AFTER DELETE ON qerds.upload_wrap FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_end_of_upload_wrap();
+CREATE TRIGGER state_upload_wrap AFTER INSERT ON qerds.upload_wrap FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_upload_wrap();
 GRANT SELECT (upload, sha3_256), DELETE ON qerds.upload_wrap TO qerds_archive;
 GRANT SELECT, INSERT ON qerds.upload_wrap TO qerds_encrypt;
 GRANT SELECT (upload, sha3_256) ON qerds.upload_wrap TO qerds_expire, qerds_gateway, qerds_ingest, qerds_notify;
@@ -1593,21 +1547,17 @@ CREATE FUNCTION qerds.forget_events(most integer) RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION qerds.forget_events(integer) TO qerds_events;
 
-CREATE FUNCTION qerds.guard_decision() RETURNS trigger
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
-
-CREATE FUNCTION qerds.guard_intent() RETURNS trigger
-    LANGUAGE plpgsql VOLATILE SET search_path=pg_catalog;
-
 CREATE FUNCTION qerds.guard_transition() RETURNS trigger
     LANGUAGE plpgsql VOLATILE;
+
+CREATE FUNCTION qerds.is_process() RETURNS boolean
+    LANGUAGE sql STABLE;
 
 CREATE FUNCTION qerds.keep_legal_clock_honest() RETURNS trigger
     LANGUAGE plpgsql VOLATILE;
 
-CREATE FUNCTION qerds.legal_clock_end() RETURNS timestamptz
-    LANGUAGE sql STABLE SECURITY DEFINER SET search_path=pg_catalog;
-GRANT EXECUTE ON FUNCTION qerds.legal_clock_end() TO qerds_gateway, qerds_operate;
+CREATE FUNCTION qerds.leaf_name(about bytea) RETURNS uuid
+    LANGUAGE sql IMMUTABLE STRICT;
 
 CREATE FUNCTION qerds.legal_now() RETURNS timestamptz
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
@@ -1616,8 +1566,7 @@ GRANT EXECUTE ON FUNCTION qerds.legal_now() TO qerds_archive, qerds_bridge, qerd
 
 CREATE FUNCTION qerds.lock_deliveries(ids uuid[]) RETURNS TABLE(delivery uuid, state text, stamped_through integer,
     next_sequence integer, predecessor_sha256 bytea, drafted text[], stamped text[], expires_at timestamp with time
-    zone, intent_alive boolean, consent_stands boolean, legal_time timestamptz, not_before timestamp with
-    time zone)
+    zone, intent_alive boolean, consent_stands boolean, legal_time timestamptz)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION qerds.lock_deliveries(uuid[]) TO qerds_encrypt, qerds_expire, qerds_gateway, qerds_ingest,
     qerds_notify, qerds_timestamp;
@@ -1654,3 +1603,79 @@ GRANT EXECUTE ON FUNCTION qerds.sequence_events(bigint,integer) TO qerds_events;
 
 CREATE FUNCTION qerds.state_after(id uuid, state text, stamped_through integer, through integer) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_batch_part() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_change_of_sender() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_change_of_sender_client() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_consent() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_consent_answer() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_consent_mail() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_consent_mail_result() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_consent_request() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_consent_withdrawal() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_content_wrap() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_decision_intent() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_end_of_batch_part() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_end_of_upload_wrap() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_evidence() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_export_step() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_handover() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_identification() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_notice() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_notice_result() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_published_document() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_published_key() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_sender() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_sender_client() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_upload_wrap() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.stated_facts() RETURNS TABLE(stream text, what text, subject uuid, digest bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path=pg_catalog;
+GRANT EXECUTE ON FUNCTION qerds.stated_facts() TO qerds_operate;

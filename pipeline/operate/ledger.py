@@ -17,7 +17,10 @@ from typing import Any
 import anyio
 
 from pipeline.connect import database_of, keys_of
+from pipeline.delivery.states import TRANSITIONS
 from pipeline.errors import QerdsError
+from pipeline.feed.types import PROOF_OF_STATE, TYPE_OF_STATE, TYPES
+from pipeline.formats.configuration import Config
 from pipeline.formats.events import BY_RECIPIENT, EVENTS
 from pipeline.operate import command
 from pipeline.operate.command import EXIT_NO, EXIT_YES, ROLE, Operator, Questions, VerbRefused
@@ -61,27 +64,48 @@ SQL_PREDICATES = (
     "object_has_one_owner",
     "snapshots_are_a_chain",
     "every_proof_is_logged",
+    "every_fact_is_stated",
     "client_ref_is_single",
     "lines_are_accounted_for",
     "result_has_its_delivery",
     "state_is_announced",
     "event_order_has_no_hole",
+    "event_tells_of_its_letter",
+    "settings_are_the_builds",
     "webhook_has_its_message",
     "deposit_time_is_its_evidences",
     "consent_request_is_asked",
 )
 PREDICATES = SQL_PREDICATES + PURE_PREDICATES
-# What these ask of the database beside the number of violations: the two that speak of every event, by its table.
-OF_EVENTS: dict[str, list[str]] = {
-    "event_is_its_roles_own": [f"{e.code} qerds_{kind}" for e in EVENTS.values() for kind in sorted(e.drafted_by)],
-    "receipt_is_a_recipients": sorted(BY_RECIPIENT),
-}
+TRANSITION_LINES = [f"{before} {'+'.join(sorted(events))} {after}" for (before, events), after in TRANSITIONS.items()]
+EVENT_TYPE_LINES = [f"{name} {state} {PROOF_OF_STATE[state]}" for state, name in TYPE_OF_STATE.items()] + [
+    f"{name} - -" for name in sorted(TYPES - set(TYPE_OF_STATE.values()))
+]
+
+
+def arguments_of(predicate: str, installation: str | None = None) -> list[object]:
+    """What a predicate asks of the database beside the number of violations: literal tables of this build."""
+    match predicate:
+        case "event_is_its_roles_own":
+            return [[f"{e.code} qerds_{kind}" for e in EVENTS.values() for kind in sorted(e.drafted_by)]]
+        case "receipt_is_a_recipients":
+            return [sorted(BY_RECIPIENT)]
+        case "settings_are_the_builds":
+            return [TRANSITION_LINES, EVENT_TYPE_LINES, installation]
+        case _:
+            return []
+
+
+def installation_line(config: Config) -> str:
+    """As the query writes the one row about the installation."""
+    return f"{config.mode} {'t' if config.embedded else 'f'}"
 
 
 async def check_ledger(
     database: Questions,
     anchors: Sequence[bytes] = (),
     *,
+    installation: str | None = None,
     jobs: int = 1,
     page_deliveries: int = PAGE_DELIVERIES,
     tell: Callable[[CheckProgress], Coroutine[Any, Any, None]] | None = None,
@@ -89,6 +113,7 @@ async def check_ledger(
     """Violations, at most VIOLATIONS_MAX per predicate, in the order of predicates and deliveries; [] when all is well.
 
     anchors: the pinned CA (DER). Without one, seals and tokens are checked against the published certificates only.
+    installation: `installation_line` of the configuration; without it, that row is believed.
     jobs: so many processes verify proofs; with 1, this one alone. tell: runs as long as the check, beside it.
     """
     of_queries: list[Violation] = []
@@ -98,7 +123,7 @@ async def check_ledger(
             if tell is not None:
                 beside.start_soon(tell, progress)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_ask, database, of_queries, progress, started)
+                tasks.start_soon(_ask, database, installation, of_queries, progress, started)
                 of_proofs = await verify_pages(database, anchors, jobs, page_deliveries, progress, started)
             beside.cancel_scope.cancel()
     except ExceptionGroup as together:
@@ -118,13 +143,19 @@ def _alone(error: Exception) -> Exception:
     return VerbRefused(f"the check could not be finished: {type(error).__name__}: {error}")
 
 
-async def _ask(database: Questions, violations: list[Violation], progress: CheckProgress, started: anyio.Event) -> None:
+async def _ask(
+    database: Questions,
+    installation: str | None,
+    violations: list[Violation],
+    progress: CheckProgress,
+    started: anyio.Event,
+) -> None:
     """The predicates that are one query. Inside a transaction a statement can be interrupted: some take minutes."""
     await started.wait()
     for predicate in SQL_PREDICATES:
         async with database.transaction() as rows:
             await rows.fetch("ledger_whole_tables")
-            more = [OF_EVENTS[predicate]] if predicate in OF_EVENTS else []
+            more = arguments_of(predicate, installation)
             broken = await rows.fetch(f"ledger_{predicate}", VIOLATIONS_MAX, *more)
         violations += [Violation(predicate, row["subject"], row["detail"] or "") for row in broken]
         progress.queries += 1
@@ -140,7 +171,10 @@ async def _check(operator: Operator) -> int:
     options = operator.options
     anchor = await keys_of(operator.config, database_of(operator.config, ROLE)).trust_anchor()
     tell = None if options.json or options.quiet else _tell
-    violations = await check_ledger(operator.database, (anchor,), jobs=options.jobs, tell=tell)
+    installation = installation_line(operator.config)
+    violations = await check_ledger(
+        operator.database, (anchor,), installation=installation, jobs=options.jobs, tell=tell
+    )
     rows = [asdict(violation) for violation in violations]
     command.print_rows(rows, as_json=options.json, nothing=f"all {len(PREDICATES)} predicates hold")
     return EXIT_NO if violations else EXIT_YES

@@ -85,12 +85,14 @@ async def plant_batch(it: small_ledger.Installation, letters: list[UUID], state:
         " VALUES ($1, $2, 'March', 'ndjson', $3, 2, 4, 5, 2, 3, 1, 'infinity', clock_timestamp())",
         *(BATCH, it.sender, state),
     )
+    gateway = await small_ledger.connect(it.config.database, "qerds_gateway")  # whose parts are stated
     for part, first_line in zip(PARTS, (0, 2), strict=True):
-        await it.owner.execute(
+        await gateway.execute(
             "INSERT INTO qerds.batch_part (batch, part, intake, sha256, bytes, lines, first_line)"
             " VALUES ($1, $2, $3, $4, 1, 2, $5)",
             *(BATCH, part, uuid4(), sha256(b"%d" % part).digest(), first_line),
         )
+    await gateway.close()
     places = [(2, 1), (2, 2), (5, 1), (5, 2)]
     for (part, line), letter in zip(places, [letters[0], letters[1], None, letters[2]], strict=True):
         await it.owner.execute(

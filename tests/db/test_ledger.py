@@ -60,7 +60,7 @@ def healthy(postgres: PostgresServer) -> Iterator[Healthy]:
 async def violations(healthy: Healthy, database: DatabaseSettings) -> list[Violation]:
     operator = Database(small_ledger.config_of(database, Path("/none")).database.dsn("qerds_operate"))
     try:
-        return await check_ledger(operator, (healthy.anchor,))
+        return await check_ledger(operator, (healthy.anchor,), installation="non_qualified t")
     finally:
         await operator.close()
 
@@ -148,6 +148,7 @@ CONTRADICTIONS: dict[tuple[str, str], tuple[str, ...]] = {
         "outcome = 'near'",
     ),
 }
+LEAF = "INSERT INTO qerds.log_leaf (stream, what, subject, digest) VALUES ('%s', '%s', {notified}, sha256(''))"
 PLANTED: dict[str, tuple[str, ...]] = {
     "delivery_has_a_next_step": (
         "DELETE FROM outbox.ingest WHERE subject = {submitted}",
@@ -322,6 +323,21 @@ PLANTED: dict[str, tuple[str, ...]] = {
         """INSERT INTO qerds.log_leaf (stream, what, subject, digest)
             VALUES ('evidence', 'draft', gen_random_uuid(), sha256(''))""",
     ),
+    "every_fact_is_stated": (
+        "UPDATE qerds.evidence SET receipt = '\\x00' WHERE receipt IS NOT NULL",
+        "DELETE FROM qerds.log_leaf WHERE what = 'wrap' AND subject = {notified}",
+        "UPDATE qerds.log_leaf SET digest = sha256('other') WHERE what = 'notice.1' AND subject = {notified}",
+        LEAF % ("security", "key"),
+        LEAF % ("security", "draft"),
+        LEAF % ("evidence", "x.gone"),
+        "DELETE FROM qerds.upload_wrap WHERE upload = " + UPLOAD,
+        "UPDATE qerds.sender SET salt = NULL",
+        """UPDATE qerds.sender SET window_until = now();
+            INSERT INTO qerds.log_leaf (stream, what, subject, digest)
+            SELECT stream, 'sender.3', subject, digest FROM qerds.stated_facts() WHERE what = 'sender'""",
+        """INSERT INTO qerds.log_leaf (stream, what, subject, digest)
+            SELECT stream, what || '.gone', subject, digest FROM qerds.log_leaf WHERE what = 'content' LIMIT 1""",
+    ),
     "client_ref_is_single": (
         unguarded("qerds.delivery")
         + "UPDATE qerds.delivery SET client_ref = 'same' WHERE state IN ('notified', 'refused')",
@@ -338,6 +354,35 @@ PLANTED: dict[str, tuple[str, ...]] = {
     "event_order_has_no_hole": (
         "SELECT qerds.sequence_events(0, 1000); DELETE FROM qerds.event WHERE sequence = 3",
         "SELECT qerds.sequence_events(0, 1000); UPDATE qerds.event_head SET sequence = sequence + 1",
+    ),
+    "event_tells_of_its_letter": (
+        *(
+            f"SELECT qerds.sequence_events(0, 1000); UPDATE qerds.event SET {change} WHERE delivery = {{received}}"
+            for change in (
+                "number = '12345678901234'",
+                "client_ref = 'other'",
+                "sender = gen_random_uuid()",
+                "evidence = NULL",
+                "time = time - interval '1 h'",
+                "subject = gen_random_uuid()",
+            )
+        ),
+        """SELECT qerds.sequence_events(0, 1000);
+            UPDATE qerds.event SET delivery = NULL WHERE delivery = {received} AND type = 'delivery.package_ready'""",
+        "UPDATE qerds.event_unsequenced SET sender = gen_random_uuid()",
+        "UPDATE qerds.event_unsequenced SET state = 'received' WHERE type = 'delivery.refused'",
+        "DELETE FROM qerds.event_unsequenced WHERE type = 'delivery.package_ready' AND delivery = {received}",
+        """INSERT INTO qerds.event_unsequenced (type, sender, delivery, state)
+            SELECT 'delivery.identity_mismatch', sender, id, state FROM qerds.delivery WHERE id = {received}""",
+    ),
+    "settings_are_the_builds": (
+        "UPDATE qerds.transition SET to_state = 'accepted' WHERE to_state = 'refused'",
+        "DELETE FROM qerds.transition WHERE to_state = 'refused'",
+        "INSERT INTO qerds.transition VALUES ('submitted', '{C.4}', 'accepted')",
+        "UPDATE qerds.event_type SET proof = 'D.1' WHERE proof = 'C.3'",
+        "DELETE FROM qerds.event_type WHERE type = 'consent.given'",
+        "UPDATE qerds.installation SET embedded = NOT embedded",
+        "DELETE FROM qerds.installation",
     ),
     "webhook_has_its_message": (
         WEBHOOK % "true",

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.adapters.postgres.queries import queries
 from pipeline.formats.configuration import DatabaseSettings
-from pipeline.operate.ledger import OF_EVENTS, SQL_PREDICATES
+from pipeline.operate.ledger import SQL_PREDICATES, arguments_of
 
 pytestmark = pytest.mark.anyio
 # Of a few rows, however many letters there are; a join with nothing but these may look at every pair.
@@ -40,7 +40,10 @@ async def test_a_predicate_has_no_loop_over_letters(database: DatabaseSettings, 
         async with connection.transaction():
             await connection.fetch(queries()["ledger_whole_tables"])
             query = queries()[f"ledger_{predicate}"].replace("$1::integer", "100")
-            query = query.replace("$2::text[]", f"ARRAY{OF_EVENTS.get(predicate, [])}::text[]")
+            for place, value in enumerate(arguments_of(predicate), start=2):
+                query = query.replace(f"${place}::text[]", f"ARRAY{value}::text[]").replace(
+                    f"${place}::text", "NULL::text"
+                )
             plan = json.loads(await connection.fetchval(f"EXPLAIN (FORMAT JSON) {query}"))[0]["Plan"]
     finally:
         await connection.close()

@@ -243,10 +243,33 @@ WITH made AS (
     UNION ALL SELECT 'token', t.evidence, sha256(t.token) FROM qerds.evidence_token t
     UNION ALL SELECT 'package.' || p.snapshot, p.delivery, p.sha256 FROM qerds.snapshot p
     UNION ALL SELECT 'batch_proof', b.batch, b.sha256 FROM qerds.batch_proof b),
-leaf AS (SELECT l.what, l.subject, l.digest FROM qerds.log_leaf l WHERE l.stream = 'evidence')
+leaf AS (SELECT l.what, l.subject, l.digest FROM qerds.log_leaf l
+         WHERE l.stream = 'evidence' AND (l.what IN ('draft', 'seal', 'token', 'batch_proof') OR starts_with(l.what, 'package.')))
 SELECT coalesce(m.subject, l.subject)::text AS subject, coalesce(m.what, l.what) AS detail
 FROM made m FULL JOIN leaf l ON l.what = m.what AND l.subject = m.subject
 WHERE m.digest IS DISTINCT FROM l.digest LIMIT $1::integer;
+
+-- name: ledger_every_fact_is_stated
+-- Each fact that no evidence states has its leaf with its digest, each other leaf its fact: but of what a process may delete,
+-- when it stated that too. Of a sender or client every version has a leaf, and the newest is what the row says.
+WITH leaf AS MATERIALIZED (
+    SELECT l.stream, l.subject, l.digest, l.what,
+           CASE WHEN l.stream = 'security' THEN regexp_replace(l.what, '^(sender|client)[.][1-9][0-9]*$', '\1') ELSE l.what END AS name
+    FROM qerds.log_leaf l
+    WHERE l.stream <> 'evidence' OR NOT (l.what IN ('draft', 'seal', 'token', 'batch_proof') OR starts_with(l.what, 'package.'))),
+newest AS (
+    SELECT DISTINCT ON (l.stream, l.name, l.subject) l.stream, l.name AS what, l.subject, l.digest,
+           l.name <> l.what AND l.what <> l.name || '.' || count(*) OVER (PARTITION BY l.stream, l.name, l.subject) AS is_torn
+    FROM leaf l WHERE right(l.what, 5) <> '.gone'
+    ORDER BY l.stream, l.name, l.subject, length(l.what) DESC, l.what DESC),
+gone AS (SELECT l.stream, left(l.what, -5) AS what, l.subject, l.digest FROM leaf l WHERE right(l.what, 5) = '.gone')
+SELECT coalesce(f.subject, n.subject, g.subject)::text AS subject, coalesce(f.what, n.what, g.what) AS detail
+FROM (SELECT s.stream, s.what, s.subject, s.digest FROM qerds.stated_facts() s) f
+FULL JOIN newest n ON n.stream = f.stream AND n.what = f.what AND n.subject = f.subject
+FULL JOIN gone g ON g.stream = coalesce(f.stream, n.stream) AND g.what = coalesce(f.what, n.what)
+                AND g.subject = coalesce(f.subject, n.subject)
+WHERE n.is_torn OR n.digest IS DISTINCT FROM coalesce(f.digest, g.digest) OR (f.what IS NOT NULL AND g.what IS NOT NULL)
+LIMIT $1::integer;
 
 -- name: ledger_client_ref_is_single
 -- One client_ref, one delivery that was not rejected.
@@ -327,6 +350,58 @@ SELECT 'events' AS subject, concat_ws(' ', min(e.sequence), max(e.sequence), cou
 FROM qerds.event_head h LEFT JOIN qerds.event e ON true GROUP BY h.sequence
 HAVING coalesce(max(e.sequence), h.sequence) <> h.sequence
     OR count(e.sequence) <> coalesce(max(e.sequence) - min(e.sequence) + 1, 0) LIMIT $1::integer;
+
+-- name: ledger_event_tells_of_its_letter
+-- What a sender is told of a letter is what its rows and evidence say; a package and a mismatch are told once each.
+WITH told AS (
+    SELECT e.id::text AS subject, e.type, e.sender, e.delivery, e.subject IS NOT NULL AS is_of_another, e.state, e.evidence, e.time,
+           (e.number, e.client_ref) IS DISTINCT FROM (d.number, CASE WHEN e.delivery IS NULL THEN e.client_ref ELSE d.client_ref END)
+           AS says_another, true AS has_place
+    FROM qerds.event e LEFT JOIN qerds.delivery d ON d.id = e.delivery
+    UNION ALL
+    SELECT u.id::text, u.type, u.sender, u.delivery, u.subject IS NOT NULL OR u.ref IS NOT NULL, u.state, NULL, NULL, false, false
+    FROM qerds.event_unsequenced u),
+made AS (
+    SELECT s.delivery, 'delivery.package_ready' AS type, count(*) AS times, min(s.at) AS first FROM qerds.snapshot s GROUP BY s.delivery
+    UNION ALL
+    SELECT i.delivery, 'delivery.identity_mismatch', count(*), min(i.at) FROM qerds.identification i
+    WHERE i.outcome <> 'match' GROUP BY i.delivery)
+SELECT t.subject, t.type AS detail
+FROM told t
+LEFT JOIN qerds.delivery d ON d.id = t.delivery
+LEFT JOIN qerds.event_type y ON y.type = t.type
+LEFT JOIN qerds.evidence v ON v.evidence = t.evidence
+WHERE t.says_another
+   OR (t.delivery IS NOT NULL AND (t.is_of_another OR t.sender IS DISTINCT FROM d.sender))
+   OR (y.state IS NOT NULL AND t.state IS DISTINCT FROM y.state)
+   OR (t.has_place AND (v.delivery, v.event, v.event_time) IS DISTINCT FROM
+                       (CASE WHEN y.proof IS NOT NULL THEN t.delivery END, y.proof, CASE WHEN y.proof IS NOT NULL THEN t.time END))
+UNION ALL
+SELECT coalesce(m.delivery, a.delivery)::text, coalesce(m.type, a.type)
+FROM made m
+FULL JOIN (SELECT t.delivery, t.type, count(*) AS times FROM told t
+           WHERE t.type IN ('delivery.package_ready', 'delivery.identity_mismatch') GROUP BY t.delivery, t.type) a
+    ON a.delivery = m.delivery AND a.type = m.type
+WHERE m.times IS DISTINCT FROM a.times AND coalesce(m.first > now() - interval '390 days', true)  -- older ones may be forgotten
+LIMIT $1::integer;
+
+-- name: ledger_settings_are_the_builds
+-- The tables that only migrations write say what this build says ($2, $3: its transitions and types of events, a line each), and
+-- the one row about the installation what its configuration says ($4; null: not asked).
+SELECT 'transition' AS subject, coalesce(s.line, b.line) AS detail
+FROM (SELECT concat_ws(' ', t.from_state, e.events, t.to_state) AS line
+      FROM qerds.transition t
+      CROSS JOIN LATERAL (SELECT string_agg(u.event, '+' ORDER BY u.event) AS events FROM unnest(t.events) AS u(event)) e) s
+FULL JOIN unnest($2::text[]) AS b(line) ON b.line = s.line WHERE s.line IS NULL OR b.line IS NULL
+UNION ALL
+SELECT 'event_type', coalesce(s.line, b.line)
+FROM (SELECT concat_ws(' ', t.type, coalesce(t.state, '-'), coalesce(t.proof, '-')) AS line FROM qerds.event_type t) s
+FULL JOIN unnest($3::text[]) AS b(line) ON b.line = s.line WHERE s.line IS NULL OR b.line IS NULL
+UNION ALL
+SELECT 'installation', i.line
+FROM (SELECT string_agg(concat_ws(' ', n.mode, n.embedded), ', ') AS line FROM qerds.installation n) i
+WHERE i.line IS DISTINCT FROM coalesce($4::text, i.line)
+LIMIT $1::integer;
 
 -- name: ledger_webhook_has_its_message
 -- A webhook that is said to be under way has one message, one that is idle none: the sequencer wakes it by what is said.
