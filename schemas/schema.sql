@@ -22,6 +22,14 @@ CREATE TABLE outbox.archive (
     CONSTRAINT archive_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.archive ENABLE ROW LEVEL SECURITY;
+CREATE POLICY archive ON outbox.archive FOR INSERT TO qerds_archive WITH CHECK ((kind = ANY ('{preserve,batch_proof,export}'::text[])));
+CREATE POLICY gateway ON outbox.archive FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{preserve,batch_proof,export}'::text[])));
+CREATE POLICY lock_message ON outbox.archive FOR UPDATE USING (true);
+CREATE POLICY operate ON outbox.archive FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{preserve,batch_proof,export}'::text[])));
+CREATE POLICY see_message ON outbox.archive FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.archive FOR DELETE USING (true);
+CREATE POLICY "timestamp" ON outbox.archive FOR INSERT TO qerds_timestamp WITH CHECK ((kind = ANY ('{preserve}'::text[])));
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.archive TO qerds_archive;
 GRANT INSERT ON outbox.archive TO qerds_gateway, qerds_timestamp;
 GRANT SELECT, INSERT ON outbox.archive TO qerds_operate;
@@ -84,6 +92,13 @@ CREATE TABLE outbox.encrypt (
     CONSTRAINT encrypt_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.encrypt ENABLE ROW LEVEL SECURITY;
+CREATE POLICY encrypt ON outbox.encrypt FOR INSERT TO qerds_encrypt WITH CHECK ((kind = ANY ('{checked}'::text[])));
+CREATE POLICY ingest ON outbox.encrypt FOR INSERT TO qerds_ingest WITH CHECK ((kind = ANY ('{checked}'::text[])));
+CREATE POLICY lock_message ON outbox.encrypt FOR UPDATE USING (true);
+CREATE POLICY operate ON outbox.encrypt FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{checked}'::text[])));
+CREATE POLICY see_message ON outbox.encrypt FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.encrypt FOR DELETE USING (true);
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.encrypt TO qerds_encrypt;
 GRANT INSERT ON outbox.encrypt TO qerds_ingest;
 GRANT SELECT, INSERT ON outbox.encrypt TO qerds_operate;
@@ -123,6 +138,12 @@ CREATE TABLE outbox.expire (
     CONSTRAINT expire_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.expire ENABLE ROW LEVEL SECURITY;
+CREATE POLICY expire ON outbox.expire FOR INSERT TO qerds_expire WITH CHECK ((kind = ANY ('{expire,access_end}'::text[])));
+CREATE POLICY lock_message ON outbox.expire FOR UPDATE USING (true);
+CREATE POLICY operate ON outbox.expire FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{expire,access_end}'::text[])));
+CREATE POLICY see_message ON outbox.expire FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.expire FOR DELETE USING (true);
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.expire TO qerds_expire;
 GRANT SELECT, INSERT ON outbox.expire TO qerds_operate;
 
@@ -161,6 +182,13 @@ CREATE TABLE outbox.ingest (
     CONSTRAINT ingest_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.ingest ENABLE ROW LEVEL SECURITY;
+CREATE POLICY gateway ON outbox.ingest FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{submitted,draw}'::text[])));
+CREATE POLICY ingest ON outbox.ingest FOR INSERT TO qerds_ingest WITH CHECK ((kind = ANY ('{submitted,draw,settle}'::text[])));
+CREATE POLICY lock_message ON outbox.ingest FOR UPDATE USING (true);
+CREATE POLICY operate ON outbox.ingest FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{submitted,draw,settle}'::text[])));
+CREATE POLICY see_message ON outbox.ingest FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.ingest FOR DELETE USING (true);
 GRANT INSERT ON outbox.ingest TO qerds_gateway;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.ingest TO qerds_ingest;
 GRANT SELECT, INSERT ON outbox.ingest TO qerds_operate;
@@ -204,10 +232,11 @@ CREATE TABLE outbox.legal_timer (
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
 ALTER TABLE outbox.legal_timer ENABLE ROW LEVEL SECURITY;
-CREATE POLICY add_timer ON outbox.legal_timer FOR INSERT WITH CHECK (true);
+CREATE POLICY expire ON outbox.legal_timer FOR INSERT TO qerds_expire WITH CHECK ((stage = 'expire'::text));
 CREATE POLICY lock_timer ON outbox.legal_timer FOR UPDATE USING ((CURRENT_USER = ('qerds_'::text || stage)));
 CREATE POLICY see_timer ON outbox.legal_timer FOR SELECT USING (((CURRENT_USER = ('qerds_'::text || stage)) OR (CURRENT_USER = 'qerds_operate'::name)));
 CREATE POLICY take_timer ON outbox.legal_timer FOR DELETE USING ((CURRENT_USER = ('qerds_'::text || stage)));
+CREATE POLICY "timestamp" ON outbox.legal_timer FOR INSERT TO qerds_timestamp WITH CHECK ((stage = 'expire'::text));
 CREATE POLICY watch_timer ON outbox.legal_timer FOR SELECT TO qerds_ops USING (true);
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.legal_timer TO qerds_archive, qerds_encrypt, qerds_expire,
     qerds_ingest, qerds_notify, qerds_seal, qerds_timestamp, qerds_webhook;
@@ -252,6 +281,14 @@ CREATE TABLE outbox.notify (
     CONSTRAINT notify_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.notify ENABLE ROW LEVEL SECURITY;
+CREATE POLICY gateway ON outbox.notify FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{ask_consent}'::text[])));
+CREATE POLICY lock_message ON outbox.notify FOR UPDATE USING (true);
+CREATE POLICY notify ON outbox.notify FOR INSERT TO qerds_notify WITH CHECK ((kind = ANY ('{prepare,send,ask_consent,mail_consent}'::text[])));
+CREATE POLICY operate ON outbox.notify FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{prepare,send,ask_consent,mail_consent}'::text[])));
+CREATE POLICY see_message ON outbox.notify FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.notify FOR DELETE USING (true);
+CREATE POLICY "timestamp" ON outbox.notify FOR INSERT TO qerds_timestamp WITH CHECK ((kind = ANY ('{prepare}'::text[])));
 GRANT INSERT ON outbox.notify TO qerds_gateway, qerds_timestamp;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.notify TO qerds_notify;
 GRANT SELECT, INSERT ON outbox.notify TO qerds_operate;
@@ -331,6 +368,17 @@ CREATE TABLE outbox.seal (
     CONSTRAINT seal_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.seal ENABLE ROW LEVEL SECURITY;
+CREATE POLICY encrypt ON outbox.seal FOR INSERT TO qerds_encrypt WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY expire ON outbox.seal FOR INSERT TO qerds_expire WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY gateway ON outbox.seal FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY ingest ON outbox.seal FOR INSERT TO qerds_ingest WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY lock_message ON outbox.seal FOR UPDATE USING (true);
+CREATE POLICY notify ON outbox.seal FOR INSERT TO qerds_notify WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY operate ON outbox.seal FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY seal ON outbox.seal FOR INSERT TO qerds_seal WITH CHECK ((kind = ANY ('{draft}'::text[])));
+CREATE POLICY see_message ON outbox.seal FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.seal FOR DELETE USING (true);
 GRANT INSERT ON outbox.seal TO qerds_encrypt, qerds_expire, qerds_gateway, qerds_ingest, qerds_notify;
 GRANT SELECT, INSERT ON outbox.seal TO qerds_operate;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.seal TO qerds_seal;
@@ -373,7 +421,7 @@ CREATE TABLE outbox.timer (
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
 ALTER TABLE outbox.timer ENABLE ROW LEVEL SECURITY;
-CREATE POLICY add_timer ON outbox.timer FOR INSERT WITH CHECK (true);
+CREATE POLICY add_timer ON outbox.timer FOR INSERT WITH CHECK ((CURRENT_USER = ('qerds_'::text || stage)));
 CREATE POLICY lock_timer ON outbox.timer FOR UPDATE USING ((CURRENT_USER = ('qerds_'::text || stage)));
 CREATE POLICY see_timer ON outbox.timer FOR SELECT USING (((CURRENT_USER = ('qerds_'::text || stage)) OR (CURRENT_USER = 'qerds_operate'::name)));
 CREATE POLICY take_timer ON outbox.timer FOR DELETE USING ((CURRENT_USER = ('qerds_'::text || stage)));
@@ -399,6 +447,13 @@ CREATE TABLE outbox."timestamp" (
     CONSTRAINT timestamp_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox."timestamp" ENABLE ROW LEVEL SECURITY;
+CREATE POLICY lock_message ON outbox."timestamp" FOR UPDATE USING (true);
+CREATE POLICY operate ON outbox."timestamp" FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{sealed}'::text[])));
+CREATE POLICY seal ON outbox."timestamp" FOR INSERT TO qerds_seal WITH CHECK ((kind = ANY ('{sealed}'::text[])));
+CREATE POLICY see_message ON outbox."timestamp" FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox."timestamp" FOR DELETE USING (true);
+CREATE POLICY "timestamp" ON outbox."timestamp" FOR INSERT TO qerds_timestamp WITH CHECK ((kind = ANY ('{sealed}'::text[])));
 GRANT SELECT, INSERT ON outbox."timestamp" TO qerds_operate;
 GRANT INSERT ON outbox."timestamp" TO qerds_seal;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox."timestamp" TO qerds_timestamp;
@@ -438,6 +493,14 @@ CREATE TABLE outbox.webhook (
     CONSTRAINT webhook_lane_check CHECK (((lane >= 0) AND (lane <= 3)))
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);
+ALTER TABLE outbox.webhook ENABLE ROW LEVEL SECURITY;
+CREATE POLICY events ON outbox.webhook FOR INSERT TO qerds_events WITH CHECK ((kind = ANY ('{push}'::text[])));
+CREATE POLICY gateway ON outbox.webhook FOR INSERT TO qerds_gateway WITH CHECK ((kind = ANY ('{ping}'::text[])));
+CREATE POLICY lock_message ON outbox.webhook FOR UPDATE USING (true);
+CREATE POLICY operate ON outbox.webhook FOR INSERT TO qerds_operate WITH CHECK ((kind = ANY ('{push,ping}'::text[])));
+CREATE POLICY see_message ON outbox.webhook FOR SELECT USING (true);
+CREATE POLICY take_message ON outbox.webhook FOR DELETE USING (true);
+CREATE POLICY webhook ON outbox.webhook FOR INSERT TO qerds_webhook WITH CHECK ((kind = ANY ('{push,ping}'::text[])));
 GRANT INSERT ON outbox.webhook TO qerds_events, qerds_gateway;
 GRANT SELECT, INSERT ON outbox.webhook TO qerds_operate;
 GRANT SELECT, INSERT, UPDATE (attempts), DELETE ON outbox.webhook TO qerds_webhook;
@@ -479,6 +542,9 @@ GRANT EXECUTE ON FUNCTION outbox.depths(text[],integer) TO qerds_operate, qerds_
 CREATE FUNCTION outbox.grant_stage(stage text) RETURNS void
     LANGUAGE plpgsql VOLATILE;
 
+CREATE FUNCTION outbox.guard_stage(stage text, kinds text[]) RETURNS void
+    LANGUAGE plpgsql VOLATILE;
+
 CREATE FUNCTION outbox.horizon_seconds() RETURNS double precision
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION outbox.horizon_seconds() TO qerds_ops;
@@ -491,6 +557,9 @@ CREATE FUNCTION outbox.is_paused(wanted_scope text, wanted_subject text) RETURNS
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION outbox.is_paused(text,text) TO qerds_archive, qerds_encrypt, qerds_expire, qerds_ingest,
     qerds_notify, qerds_operate, qerds_seal, qerds_timestamp, qerds_webhook;
+
+CREATE FUNCTION outbox.let_emit(kind_of_process text, stage text, kinds text[]) RETURNS void
+    LANGUAGE plpgsql VOLATILE;
 
 CREATE FUNCTION outbox.retries(stages text[], at_most integer) RETURNS TABLE(stage text, waiting bigint)
     LANGUAGE plpgsql STABLE SECURITY DEFINER SET enable_bitmapscan=off SET enable_seqscan=off SET search_path=pg_catalog;
@@ -509,7 +578,7 @@ CREATE TABLE public.schema_migration (
 GRANT USAGE ON SCHEMA qerds TO qerds_archive, qerds_bridge, qerds_encrypt, qerds_events, qerds_expire, qerds_gateway,
     qerds_ingest, qerds_notify, qerds_operate, qerds_ops, qerds_seal, qerds_timestamp, qerds_webhook;
 
--- Until when a notified letter may be accepted or refused. Inserts: notify.
+-- Until when a notified letter may be accepted or refused. Inserts: timestamp.
 CREATE TABLE qerds.acceptance_window (
     delivery   uuid NOT NULL,
     ordinal    smallint NOT NULL,
@@ -519,9 +588,9 @@ CREATE TABLE qerds.acceptance_window (
     CONSTRAINT acceptance_window_delivery_fkey FOREIGN KEY (delivery) REFERENCES qerds.delivery(id),
     CONSTRAINT acceptance_window_delivery_ordinal_fkey FOREIGN KEY (delivery, ordinal) REFERENCES qerds.notice(delivery, ordinal)
 );
-GRANT SELECT ON qerds.acceptance_window TO qerds_archive, qerds_expire, qerds_gateway, qerds_operate;
-GRANT SELECT, INSERT ON qerds.acceptance_window TO qerds_notify;
+GRANT SELECT ON qerds.acceptance_window TO qerds_archive, qerds_expire, qerds_gateway, qerds_notify, qerds_operate;
 GRANT SELECT (delivery, last_day) ON qerds.acceptance_window TO qerds_ops;
+GRANT INSERT ON qerds.acceptance_window TO qerds_timestamp;
 
 -- A token that was handed out, by its digest; removed when it has run out. Inserts: gateway.
 CREATE TABLE qerds.access_token (
@@ -829,8 +898,9 @@ CREATE TABLE qerds.decision_intent (
     CONSTRAINT decision_intent_act_check CHECK ((act = ANY (ARRAY['accept'::text, 'refuse'::text])))
 );
 CREATE INDEX decision_intent_by_delivery ON qerds.decision_intent USING btree (delivery, made_at);
+CREATE TRIGGER guard_intent BEFORE INSERT ON qerds.decision_intent FOR EACH ROW EXECUTE FUNCTION qerds.guard_intent();
 CREATE TRIGGER state_decision_intent AFTER INSERT ON qerds.decision_intent FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_decision_intent();
-GRANT SELECT, INSERT ON qerds.decision_intent TO qerds_gateway;
+GRANT SELECT, INSERT (id, delivery, act, decided_at) ON qerds.decision_intent TO qerds_gateway;
 GRANT SELECT ON qerds.decision_intent TO qerds_operate;
 
 -- A letter: what was submitted, and where it stands. Inserts: gateway, ingest; the state of neither, which `timestamp`
@@ -892,14 +962,20 @@ CREATE INDEX delivery_rejected_ref ON qerds.delivery USING btree (sender, client
 CREATE INDEX delivery_with_a_duty ON qerds.delivery USING btree (state, submitted_at) WHERE (state = ANY (ARRAY['submitted'::text, 'deposited'::text, 'notified'::text]));
 CREATE TRIGGER guard_transition BEFORE UPDATE ON qerds.delivery FOR EACH ROW EXECUTE FUNCTION qerds.guard_transition();
 CREATE TRIGGER note_states AFTER UPDATE ON qerds.delivery REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION qerds.note_states();
-GRANT SELECT ON qerds.delivery TO qerds_archive, qerds_encrypt, qerds_expire, qerds_notify, qerds_operate, qerds_seal,
-    qerds_timestamp;
+GRANT SELECT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
+    recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
+    consent_ref, submitted_at, state, stamped_through, batch, settled_at, changed_at) ON qerds.delivery TO
+    qerds_archive, qerds_encrypt, qerds_expire, qerds_notify;
 GRANT SELECT, INSERT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
     recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
     consent_ref, subject, metadata, submitted_at) ON qerds.delivery TO qerds_gateway;
-GRANT SELECT, INSERT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
+GRANT SELECT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
     recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
-    consent_ref, subject, metadata, submitted_at, batch) ON qerds.delivery TO qerds_ingest;
+    consent_ref, submitted_at, state, stamped_through, batch, settled_at, changed_at), INSERT (id, number, sender,
+    client_ref, request_sha256, lane, mode, config_version, recipient_kind, recipient_email, given_names, birth_name,
+    usage_name, birth_date, organisation_name, organisation_siren, language, consent_ref, subject, metadata,
+    submitted_at, batch) ON qerds.delivery TO qerds_ingest;
+GRANT SELECT ON qerds.delivery TO qerds_operate;
 GRANT SELECT (id, lane, submitted_at, state) ON qerds.delivery TO qerds_ops;
 
 -- A document of a letter, in their order. Inserts: gateway, ingest.
@@ -917,8 +993,7 @@ CREATE TABLE qerds.delivery_document (
     CONSTRAINT delivery_document_sha256_check CHECK ((length(sha256) = 32))
 );
 CREATE INDEX delivery_document_by_upload ON qerds.delivery_document USING btree (upload);
-GRANT SELECT ON qerds.delivery_document TO qerds_archive, qerds_encrypt, qerds_expire, qerds_notify, qerds_operate,
-    qerds_seal, qerds_timestamp;
+GRANT SELECT ON qerds.delivery_document TO qerds_archive, qerds_encrypt, qerds_expire, qerds_notify, qerds_operate;
 GRANT SELECT, INSERT ON qerds.delivery_document TO qerds_gateway, qerds_ingest;
 
 -- What a sender is told, at its place; kept 400 days. Inserts: nobody; qerds.sequence_events does.
@@ -1008,6 +1083,7 @@ CREATE TABLE qerds.evidence (
 CREATE UNIQUE INDEX evidence_one_decision ON qerds.evidence USING btree (delivery) WHERE (event = ANY (ARRAY['C.3'::text, 'C.4'::text, 'C.5'::text]));
 CREATE UNIQUE INDEX evidence_one_deposit ON qerds.evidence USING btree (delivery) WHERE (event = ANY (ARRAY['A.1'::text, 'A.2'::text]));
 CREATE UNIQUE INDEX evidence_one_handover ON qerds.evidence USING btree (delivery) WHERE (event = ANY (ARRAY['E.1'::text, 'E.2'::text]));
+CREATE TRIGGER guard_decision AFTER INSERT ON qerds.evidence FOR EACH ROW WHEN ((new.event = ANY (ARRAY['C.3'::text, 'C.4'::text]))) EXECUTE FUNCTION qerds.guard_decision();
 CREATE TRIGGER state_evidence AFTER INSERT ON qerds.evidence FOR EACH ROW WHEN ((new.receipt IS NOT NULL)) EXECUTE FUNCTION qerds.state_evidence();
 ALTER TABLE qerds.evidence ENABLE ROW LEVEL SECURITY;
 CREATE POLICY draft_encrypt ON qerds.evidence FOR INSERT TO qerds_encrypt WITH CHECK ((event = ANY (ARRAY['A.1'::text, 'A.2'::text])));
@@ -1016,9 +1092,14 @@ CREATE POLICY draft_gateway ON qerds.evidence FOR INSERT TO qerds_gateway WITH C
 CREATE POLICY draft_ingest ON qerds.evidence FOR INSERT TO qerds_ingest WITH CHECK ((event = 'A.2'::text));
 CREATE POLICY draft_notify ON qerds.evidence FOR INSERT TO qerds_notify WITH CHECK ((event = ANY (ARRAY['C.1'::text, 'C.2'::text])));
 CREATE POLICY read_evidence ON qerds.evidence FOR SELECT USING (true);
-GRANT SELECT ON qerds.evidence TO qerds_archive, qerds_operate, qerds_seal, qerds_timestamp;
+GRANT SELECT (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id) ON
+    qerds.evidence TO qerds_archive, qerds_timestamp;
+GRANT SELECT (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id), INSERT
+    (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id, receipt) ON
+    qerds.evidence TO qerds_encrypt, qerds_expire, qerds_ingest, qerds_notify;
 GRANT SELECT, INSERT (evidence, delivery, event, ordinal, sequence, event_time, canonical, sha256, seal_key_id, receipt)
-    ON qerds.evidence TO qerds_encrypt, qerds_expire, qerds_gateway, qerds_ingest, qerds_notify;
+    ON qerds.evidence TO qerds_gateway;
+GRANT SELECT ON qerds.evidence TO qerds_operate, qerds_seal;
 GRANT SELECT (delivery, event) ON qerds.evidence TO qerds_ops;
 
 -- The seal of a draft; the first committed one wins. Inserts: seal.
@@ -1547,6 +1628,12 @@ CREATE FUNCTION qerds.forget_events(most integer) RETURNS bigint
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION qerds.forget_events(integer) TO qerds_events;
 
+CREATE FUNCTION qerds.guard_decision() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.guard_intent() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SET search_path=pg_catalog;
+
 CREATE FUNCTION qerds.guard_transition() RETURNS trigger
     LANGUAGE plpgsql VOLATILE;
 
@@ -1559,6 +1646,10 @@ CREATE FUNCTION qerds.keep_legal_clock_honest() RETURNS trigger
 CREATE FUNCTION qerds.leaf_name(about bytea) RETURNS uuid
     LANGUAGE sql IMMUTABLE STRICT;
 
+CREATE FUNCTION qerds.legal_clock_end() RETURNS timestamptz
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path=pg_catalog;
+GRANT EXECUTE ON FUNCTION qerds.legal_clock_end() TO qerds_gateway, qerds_operate;
+
 CREATE FUNCTION qerds.legal_now() RETURNS timestamptz
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION qerds.legal_now() TO qerds_archive, qerds_bridge, qerds_encrypt, qerds_events, qerds_expire,
@@ -1566,7 +1657,8 @@ GRANT EXECUTE ON FUNCTION qerds.legal_now() TO qerds_archive, qerds_bridge, qerd
 
 CREATE FUNCTION qerds.lock_deliveries(ids uuid[]) RETURNS TABLE(delivery uuid, state text, stamped_through integer,
     next_sequence integer, predecessor_sha256 bytea, drafted text[], stamped text[], expires_at timestamp with time
-    zone, intent_alive boolean, consent_stands boolean, legal_time timestamptz)
+    zone, intent_alive boolean, consent_stands boolean, legal_time timestamptz, not_before timestamp with
+    time zone)
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION qerds.lock_deliveries(uuid[]) TO qerds_encrypt, qerds_expire, qerds_gateway, qerds_ingest,
     qerds_notify, qerds_timestamp;
