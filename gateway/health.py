@@ -1,7 +1,9 @@
-"""/healthz, /readyz, /metrics on the gateway's own address: the answers of any process (pipeline/process/health.py).
+"""/healthz and /readyz on the gateway's own address: the answers of any process (pipeline/process/health.py).
 
 Owns     readiness: PostgreSQL and the object store, nothing else. A bridge, a relay or a stage that is away does not
          make the gateway refuse letters: their work waits in the outboxes
+Rules    what strangers ask here writes nothing
+Elsewhere: /metrics, which is for the operator: on the health port of every process, the gateway's too
 """
 
 from collections.abc import Awaitable, Callable
@@ -15,7 +17,7 @@ from gateway.addresses import Address, Row
 from gateway.limits import REQUEST_SECONDS
 from pipeline.errors import Transient
 from pipeline.process.exposition import CONTENT_TYPE
-from pipeline.process.health import PATHS, Health
+from pipeline.process.health import PUBLIC_PATHS, Health
 from pipeline.process.recorder import Recorder
 
 READY_SECONDS = 3.0  # a balancer asks every few seconds
@@ -62,4 +64,4 @@ def routes(ports: HealthPorts, is_draining: Callable[[], bool]) -> list[Row]:
         reply = await health.answer(request.url.path)
         return Response(reply.text, reply.status, media_type=CONTENT_TYPE)
 
-    return [Address("GET", path, answer, REQUEST_SECONDS) for path in PATHS]
+    return [Address("GET", path, answer, REQUEST_SECONDS) for path in PUBLIC_PATHS]

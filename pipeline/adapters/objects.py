@@ -9,6 +9,7 @@ Rules    write a temporary file beside it, fsync, link (fails when the name is t
 Elsewhere: what is in the objects, when one is not needed any more
 """
 
+import errno
 import os
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
@@ -209,10 +210,15 @@ def read_at(path: Path, offset: int, wanted_bytes: int) -> bytes:
 
 
 def probe(root: Path) -> None:
-    """Writes and removes a file: reading alone would not notice a full or read-only disk."""
-    path = root / f".probe-{os.getpid()}-{threading.get_ident()}"
-    path.write_bytes(b"probe")
-    path.unlink()
+    """Whether a file could be written: the folder is ours, its disk is neither full nor read-only. Asked on behalf of
+    strangers, so it writes none. Raises OSError."""
+    disk = os.statvfs(root)
+    if disk.f_flag & os.ST_RDONLY:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+    if not disk.f_bavail or (disk.f_files and not disk.f_favail):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    if not root.is_dir() or not os.access(root, os.W_OK | os.X_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def sync_directory(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""How a process is, over HTTP: the answers, and the one small server that gives them on loopback.
+"""How a process is, over HTTP: the answers, and the one small server that gives them, on loopback unless told other.
 
 Owns     /healthz (the event loop turns), /readyz (it can work now), /metrics (what its recorder holds)
 Rules    the server reads one small request head, answers, closes; it runs in the loop of the process, so that it tells
@@ -19,6 +19,7 @@ from pipeline.process.exposition import CONTENT_TYPE, exposition
 from pipeline.process.recorder import Recorder
 
 ALIVE, READY, METRICS = PATHS = ("/healthz", "/readyz", "/metrics")
+PUBLIC_PATHS = (ALIVE, READY)  # what a balancer asks of a process that serves others
 HEAD_BYTES_MAX = 4096
 EXCHANGE_SECONDS_MAX = 5.0
 
@@ -61,7 +62,7 @@ class Health:
         return "" if self._recorder.is_ready else "no epoch"
 
 
-async def serve(port: int, health: Health) -> None:
+async def serve(host: str, port: int, health: Health) -> None:
     """For ever."""
 
     async def exchange(stream: SocketStream) -> None:
@@ -72,7 +73,7 @@ async def serve(port: int, health: Health) -> None:
                 except (anyio.EndOfStream, anyio.BrokenResourceError):
                     return
 
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port, reuse_port=True)
+    listener = await anyio.create_tcp_listener(local_host=host, local_port=port, reuse_port=True)
     await listener.serve(exchange)
 
 

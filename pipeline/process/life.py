@@ -26,6 +26,8 @@ from pipeline.process.readiness import notify
 from pipeline.process.recorder import Recorder
 
 HEALTH_PORT = "QERDS_HEALTH_PORT"  # where it is not set, nobody is answered
+HEALTH_HOST = "QERDS_HEALTH_HOST"  # an address of this machine; where it is not set, loopback
+LOOPBACK = "127.0.0.1"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 CANNOT_START = 3
 EXIT_INVARIANT = 70  # EX_SOFTWARE of sysexits.h
@@ -51,7 +53,7 @@ class Life:
         async with anyio.create_task_group() as tasks:
             if port := os.environ.get(HEALTH_PORT):
                 answers = health.Health(recorder, self.draining.is_set, missing)
-                tasks.start_soon(health.serve, int(port), answers)
+                tasks.start_soon(health.serve, os.environ.get(HEALTH_HOST, LOOPBACK), int(port), answers)
             tasks.start_soon(self._ready_with, recorder)
             yield
             tasks.cancel_scope.cancel()

@@ -305,3 +305,17 @@ async def test_the_verifier_takes_anything(
     assert answer.status_code == status
     if status == 200:
         assert "pas une preuve" in answer.text
+
+
+async def test_looking_writes_the_session_seldom(portal: World, browser: Browser) -> None:
+    """Pages looked at one after the other write nothing; after half a minute the idle time begins anew."""
+    letter = await portal.open_letter()
+    await browser.claim(letter)
+    version = "SELECT xmin::text || seen_at::text FROM qerds.portal_session"
+    before = await portal.value(version)
+    for _ in range(3):
+        assert (await browser.get(letter.address())).status_code == 200
+    assert await portal.value(version) == before
+    await portal.owner.execute("UPDATE qerds.portal_session SET seen_at = clock_timestamp() - interval '14 min'")
+    assert (await browser.get(letter.address())).status_code == 200
+    assert await portal.value("SELECT seen_at > clock_timestamp() - interval '5 s' FROM qerds.portal_session")

@@ -16,7 +16,6 @@ DOCUMENT = 100 * MIB
 ADDRESSES = {
     "GET /healthz": (30, None, None),
     "GET /readyz": (30, None, None),
-    "GET /metrics": (30, None, None),
     "POST /v1/uploads": (900, None, DOCUMENT),
     "GET /v1/uploads/{upload}": (30, None, None),
     "DELETE /v1/uploads/{upload}": (30, None, None),

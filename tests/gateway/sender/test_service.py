@@ -20,6 +20,7 @@ from gateway.problem_codes import PROBLEMS
 from gateway.problems import Problem
 from pipeline.adapters.objects import LocalObjects
 from pipeline.errors import Invariant, Transient
+from pipeline.process.exposition import exposition
 from tests.fakes.pki import authority
 from tests.gateway.sender.conftest import PUBLIC_URL, World, problem, upload
 
@@ -203,7 +204,7 @@ async def test_metrics_hold_no_identifier(world: World) -> None:
     client = await world.sender()
     await client.get("/v1/deliveries/40128823401927")
     await client.get("/v1/consents/private-reference")
-    text = (await client.get("/metrics")).text
+    text = exposition(world.parts.recorder).decode()
     of_route = 'route="/v1/deliveries/{name}",status="404"'
     assert f'qerds_http_requests_total{{method="GET",{of_route}}} 1.0' in text
     assert f'qerds_http_request_seconds_count{{face="api",{of_route}}} 1.0' in text
@@ -216,7 +217,7 @@ async def test_metrics_tell_what_was_uploaded(world: World) -> None:
     """Bytes of documents as their senders gave them."""
     client = await world.sender()
     answer = await upload(client)
-    text = (await client.get("/metrics")).text
+    text = exposition(world.parts.recorder).decode()
     assert f"qerds_upload_bytes_total {answer.json()['bytes']}.0" in text.splitlines()
     assert "qerds_http_rejected_total" not in text
 
@@ -226,7 +227,7 @@ async def test_metrics_do_not_grow_with_what_clients_invent(world: World) -> Non
     client = await world.sender()
     for number in range(5):
         await client.request(f"INVENTED{number}", "/v1/uploads")
-    text = (await client.get("/metrics")).text
+    text = exposition(world.parts.recorder).decode()
     assert "INVENTED" not in text
     assert 'method="other"' in text
 
@@ -308,3 +309,32 @@ async def test_a_page_answers_no_address_of_the_api(world: World) -> None:
     assert problem(await client.request("BREW", "/v1/verify"), 405, "method_not_allowed")["retryable"] is False
     problem(await client.get("/v1/nothing"), 404, "not_found")
     assert (await client.get("/fr/verify")).text == "a page"
+
+
+async def test_strangers_write_nothing_and_see_no_measures(world: World) -> None:
+    """What anybody may ask about the service leaves the store as it is; its measures are not on this address."""
+    client = world.anonymous()
+    before = world.objects_dir.stat().st_mtime_ns
+    for path in ("/readyz", "/healthz", "/v1/status"):
+        assert (await client.get(path)).status_code == 200
+    assert world.objects_dir.stat().st_mtime_ns == before
+    problem(await client.get("/metrics"), 404, "not_found")
+
+
+async def test_a_client_that_leaves_is_no_error(world: World) -> None:
+    """In the middle of its body, at an address that reads it as it comes: nothing is recorded, and it is counted."""
+
+    async def reads(request: Request) -> Response:
+        return Response(await request.body())
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def send(message: Message) -> None:
+        raise AssertionError("nobody listens any more")
+
+    edge = behind_edge([Address("POST", "/v1/x", reads, 30)], world.parts)
+    scope = {"type": "http", "method": "POST", "path": "/v1/x", "headers": [], "query_string": b"", "client": None}
+    await edge(scope, receive, send)
+    assert world.log == []
+    assert 'method="POST",route="/v1/x",status="499"' in exposition(world.parts.recorder).decode()

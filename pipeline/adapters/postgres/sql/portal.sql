@@ -12,11 +12,16 @@ INSERT INTO qerds.portal_session (session_sha256, form_sha256, deliveries)
 VALUES ($1::bytea, $2::bytea, ARRAY[$3::uuid]);
 
 -- name: portal_session
--- The session, while it lives; looking at it begins the idle time anew.
-UPDATE qerds.portal_session s SET seen_at = clock_timestamp()
-WHERE s.session_sha256 = $1::bytea AND s.seen_at > clock_timestamp() - interval '15 min'
-  AND s.created_at > clock_timestamp() - interval '1 h'
-RETURNING s.session_sha256, s.form_sha256, s.deliveries, s.people::text AS people;
+-- The session, while it lives; looking at it begins the idle time anew, written once in half a minute.
+WITH living AS (
+    SELECT s.session_sha256, s.form_sha256, s.deliveries, s.people::text AS people, s.seen_at
+    FROM qerds.portal_session s
+    WHERE s.session_sha256 = $1::bytea AND s.seen_at > clock_timestamp() - interval '15 min'
+      AND s.created_at > clock_timestamp() - interval '1 h'),
+touched AS (
+    UPDATE qerds.portal_session s SET seen_at = clock_timestamp()
+    FROM living l WHERE s.session_sha256 = l.session_sha256 AND l.seen_at < clock_timestamp() - interval '30 s')
+SELECT l.session_sha256, l.form_sha256, l.deliveries, l.people FROM living l;
 
 -- name: portal_join_session
 -- One more letter in the same browser.
