@@ -11,7 +11,7 @@ import httpx
 import pytest
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Message
+from starlette.types import Message, Scope
 
 from gateway import limits
 from gateway.addresses import Address
@@ -334,7 +334,14 @@ async def test_a_client_that_leaves_is_no_error(world: World) -> None:
         raise AssertionError("nobody listens any more")
 
     edge = behind_edge([Address("POST", "/v1/x", reads, 30)], world.parts)
-    scope = {"type": "http", "method": "POST", "path": "/v1/x", "headers": [], "query_string": b"", "client": None}
+    scope: Scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/x",
+        "headers": [],
+        "query_string": b"",
+        "client": None,
+    }
     await edge(scope, receive, send)
     assert world.log == []
     assert 'method="POST",route="/v1/x",status="499"' in exposition(world.parts.recorder).decode()
