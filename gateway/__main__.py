@@ -22,7 +22,7 @@ from gateway.connections import Door
 from gateway.faces import Ports
 from gateway.framing import HEAD_BYTES_MAX
 from gateway.health import missing_of
-from gateway.listening import Farewell, bound, inherited
+from gateway.listening import Farewell, bound, inherited, with_little_ahead
 from pipeline.connect import connect_gateway, recorder_of
 from pipeline.errors import Transient
 from pipeline.formats.checked_table import ConfigInvalid
@@ -46,7 +46,8 @@ async def work(own: Life) -> None:
     config = load_from_environment()
     _raise_file_limit()
     recorder = recorder_of(config, "gateway")
-    listener = inherited(os.environ, os.getpid()) or bound(config.gateway.host, config.gateway.port)
+    given = inherited(os.environ, os.getpid()) or bound(config.gateway.host, config.gateway.port)
+    listener = with_little_ahead(given)
     async with (
         connect_gateway(config, recorder) as ports,
         own.watched(recorder, missing_of(ports)),

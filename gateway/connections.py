@@ -39,6 +39,7 @@ PASS_OVER_BYTES_MAX = 128 * 1024 * 1024
 LOOK_SECONDS = 1.0
 BUSY_SECONDS = 5  # when somebody who found no room may try again
 PROXY = Caller("proxy", "proxy")
+ROOM_MADE = 32  # at once, where there are so many: looking for them costs as much as for one
 GIVEN = 2  # as many times more than the newcomer's a group must have before work of it is broken off
 
 
@@ -130,7 +131,9 @@ class Door:
         group = self._groups[region]
         idle = [each for each in _members(group) if each.is_idle]
         if idle:
-            self._end(min(idle, key=lambda each: (-len(group[each.caller.prefix]), each.since)), "room_made")
+            idle.sort(key=lambda each: (-len(group[each.caller.prefix]), each.since))
+            for each in idle[: min(ROOM_MADE, 1 + len(idle) // 4)]:
+                self._end(each, "room_made")
             return True
         prefix = max(group, key=lambda name: len(group[name]))
         if region == newcomer.region:

@@ -15,9 +15,11 @@ import re
 HEAD_BYTES_MAX = 32 * 1024  # request line and headers; the longest of ours is the way back from an identity provider
 HEADERS_MAX = 100
 CHUNK_LINE_BYTES_MAX = 256  # a size, and an extension that nobody reads
-CHUNKS_FREE = 1024
+CHUNKS_FREE = 256
 CHUNK_BYTES_MEAN_MIN = 64  # beyond the free ones: a line of a batch is longer
 TRAILER_BYTES_MAX = 4096
+
+PIPELINED_MAX = 16  # requests in what arrives at once; nobody's browser sends a second one before its answer
 
 LINE_END = b"\r\n"
 HEAD_END = LINE_END * 2
@@ -58,7 +60,7 @@ class Framing:
         """What the parser may have of it, in order; raises FramingRefused."""
         pieces: list[bytes] = []
         data = self._held + data if self._held else data
-        self._held, at = b"", 0
+        self._held, at, heads = b"", 0, 0
         while at < len(data):
             if self._length_left:
                 piece = data[at : at + self._length_left]
@@ -82,6 +84,9 @@ class Framing:
                     self._held = data[at:]
                     break
                 head, at = data[at : end + len(HEAD_END)], end + len(HEAD_END)
+                heads += 1
+                if heads > PIPELINED_MAX:
+                    raise FramingRefused(400, f"at most {PIPELINED_MAX} requests at once")
                 self._begin_body(head)
                 pieces.append(head)
         return pieces

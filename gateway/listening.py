@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 BACKLOG_MAX = 512
+ANSWER_BYTES_MAX = 256 * 1024  # of a connection in the kernel: who does not read gets no more answers made than that
 FIRST_FD = 3  # SD_LISTEN_FDS_START
 
 
@@ -21,6 +22,12 @@ def inherited(environment: Mapping[str, str], pid: int) -> socket.socket | None:
     if environment.get("LISTEN_PID") != str(pid) or environment.get("LISTEN_FDS") != "1":
         return None
     return socket.socket(fileno=FIRST_FD)
+
+
+def with_little_ahead(listener: socket.socket) -> socket.socket:
+    """Its connections take so much of an answer, and then it waits for its reader."""
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, ANSWER_BYTES_MAX)
+    return listener
 
 
 def bound(host: str, port: int) -> socket.socket:

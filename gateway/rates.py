@@ -35,6 +35,11 @@ def by_prefix(scope: Scope) -> Hashable | None:
     return caller_of(scope).prefix
 
 
+def by_region(scope: Scope) -> Hashable | None:
+    """Of a request's caller, and all that his provider has beside him."""
+    return caller_of(scope).region
+
+
 class Rate:
     """count in `seconds`, for each who asks. by: who that is; None is not counted."""
 

@@ -12,7 +12,7 @@ from gateway.limits import (
     UPLOAD_SECONDS,
 )
 from gateway.places import Places
-from gateway.rates import Rate
+from gateway.rates import Rate, by_region
 from gateway.sender import sandbox
 from gateway.sender.backlog import Backlog
 from gateway.sender.batch_items import PART_BYTES_MAX, BatchItems
@@ -109,6 +109,7 @@ def _told(ports: SenderPorts, oauth: OAuth) -> list[Row]:
 def _others(ports: SenderPorts, oauth: OAuth) -> list[Row]:
     service, consents, verify = ServicePages(ports, oauth), Consents(ports, oauth), Verify(ports)
     consent_requests = ConsentRequests(ports, oauth)
+    checks = [Rate("checks", 60, 60), Rate("checks-region", 120, 60, by_region)]
     return [
         Address("POST", "/oauth2/token", oauth.token, REQUEST_SECONDS, FORM_BYTES_MAX, rates=[Rate("tokens", 600, 60)]),
         Address("GET", "/.well-known/oauth-authorization-server", oauth.metadata, REQUEST_SECONDS),
@@ -119,7 +120,7 @@ def _others(ports: SenderPorts, oauth: OAuth) -> list[Row]:
         Address("GET", "/v1/consents/{ref}", consents.get, REQUEST_SECONDS),
         Address("POST", "/v1/consents/{ref}/withdraw", consents.withdraw, REQUEST_SECONDS),
         *sandbox.routes(ports, oauth),
-        Address("POST", "/v1/verify", verify.judge, CHECK_SECONDS, BODY_BYTES_MAX, rates=[Rate("checks", 60, 60)]),
+        Address("POST", "/v1/verify", verify.judge, CHECK_SECONDS, BODY_BYTES_MAX, rates=checks),
         Address("GET", "/v1/status", service.status, REQUEST_SECONDS),
         Address("GET", "/v1/openapi.json", service.openapi, REQUEST_SECONDS),
         Address("GET", "/v1/problems/{code}", service.problem, REQUEST_SECONDS),

@@ -11,6 +11,7 @@ from gateway.framing import (
     CHUNKS_FREE,
     HEAD_BYTES_MAX,
     HEADERS_MAX,
+    PIPELINED_MAX,
     TRAILER_BYTES_MAX,
     Framing,
     FramingRefused,
@@ -59,7 +60,7 @@ def refused(stream: bytes) -> int:
 def test_requests_pass_as_they_are_however_they_are_cut() -> None:
     """A row of requests of every framing: the same bodies, whole or byte by byte."""
     dice = random.Random(SEED)
-    contents = [dice.randbytes(length) for length in (0, 1, 5, 300, 20_000)]
+    contents = [dice.randbytes(length) for length in (0, 1, 300, 20_000)]
     stream, expected = b"", []
     for content in contents:
         cuts = [content[at : at + 77] for at in range(0, len(content), 77)]
@@ -69,6 +70,12 @@ def test_requests_pass_as_they_are_however_they_are_cut() -> None:
         expected += [b"", content, content, b"x"]
     assert bodies(stream) == expected
     assert bodies(stream, dice) == expected
+
+
+def test_a_row_of_requests_has_an_end() -> None:
+    """What arrives at once is no more than some requests: each would be worked on before its client reads."""
+    assert len(Framing().feed(GET * PIPELINED_MAX)) == PIPELINED_MAX
+    assert refused(GET * (PIPELINED_MAX + 1)) == 400
 
 
 @pytest.mark.parametrize(
