@@ -4,7 +4,6 @@ import json
 import re
 import threading
 from collections.abc import AsyncIterator
-from typing import Any
 
 import anyio
 import anyio.to_thread
