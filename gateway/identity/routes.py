@@ -25,7 +25,8 @@ def routes(ports: IdentityPorts, pages: Pages) -> list[Row]:
     configured = providers(ports)
     gate, key_set = Gate(ports, pages, configured), KeySet(ports.keys)
     targets = dict.fromkeys(target for provider in configured.values() for target in provider.form_targets)
-    rates = [Rate("identification", 120, 60), Rate("identification-session", 30, 60, by_session)]
+    # As many as links may be opened: behind one address of a provider or of a company there are many people.
+    rates = [Rate("identification", 1200, 60), Rate("identification-session", 30, 60, by_session)]
     guarded, leaving = security_headers(ports.config), security_headers(ports.config, form_targets=[*targets])
     return [
         Address("GET", CALLBACK, gate.finish, REQUEST_SECONDS, rates=rates, middleware=guarded),
