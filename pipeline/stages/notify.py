@@ -4,10 +4,10 @@ Receives  prepare: a deposited delivery            send: a prepared notice (deli
           ask_consent, mail_consent: a question to a consumer (pipeline/notices/consents.py)
 Outside   prepare: random bytes only; send: one mail at the relay, may be sent twice (same bytes, same Message-ID)
 Commits   prepare: Notice
-          send: NoticeResult; AcceptanceWindow and draft C.1 when the relay took it, draft C.2 when it says that this
+          send: NoticeResult; draft C.1 when the relay took it, draft C.2 when it says that this
           recipient has no mailbox, and says it while it takes the mails of others (pipeline/notices/circuit.py)
 Emits     prepare: send
-          send: draft -> seal; with C.1 the window's end, as a timer for expire; or prepare, when its date had passed
+          send: draft -> seal; or prepare, when its date had passed. The window is opened by timestamp, with C.1's token
 Fails     Retry: the relay does not take it, is away or slow; too close to midnight Paris; database away
           Bury: no such delivery, notice, consent request or mail; no relay took it on five dates
 Source    CPCE R.53-3 I; docs/adr/0004-time-rules.md: nothing leaves in the last 120 s of the printed date D, nor when D
