@@ -314,6 +314,16 @@ class Browser:
         """Follows the link in the mail."""
         return await self.go(f"/c/{letter.token}")
 
+    async def follows_without_cookies(self, link: str) -> None:
+        """As a program that looks into mails: it is sent for a cookie once, then told what is missing."""
+        for _ in range(3):
+            self.http.cookies.clear()
+            first = await self.get(link)
+            assert (first.status_code, first.headers["location"]) == (303, f"{link}?cookie")
+            self.http.cookies.clear()
+            second = await self.get(first.headers["location"])
+            assert (second.status_code, "did not keep our cookie" in second.text) == (403, True)
+
     async def sign_in(self, letter: Letter, picked: Mapping[str, str] = ANGELA, attack: str = "none") -> httpx.Response:
         """From the identity page to the provider and back; the page at the end."""
         page = await self.go(f"{letter.address()}/identity")

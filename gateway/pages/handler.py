@@ -30,6 +30,11 @@ class PageHandler(Generic[P]):
         """No session, or not with this letter."""
         return self.pages.page("session_ended.html", language, 403, address=None)
 
+    def cookie_refused(self, request: Request) -> Response:
+        """A browser that does not keep the cookie of its session."""
+        language = negotiated(request.headers.get("accept-language", ""))
+        return self.pages.page("cookie_refused.html", language, 403, address=None)
+
     def form_refused(self, language: Language, address: str | None) -> Response:
         """A form that did not come from our page, or not from this session's."""
         return self.pages.page("form_refused.html", language, 403, address=address)

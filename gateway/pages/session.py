@@ -70,6 +70,11 @@ def form_digest(identifier: str) -> bytes:
     return hashlib.sha256(form_token(identifier).encode("ascii")).digest()
 
 
+def has_cookie(request: Request) -> bool:
+    """Whether it names a session, which may have ended."""
+    return IDENTIFIER_PATTERN.fullmatch(request.cookies.get(COOKIE, "")) is not None
+
+
 def by_session(scope: Scope) -> bytes | None:
     """Whose rate is counted by the session that its cookie names, whether it lives or not."""
     identifier = Request(scope).cookies.get(COOKIE, "")

@@ -13,7 +13,7 @@ from gateway.pages.context import letter_address
 from gateway.pages.handler import PageHandler, see_other
 from gateway.pages.rendering import Pages
 from gateway.pages.standing import LetterStanding, standing
-from gateway.portal.links import NOBODY, enter, link_digest
+from gateway.portal.links import NOBODY, entered, link_digest
 from gateway.portal.ports import PortalPorts
 from gateway.rates import Rate, by_prefix
 from pipeline.stores.letters import Letter
@@ -33,11 +33,11 @@ class ClaimLink(PageHandler[PortalPorts]):
         if letter is None:
             count(request.scope, self._misses)
             return self.neutral(request)
-        answer = see_other(letter_address(letter.language, letter.number))
+        address = letter_address(letter.language, letter.number)
         if request.method == "HEAD":
-            return answer
-        await enter(self.ports, request, letter.delivery, answer)
-        return answer
+            return see_other(address)
+        answer = await entered(self.ports, request, letter.delivery, address)
+        return self.cookie_refused(request) if answer is None else answer
 
     async def _letter(self, token: str) -> Letter | None:
         """Two queries, whatever the token is."""

@@ -24,7 +24,7 @@ from gateway.pages.language import Language, language_in_address, negotiated
 from gateway.pages.rendering import Pages
 from gateway.pages.session import Browser, FormRefused, browser, submitted
 from gateway.portal.acts import UNDERSTOOD
-from gateway.portal.links import NOBODY, enter, link_digest
+from gateway.portal.links import NOBODY, entered, link_digest
 from gateway.portal.ports import PortalPorts
 from gateway.rates import Rate, by_prefix
 from pipeline.notices.consent_wording import Asking, paragraphs, whole, wording_digest
@@ -64,10 +64,11 @@ class ConsentPages(PageHandler[PortalPorts]):
             count(request.scope, self._misses)
             language = negotiated(request.headers.get("accept-language", ""))
             return self.pages.page("consent_unknown.html", language, 404, address=None)
-        answer = see_other(page_address(consent_request.language, consent_request.id))
-        if request.method != "HEAD":
-            await enter(self.ports, request, consent_request.id, answer)
-        return answer
+        address = page_address(consent_request.language, consent_request.id)
+        if request.method == "HEAD":
+            return see_other(address)
+        answer = await entered(self.ports, request, consent_request.id, address)
+        return self.cookie_refused(request) if answer is None else answer
 
     async def show(self, request: Request) -> Response:
         """GET: the question, or how it was answered."""

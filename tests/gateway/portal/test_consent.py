@@ -49,6 +49,13 @@ async def expire(portal: World) -> None:
     )
 
 
+async def test_a_program_without_cookies_leaves_no_session(portal: World, browser: Browser) -> None:
+    """The same as at a letter's link."""
+    _, token = await request(portal)
+    await browser.follows_without_cookies(f"/consent/{token}")
+    assert await portal.value("SELECT count(*) FROM qerds.portal_session") == 0
+
+
 @pytest.mark.parametrize("language", ["en", "fr"])
 async def test_yes_makes_the_consent_of_the_text_that_was_shown(portal: World, browser: Browser, language: str) -> None:
     """Who asks for what stands on the page; the stored text is what it showed, and the consent has its digest."""

@@ -1,5 +1,6 @@
 """What protects a letter from everyone but its recipient: scanners, other sites, guesses, curious links."""
 
+import hashlib
 import re
 from urllib.parse import urljoin
 
@@ -74,6 +75,30 @@ async def test_a_scanner_changes_nothing(portal: World, browser: Browser) -> Non
     assert len(seen) > 8
     assert await facts(portal) == before
     assert not [page for page in browser.seen if CANARY in page.text.lower()]
+
+
+async def test_a_program_without_cookies_leaves_no_session(portal: World, browser: Browser) -> None:
+    """However often it follows a link, and whatever redirects it follows; in the end it is told what is missing."""
+    letter = await portal.open_letter()
+    await browser.follows_without_cookies(f"/c/{letter.token}")
+    assert await portal.value("SELECT count(*) FROM qerds.portal_session") == 0
+
+
+async def test_nobody_chooses_the_session_of_somebody_else(portal: World, browser: Browser) -> None:
+    """A cookie that came with the browser, ours of the first step or a stranger's, never becomes a session."""
+    letter = await portal.open_letter()
+    for brought in ("a" * 64, None):
+        browser.http.cookies.clear()
+        if brought is None:
+            await browser.get(f"/c/{letter.token}")
+            brought = browser.http.cookies["__Host-session"]
+        else:
+            browser.http.cookies.set("__Host-session", brought, domain="portal.example", path="/")
+        await browser.get(f"/c/{letter.token}?cookie")
+        assert browser.http.cookies["__Host-session"] != brought
+        with_it = "SELECT count(*) FROM qerds.portal_session WHERE session_sha256 = $1"
+        assert await portal.value(with_it, hashlib.sha256(brought.encode()).digest()) == 0
+    assert await portal.value("SELECT count(*) FROM qerds.portal_session") == 2
 
 
 async def test_unknown_malformed_and_expired_links_are_one_page(portal: World, browser: Browser) -> None:
@@ -182,7 +207,7 @@ async def test_every_page_keeps_the_house_rules(portal: World, browser: Browser,
 async def test_cookies_are_for_this_host_only(portal: World, browser: Browser) -> None:
     """The session cookie has the prefix and attributes that keep it from scripts, other hosts and plain HTTP."""
     letter = await portal.open_letter()
-    answer = await browser.get(f"/c/{letter.token}")
+    answer = await browser.get((await browser.get(f"/c/{letter.token}")).headers["location"])
     cookie = answer.headers["set-cookie"]
     assert re.match(r"__Host-session=[0-9a-f]{64}; ", cookie)
     attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
