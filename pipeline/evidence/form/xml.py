@@ -10,7 +10,7 @@ The inverse is `reading`.
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from pipeline.evidence.content import EvidenceContent
@@ -92,9 +92,9 @@ def render(content: EvidenceContent) -> bytes:
     c = content
     return (
         f"{opening(c.evidence)}"
-        f"<erds:ERDSEventId>{EVENTS[c.event].uri}</erds:ERDSEventId>"
+        f"{event_element(c.event)}"
         f"{_reason(c.reason)}"
-        f"<EventTime>{time_text(c.event_time)}</EventTime>"
+        f"{event_time_element(c.event_time)}"
         f"{_issuer(c.issuer)}"
         f"{_sender(c.sender)}"
         f"{_recipient(c.recipient, c.identification)}"
@@ -115,6 +115,34 @@ def opening(evidence: UUID) -> str:
     )
 
 
+# What the row of an evidence says too; pipeline/evidence/binding.py looks for these, as they are written here.
+def event_element(event: str) -> str:
+    return f"<erds:ERDSEventId>{EVENTS[event].uri}</erds:ERDSEventId>"
+
+
+def event_time_element(moment: datetime) -> str:
+    return f"<EventTime>{time_text(moment)}</EventTime>"
+
+
+def certificate_element(sha256: bytes) -> str:
+    return f"<CertDigest>{digest_elements(digest_value(sha256, 'seal certificate'))}</CertDigest>"
+
+
+def delivery_element(delivery: UUID) -> str:
+    return f"<q:Delivery>{delivery}</q:Delivery>"
+
+
+def sequence_element(sequence: int) -> str:
+    return f"<q:Sequence>{number_value(sequence, 'sequence')}</q:Sequence>"
+
+
+def predecessor_element(sha256: bytes | None) -> str:
+    """Nothing for the first one of a letter."""
+    if sha256 is None:
+        return ""
+    return f"<q:Predecessor>{digest_elements(digest_value(sha256, 'predecessor'))}</q:Predecessor>"
+
+
 def _reason(reason: Reason | None) -> str:
     if reason is None:
         return ""
@@ -126,13 +154,13 @@ def _reason(reason: Reason | None) -> str:
 
 
 def _issuer(issuer: Issuer) -> str:
-    certificate = digest_elements(digest_value(issuer.seal_certificate_sha256, "seal certificate"))
+    certificate = certificate_element(issuer.seal_certificate_sha256)
     return (
         "<erds:EvidenceIssuerPolicyID>"
         f"<PolicyID>{POLICY_URN}{token_value(issuer.policy_oid, 'policy')}</PolicyID></erds:EvidenceIssuerPolicyID>"
         f"<erds:EvidenceIssuerDetails><erds:Identity>"
         f"{_attribute(LEGAL_NAME, issuer.name)}{_attribute(COUNTRY, issuer.country)}</erds:Identity>"
-        f"<erds:CertificateDetails><CertID><CertDigest>{certificate}</CertDigest></CertID></erds:CertificateDetails>"
+        f"<erds:CertificateDetails><CertID>{certificate}</CertID></erds:CertificateDetails>"
         "</erds:EvidenceIssuerDetails>"
     )
 
@@ -212,14 +240,10 @@ def _user_content(parts: tuple[Part, ...]) -> str:
 
 
 def _log_record(c: EvidenceContent) -> str:
-    predecessor = ""
-    if c.predecessor_sha256 is not None:
-        digest = digest_elements(digest_value(c.predecessor_sha256, "predecessor"))
-        predecessor = f"<q:Predecessor>{digest}</q:Predecessor>"
     return (
         f'<erds:TransactionLogInformation><erds:TransactionLog><q:Record xmlns:q="{OURS}">'
-        f"<q:Delivery>{c.delivery}</q:Delivery><q:Ordinal>{number_value(c.ordinal, 'ordinal')}</q:Ordinal>"
-        f"<q:Sequence>{number_value(c.sequence, 'sequence')}</q:Sequence>{predecessor}"
+        f"{delivery_element(c.delivery)}<q:Ordinal>{number_value(c.ordinal, 'ordinal')}</q:Ordinal>"
+        f"{sequence_element(c.sequence)}{predecessor_element(c.predecessor_sha256)}"
         f"<q:ConfigVersion>{token_value(c.config_version, 'configuration version')}</q:ConfigVersion>"
         f"<q:Mode>{token_value(c.mode, 'mode')}</q:Mode>"
         f"<q:SealKey>{token_value(c.issuer.seal_key_id, 'seal key')}</q:SealKey>"
