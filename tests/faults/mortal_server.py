@@ -8,6 +8,7 @@ Elsewhere: workers (hop_worker.py) and what must hold afterwards (test_fence.py)
 
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +24,9 @@ ZOMBIE = "Z"
 class MortalServer:
     """One server, restarted as often as it is killed."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, settings: Mapping[str, str] = DURABLE) -> None:
         self._log = home / "postgres.log"
-        self.server: PostgresServer = start_server(home, DURABLE)
+        self.server: PostgresServer = start_server(home, settings)
 
     async def kill(self) -> None:
         """The postmaster is stopped first, so that no process of its own can be missed or be born meanwhile."""
