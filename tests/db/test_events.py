@@ -17,6 +17,7 @@ from tests.servers import PostgresServer
 from tests.waiting import until
 
 pytestmark = pytest.mark.anyio
+SEQUENCE = "SELECT sequenced FROM qerds.sequence_events($1, $2)"
 
 
 @pytest.fixture
@@ -76,6 +77,56 @@ async def test_who_commits_late_gets_a_late_place(world: EventsWorld) -> None:
     assert [(e.subject, e.sequence) for e in await world.events(sender, after=seen[-1].sequence)] == [(first, 6)]
     await slow.close()
     await quick.close()
+
+
+async def test_who_commits_late_is_placed_by_the_same_sequencer(world: EventsWorld) -> None:
+    """Once it has looked at all, it still looks back: what drew a lower number and commits now is placed next."""
+    sender, log = world.add_sender(), world.log()
+    assert await log.elect()
+    assert await log.sequence(10) == 0
+    slow, quick = await world.owner(), await world.owner()
+    for late in (uuid4(), uuid4()):
+        transaction = slow.transaction()
+        await transaction.start()
+        await slow.execute(NOTE, sender, late)
+        early = uuid4()
+        await quick.execute(NOTE, sender, early)
+        assert await log.sequence(10) == 1
+        await transaction.commit()
+        assert await log.sequence(10) == 1
+        assert [e.subject for e in await world.events(sender)][-2:] == [early, late]
+    for connection in (slow, quick):
+        await connection.close()
+    await log.stop()
+
+
+async def test_places_are_given_under_the_lock_of_the_head(world: EventsWorld) -> None:
+    """Who comes while another has not committed waits for it, and goes on after its last place: no place twice."""
+    sender, first, second = world.add_sender(), await world.owner(), await world.owner()
+    subjects = [uuid4() for _ in range(7)]
+    await first.executemany(NOTE, [(sender, s) for s in subjects])
+    ids = [int(line) for line in world.psql("SELECT id FROM qerds.event_unsequenced ORDER BY id").split()]
+    transaction = first.transaction()
+    await transaction.start()
+    assert await first.fetchval(SEQUENCE, 0, 4) == 4
+    counts: list[int] = []
+
+    async def place_the_rest() -> None:
+        counts.append(await second.fetchval(SEQUENCE, ids[4], 10))
+
+    async def waits() -> bool:
+        return world.psql(f"SELECT wait_event_type FROM pg_stat_activity WHERE pid = {pid}") == "Lock"
+
+    pid = await second.fetchval("SELECT pg_backend_pid()")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(place_the_rest)
+        await until(waits, 5)
+        await transaction.commit()
+    assert counts == [3]
+    assert [(e.sequence, e.subject) for e in await world.events(sender)] == list(enumerate(subjects, start=1))
+    assert world.psql("SELECT sequence FROM qerds.event_head") == "7"
+    for connection in (first, second):
+        await connection.close()
 
 
 async def test_one_is_elected_and_the_other_takes_over_when_its_session_dies(world: EventsWorld) -> None:

@@ -1,6 +1,6 @@
 """pipeline.feed.ports.EventLog over the one session that may be elected.
 
-Owns     the watermark, the doorbell of the process
+Owns     how far back it looks, the doorbell of the process
 Elsewhere: the election (elected.py)
 """
 
@@ -19,21 +19,44 @@ WATERMARK_SECONDS = 20.0  # numbers become visible out of order: look this far b
 FULL_SECONDS = 30.0  # and so often at every row
 
 
+class LookBack:
+    """Where to begin looking, so that rows which are gone are not walked over again and again, and none is passed by.
+
+    Of a term: a new one looks at every row first.
+    """
+
+    def __init__(self) -> None:
+        self._seen: deque[tuple[float, int]] = deque()
+        self._next_full = float("-inf")
+
+    def saw(self, at: float, newest: int) -> None:
+        """Remember the newest number that was placed."""
+        self._seen.append((at, newest))
+
+    def lowest(self, at: float) -> int:
+        """The lowest number worth looking at."""
+        if at >= self._next_full:
+            self._next_full = at + FULL_SECONDS
+            return 0
+        while len(self._seen) > 1 and self._seen[1][0] <= at - WATERMARK_SECONDS:
+            self._seen.popleft()
+        return self._seen[0][1] if self._seen and self._seen[0][0] <= at - WATERMARK_SECONDS else 0
+
+
 class PostgresEventLog:
     """One candidate."""
 
     def __init__(self, dsn: Dsn) -> None:
         self._session = ElectedSession(dsn, ELECTION, self._heard)
         self._rung = anyio.Event()
-        self._seen: deque[tuple[float, int]] = deque()
-        self._next_full = 0.0
+        self._look_back = LookBack()
 
     @property
     def proven_at(self) -> float:
         return self._session.proven_at
 
     async def elect(self) -> int | None:
-        self._seen.clear()
+        self._look_back = LookBack()
         return await self._session.elect()
 
     async def stop(self) -> None:
@@ -42,9 +65,9 @@ class PostgresEventLog:
     async def sequence(self, count_max: int) -> int:
         """One transaction: rows gone, events there, head moved."""
         now = anyio.current_time()
-        rows = await self._session.call("sequence_events", self._lowest(now), count_max)
+        rows = await self._session.call("sequence_events", self._look_back.lowest(now), count_max)
         if rows[0]["newest"] is not None:
-            self._seen.append((now, rows[0]["newest"]))
+            self._look_back.saw(now, rows[0]["newest"])
         return int(rows[0]["sequenced"])
 
     async def wake(self) -> int:
@@ -64,15 +87,6 @@ class PostgresEventLog:
         with anyio.move_on_after(seconds):
             await self._rung.wait()
         self._rung = anyio.Event()
-
-    def _lowest(self, now: float) -> int:
-        """Where to begin looking, so that rows which are gone are not walked over again and again."""
-        if now >= self._next_full:
-            self._next_full = now + FULL_SECONDS
-            return 0
-        while len(self._seen) > 1 and self._seen[1][0] <= now - WATERMARK_SECONDS:
-            self._seen.popleft()
-        return self._seen[0][1] if self._seen and self._seen[0][0] <= now - WATERMARK_SECONDS else 0
 
     def _heard(self, _connection: Any, _pid: int, _channel: str, payload: str) -> None:
         if payload == KIND:
