@@ -197,20 +197,74 @@ async def test_a_message_that_kills_processes_is_not_performed_again() -> None:
     assert (performed, len(bench.dead())) == ([], 1)
 
 
-async def test_what_was_rescued_meanwhile_is_dropped_silently() -> None:
-    """The fence: a late process commits nothing of what others hold by now, and the rest of its batch all the same."""
+def succeed(batch: Sequence[Message]) -> Sequence[Outcome[None]]:
+    return [Done(m, None) for m in batch]
+
+
+def bury(batch: Sequence[Message]) -> Sequence[Outcome[None]]:
+    return [Bury(m, "no") for m in batch]
+
+
+def retry(batch: Sequence[Message]) -> Sequence[Outcome[None]]:
+    return [Retry(m, "not yet") for m in batch]
+
+
+def fail(batch: Sequence[Message]) -> Sequence[Outcome[None]]:
+    return [faulty(m) for m in batch]
+
+
+@pytest.mark.parametrize("ending", [succeed, bury, retry, fail, away])
+@pytest.mark.parametrize("spent", [{}, {"attempts": ATTEMPTS_MAX - 1}, {"rescues": RESCUES_MAX - 1}], ids=str)
+@pytest.mark.parametrize("companions", [0, 1])
+async def test_what_was_rescued_meanwhile_is_dropped_silently(
+    ending: Perform, spent: dict[str, int], companions: int
+) -> None:
+    """The fence: a late process neither hands on, nor puts back, nor buries what others hold by now, however its turn
+    ends, and the rest of its batch all the same."""
     bench = Bench()
-    first, second = await bench.send(2)
+    first, *others = await bench.send(1 + companions)
+    bench.bend(**spent)
 
     def rescued_while_performing(batch: Sequence[Message]) -> Sequence[Outcome[None]]:
         running = bench.database.running["ingest"]
         [place] = [place for place, m in running.items() if m.subject == first]
         del running[place]
-        return [Done(m, None) for m in batch]
+        return ending(batch)
 
     await bench.turn(rescued_while_performing)
-    assert bench.handed_on() == [second]
-    assert (bench.recorder.counts[STALE_ACKS.of()], bench.recorder.counts[STAGE_MESSAGES.of("done")]) == (1, 1)
+    dead = [d.message.subject for d in bench.database.dead]
+    assert [*bench.handed_on(), *(m.subject for m in bench.back()), *dead] == others
+    if ending is succeed:
+        assert (bench.recorder.counts[STALE_ACKS.of()], bench.handed_on()) == (1, others)
+
+
+async def test_a_perform_that_hangs_is_ended_by_its_deadline() -> None:
+    """What is not done in its time is tried again, at the cost of an attempt: it does not hold its batch for ever."""
+    bench = Bench()
+    await bench.send(2)
+    await bench.box.start()
+
+    async def hang(_batch: Sequence[Message], _ports: object) -> Sequence[Outcome[None]]:
+        await anyio.sleep_forever()
+        return []
+
+    hanging = Stage("ingest", Work(frozenset({SUBMITTED}), hang, hand_on), perform_seconds=0.01)
+    batch = await bench.box.take(100)
+    with anyio.fail_after(10):
+        assert await loop.turn(hanging, bench.box, None, batch, lambda: 0.5, bench.recorder)
+    assert [m.attempts for m in bench.back()] == [1, 1]
+
+
+@pytest.mark.parametrize("why", ["x" * 10_000, "é" * 600, "a\x00b", "half a \ud800", "\x00" * 400])
+async def test_any_reason_can_be_written_down(why: str) -> None:
+    """However long and whatever is in it: a dead letter that cannot be written would end the process instead."""
+    bench = Bench()
+    await bench.send(1)
+    await bench.turn(each(lambda m: Bury(m, why)))
+    [reason] = bench.dead()
+    assert 0 < len(reason) <= loop.WHY_LENGTH_MAX
+    assert "\x00" not in reason
+    assert reason.encode()
 
 
 # ------------------------------------------------------------------ the life of a process
@@ -255,6 +309,51 @@ async def test_a_process_survives_its_database(faults: list[BaseException]) -> N
     assert (bench.dead(), box.faults) == ([], [])
 
 
+class Watched(MemoryMailbox):
+    """A mailbox that counts what its process does beside its batches."""
+
+    beats = sweeps = takes = 0
+
+    async def heartbeat(self) -> None:
+        self.beats += 1
+        await super().heartbeat()
+
+    async def sweep(self) -> None:
+        self.sweeps += 1
+        await super().sweep()
+
+    async def take(
+        self, limit: int, *, interactive_only: bool = False, beside_commit: bool = False
+    ) -> Sequence[Message]:
+        self.takes += 1
+        return await super().take(limit, interactive_only=interactive_only, beside_commit=beside_commit)
+
+
+async def test_a_busy_process_beats_and_sweeps() -> None:
+    """As long as it lives, and between any two batches: nobody takes it for dead, and no deadline waits for a rest."""
+    bench = Bench()
+    box = Watched(bench.database, "ingest", SystemRandomness())
+    bench.box = box
+    await bench.send(30)
+    standing: list[tuple[int, int]] = []
+
+    def look(batch: Sequence[Message]) -> Sequence[Outcome[None]]:
+        standing.append((box.beats, box.sweeps))
+        if len(standing) == 10:
+            bench.draining.set()
+        return succeed(batch)
+
+    async def one_at_a_time(batch: Sequence[Message], _ports: object) -> Sequence[Outcome[None]]:
+        await anyio.lowlevel.checkpoint()
+        return look(batch)
+
+    busy = Stage("ingest", Work(frozenset({SUBMITTED}), one_at_a_time, hand_on), batch_max=3)
+    with anyio.fail_after(10):
+        await loop.run(busy, box, None, bench.draining, SystemRandomness(), bench.recorder)
+    assert [beats for beats, _ in standing[1:]] == [1] * 9
+    assert [sweeps for _, sweeps in standing] == list(range(1, 11))
+
+
 async def test_an_invariant_ends_the_process() -> None:
     """What must not be worked around is not: the rows stay for the successor, after a person looked."""
     bench = Bench()
@@ -263,7 +362,7 @@ async def test_an_invariant_ends_the_process() -> None:
     def broken(_batch: Sequence[Message]) -> Sequence[Outcome[None]]:
         raise Invariant("a seal does not verify")
 
-    with pytest.raises(ExceptionGroup) as caught:
+    with anyio.fail_after(10), pytest.raises(ExceptionGroup) as caught:
         await bench.run(broken)
     assert caught.value.subgroup(Invariant)
     assert len(bench.database.running["ingest"]) == 1
