@@ -94,7 +94,7 @@ async def test_a_refused_heartbeat_ends_the_epoch(postgres: PostgresServer, data
     box = mailbox(database, "ingest")
     await box.start()
     postgres.psql("DELETE FROM outbox.process", database.name)
-    with pytest.raises(ExceptionGroup) as caught:
+    with anyio.fail_after(5), pytest.raises(ExceptionGroup) as caught:
         await box.heartbeat()
     assert caught.value.subgroup(LeaseLost)
     await box.stop()

@@ -1,0 +1,57 @@
+"""The list of planted defects does not rot: each can still be planted, and the tests that notice it are there."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from tests.planted.defects import ROOT, Defect, misfits, planted, read_list
+
+GOOD = Defect("a", "x.py", "is_mine(row)", "True", "Everybody has it.", ("test_x.py::test_it",))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """One file, one test."""
+    (tmp_path / "x.py").write_text("if is_mine(row): take(row)\n")
+    (tmp_path / "test_x.py").write_text("def test_it(): ...\n\n\nclass Cases:\n    async def test_more(self): ...\n")
+    return tmp_path
+
+
+def test_each_can_still_be_planted_and_has_its_test() -> None:
+    """Whoever changes a line that has a defect in the list changes the list with it."""
+    assert list(misfits(read_list(), ROOT)) == []
+
+
+def test_it_is_planted_where_it_belongs(tree: Path) -> None:
+    """One place, the rest as it was."""
+    assert planted(GOOD, tree) == "if True: take(row)\n"
+    assert (
+        list(misfits([GOOD, msgspec.structs.replace(GOOD, id="b", tests=("test_x.py::Cases::test_more",))], tree)) == []
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"old": "is_yours(row)"},
+        {"old": "row"},
+        {"old": "True"},
+        {"file": "y.py"},
+        {"new": "is_mine(row)"},
+        {"means": "no sentence"},
+        {"tests": ()},
+        {"tests": ("test_x.py::test_gone",)},
+        {"tests": ("test_y.py::test_it",)},
+        {"tests": ("test_x.py",)},
+    ],
+    ids=str,
+)
+def test_what_cannot_be_planted_or_noticed_is_seen(tree: Path, change: dict[str, object]) -> None:
+    """A text that is gone or stands there twice, a file or a test that is gone: told, never skipped."""
+    assert list(misfits([msgspec.structs.replace(GOOD, **change)], tree)) != []
+
+
+def test_two_of_one_name_are_seen(tree: Path) -> None:
+    """Whoever names one on the command line means one."""
+    assert list(misfits([GOOD, GOOD], tree)) == ["a: there are two of this name"]
