@@ -15,6 +15,7 @@ import pytest
 
 from pipeline.adapters.postgres.link import GUARD_SECONDS, Link
 from pipeline.delivery.routes import SUBMITTED
+from pipeline.errors import Transient
 from pipeline.formats.configuration import DatabaseSettings
 from tests.servers import PostgresServer
 
@@ -37,6 +38,17 @@ async def link(database: DatabaseSettings) -> AsyncIterator[Link]:
     await it.open()
     yield it
     await it.close()
+
+
+async def owner(database: DatabaseSettings) -> "asyncpg.Connection[asyncpg.Record]":
+    """A session that holds locks."""
+    return await asyncpg.connect(
+        host=str(database.socket_dir),
+        port=database.port,
+        database=database.name,
+        user="qerds_owner",
+        password=database.password("qerds_owner"),
+    )
 
 
 def connection_of(link: Link) -> "asyncpg.Connection[asyncpg.Record]":
@@ -110,17 +122,29 @@ async def test_a_single_statement_that_commits_is_always_told(
     assert committed(postgres, database) == Counter(list(told))
 
 
+async def test_a_body_that_waits_for_a_lock_is_ended_by_its_deadline(
+    postgres: PostgresServer, database: DatabaseSettings
+) -> None:
+    """Whoever holds the lock, a statement in a transaction is an outside that is away, and its work is undone."""
+    link, blocker = Link(database.dsn("qerds_gateway"), guard_seconds=0.3), await owner(database)
+    await link.open()
+    await blocker.execute("BEGIN; LOCK TABLE outbox.archive IN ACCESS EXCLUSIVE MODE")
+    try:
+        with anyio.fail_after(GUARD_SECONDS / 2), pytest.raises(Transient):
+            async with link.transaction():
+                await link.fetch("emit@ingest", *emitted(UUID(int=1)))
+                await link.fetch("emit@archive", *emitted(UUID(int=1)))
+    finally:
+        await blocker.close(timeout=5)
+        await link.close()
+    assert committed(postgres, database) == Counter()
+
+
 async def test_a_body_that_waits_for_a_lock_leaves_when_it_is_cancelled(
     postgres: PostgresServer, database: DatabaseSettings, link: Link
 ) -> None:
     """Only BEGIN, COMMIT and ROLLBACK are shielded: a waiting body leaves at once, its work undone."""
-    blocker = await asyncpg.connect(
-        host=str(database.socket_dir),
-        port=database.port,
-        database=database.name,
-        user="qerds_owner",
-        password=database.password("qerds_owner"),
-    )
+    blocker = await owner(database)
     try:
         await blocker.execute("BEGIN; LOCK TABLE outbox.archive IN ACCESS EXCLUSIVE MODE")
 

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.actors.contract import Bury, Done, Outcome, Retry
 from pipeline.adapters.postgres.database import Database
+from pipeline.adapters.postgres.link import Link
 from pipeline.delivery.routes import SUBMITTED, Emission
 from pipeline.errors import LeaseLost, Transient
 from pipeline.formats.configuration import DatabaseSettings
@@ -98,6 +99,19 @@ async def test_a_refused_heartbeat_ends_the_epoch(postgres: PostgresServer, data
         await box.heartbeat()
     assert caught.value.subgroup(LeaseLost)
     await box.stop()
+
+
+async def test_a_life_that_ended_does_not_come_back(database: DatabaseSettings) -> None:
+    """Its rows may be in other hands: a beat of it changes nothing, before a rescue and after."""
+    link = Link(database.dsn("qerds_ingest"))
+    await link.open()
+    [begun] = await link.call("begin_epoch", "ingest", "here", 1, "test", [])
+    assert await link.call("heartbeat", begun["epoch"])
+    await link.call("end_epoch", begun["epoch"])
+    assert not await link.call("heartbeat", begun["epoch"])
+    assert [dict(row) for row in await link.call("rescue@ingest", "ingest", 15.0)] == [{"epochs": 1, "rows": 0}]
+    assert not await link.call("heartbeat", begun["epoch"])
+    await link.close()
 
 
 async def test_a_poison_message_is_found_singly_and_its_batch_mates_go_on(

@@ -8,7 +8,8 @@ import pytest
 from pipeline.delivery.deadlines import INTENT_SECONDS, PARIS, WINDOW_DAYS
 from pipeline.delivery.facts import DecisionIntent
 from pipeline.delivery.routes import EXPIRE, Emission
-from tests.stages.line import PROOF, Line
+from pipeline.evidence.draft import draft
+from tests.stages.line import PROOF, Line, identification
 
 pytestmark = pytest.mark.anyio
 CLOSES = datetime(2026, 3, 18, tzinfo=PARIS)
@@ -113,6 +114,21 @@ async def test_access_ends_uncollected_after_a_year() -> None:
     await line.run("expire", *PROOF, "archive")
     assert (line.state(delivery), line.events(delivery)[-1]) == ("uncollected", "E.2")
     assert line.nothing_left()
+
+
+async def test_a_handover_that_is_being_sealed_ends_the_business_of_access() -> None:
+    """Fetched in the last minute: E.1 is drafted and has no token yet, and no E.2 says that nobody came."""
+    line = Line()
+    delivery = await accepted(line)
+    line.later(days=366)
+    dossier = (await line.facts.dossiers([delivery]))[delivery]
+    async with line.database.transaction() as tx:
+        locked = (await tx.lock([delivery]))[delivery]
+        who = identification(locked.legal_time)
+        await tx.add([draft(locked.head, "E.1", dossier, identification=who, receipt=b"receipt")])
+    await line.run("expire")
+    assert line.events(delivery) == ["A.1", "C.1", "C.3", "D.1", "E.1"]
+    assert (line.dead(), line.errors) == ([], [])
 
 
 async def test_an_unknown_delivery_is_a_dead_letter() -> None:

@@ -64,6 +64,14 @@ def test_a_gap_stops_the_prefix(events: tuple[str, ...], stamped: set[int]) -> N
     assert result == advance(SUBMITTED, 0, life(events[:whole]))
 
 
+@pytest.mark.parametrize("events", LIVES)
+def test_an_evidence_that_is_missing_stops_the_prefix(events: tuple[str, ...]) -> None:
+    """Whichever it is, and however well the ones after it are stamped."""
+    for missing in range(1, len(events) + 1):
+        rest = [e for e in life(events) if e.sequence != missing]
+        assert advance(SUBMITTED, 0, rest) == advance(SUBMITTED, 0, life(events[: missing - 1]))
+
+
 def test_nothing_leaves_a_final_state() -> None:
     """Final means final; every other state has a way on, and only known states are reached."""
     assert not {before for before, _ in TRANSITIONS} & FINAL

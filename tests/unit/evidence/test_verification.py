@@ -163,6 +163,17 @@ def test_an_evidence_from_another_history_is_noticed(letter: Letter) -> None:
     assert verify(packed(letter, mixed), letter.anchors).failed_check == "sequence"
 
 
+@pytest.mark.parametrize("number", [2, 4, 9])
+def test_a_number_is_the_place(letter: Letter, number: int) -> None:
+    """An evidence that names the one before it, under another number than its place: one is missing, or doubled."""
+    deposit = letters.deposit_of(letter.drafts[0], letter.documents[0], letter.drafts[0].event_time)
+    known = replace(letters.dossier(letter.provider), deposit=deposit)
+    head = drafting.Head(letters.DELIVERY, "", number, letter.drafts[1].sha256, letters.SUBMITTED, frozenset())
+    made = letters.one_draft(head, "C.4", known, letter.drafts[1].event_time + SECOND)
+    report = verify(packed(letter, [*letter.documents[:2], letter.provider.sealed(made)]), letter.anchors)
+    assert (report.verdict, report.failed_check) == (Verdict.INVALID, "sequence")
+
+
 def redraft(letter: Letter, upto: int, event: str, hours: float, **changes: object) -> list[bytes]:
     """The first `upto` documents and one more, drafted as the rules would not."""
     drafts = letter.drafts[:upto]
