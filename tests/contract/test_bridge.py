@@ -374,6 +374,38 @@ async def test_keys_are_released_for_nothing_less(case: BridgeCase) -> None:
     assert all(isinstance(answer, wire.Denied) for answer in answers), answers
 
 
+async def test_keys_are_released_to_who_accepted_what_is_released(case: BridgeCase) -> None:
+    """Of one letter: a namesake who identifies after the acceptance gets no key of it, nor does who accepted get those
+    of other documents, though each half is the bridge's own word."""
+    context, wrap = await case.wrapped()
+    person = await case.identified(letter=(context, wrap))
+    accepted = await case.decided(person, "accept")
+    claims = {"sub": "subject-2"}
+    namesake_tokens = await case.login(id_claims=claims, userinfo_claims=claims)
+    [namesake] = await case.bridge("gateway").ask([proof(namesake_tokens, context, wrap)])
+    assert isinstance(namesake, wire.Identified) and namesake.ticket is not None, namesake
+    other_context = letter_context(b"another letter")
+    [other_wrap] = await case.bridge("encrypt").ask(
+        [wire.DeriveWrap(other_context, (await case.content(b"another letter"),))]
+    )
+    assert isinstance(other_wrap, wire.Wrapped) and person.ticket is not None
+    good = wire.Release(wrap.wrapped, wrap.key_id, context, person.ticket, accepted.receipt)
+    other_documents = structs.replace(good, context=other_context, wrapped=other_wrap.wrapped)
+    wrong = [structs.replace(good, ticket=namesake.ticket), other_documents]
+    answers = await case.bridge("gateway").ask([*wrong, good])
+    assert [codes(answer) for answer in answers[:2]] == ["receipt_invalid"] * 2
+    assert isinstance(answers[2], wire.Released)
+
+
+async def test_no_wrap_is_like_another(case: BridgeCase) -> None:
+    """The same keys under the same context, again and again: a nonce that came twice under one key would tell both."""
+    content = await case.content()
+    again = [wire.WrapContent(content.context, KEYS)] * 20
+    wraps = [answer.wrapped for answer in await case.bridge("encrypt").ask(again) if isinstance(answer, wire.Wrapped)]
+    begin = 2 + len(content.key_id.encode())  # a version and the key's name with its length come first
+    assert len({wrapped[begin : begin + 12] for wrapped in [*wraps, content.wrapped]}) == 21
+
+
 async def test_only_the_addressee_gets_a_ticket(case: BridgeCase) -> None:
     """Another family is no match and gets no ticket; a near match gets none either; nobody without a ticket decides."""
     context, wrap = await case.wrapped()

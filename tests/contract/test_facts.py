@@ -307,6 +307,23 @@ async def test_proofs_hold_the_stamped_prefix_and_nothing_else(world: World) -> 
     assert only.certificate == known(world, "seal").certificate
 
 
+async def test_proofs_end_before_a_gap(world: World) -> None:
+    """An evidence with its token whose predecessor has none yet: it is in no package until that one is."""
+    submission, evidence, *_ = await deposited(world)
+    delivery = submission.dossier.delivery
+    notified = await drafted(world, submission, "notify", "C.1", 1)
+    failed = await drafted(world, submission, "notify", "C.2", 1)
+    await stamped(world, failed, await sealed(world, failed))
+    async with world.reader("archive") as (facts, _):
+        before = (await facts.proofs([delivery]))[delivery]
+    assert (before.stamped_through, [e.evidence for e in before.evidences]) == (1, [evidence.evidence])
+    await stamped(world, notified, await sealed(world, notified))
+    async with world.reader("archive") as (facts, _):
+        after = (await facts.proofs([delivery]))[delivery]
+    ids = [e.evidence for e in (evidence, notified, failed)]
+    assert (after.stamped_through, [e.evidence for e in after.evidences]) == (3, ids)
+
+
 async def test_proofs_name_the_snapshot_before(world: World) -> None:
     """Its number, its digest and how far it went: the next one is chained to it."""
     submission, *_ = await deposited(world)
