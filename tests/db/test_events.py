@@ -1,9 +1,7 @@
 """The order of events: given after commit, without holes, doubles or misses (tests/faults: whatever is killed)."""
 
-import hashlib
-from datetime import UTC, datetime
 from itertools import pairwise
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import anyio
 import pytest
@@ -11,16 +9,15 @@ import pytest
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.feed import PostgresEventStore
 from pipeline.errors import Transient
-from pipeline.evidence.facts import EvidenceDraft, EvidenceSeal, EvidenceToken
-from pipeline.evidence.form.xml import opening
+from pipeline.evidence.facts import EvidenceSeal, EvidenceToken
 from pipeline.feed.types import PROOF_OF_STATE, TYPE_OF_STATE, TYPES
 from pipeline.formats.configuration import DatabaseSettings
-from pipeline.formats.evidence_head import evidence_id
 from pipeline.stores.feed import EventQuestion
 from tests.contract.mailbox_worlds import PostgresWorld
 from tests.db.events_world import NOTE, EventsWorld
 from tests.servers import PostgresServer
 from tests.waiting import until
+from tests.worlds.bare_evidence import bare_draft
 
 pytestmark = pytest.mark.anyio
 SEQUENCE = "SELECT sequenced FROM qerds.sequence_events($1, $2)"
@@ -184,7 +181,7 @@ async def test_a_new_state_rings_for_the_sequencer(postgres: PostgresServer, dat
     """Whoever waits for events hears of one at once, and need not wait for a poll."""
     world = PostgresWorld(postgres, database)
     delivery = world.delivery()
-    deposit = deposit_of(delivery)
+    deposit = bare_draft(delivery, "A.1", 1)
     for stage, fact in (("encrypt", deposit), ("seal", EvidenceSeal(deposit.evidence, bytes(64), "seal-1"))):
         box = world.mailbox(stage)
         await box.start()
@@ -206,14 +203,6 @@ async def test_a_new_state_rings_for_the_sequencer(postgres: PostgresServer, dat
     assert await log.sequence(10) == 1
     await box.stop()
     await log.stop()
-
-
-def deposit_of(delivery: UUID) -> EvidenceDraft:
-    """An A.1 that the database takes."""
-    evidence = evidence_id(delivery, "A.1", 0)
-    canonical = f"{opening(evidence)}</erds:Evidence>".encode()
-    digest, at = hashlib.sha256(canonical).digest(), datetime(2026, 3, 2, 10, 0, tzinfo=UTC)
-    return EvidenceDraft(evidence, delivery, "A.1", 0, 1, at, canonical, digest, "seal-1", None)
 
 
 async def test_a_filter_that_nothing_meets_still_moves_the_cursor(world: EventsWorld) -> None:

@@ -204,6 +204,34 @@ async def test_the_mail_with_the_claim_token_is_read_by_notify_alone(database: D
                 await connection.execute(sql)
 
 
+# What opens, identifies or signs for somebody: which kinds of process read it. Nobody else needs it.
+SECRETS = {
+    ("webhook_secret", "secret"): {"webhook"},
+    ("content_wrap", "wrapped"): {"gateway"},
+    ("upload_wrap", "wrapped"): {"encrypt"},
+    ("upload_segment", "sealed_key"): {"encrypt", "gateway"},
+    ("pack", "sealed_key"): {"encrypt"},
+    ("portal_session", "people"): {"gateway"},
+    ("identification", "proof"): {"gateway"},
+    ("access_token", "token_sha256"): {"gateway"},
+    ("sender_client", "secret_sha256"): {"gateway", "operate"},  # who makes clients; a digest of 256 random bits
+    ("idempotency", "body"): {"gateway"},
+    ("batch_line", "body"): {"gateway", "ingest"},
+}
+
+
+async def test_a_secret_is_read_by_who_uses_it(database: DatabaseSettings) -> None:
+    """Whoever became another process, an operator's among them, reads none of it."""
+    readers: dict[tuple[str, str], set[str]] = {secret: set() for secret in SECRETS}
+    for role in PROCESS_ROLES:
+        async with as_role(database, role) as connection:
+            for table, column in SECRETS:
+                may = "SELECT has_column_privilege($1, $2, 'SELECT')"
+                if await connection.fetchval(may, f"qerds.{table}", column):
+                    readers[table, column].add(role.removeprefix("qerds_"))
+    assert readers == SECRETS
+
+
 async def test_no_process_says_when_a_consumer_was_asked_or_answered(database: DatabaseSettings) -> None:
     """These times are the database's, and only the two that write a request's rows write them."""
     writers = set()

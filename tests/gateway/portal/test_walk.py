@@ -287,16 +287,44 @@ async def test_head_hands_nothing_over(portal: World, browser: Browser) -> None:
     assert await portal.value("SELECT count(*) FROM qerds.handover") == 0
 
 
-async def test_a_run_out_session_says_so(portal: World, browser: Browser) -> None:
+@pytest.mark.parametrize(
+    "change", ["seen_at = seen_at - interval '16 min'", "created_at = created_at - interval '61 min'"]
+)
+async def test_a_run_out_session_says_so(portal: World, browser: Browser, change: str) -> None:
     """After 15 minutes idle, or an hour, the pages of a letter are closed again."""
     letter = await portal.open_letter()
     await browser.claim(letter)
     await browser.sign_in(letter)
-    await portal.owner.execute("UPDATE qerds.portal_session SET seen_at = seen_at - interval '16 min'")
+    await portal.owner.execute(f"UPDATE qerds.portal_session SET {change}")
     page = await browser.go(letter.address())
     assert page.status_code == 403
     assert "Your session has ended" in page.text
     assert "waiting for you" in (await browser.claim(letter)).text
+
+
+@pytest.mark.parametrize(("ago", "is_admitted"), [("0 s", False), ("61 min", True)])
+async def test_who_is_not_the_addressee_five_times_an_hour_may_wait(
+    portal: World, browser: Browser, ago: str, is_admitted: bool
+) -> None:
+    """Sign-ins that were begun beside each other count like those one after the other: the sixth is not looked at, and
+    an hour later it is."""
+    letter = await portal.open_letter()
+    await browser.claim(letter)
+    page = await browser.go(f"{letter.address()}/identity")
+    leaving = await browser.post(f"{letter.address()}/identity", hidden(page.text))
+    back = await browser.pick(leaving.headers["location"], {"person": "angela"})
+    await portal.owner.execute(
+        "INSERT INTO qerds.identification"
+        " (id, delivery, provider, outcome, level, person_sha256, proof, authenticated_at, at)"
+        " SELECT gen_random_uuid(), $1, 'embedded', CASE WHEN n % 2 = 0 THEN 'near' ELSE 'no' END, 'substantial',"
+        " sha256('x'), '{}', now(), now() - $2::text::interval FROM generate_series(1, 5) n",
+        letter.delivery,
+        ago,
+    )
+    answer = await browser.get(back)
+    assert answer.headers["location"].endswith("result=limit") is not is_admitted
+    people = await portal.value("SELECT count(*) FROM qerds.portal_session WHERE people <> '{}'")
+    assert people == (1 if is_admitted else 0)
 
 
 async def test_a_late_callback_is_lost(portal: World, browser: Browser) -> None:
