@@ -19,6 +19,16 @@ async def told(portal: World, letter: Letter) -> dict[str, int]:
     return rows | {"portal_evidence": len(await gateway.fetch("portal_evidence", letter.delivery, deposit))}
 
 
+async def test_a_number_leads_to_letters_that_the_session_opened(portal: World) -> None:
+    """Who only knows a number, or another letter's link, is told of no letter."""
+    opened, other = await portal.open_letter(), await portal.open_letter()
+    gateway = portal.roles["gateway"]
+    for session in ([], [other.delivery]):
+        assert await gateway.fetch("portal_numbered", opened.number, session) == []
+    rows = await gateway.fetch("portal_numbered", opened.number, [other.delivery, opened.delivery])
+    assert [row["delivery"] for row in rows] == [opened.delivery]
+
+
 @pytest.mark.parametrize("act", ["accept", "refuse"])
 async def test_nothing_is_disclosed_before_the_acceptance_is_proved(portal: World, browser: Browser, act: str) -> None:
     """Not while it waits, nor while the decision is being sealed, nor ever after a refusal."""

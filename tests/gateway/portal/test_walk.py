@@ -1,9 +1,16 @@
 """The recipient's way, walked page by page over a real database and the bridge's own code."""
 
 import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
+from gateway.faces import page_routes
+from pipeline.ports.bridge import wire
 from tests.portal_world import (
     CANARY,
     CONTENTS,
@@ -11,10 +18,12 @@ from tests.portal_world import (
     STRANGER,
     SUBJECT,
     Browser,
+    Letter,
     World,
     hidden,
 )
 from tests.words import reserved_words_in
+from tests.worlds.bare_evidence import bare_draft
 
 pytestmark = pytest.mark.anyio
 
@@ -80,6 +89,62 @@ async def test_a_decision_that_could_never_be_sealed_is_not_recorded(portal: Wor
     decided = await browser.decide(letter, act)
     assert decided.headers["location"].endswith("?message=not_recorded")
     assert await portal.drafted(letter) == ["A.1", "C.1"]
+    assert await portal.waiting("seal") == 0
+
+
+class SlowBridge:
+    """Something happens before its receipt of a decision comes back."""
+
+    def __init__(self, portal: World, meanwhile: Callable[[], Awaitable[None]]) -> None:
+        self._portal = portal
+        self._meanwhile = meanwhile
+
+    async def ask(self, items: Sequence[Any]) -> Any:
+        answers = await self._portal.ports.bridge.ask(items)
+        if any(isinstance(item, wire.Decide) for item in items):
+            await self._meanwhile()
+        return answers
+
+
+async def decided_slowly(portal: World, letter: Letter, act: str, meanwhile: Callable[[], Awaitable[None]]) -> str:
+    """Where a browser is sent whose decision took the bridge so long."""
+    portal.app = Starlette(routes=page_routes(replace(portal.ports, bridge=SlowBridge(portal, meanwhile))))
+    async with Browser(portal) as browser:
+        await browser.claim(letter)
+        await browser.sign_in(letter)
+        return str((await browser.decide(letter, act)).headers["location"])
+
+
+@pytest.mark.parametrize("act", ["accept", "refuse"])
+async def test_a_receipt_that_comes_after_its_intent_is_over_decides_nothing(portal: World, act: str) -> None:
+    """The window may have been closed meanwhile: the person is told that nothing was recorded, and may try again."""
+    letter = await portal.open_letter()
+
+    async def a_minute_passes() -> None:
+        await portal.owner.execute("UPDATE qerds.decision_intent SET made_at = made_at - interval '61 s'")
+
+    assert (await decided_slowly(portal, letter, act, a_minute_passes)).endswith("?message=not_recorded")
+    assert await portal.drafted(letter) == ["A.1", "C.1"]
+    assert await portal.waiting("seal") == 0
+
+
+@pytest.mark.parametrize("act", ["accept", "refuse"])
+async def test_who_finds_the_choice_ended_is_told_so(portal: World, act: str) -> None:
+    """Whoever drafted first under the lock has decided, also while the bridge made a receipt for another."""
+    letter = await portal.open_letter()
+
+    async def another_ends_it() -> None:
+        key = await portal.value("SELECT key_id FROM qerds.published_key WHERE use = 'seal'")
+        ended = replace(bare_draft(letter.delivery, "C.5", 3, at=datetime.now(UTC)), seal_key_id=key)
+        names = [field.name for field in fields(ended)]
+        places = ", ".join(f"${n}" for n in range(1, len(names) + 1))
+        await portal.owner.execute(
+            f"INSERT INTO qerds.evidence ({', '.join(names)}) VALUES ({places})",
+            *(getattr(ended, name) for name in names),
+        )
+
+    assert (await decided_slowly(portal, letter, act, another_ends_it)).endswith("?message=already")
+    assert await portal.drafted(letter) == ["A.1", "C.1", "C.5"]
     assert await portal.waiting("seal") == 0
 
 
