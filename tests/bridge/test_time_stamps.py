@@ -1,6 +1,7 @@
 """RFC 3161 tokens: what is made verifies elsewhere, what is forged or altered does not verify here."""
 
 import hashlib
+import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -8,10 +9,13 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from msgspec import structs
 from rfc3161_client import VerificationError, VerifierBuilder, decode_timestamp_response
 
 from pipeline.formats import tst
+from pipeline.ports.bridge import wire
 from tests.fakes import pki
+from tests.fakes.bridge import FakeBridge
 from tests.worlds.time_stamp_unit import IMPRINT, MESSAGE, MOMENT, REQUEST, ROOT, TOKEN, UNIT, authority
 
 
@@ -171,3 +175,15 @@ def test_a_unit_that_is_not_valid_now_does_not_stamp() -> None:
     with pytest.raises(tst.RequestInvalid) as refused:
         authority().stamp(REQUEST, pki.UNTIL + timedelta(days=1))
     assert refused.value.failure == tst.TIME_NOT_AVAILABLE
+
+
+@pytest.mark.anyio
+async def test_in_qualified_mode_no_clock_that_nobody_watches_stamps() -> None:
+    """Nothing attests that this clock is synchronised: there is no token rather than one that claims it."""
+    fake = FakeBridge(legal_now=lambda: MOMENT, random=secrets.token_bytes)
+    item = wire.TimeStamp(IMPRINT, None)
+    [answer] = await fake.bridge("timestamp").ask([item])
+    assert isinstance(answer, wire.Stamped)
+    fake.vault.config = structs.replace(fake.vault.config, mode="qualified")
+    [answer] = await fake.bridge("timestamp").ask([item])
+    assert isinstance(answer, wire.Denied) and answer.code == "time_not_available"

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from pipeline.evidence import draft as drafting
 from pipeline.evidence.form import xades
+from pipeline.evidence.form.reading import read
+from pipeline.evidence.form.xml import render
 from pipeline.evidence.package.container import pack, unpack
 from pipeline.evidence.package.snapshot import SIGNATURES, finish, package_signed_info, package_to_sign
 from pipeline.evidence.verification import Verdict, content_digests, verify
@@ -172,6 +174,18 @@ def test_a_number_is_the_place(letter: Letter, number: int) -> None:
     made = letters.one_draft(head, "C.4", known, letter.drafts[1].event_time + SECOND)
     report = verify(packed(letter, [*letter.documents[:2], letter.provider.sealed(made)]), letter.anchors)
     assert (report.verdict, report.failed_check) == (Verdict.INVALID, "sequence")
+
+
+@pytest.mark.parametrize("place", [2, 3, 4])
+def test_an_act_of_the_recipient_is_somebodys(letter: Letter, place: int) -> None:
+    """C.3, D.1 or E.1 that the provider itself sealed and that names no identified person proves nobody's act."""
+    made = letter.drafts[place]
+    content = read(made.canonical)
+    assert content.identification is not None
+    by_nobody = letter.provider.sealed_bytes(render(replace(content, identification=None)), made.event_time + SECOND)
+    for data in (by_nobody, packed(letter, [*letter.documents[:place], by_nobody])):
+        report = verify(data, letter.anchors)
+        assert (report.verdict, report.failed_check) == (Verdict.INVALID, "form")
 
 
 def redraft(letter: Letter, upto: int, event: str, hours: float, **changes: object) -> list[bytes]:
