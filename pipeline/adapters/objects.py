@@ -70,8 +70,8 @@ class _Writing:
                 return
             self._sync(self._file)
             os.link(self._temporary, self._path)
-            sync_directory(self._path.parent)
-            sync_directory(self._path.parent.parent)  # another writer may have made xx/ a moment ago, not durable yet
+            sync_directory(self._path.parent, self._sync)
+            sync_directory(self._path.parent.parent, self._sync)  # another writer may have made xx/ a moment ago
             self._end()
 
     def discard(self) -> None:
@@ -87,7 +87,7 @@ class _Writing:
 
 
 class LocalObjects:
-    """The store under `root`. `sync` is a seam for tests: it stands in for fsync of a written file."""
+    """The store under `root`. `sync` is a seam for tests: it stands in for fsync of a file and its folders."""
 
     def __init__(self, root: Path, call_seconds: float = CALL_SECONDS, sync: Callable[[int], None] = os.fsync) -> None:
         self._root = root
@@ -221,11 +221,11 @@ def probe(root: Path) -> None:
         raise OSError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def sync_directory(directory: Path) -> None:
+def sync_directory(directory: Path, sync: Callable[[int], None]) -> None:
     """Makes the names in a folder durable."""
     handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(handle)
+        sync(handle)
     finally:
         os.close(handle)
 

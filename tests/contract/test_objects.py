@@ -94,6 +94,21 @@ async def still_turning(ticks: int = 20) -> None:
         await anyio.lowlevel.checkpoint()
 
 
+async def test_an_object_is_durable_before_it_is_there_and_its_name_before_it_is_answered(tmp_path: Path) -> None:
+    """First the bytes, under a name that nobody asks for; then, with the name in place, the folder that holds it and
+    the one that holds the folder: whatever a crash takes, an object that was answered is there, whole."""
+    synced: list[tuple[str, bool]] = []
+    place = tmp_path / NAME[:2]
+
+    def note(file: int) -> None:
+        path = Path(f"/proc/self/fd/{file}").readlink()
+        what = {tmp_path: "root", place: "folder"}.get(path, "bytes" if path.stat().st_size == 5 else "other")
+        synced.append((what, (place / NAME).exists()))
+
+    assert await LocalObjects(tmp_path, sync=note).put(NAME, chunks(b"12345")) == 5
+    assert synced == [("bytes", False), ("folder", True), ("root", True)]
+
+
 async def test_a_stalled_write_freezes_nobody(tmp_path: Path) -> None:
     """A disk that hangs in fsync costs its caller a Transient after the deadline; the loop turns on meanwhile."""
     hangs, may_go_on = threading.Event(), threading.Event()

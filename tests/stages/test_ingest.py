@@ -29,7 +29,9 @@ async def test_without_consent_a_consumer_s_letter_is_rejected_with_evidence(con
     """CPCE L.100 I: a consumer must have consented; the sender gets A.2 that says why, and no deposit."""
     line = Line()
     delivery = await line.submit(consent=consent)
-    await line.run("ingest", "encrypt", "seal", "timestamp", "archive")
+    await line.turn("ingest")
+    assert (line.events(delivery), line.waiting("encrypt")) == (["A.2"], [])
+    await line.run("seal", "timestamp", "archive")
     assert (line.events(delivery), line.state(delivery)) == (["A.2"], "rejected")
     assert b"consent_withdrawn" in line.last(delivery).canonical
     assert len(line.snapshots(delivery)) == 1
