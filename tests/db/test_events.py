@@ -219,6 +219,9 @@ async def test_a_filter_that_nothing_meets_still_moves_the_cursor(world: EventsW
     assert ([e.sequence for e in some.events], some.read_through, some.has_more) == ([1, 2, 3], 3, True)
     own = await store.events(EventQuestion(sender, 0, (), letters[2], 10))
     assert [e.delivery for e in own.events] == [letters[2]]
+    stranger = world.add_sender()
+    for delivery in (None, letters[2]):
+        assert (await store.events(EventQuestion(stranger, 0, (), delivery, 10))).events == ()
     await database.close()
 
 

@@ -176,6 +176,19 @@ def test_a_number_is_the_place(letter: Letter, number: int) -> None:
     assert (report.verdict, report.failed_check) == (Verdict.INVALID, "sequence")
 
 
+def test_a_package_seal_says_in_its_file_what_it_seals(letter: Letter) -> None:
+    """Whoever reads the file with another program reads the digests that were sealed: not one may stand there that the
+    signature does not cover, though our own check composes them anew."""
+    entries = dict(unpack(letter.package))
+    seal, digest = entries[SIGNATURES], re.compile(rb"(?<=<ds:DigestValue>)[^<]+")
+    places = list(digest.finditer(seal))
+    assert len(places) > len(entries) - 2  # of each entry, and of the properties
+    for place in places:
+        altered = seal[: place.start()] + base64.b64encode(bytes(32)) + seal[place.end() :]
+        report = verify(pack([*(entries | {SIGNATURES: altered}).items()]), letter.anchors)
+        assert (report.verdict, report.failed_check) == (Verdict.INVALID, "container")
+
+
 @pytest.mark.parametrize("place", [2, 3, 4])
 def test_an_act_of_the_recipient_is_somebodys(letter: Letter, place: int) -> None:
     """C.3, D.1 or E.1 that the provider itself sealed and that names no identified person proves nobody's act."""
