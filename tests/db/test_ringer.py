@@ -1,6 +1,7 @@
 """Rings after commits: merged while they come fast, heard all the same, and their loss is nobody's error."""
 
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 from uuid import uuid4
 
@@ -11,9 +12,11 @@ import pytest
 from pipeline.adapters.postgres.database import Database
 from pipeline.adapters.postgres.link import Link
 from pipeline.adapters.postgres.ringer import Ringer
-from pipeline.delivery.routes import DRAFT, SUBMITTED, Emission
+from pipeline.delivery.routes import CHECKED, DRAFT, PRESERVE, SUBMITTED, Emission
 from pipeline.errors import LeaseLost, Transient
 from pipeline.formats.configuration import DatabaseSettings
+from tests.servers import PostgresServer
+from tests.worlds.one_hop import mailbox
 
 pytestmark = pytest.mark.anyio
 COMMITS = 60
@@ -68,6 +71,56 @@ async def test_without_a_ringer_each_commit_rings_by_itself(database: DatabaseSe
         await done.wait()
     assert heard == ["ingest"]
     await writer.close()
+    await ear.close()
+
+
+# Every COMMIT that added a row here is refused, after everything else has gone well.
+REFUSED_AT_COMMIT = """
+CREATE FUNCTION outbox.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$;
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON outbox.{} DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION outbox.refuse();
+"""
+
+
+@pytest.mark.parametrize("sender", ["gateway", "gateway, merged", "stage"])
+async def test_what_is_not_committed_rings_for_nobody(
+    postgres: PostgresServer, database: DatabaseSettings, sender: str
+) -> None:
+    """Whoever is rung finds what it was rung for: the ring comes after the COMMIT, and only when that was done."""
+    heard: list[str] = []
+    ear, done = Link(database.dsn("qerds_ingest")), anyio.Event()
+    await ear.open()
+
+    def listen(_connection: Any, _pid: int, _channel: str, payload: str) -> None:
+        heard.append(payload)
+        if payload == "seal":
+            done.set()
+
+    await ear.listen("doorbell", listen)
+    gateway, box = Database(database.dsn("qerds_gateway")), mailbox(database, "ingest")
+    if sender == "stage":
+        await box.start()
+    refused = "encrypt" if sender == "stage" else "archive"
+    postgres.psql(REFUSED_AT_COMMIT.format(refused), database.name)
+    async with AsyncExitStack() as stack:
+        tasks = await stack.enter_async_context(anyio.create_task_group())
+        if sender == "stage":
+            tasks.start_soon(box.heartbeat)  # rings, too
+        if sender == "gateway, merged":
+            await stack.enter_async_context(gateway.ringing())
+        heard.clear()
+        with pytest.raises(asyncpg.RaiseError):
+            async with box.transaction(()) if sender == "stage" else gateway.transaction() as tx:
+                await tx.emit([Emission(CHECKED if sender == "stage" else PRESERVE, uuid4())])
+        async with box.transaction(()) if sender == "stage" else gateway.transaction() as tx:
+            await tx.emit([Emission(DRAFT, uuid4(), uuid4())])
+        with anyio.fail_after(HEARD_SECONDS):
+            await done.wait()
+        tasks.cancel_scope.cancel()
+    assert heard == ["seal"]
+    if sender == "stage":
+        await box.stop()
+    await gateway.close()
     await ear.close()
 
 

@@ -329,6 +329,28 @@ class Watched(MemoryMailbox):
         return await super().take(limit, interactive_only=interactive_only, beside_commit=beside_commit)
 
 
+class Told(MemoryMailbox):
+    """A mailbox that tells how far its batch was when the next stage was rung."""
+
+    rings: list[int]
+
+    def ring(self, stages: frozenset[str]) -> None:
+        if "encrypt" in stages:
+            self.rings.append(len(self._database.waiting["encrypt"]))
+        super().ring(stages)
+
+
+async def test_the_next_stage_is_rung_when_its_messages_are_there() -> None:
+    """After the commit: a ring before it would wake a stage that finds nothing, and then waits for its poll."""
+    bench = Bench()
+    box = Told(bench.database, "ingest", SystemRandomness())
+    box.rings, bench.box = [], box
+    await bench.send(3)
+    await bench.turn(succeed)
+    assert box.rings
+    assert set(box.rings) == {3}
+
+
 async def test_a_busy_process_beats_and_sweeps() -> None:
     """As long as it lives, and between any two batches: nobody takes it for dead, and no deadline waits for a rest."""
     bench = Bench()
