@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from hsm_bridge import selftest
-from hsm_bridge.audit import Audit, AuditBroken
+from hsm_bridge.audit import HEAD_SECONDS, Audit, AuditBroken
 from hsm_bridge.clock import LegalClock, SystemLegalClock
 from hsm_bridge.operations.vault import Vault
 from hsm_bridge.publication import ROLE, Publication, PublicationAway
@@ -28,6 +28,7 @@ from pipeline.process.life import CANNOT_START, Life
 from pipeline.process.recorder import Recorder
 
 PUBLISH_RETRY_SECONDS = 2
+HEADS_AT_ONCE = 500  # told to the database by one statement: after a start, those of the whole file
 DRAIN_SECONDS = 9.0  # for what was taken on; the supervisor waits 10
 NEEDS_A_PERSON = 4
 ENDS = {
@@ -48,7 +49,7 @@ async def work(own: Life) -> None:
     crl = keyring.crl_path(settings).read_bytes()
     publication = Publication(settings.database.dsn(ROLE))
     legal_clock: LegalClock = publication if settings.embedded else SystemLegalClock()
-    audit = Audit.open(settings.bridge.data_dir / "audit.jsonl")
+    audit = Audit.open(settings.bridge.data_dir / "audit.jsonl", mac=token.mac)
     recorder = Recorder("hsm_bridge")
     recorder.config_version = settings.config_version
     service = Service(Vault(token, ring, settings, crl), audit, legal_clock, recorder)
@@ -69,6 +70,7 @@ async def _serve(service: Service, server: Server, publication: Publication, dra
         tasks.start_soon(service.keep_token)
         await tasks.start(_publish, service, publication, to_publish)
         tasks.start_soon(service.keep_crl, to_publish.ring)
+        tasks.start_soon(_anchor, service, publication)
         async with anyio.create_task_group() as sockets:
             await sockets.start(server.run)
             service.recorder.ready.set()
@@ -117,6 +119,19 @@ async def _publish(
             await to_publish.wait()
         else:
             await anyio.sleep(PUBLISH_RETRY_SECONDS)
+
+
+async def _anchor(service: Service, publication: Publication) -> None:
+    """For ever: each HEAD_SECONDS of use a head of the record, in it and in the database."""
+    while True:
+        await service.vouch()
+        try:
+            while heads := service.heads(HEADS_AT_ONCE):
+                await publication.anchor(heads)
+                service.anchored(heads)
+        except PublicationAway as error:
+            sys.stderr.write(f"bridge: the record is not anchored yet, trying again: {error}\n")
+        await anyio.sleep(HEAD_SECONDS)
 
 
 if __name__ == "__main__":

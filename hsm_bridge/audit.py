@@ -4,18 +4,20 @@ Owns     the file, its form (one JSON object a line, each naming the digest of t
 Rules    an intent is on disk before a key is used, its result before the answer leaves; many waiters share one fsync;
          a torn last line (a crash while writing, so nobody was answered) is cut off at the next start, and the cut is
          itself recorded; a broken chain stops the start. No key and no content is ever written, digests are
+         with a head, each HEAD_SECONDS of use, the token's key vouches for all lines before it: who cuts the file or
+         computes the chain anew has no MAC for it. Heads go to the database too, where `ledger check` compares them;
          a file that has grown to FILE_BYTES_MAX becomes audit-NUMBER.jsonl (the number of its last line), read-only;
          the chain goes on in a new audit.jsonl, whose first line names that file and the digest of its last line
 Crash    while rotating: audit.jsonl is there at every moment and ends with the last line that anybody was answered for.
          What lies beside it half done, `open` undoes: it is rotated again
-Elsewhere: what happened (service); copying old files elsewhere (operators)
+Elsewhere: what happened (service); the form of lines and heads, and reading them (pipeline/formats/key_record.py);
+         copying old files elsewhere (operators)
 """
 
 import fcntl
-import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
@@ -24,12 +26,25 @@ import anyio
 import anyio.to_thread
 
 from hsm_bridge.errors import BridgeError
+from pipeline.formats.key_record import (
+    CONTINUED,
+    GENESIS,
+    LINE_BYTES_MAX,
+    RecordBroken,
+    RecordHead,
+    head_bytes,
+    head_entry,
+    head_in,
+    line_sha256,
+    old_files,
+    read_chain,
+    start_of,
+)
 
-GENESIS = "0" * 64
-CONTINUED = "continued"  # the phase of the first line of every file but the very first
 FILE_BYTES_MAX = 256 * 1024 * 1024  # a start reads one file: some seconds
-LINE_BYTES_MAX = 256 * 1024  # 512 items of about 100 bytes, and room
+HEAD_SECONDS = 30  # so old are lines at most that nothing vouches for
 OLD_MODE = 0o400
+Mac = Callable[[str, bytes], bytes]  # by the token's key of this name
 
 
 class AuditBroken(BridgeError):
@@ -46,13 +61,18 @@ class Audit:
         self._file_bytes_max = file_bytes_max
         self._number, self._last_sha256 = last
         self._waiting: list[bytes] = []
-        self._durable = self._number
+        self._durable, self._durable_sha256 = last
+        self._vouched = 0  # the line of the last head: there is nothing new while it is the last one
+        self.heads: list[RecordHead] = []  # of this file, to be told to the database
         self._flushing = anyio.Lock()
         self._is_whole = True  # nothing that was given a number failed to be written
 
     @classmethod
-    def open(cls, path: Path, file_bytes_max: int = FILE_BYTES_MAX) -> "Audit":
-        """Locks the file, undoes a rotation cut short, checks the chain, cuts a torn line. Raises AuditBroken."""
+    def open(cls, path: Path, file_bytes_max: int = FILE_BYTES_MAX, mac: Mac | None = None) -> "Audit":
+        """Locks the file, undoes a rotation cut short, checks the chain, cuts a torn line. Raises AuditBroken.
+
+        With `mac`, also that the token's key made every head.
+        """
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         appending = path.open("ab")
@@ -60,24 +80,33 @@ class Audit:
         try:
             lock(appending, path)
             _tidy(path)
-            audit = cls._checked(path, appending, file_bytes_max)
+            audit = cls._checked(path, appending, file_bytes_max, mac)
+        except RecordBroken as error:
+            raise AuditBroken(*error.args) from error
         finally:
             if audit is None:
                 appending.close()
         return audit
 
     @classmethod
-    def _checked(cls, path: Path, appending: BinaryIO, file_bytes_max: int) -> "Audit":
+    def _checked(cls, path: Path, appending: BinaryIO, file_bytes_max: int, mac: Mac | None) -> "Audit":
         whole, last = 0, (0, GENESIS)
+        heads, since = [], dict[int, str]()
         with path.open("rb") as file:
             for line, number in read_chain(file):
-                whole, last = whole + len(line), (number, _sha256(line))
+                whole, last = whole + len(line), (number, line_sha256(line))
+                if (head := head_in(line)) is not None:
+                    _check_head(head, since, mac)
+                    heads.append(head)
+                    since.clear()
+                since[number] = last[1]
         if not whole and (old := old_files(path)):
             raise AuditBroken(f"{path.name} is empty, and it is not the first: {old[-1].name} is there")
         _check_link(path)
         torn_bytes = path.stat().st_size - whole
         appending.truncate(whole)
         audit = cls(path, appending, last, file_bytes_max)
+        audit.heads = heads
         if torn_bytes:
             audit._append({"phase": "cut", "torn_bytes": torn_bytes})
             audit._write(audit._taken(), None)
@@ -91,6 +120,20 @@ class Audit:
                 if self._durable < number:  # else somebody flushed it with theirs
                     await self._flush()
 
+    async def vouch(self, key_id: str, mac: Mac) -> None:
+        """A head of all that is on disk, if anything is since the last one; the MAC is made in a thread.
+
+        Raises what the token raises.
+        """
+        number, sha256 = self._durable, bytes.fromhex(self._durable_sha256)
+        if number == self._vouched:
+            return
+        made = await anyio.to_thread.run_sync(mac, key_id, head_bytes(number, sha256))
+        head = RecordHead(number, sha256, key_id, made)
+        await self.record(head_entry(head))
+        self._vouched = self._durable if self._durable == number + 1 else number
+        self.heads.append(head)
+
     def close(self) -> None:
         self._file.close()
 
@@ -103,10 +146,11 @@ class Audit:
         if self._file_bytes + sum(map(len, lines)) >= self._file_bytes_max:
             self._append({"phase": CONTINUED, "file": _old_path(self._path, through).name})
             first = (through, b"".join(self._taken()))
+        last_sha256 = self._last_sha256
         self._is_whole = False
         await anyio.to_thread.run_sync(self._write, lines, first)
         self._is_whole = True
-        self._durable = through + (first is not None)
+        self._durable, self._durable_sha256 = through + (first is not None), last_sha256
 
     def _append(self, entry: Mapping[str, object]) -> int:
         number = self._number + 1
@@ -114,7 +158,7 @@ class Audit:
         line = json.dumps(chained, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
         if len(line) > LINE_BYTES_MAX:
             raise AuditBroken(f"a line of {len(line)} bytes is larger than {LINE_BYTES_MAX}")
-        self._number, self._last_sha256 = number, _sha256(line)
+        self._number, self._last_sha256 = number, line_sha256(line)
         self._waiting.append(line)
         return number
 
@@ -152,39 +196,12 @@ class Audit:
         self._file, self._file_bytes = following, len(line)
 
 
-def read_chain(file: BinaryIO) -> Iterator[tuple[bytes, int]]:
-    """Whole lines of one file with their numbers, checked; stops before a last line without end. Raises AuditBroken.
-
-    A file that continues another says itself where it begins; whether that is true, the other one knows.
-    """
-    number, last_sha256 = 0, GENESIS
-    while (line := file.readline(LINE_BYTES_MAX)).endswith(b"\n"):
-        number += 1
-        try:
-            entry = json.loads(line)
-        except ValueError as error:
-            raise AuditBroken(f"audit line {number} is not JSON") from error
-        if not isinstance(entry, dict):
-            raise AuditBroken(f"audit line {number} is no object")
-        if last_sha256 == GENESIS and entry.get("phase") == CONTINUED:
-            number, last_sha256 = _start(entry)
-        if (entry.get("n"), entry.get("before")) != (number, last_sha256):
-            raise AuditBroken(f"the audit chain breaks at line {number}")
-        last_sha256 = _sha256(line)
-        yield line, number
-
-
-def old_files(path: Path) -> list[Path]:
-    """The files that were before this one and have not been taken elsewhere, the oldest first."""
-    return sorted(path.parent.glob(f"{path.stem}-[0-9]*{path.suffix}"))
-
-
-def _start(entry: Mapping[str, object]) -> tuple[int, str]:
-    """Number and predecessor of a file's first line, as it says."""
-    number, before = entry.get("n"), entry.get("before")
-    if type(number) is not int or number <= 1 or not isinstance(before, str):
-        raise AuditBroken("the first line of the audit file does not say what it continues")
-    return number, before
+def _check_head(head: RecordHead, since: Mapping[int, str], mac: Mac | None) -> None:
+    """since: the digests of the lines from the last head on; a head may be of a line of the file before."""
+    if since.get(head.number, head.sha256.hex()) != head.sha256.hex():
+        raise AuditBroken(f"line {head.number} of the record is not the one that was vouched for")
+    if mac is not None and mac(head.key_id, head_bytes(head.number, head.sha256)) != head.mac:
+        raise AuditBroken(f"the head of line {head.number} was not made with this token's key")
 
 
 def _check_link(path: Path) -> None:
@@ -194,9 +211,9 @@ def _check_link(path: Path) -> None:
     entry = json.loads(line) if line.endswith(b"\n") else {}
     if entry.get("phase") != CONTINUED:
         return
-    number, before = _start(entry)
+    number, before = start_of(entry)
     old = _old_path(path, number - 1)
-    if old.exists() and _sha256(_last_line(old)) != before:
+    if old.exists() and line_sha256(_last_line(old)) != before:
         raise AuditBroken(f"{path.name} does not continue {old.name}: one of them was changed")
 
 
@@ -241,7 +258,3 @@ def _next_path(path: Path) -> Path:
 def _old_path(path: Path, last: int) -> Path:
     """Numbers sort as texts, and all of them before the file in use."""
     return path.with_name(f"{path.stem}-{last:015}{path.suffix}")
-
-
-def _sha256(line: bytes) -> str:
-    return hashlib.sha256(line).hexdigest()

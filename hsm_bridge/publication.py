@@ -1,7 +1,7 @@
 """The bridge's one connection to PostgreSQL: publishing public keys, and reading the legal clock.
 
-Owns     inserts into qerds.published_key and qerds.published_document (only the role qerds_bridge may), and
-         qerds.legal_now() in an embedded installation
+Owns     inserts into qerds.published_key, qerds.published_document and qerds.key_use_head (only the role qerds_bridge
+         may), and qerds.legal_now() in an embedded installation
 Rules    what is published never changes: an existing row wins. Readers check keys against the authority pinned at
          installation, so a forged row buys nothing. The bridge serves on without PostgreSQL, but stamps nothing
          while the legal clock cannot be read
@@ -21,6 +21,7 @@ from hsm_bridge.clock import ClockAway, to_milliseconds
 from hsm_bridge.errors import BridgeError
 from hsm_bridge.wire import PublicKey
 from pipeline.formats.database_address import Dsn
+from pipeline.formats.key_record import RecordHead
 from pipeline.process.first_host import NoHost, connect_first
 
 ROLE = "qerds_bridge"
@@ -35,6 +36,10 @@ INSERT_KEY = """
 INSERT_DOCUMENT = """
     INSERT INTO qerds.published_document (name, version, body) VALUES ($1, $2, $3)
     ON CONFLICT (name, version) DO NOTHING
+"""
+INSERT_HEAD = """
+    INSERT INTO qerds.key_use_head (number, sha256, key_id, mac) VALUES ($1, $2, $3, $4)
+    ON CONFLICT (number, sha256) DO NOTHING
 """
 
 Result = TypeVar("Result")
@@ -59,6 +64,15 @@ class Publication:
         async def insert(connection: Any) -> None:
             await connection.executemany(INSERT_KEY, rows)
             await connection.executemany(INSERT_DOCUMENT, list(documents))
+
+        await self._run(insert)
+
+    async def anchor(self, heads: Sequence[RecordHead]) -> None:
+        """Inserts the heads of the record that are not there yet; may be repeated. Raises PublicationAway."""
+        rows = [(head.number, head.sha256, head.key_id, head.mac) for head in heads]
+
+        async def insert(connection: Any) -> None:
+            await connection.executemany(INSERT_HEAD, rows)
 
         await self._run(insert)
 

@@ -8,7 +8,7 @@ Rules    a worker thread for each session of the token; long batches are worked 
 Elsewhere: sockets (server), which operations there are, who may ask and what they do (operations/table.py)
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ from hsm_bridge.operations.vault import Moment, Refused, Vault
 from hsm_bridge.token import certificates, keyring
 from hsm_bridge.token.device import KeyMissing, TokenAway
 from hsm_bridge.wire import Caller
+from pipeline.formats.key_record import RecordHead
 from pipeline.process.measures import (
     BRIDGE_QUEUE,
     BRIDGE_REQUEST_SECONDS,
@@ -166,6 +167,22 @@ class Service:
             except (ClockAway, TokenAway, KeyMissing):
                 self.recorder.count(BRIDGE_REQUESTS, "revocation_list", "operator", "error")  # tried again soon
             await anyio.sleep(CRL_CHECK_SECONDS)
+
+    async def vouch(self) -> None:
+        """A head of the record, if there is something new in it and the token is there."""
+        if self.vault.token_up:
+            try:
+                await self._audit.vouch(self.vault.keyring.last("mac").key_id, self.vault.token.mac)
+            except TokenAway as away:
+                self._note_away(away)
+
+    def heads(self, at_most: int) -> list[RecordHead]:
+        """The oldest that the database was not told yet."""
+        return self._audit.heads[:at_most]
+
+    def anchored(self, heads: Sequence[RecordHead]) -> None:
+        """The database has them, the oldest."""
+        del self._audit.heads[: len(heads)]
 
     def documents(self) -> list[tuple[str, int, bytes]]:
         """(name, version, body) of all that is published beside the keys."""

@@ -1242,6 +1242,21 @@ CREATE TABLE qerds.installation (
 GRANT SELECT ON qerds.installation TO qerds_archive, qerds_bridge, qerds_encrypt, qerds_events, qerds_expire,
     qerds_gateway, qerds_ingest, qerds_notify, qerds_operate, qerds_seal, qerds_timestamp, qerds_webhook;
 
+-- A line of the bridge's record and its digest, under a MAC of the token's key. Inserts: bridge.
+CREATE TABLE qerds.key_use_head (
+    number bigint NOT NULL,
+    sha256 bytea NOT NULL,
+    key_id text NOT NULL,
+    mac    bytea NOT NULL,
+    at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT key_use_head_pkey PRIMARY KEY (number, sha256),
+    CONSTRAINT key_use_head_mac_check CHECK ((length(mac) = 32)),
+    CONSTRAINT key_use_head_number_check CHECK ((number >= 0)),
+    CONSTRAINT key_use_head_sha256_check CHECK ((length(sha256) = 32))
+);
+GRANT SELECT, INSERT (number, sha256, key_id, mac) ON qerds.key_use_head TO qerds_bridge;
+GRANT SELECT ON qerds.key_use_head TO qerds_operate;
+
 -- The demo clock: a row that only an embedded installation has, and that only moves forward. Inserts: nobody;
 -- qerds.advance_legal_clock does.
 CREATE TABLE qerds.legal_clock (

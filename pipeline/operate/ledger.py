@@ -33,6 +33,7 @@ from pipeline.operate.ledger_pages import (
     verify_pages,
 )
 from pipeline.operate.ledger_proofs import PURE_PREDICATES, Violation
+from pipeline.operate.ledger_record import RECORD_NAME, RECORD_PREDICATES, check_record
 
 EXIT_STOPPED = 130  # as a shell tells SIGINT
 TELL_SECONDS = 10.0  # between two lines of progress, and before the first
@@ -76,7 +77,10 @@ SQL_PREDICATES = (
     "deposit_time_is_its_evidences",
     "consent_request_is_asked",
 )
-PREDICATES = SQL_PREDICATES + PURE_PREDICATES
+NO_RECORD = (
+    "qerds: the bridge's record cannot be read here: key_uses_are_whole and every_seal_was_made were not checked"
+)
+PREDICATES = SQL_PREDICATES + PURE_PREDICATES + RECORD_PREDICATES
 TRANSITION_LINES = [f"{before} {'+'.join(sorted(events))} {after}" for (before, events), after in TRANSITIONS.items()]
 EVENT_TYPE_LINES = [f"{name} {state} {PROOF_OF_STATE[state]}" for state, name in TYPE_OF_STATE.items()] + [
     f"{name} - -" for name in sorted(TYPES - set(TYPE_OF_STATE.values()))
@@ -175,8 +179,15 @@ async def _check(operator: Operator) -> int:
     violations = await check_ledger(
         operator.database, (anchor,), installation=installation, jobs=options.jobs, tell=tell
     )
+    held = len(PREDICATES)
+    try:
+        of_record = await check_record(operator.database, operator.config.bridge.data_dir / RECORD_NAME)
+        violations += of_record[:VIOLATIONS_MAX]
+    except OSError:
+        held -= len(RECORD_PREDICATES)
+        print(NO_RECORD, file=sys.stderr)
     rows = [asdict(violation) for violation in violations]
-    command.print_rows(rows, as_json=options.json, nothing=f"all {len(PREDICATES)} predicates hold")
+    command.print_rows(rows, as_json=options.json, nothing=f"all {held} predicates hold")
     return EXIT_NO if violations else EXIT_YES
 
 

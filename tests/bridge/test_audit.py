@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 import pytest
 
-from hsm_bridge.audit import Audit, AuditBroken, lock, old_files, read_chain
+from hsm_bridge.audit import Audit, AuditBroken, lock
+from pipeline.formats.key_record import old_files, read_chain
 
 pytestmark = pytest.mark.anyio
 

@@ -33,6 +33,7 @@ LOOKED_AT = {
     ("gateway/sender/openapi.py", "error.detail"),
     ("gateway/sender/openapi.py", "file"),
     ("gateway/sender/openapi.py", "file.name"),
+    ("hsm_bridge/audit.py", "*error.args"),  # texts of formats/key_record.py: numbers of lines
     ("hsm_bridge/audit.py", "old.name"),  # a file
     ("hsm_bridge/audit.py", "old[-1].name"),
     ("hsm_bridge/audit.py", "path.name"),

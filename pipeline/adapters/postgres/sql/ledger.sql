@@ -323,6 +323,15 @@ LEFT JOIN (SELECT p.delivery, array_agg(p.person_sha256) AS persons, array_agg(p
     ON i.delivery = d.id
 WHERE d.id = ANY ($1::uuid[]) ORDER BY d.id, e.sequence;
 
+-- name: ledger_key_use_heads
+-- What the bridge told of its record.
+SELECT h.number, h.sha256 FROM qerds.key_use_head h ORDER BY h.number, h.at;
+
+-- name: ledger_seals
+-- Evidence and the time of its seal, null when it has none, in order after $1, $2 at a time.
+SELECT e.evidence, s.sealed_at FROM qerds.evidence e LEFT JOIN qerds.evidence_seal s ON s.evidence = e.evidence
+WHERE e.evidence > $1::uuid ORDER BY e.evidence LIMIT $2::integer;
+
 -- name: ledger_state_is_announced
 -- Each state that a letter's stamped proofs show has exactly one event, in its place or waiting for one, and there is no
 -- other. Letters from before the events that may have been forgotten (400 days) are not asked for them.
