@@ -932,6 +932,7 @@ CREATE TABLE qerds.delivery (
     batch              uuid,
     settled_at         timestamptz,
     changed_at         timestamptz,
+    salt               uuid DEFAULT gen_random_uuid(),
     CONSTRAINT delivery_pkey PRIMARY KEY (id),
     CONSTRAINT delivery_number_key UNIQUE (number),
     CONSTRAINT delivery_batch_fkey FOREIGN KEY (batch) REFERENCES qerds.batch(id),
@@ -962,6 +963,7 @@ CREATE INDEX delivery_rejected_ref ON qerds.delivery USING btree (sender, client
 CREATE INDEX delivery_with_a_duty ON qerds.delivery USING btree (state, submitted_at) WHERE (state = ANY (ARRAY['submitted'::text, 'deposited'::text, 'notified'::text]));
 CREATE TRIGGER guard_transition BEFORE UPDATE ON qerds.delivery FOR EACH ROW EXECUTE FUNCTION qerds.guard_transition();
 CREATE TRIGGER note_states AFTER UPDATE ON qerds.delivery REFERENCING OLD TABLE AS before_rows NEW TABLE AS after_rows FOR EACH STATEMENT EXECUTE FUNCTION qerds.note_states();
+CREATE TRIGGER state_delivery AFTER INSERT ON qerds.delivery FOR EACH ROW WHEN ((new.salt IS NOT NULL)) EXECUTE FUNCTION qerds.state_delivery();
 GRANT SELECT (id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind,
     recipient_email, given_names, birth_name, usage_name, birth_date, organisation_name, organisation_siren, language,
     consent_ref, submitted_at, state, stamped_through, batch, settled_at, changed_at) ON qerds.delivery TO
@@ -1742,6 +1744,9 @@ CREATE FUNCTION qerds.state_content_wrap() RETURNS trigger
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 
 CREATE FUNCTION qerds.state_decision_intent() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.state_delivery() RETURNS trigger
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 
 CREATE FUNCTION qerds.state_end_of_batch_part() RETURNS trigger

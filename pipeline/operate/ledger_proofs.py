@@ -129,6 +129,8 @@ def check_seal(row: Row, head: EvidenceHead | HeadError, anchors: Sequence[bytes
             check_issued(row["certificate"], anchors, row["event_time"])
     except (SealInvalid, CertificateRefused) as error:
         yield Violation("seal_verifies", subject, str(error))
+    except ValueError:  # a signature or certificate that is none at all
+        yield Violation("seal_verifies", subject, "no seal of our form")
 
 
 def check_token(row: Row, anchors: Sequence[bytes]) -> Iterator[Violation]:
@@ -144,6 +146,9 @@ def check_token(row: Row, anchors: Sequence[bytes]) -> Iterator[Violation]:
         gen_time = proven_time(row["token"], row["signature"], row["event_time"], anchors or None)
     except TimeStampRefused as error:
         yield Violation("token_verifies", subject, str(error))
+        return
+    except ValueError:  # bytes that are none at all
+        yield Violation("token_verifies", subject, "no token or seal of our form")
         return
     if gen_time != row["gen_time"]:
         yield Violation("token_verifies", subject, "the stored gen_time is not the token's")

@@ -1,5 +1,5 @@
 -- What no evidence states and would matter is stated by a leaf of the log, written by the statement that writes the row: who
--- identified, the bridge's receipts, consents and answers, what a notice's link opens, wraps, decisions, handovers, senders and
+-- identified, the bridge's receipts, consents and answers, what was ordered, what a notice's link opens, wraps, decisions, handovers, senders and
 -- their clients, published keys. `ledger check` compares rows and leaves in both directions.
 --
 -- Gives          leaves of facts (triggers with the owner's rights), qerds.stated_facts(), salts
@@ -20,6 +20,11 @@ BEGIN
         EXECUTE format('COMMENT ON COLUMN qerds.%I.salt IS %L', salted, 'Of the digest in the row''s leaf; erased with what it salts.');
     END LOOP;
 END $$;
+
+-- A letter from its submission on: until A.1 states it, its leaf does. Letters that are there have no salt and no leaf: theirs is A.1.
+ALTER TABLE qerds.delivery ADD COLUMN salt uuid;
+ALTER TABLE qerds.delivery ALTER COLUMN salt SET DEFAULT gen_random_uuid();
+COMMENT ON COLUMN qerds.delivery.salt IS 'Of the digest in the row''s leaf; erased with what it salts. None: a letter of before it had one.';
 
 -- Whoever logs in as the superuser or as the owner is no process of ours: what they write by hand gets no leaf, and is seen.
 CREATE FUNCTION qerds.is_process() RETURNS boolean
@@ -52,6 +57,9 @@ BEGIN
     FOR fact IN SELECT * FROM (VALUES
         ('identification', 'evidence', '''identification''', 'x.id', 'true', '',
          'salt, id, delivery, provider, outcome, level, person_sha256, proof, authenticated_at, at'),
+        ('delivery', 'evidence', '''order''', 'x.id', 'x.salt IS NOT NULL', '',
+         'salt, id, number, sender, client_ref, request_sha256, lane, mode, config_version, recipient_kind, recipient_email, given_names, '
+         'birth_name, usage_name, birth_date, organisation_name, organisation_siren, language, consent_ref, subject, metadata, submitted_at'),
         ('evidence', 'evidence', '''receipt''', 'x.evidence', 'x.receipt IS NOT NULL', '',
          'evidence, receipt'),                                          -- the receipt's MAC is salt enough
         ('content_wrap', 'evidence', '''wrap''', 'x.delivery', 'true', '',

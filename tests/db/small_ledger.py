@@ -182,13 +182,15 @@ class Installation:
             " SELECT $1, 1, $2, 'tink', $3, key_id, '' FROM qerds.published_key WHERE use = 'intake'",
             *(upload, upload.hex, len(CONTENT)),
         )
-        await self.owner.execute(
+        gateway = await connect(self.config.database, "qerds_gateway")
+        await gateway.execute(
             "INSERT INTO qerds.delivery (id, number, sender, client_ref, request_sha256, lane, mode, config_version,"
             " recipient_kind, recipient_email, given_names, birth_name, language, subject, submitted_at)"
             " VALUES ($1, $2, $3, $4, $5, 0, 'non_qualified', 'embedded-1', 'professional', 'jeanne@example.net',"
             " 'Jeanne', 'Martin', 'fr', 'subject', qerds.legal_now())",
             *(delivery, number, self.sender, f"ref-{delivery}", bytes(32)),
         )
+        await gateway.close()
         await self.owner.execute(
             "INSERT INTO qerds.delivery_document (delivery, part, upload, file_name, sha256)"
             " VALUES ($1, 1, $2, 'letter.pdf', $3)",

@@ -355,10 +355,11 @@ WHERE r.id IS NULL OR t.times IS DISTINCT FROM 1 LIMIT $1::integer;
 
 -- name: ledger_event_order_has_no_hole
 -- From the oldest that is kept to the head, every place is taken once.
-SELECT 'events' AS subject, concat_ws(' ', min(e.sequence), max(e.sequence), count(*), 'head', h.sequence) AS detail
-FROM qerds.event_head h LEFT JOIN qerds.event e ON true GROUP BY h.sequence
-HAVING coalesce(max(e.sequence), h.sequence) <> h.sequence
-    OR count(e.sequence) <> coalesce(max(e.sequence) - min(e.sequence) + 1, 0) LIMIT $1::integer;
+SELECT 'events' AS subject, concat_ws(' ', e.first, e.last, e.events, 'head', h.sequence) AS detail
+FROM (SELECT min(x.sequence) AS first, max(x.sequence) AS last, count(*) AS events, count(DISTINCT x.sequence) AS places FROM qerds.event x) e
+CROSS JOIN (SELECT max(y.sequence) AS sequence, count(*) AS heads FROM qerds.event_head y) h
+WHERE h.heads <> 1 OR coalesce(e.last, h.sequence) <> h.sequence OR e.events <> e.places
+   OR e.events <> coalesce(e.last - e.first + 1, 0) LIMIT $1::integer;
 
 -- name: ledger_event_tells_of_its_letter
 -- What a sender is told of a letter is what its rows and evidence say; a package and a mismatch are told once each.
@@ -382,7 +383,7 @@ LEFT JOIN qerds.event_type y ON y.type = t.type
 LEFT JOIN qerds.evidence v ON v.evidence = t.evidence
 WHERE t.says_another
    OR (t.delivery IS NOT NULL AND (t.is_of_another OR t.sender IS DISTINCT FROM d.sender))
-   OR (y.state IS NOT NULL AND t.state IS DISTINCT FROM y.state)
+   OR (y.state IS NOT NULL AND t.state IS DISTINCT FROM y.state) OR (y.proof IS NULL AND t.evidence IS NOT NULL)
    OR (t.has_place AND (v.delivery, v.event, v.event_time) IS DISTINCT FROM
                        (CASE WHEN y.proof IS NOT NULL THEN t.delivery END, y.proof, CASE WHEN y.proof IS NOT NULL THEN t.time END))
 UNION ALL
