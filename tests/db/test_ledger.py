@@ -1,17 +1,10 @@
 """The ledger check itself: a healthy ledger passes, each planted violation is found by the predicate meant for it."""
 
 import re
-import secrets
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import anyio
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-from msgspec import structs
 
 from pipeline.adapters.postgres.database import Database
 from pipeline.formats.configuration import DatabaseSettings
@@ -19,43 +12,12 @@ from pipeline.operate.ledger import PREDICATES, check_ledger
 from pipeline.operate.ledger_proofs import Violation
 from pipeline.operate.ledger_record import RECORD_PREDICATES
 from tests.db import small_ledger
+from tests.db.healthy_ledger import Healthy
 from tests.db.small_ledger import Letters
 from tests.fakes import pki
-from tests.servers import PostgresServer, short_directory
 
 pytestmark = pytest.mark.anyio
 INVARIANTS = Path(__file__).resolve().parents[2] / "docs" / "invariants.md"
-
-
-@dataclass(frozen=True, slots=True)
-class Healthy:
-    """A database that is only ever copied, and who is who in it."""
-
-    server: PostgresServer
-    database: DatabaseSettings
-    letters: Letters
-    anchor: bytes
-
-    def copy(self) -> DatabaseSettings:
-        """One to break."""
-        name = f"qerds_broken_{secrets.token_hex(6)}"
-        self.server.psql(f"CREATE DATABASE {name} OWNER qerds_owner TEMPLATE {self.database.name} STRATEGY FILE_COPY")
-        return structs.replace(self.database, name=name)
-
-
-@pytest.fixture(scope="module")
-def healthy(postgres: PostgresServer) -> Iterator[Healthy]:
-    database, state = postgres.clone(), short_directory()
-
-    async def build() -> Letters:
-        async with small_ledger.installation(database, state) as it:
-            return await small_ledger.live(it)
-
-    letters = anyio.run(build)
-    anchor = x509.load_pem_x509_certificate((state / "ca.pem").read_bytes()).public_bytes(Encoding.DER)
-    yield Healthy(postgres, database, letters, anchor)
-    postgres.drop(database)
-    shutil.rmtree(state)
 
 
 async def violations(healthy: Healthy, database: DatabaseSettings) -> list[Violation]:
