@@ -1086,6 +1086,7 @@ CREATE UNIQUE INDEX evidence_one_decision ON qerds.evidence USING btree (deliver
 CREATE UNIQUE INDEX evidence_one_deposit ON qerds.evidence USING btree (delivery) WHERE (event = ANY (ARRAY['A.1'::text, 'A.2'::text]));
 CREATE UNIQUE INDEX evidence_one_handover ON qerds.evidence USING btree (delivery) WHERE (event = ANY (ARRAY['E.1'::text, 'E.2'::text]));
 CREATE TRIGGER guard_decision AFTER INSERT ON qerds.evidence FOR EACH ROW WHEN ((new.event = ANY (ARRAY['C.3'::text, 'C.4'::text]))) EXECUTE FUNCTION qerds.guard_decision();
+CREATE TRIGGER guard_drafts AFTER INSERT ON qerds.evidence REFERENCING NEW TABLE AS drafts FOR EACH STATEMENT EXECUTE FUNCTION qerds.guard_drafts();
 CREATE TRIGGER state_evidence AFTER INSERT ON qerds.evidence FOR EACH ROW WHEN ((new.receipt IS NOT NULL)) EXECUTE FUNCTION qerds.state_evidence();
 ALTER TABLE qerds.evidence ENABLE ROW LEVEL SECURITY;
 CREATE POLICY draft_encrypt ON qerds.evidence FOR INSERT TO qerds_encrypt WITH CHECK ((event = ANY (ARRAY['A.1'::text, 'A.2'::text])));
@@ -1646,6 +1647,9 @@ CREATE FUNCTION qerds.forget_events(most integer) RETURNS bigint
 GRANT EXECUTE ON FUNCTION qerds.forget_events(integer) TO qerds_events;
 
 CREATE FUNCTION qerds.guard_decision() RETURNS trigger
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+
+CREATE FUNCTION qerds.guard_drafts() RETURNS trigger
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 
 CREATE FUNCTION qerds.guard_intent() RETURNS trigger

@@ -198,7 +198,7 @@ class Installation:
         )
         return delivery
 
-    async def deposit(self) -> UUID:
+    async def deposit(self, driven: Sequence[str] = DRIVEN) -> UUID:
         """... and as `encrypt` commits it, and the stages after it go on until the notice is proved."""
         delivery = await self.submit()
         upload = await self.owner.fetchrow(
@@ -211,7 +211,7 @@ class Installation:
         content = UploadWrap(upload["id"], "kek", b"context", b"wrapped", upload["sha3_256"], until)
         letter = ContentWrap(delivery, "kek", b"context", b"wrapped")
         await self.draft("encrypt", delivery, [("A.1", None)], [content, letter])
-        await self.drain()
+        await self.drain(driven)
         return delivery
 
     async def pack(self) -> None:
@@ -292,13 +292,13 @@ class Installation:
         await database.close()
         self.ahead += clock.period_of(period)
 
-    async def drain(self) -> None:
+    async def drain(self, driven: Sequence[str] = DRIVEN) -> None:
         """Every driven stage, until none of them finds anything."""
         async with AsyncExitStack() as stack:
             actors = [
                 await stack.enter_async_context(self._actor(row))
                 for row in STAGES
-                if isinstance(row, Actor) and row.name in DRIVEN
+                if isinstance(row, Actor) and row.name in driven
             ]
             while [found for turn in actors if (found := await turn())]:
                 pass
