@@ -1650,7 +1650,7 @@ CREATE FUNCTION qerds.guard_decision() RETURNS trigger
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 
 CREATE FUNCTION qerds.guard_drafts() RETURNS trigger
-    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
+    LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET plan_cache_mode=force_generic_plan SET search_path=pg_catalog;
 
 CREATE FUNCTION qerds.guard_intent() RETURNS trigger
     LANGUAGE plpgsql VOLATILE SET search_path=pg_catalog;
