@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from pipeline.formats.person import IdentifiedPerson
+from pipeline.formats.person import IdentifiedPerson, MatchKind
 
 VERSION = 1
 FRAME_BYTES_MAX = 1024 * 1024
@@ -219,12 +219,14 @@ class BeginIdentity(Item[Begun, Literal["gateway"]], frozen=True, op="begin_iden
 
 
 class Identified(_Struct, frozen=True):
-    """Who identified, and how this compares with the addressee. match: match, near or no; a ticket only on match.
+    """Who identified, and how this compares with the addressee. match: match, near or no; a ticket and a kind only on
+    match.
 
     proof: the provider's signed tokens without their encryption, verifiable later.
     """
 
     match: str
+    kind: MatchKind | None
     person: IdentifiedPerson
     ticket: bytes | None
     proof: bytes

@@ -1221,8 +1221,11 @@ CREATE TABLE qerds.identification (
     authenticated_at timestamptz NOT NULL,
     at               timestamptz NOT NULL DEFAULT clock_timestamp(),
     salt             uuid DEFAULT gen_random_uuid(),
+    match_kind       text,
     CONSTRAINT identification_pkey PRIMARY KEY (id),
     CONSTRAINT identification_delivery_fkey FOREIGN KEY (delivery) REFERENCES qerds.delivery(id),
+    CONSTRAINT identification_kind_is_of_a_match CHECK (((match_kind IS NULL) OR (outcome = 'match'::text))),
+    CONSTRAINT identification_match_kind_check CHECK ((match_kind = ANY (ARRAY['birth_name'::text, 'birth_name_and_part_of_birth_date'::text, 'birth_name_and_birth_date'::text, 'usage_name_and_birth_date'::text]))),
     CONSTRAINT identification_outcome_check CHECK ((outcome = ANY (ARRAY['match'::text, 'near'::text, 'no'::text])))
 );
 CREATE INDEX identification_by_delivery ON qerds.identification USING btree (delivery, at);
@@ -1636,6 +1639,9 @@ GRANT EXECUTE ON FUNCTION qerds.advance_deliveries(uuid[],text[],integer[],text[
 CREATE FUNCTION qerds.advance_legal_clock(seconds double precision) RETURNS timestamptz
     LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION qerds.advance_legal_clock(double precision) TO qerds_gateway, qerds_operate;
+
+CREATE FUNCTION qerds.also_state(fact text, addition text, is_there text) RETURNS void
+    LANGUAGE plpgsql VOLATILE SET search_path=pg_catalog;
 
 CREATE FUNCTION qerds.evidence_id(delivery uuid, event text, ordinal integer) RETURNS uuid
     LANGUAGE sql IMMUTABLE STRICT;

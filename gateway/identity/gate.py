@@ -178,6 +178,7 @@ class Gate(LetterHandler[IdentityPorts]):
             person_sha256=answer.person.person_sha256,
             proof=answer.proof,
             authenticated_at=answer.person.authenticated_at,
+            match_kind=answer.kind,
         )
         async with self.ports.portal.transaction() as tx:
             await tx.add([fact])

@@ -1,13 +1,15 @@
 """An identity provider's answer, checked: who is this person, how surely, and for which login?
 
 Owns     every check that a relying party owes, on the claims of both tokens
-Rules    anything unexpected is refused with a stable code
+Rules    anything unexpected is refused with a stable code; but an incomplete birth date is none: civil registers have
+         persons of whom only the year is known, and it is taken as far as it goes
 Elsewhere: encryption and signatures (jose.py), the login itself and its state (gateway), nonces (tickets), comparison
            with the addressee (matching)
 Source   OpenID Connect Core sections 3.1.3.7 and 5.3.2
 """
 
 import json
+import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +26,9 @@ ISSUED_SECONDS_MAX = 600  # an ID token is used at once; older ones are replays
 AUTHENTICATED_SECONDS_MAX = 3600  # no session of yesterday
 NAME_CHARACTERS_MAX = 400
 SUBJECT_CHARACTERS_MAX = 255  # OpenID Connect Core section 2
+# OpenID Connect Core section 5.1: YYYY-MM-DD, YYYY, or zeros for the year; FranceConnect: zeros for what the register
+# does not know
+BIRTH_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +119,7 @@ def _person(
     authenticated_at: datetime,
 ) -> IdentifiedPerson:
     usage = optional_text(claims, switches.usage_name_claim).strip() if switches.usage_name_claim else ""
-    birth_date = optional_text(claims, switches.birth_date_claim)
-    try:
-        born = date.fromisoformat(birth_date) if birth_date else None
-    except ValueError as error:
-        raise IdentityRefused("claims_malformed", f"{switches.birth_date_claim} is not a date") from error
+    born, part = read_birth_date(claims, switches.birth_date_claim)
     given_names = _text(claims, switches.given_names_claim, NAME_CHARACTERS_MAX)
     birth_name = _text(claims, switches.birth_name_claim, NAME_CHARACTERS_MAX)
     return IdentifiedPerson(
@@ -130,8 +131,35 @@ def _person(
         level=level,
         method=method,
         authenticated_at=authenticated_at,
-        person_sha256=person_sha256(given_names, birth_name, born, subject),
+        person_sha256=person_sha256(given_names, birth_name, born or part, subject),
+        birth_date_part=part,
     )
+
+
+def read_birth_date(claims: Mapping[str, object], name: str) -> tuple[date | None, str | None]:
+    """The whole date, or else what is known of it; neither for a provider that knows nothing."""
+    text = "" if claims.get(name) is None else optional_text(claims, name).strip()
+    if not text:
+        return None, None
+    try:
+        return date.fromisoformat(text), None
+    except ValueError:
+        form = BIRTH_DATE.fullmatch(text)
+    if form is None:
+        raise IdentityRefused("claims_malformed", f"{name} is not a date")
+    year, month, day = (int(value or 0) for value in form.groups())
+    month = month if month <= 12 else 0
+    day = day if _is_day(year, month, day) else 0
+    return None, f"{year:04}-{month:02}-{day:02}" if year or month or day else None
+
+
+def _is_day(year: int, month: int, day: int) -> bool:
+    """Whether there is such a day, in a year and month that may be unknown."""
+    try:
+        date(year or 2000, month or 1, day)  # the year 2000 and January have every day that there can be
+    except ValueError:
+        return False
+    return True
 
 
 def _text(claims: Mapping[str, object], name: str, characters_max: int) -> str:

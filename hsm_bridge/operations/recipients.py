@@ -58,9 +58,9 @@ def verify_identity(vault: Vault, item: wire.VerifyIdentity, moment: Moment) -> 
     except IdentityRefused as error:
         raise Refused(error.code, str(error)) from error
     person = identified.person
-    match = matching.compare(addressed.addressee, person)  # 4
+    compared = matching.compare(addressed.addressee, person)  # 4
     ticket = None
-    if match == "match":  # 5
+    if compared.match == "match":  # 5
         expires = moment.now + timedelta(seconds=tickets.TICKET_SECONDS)
         right = tickets.Right(
             item.delivery,
@@ -71,8 +71,10 @@ def verify_identity(vault: Vault, item: wire.VerifyIdentity, moment: Moment) -> 
             hashlib.sha256(identified.proof).digest(),
         )
         ticket = tickets.issue_ticket(mac, tickets.Ticket(right, moment.now, expires))
-    answer = wire.Identified(match=match, person=person, ticket=ticket, proof=identified.proof)
-    return Done(answer, item.wrap_key_id, f"{item.delivery} {match}")
+    answer = wire.Identified(
+        match=compared.match, kind=compared.kind, person=person, ticket=ticket, proof=identified.proof
+    )
+    return Done(answer, item.wrap_key_id, f"{item.delivery} {compared.match}")
 
 
 def decide(vault: Vault, item: wire.Decide, moment: Moment) -> Done[wire.Decided]:

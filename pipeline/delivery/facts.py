@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
+from pipeline.formats.person import MatchKind
+
 
 @dataclass(frozen=True, slots=True)
 class ContentWrap:
@@ -77,7 +79,7 @@ class AcceptanceWindow:
 
 @dataclass(frozen=True, slots=True)
 class Identification:
-    """One attempt of a person to identify for a delivery, with the provider's signed proof."""
+    """One attempt of a person to identify for a delivery, with the provider's signed proof. match_kind: of a match."""
 
     id: UUID
     delivery: UUID
@@ -87,6 +89,7 @@ class Identification:
     person_sha256: bytes
     proof: bytes
     authenticated_at: datetime
+    match_kind: MatchKind | None
 
 
 @dataclass(frozen=True, slots=True)

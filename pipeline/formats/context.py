@@ -146,8 +146,11 @@ def documents_sha256(digests: Iterable[bytes]) -> bytes:
     return hashlib.sha256(b"qerds-documents-v1\x00" + b"".join(digests)).digest()
 
 
-def person_sha256(given_names: str, birth_name: str, birth_date: date | None, subject: str) -> bytes:
-    """Names an identified person in evidence, tickets and receipts without repeating the person's data."""
+def person_sha256(given_names: str, birth_name: str, birth_date: date | str | None, subject: str) -> bytes:
+    """Names an identified person in evidence, tickets and receipts without repeating the person's data.
+
+    birth_date: as a text where the provider knows only a part of it (formats/person.py).
+    """
     values = ("person", _nfc(given_names), _nfc(birth_name), birth_date, subject)
     return hashlib.sha256(VERSION + msgspec.msgpack.encode(values)).digest()
 

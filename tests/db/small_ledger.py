@@ -275,7 +275,8 @@ class Installation:
         known = await self.owner.fetchval("SELECT submitted_at FROM qerds.delivery WHERE id = $1", delivery)
         gateway = Database(self.config.database.dsn("qerds_gateway"))
         async with gateway.transaction() as tx:
-            await tx.add([Identification(uuid4(), delivery, "demo", "match", "substantial", PERSON, b"tokens", known)])
+            who = ("demo", "match", "substantial", PERSON, b"tokens", known)
+            await tx.add([Identification(uuid4(), delivery, *who, "birth_name")])
         await gateway.close()
 
     async def hand_over(self, delivery: UUID) -> None:

@@ -108,7 +108,7 @@ CONTRADICTIONS: dict[tuple[str, str], tuple[str, ...]] = {
         "level = 'high'",
         "provider = 'other'",
         "authenticated_at = authenticated_at - interval '1 h'",
-        "outcome = 'near'",
+        "outcome = 'near', match_kind = NULL",
     ),
 }
 LEAF = "INSERT INTO qerds.log_leaf (stream, what, subject, digest) VALUES ('%s', '%s', {notified}, sha256(''))"
@@ -295,6 +295,8 @@ PLANTED: dict[str, tuple[str, ...]] = {
         LEAF % ("evidence", "x.gone"),
         "DELETE FROM qerds.upload_wrap WHERE upload = " + UPLOAD,
         "UPDATE qerds.sender SET salt = NULL",
+        "UPDATE qerds.identification SET match_kind = 'birth_name_and_birth_date' WHERE delivery = {received}",
+        "UPDATE qerds.identification SET match_kind = NULL WHERE delivery = {received}",
         """UPDATE qerds.sender SET window_until = now();
             INSERT INTO qerds.log_leaf (stream, what, subject, digest)
             SELECT stream, 'sender.3', subject, digest FROM qerds.stated_facts() WHERE what = 'sender'""",

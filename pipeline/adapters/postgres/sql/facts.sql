@@ -70,10 +70,10 @@ FROM unnest($1::uuid[], $2::smallint[], $3::date[], $4::timestamptz[]) AS w(deli
 
 -- name: add_identification
 -- Every attempt, matching or not.
-INSERT INTO qerds.identification (id, delivery, provider, outcome, level, person_sha256, proof, authenticated_at)
-SELECT i.id, i.delivery, i.provider, i.outcome, i.level, i.person_sha256, i.proof, i.authenticated_at
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::timestamptz[])
-     AS i(id, delivery, provider, outcome, level, person_sha256, proof, authenticated_at);
+INSERT INTO qerds.identification (id, delivery, provider, outcome, level, person_sha256, proof, authenticated_at, match_kind)
+SELECT i.id, i.delivery, i.provider, i.outcome, i.level, i.person_sha256, i.proof, i.authenticated_at, i.match_kind
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::timestamptz[], $9::text[])
+     AS i(id, delivery, provider, outcome, level, person_sha256, proof, authenticated_at, match_kind);
 
 -- name: add_decision_intent
 -- Taken in time; transaction 2 drafts with this time or not at all.
