@@ -80,8 +80,8 @@ class ConsentRequests:
         fields = Fields(json_object(body), mistakes)
         ref = fields.matching("ref", REF, "1 to 64 of A-Z a-z 0-9 . _ : -")
         email = read_email(fields)
-        given_names = fields.text("given_names", NAME_CHARACTERS_MAX)
-        birth_name = fields.text("birth_name", NAME_CHARACTERS_MAX)
+        given_names = fields.text("given_names", NAME_CHARACTERS_MAX, kind="name")
+        birth_name = fields.text("birth_name", NAME_CHARACTERS_MAX, kind="name")
         language = fields.choice("language", LANGUAGES, default="fr")
         fields.end()
         if ref is None or email is None or given_names is None or birth_name is None or language is None or mistakes:

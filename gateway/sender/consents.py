@@ -72,8 +72,8 @@ class Consents:
         mistakes: list[Mistake] = []
         fields = Fields(json_object(body), mistakes)
         email = read_email(fields)
-        given_names = fields.text("given_names", NAME_CHARACTERS_MAX)
-        birth_name = fields.text("birth_name", NAME_CHARACTERS_MAX)
+        given_names = fields.text("given_names", NAME_CHARACTERS_MAX, kind="name")
+        birth_name = fields.text("birth_name", NAME_CHARACTERS_MAX, kind="name")
         obtained_at = fields.parsed("obtained_at", instant, "a time, RFC 3339 with a zone")
         method = fields.matching("method", METHOD, "how it was obtained: 1 to 40 of a-z 0-9 _")
         text_sha256 = fields.parsed("text_sha256", digest, "the SHA-256 of the text that was agreed to")

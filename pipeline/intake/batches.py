@@ -15,8 +15,9 @@ from uuid import UUID
 
 from pipeline.delivery.number import DIGITS, with_check_digit
 from pipeline.intake.attachments import Carrier
+from pipeline.intake.characters import without_refused
 from pipeline.intake.mistakes import Mistake, Unreadable, summary
-from pipeline.intake.reading import REFUSED_IN_TEXT, read_json
+from pipeline.intake.reading import read_json
 from pipeline.intake.submission import CLIENT_REF, SubmittedLetter, judge, read_letter
 from pipeline.stores.batches import (
     COMPLETED,
@@ -174,7 +175,7 @@ def problem(mistakes: Sequence[Mistake]) -> Mapping[str, Any]:
 
 
 def _storable(text: str) -> str:
-    return REFUSED_IN_TEXT.sub("\ufffd", text)
+    return without_refused(text)
 
 
 # ------------------------------------------------------------------ one batch

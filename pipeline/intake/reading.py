@@ -2,8 +2,10 @@
 
 Owns     bytes to one JSON object, and a reader of objects that knows its fields
 Rules    a field that nobody reads is unknown and refused, so that a misspelt option is never silently ignored; text is
-         NFC without control characters, so that what is sealed later can be written in an evidence as it is
-Elsewhere: which fields there are; what JSON is read at all (pipeline/formats/bounded_json.py)
+         NFC and of characters that are what they look like, so that what is sealed later can be written in an evidence
+         as it is, and is read there as it was meant
+Elsewhere: which fields there are, which characters (characters.py); what JSON is read at all
+           (pipeline/formats/bounded_json.py)
 """
 
 import json
@@ -17,16 +19,14 @@ from typing import TypeVar
 from uuid import UUID
 
 from pipeline.formats import bounded_json
+from pipeline.intake.characters import Kind, character_mistake, without_refused
 from pipeline.intake.mistakes import MISTAKES_MAX, Mistake, Unreadable
 
-# C0, C1, line and paragraph separators, and the controls of writing direction, which can make a text read as another
-# (Unicode TR 36, 2.9). Surrogates and non-characters cannot be written in XML.
-REFUSED_IN_TEXT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 FILE_NAME_CHARACTERS_MAX = 255
 NFC_CHARACTERS_MAX = 4  # that become one at most (Unicode: U+1F82 and its like)
-MARKS_MAX = 30  # in a row; no language needs as many (Unicode Standard Annex 15, stream-safe text)
 FILE_NAME_REFUSED = re.compile(r"[/\\]|^\.{1,2}$")
+MARKS_MAX = 30  # in a row; no language needs as many (Unicode Standard Annex 15, stream-safe text)
 
 T = TypeVar("T")
 
@@ -72,8 +72,8 @@ class Fields:
         return value
 
     def pointer(self, name: str) -> str:
-        """RFC 6901."""
-        return f"{self._at}/{name.replace('~', '~0').replace('/', '~1')}"
+        """RFC 6901; a name that the sender made up is told as far as it can be."""
+        return f"{self._at}/{without_refused(name).replace('~', '~0').replace('/', '~1')}"
 
     def mistake(self, name: str, detail: str, code: str = "field_invalid") -> None:
         """Notes that this field is wrong."""
@@ -92,12 +92,12 @@ class Fields:
             return None
         return value
 
-    def text(self, name: str, characters_max: int, required: bool = True, description: str = "a text") -> str | None:
+    def text(self, name: str, characters_max: int, required: bool = True, kind: Kind = "text") -> str | None:
         """Text of 1 to characters_max characters, NFC, that can stand in an evidence."""
-        value = self.value(name, str, description, required)
+        value = self.value(name, str, "a text", required)
         if value is None:
             return None
-        if wrong := text_mistake(value := nfc(value, characters_max), characters_max):
+        if wrong := text_mistake(value := nfc(value, characters_max), characters_max, kind):
             self.mistake(name, wrong)
             return None
         return value
@@ -183,14 +183,14 @@ def has_too_many_marks(text: str) -> bool:
     return False
 
 
-def text_mistake(text: str, characters_max: int) -> str | None:
-    """What is wrong with a text, if anything is."""
+def text_mistake(text: str, characters_max: int, kind: Kind = "text") -> str | None:
+    """What is wrong with a text in NFC, if anything is."""
     if not 1 <= len(text) <= characters_max:
         return f"must have 1 to {characters_max} characters"
     if not text.isascii() and has_too_many_marks(text):
         return f"must have at most {MARKS_MAX} combining marks in a row"
-    if REFUSED_IN_TEXT.search(text):
-        return "must have no control characters"
+    if wrong := character_mistake(text, kind):
+        return wrong
     if text != text.strip():
         return "must not begin or end with a space"
     return None

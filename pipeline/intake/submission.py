@@ -103,15 +103,15 @@ def _recipient(body: Fields) -> tuple[RecipientParty | None, str | None]:
         return None, None
     kind = fields.choice("kind", KINDS)
     email = read_email(fields)
-    given_names = fields.text("given_names", NAME_CHARACTERS_MAX)
-    birth_name = fields.text("birth_name", NAME_CHARACTERS_MAX)
-    usage_name = fields.text("usage_name", NAME_CHARACTERS_MAX, required=False)
+    given_names = fields.text("given_names", NAME_CHARACTERS_MAX, kind="name")
+    birth_name = fields.text("birth_name", NAME_CHARACTERS_MAX, kind="name")
+    usage_name = fields.text("usage_name", NAME_CHARACTERS_MAX, required=False, kind="name")
     birth_date = fields.parsed("birth_date", day, "a date, YYYY-MM-DD", required=False)
     language = fields.choice("language", LANGUAGES, default="fr")
     organisation = fields.fields("organisation", required=False)
     name = siren = None
     if organisation is not None:
-        name = organisation.text("name", NAME_CHARACTERS_MAX)
+        name = organisation.text("name", NAME_CHARACTERS_MAX, kind="name")
         siren = organisation.matching("siren", SIREN, "nine digits", required=False)
         organisation.end()
     fields.end()

@@ -16,8 +16,12 @@ from typing import get_args
 from uuid import UUID
 
 from pipeline.connect import database_of
+from pipeline.evidence.form.xml import ValueRefused, token_value
 from pipeline.formats.assurance import AssuranceLevel
 from pipeline.formats.configuration import Config
+from pipeline.intake.addresses import AddressInvalid, parse_address
+from pipeline.intake.reading import nfc, text_mistake
+from pipeline.intake.submission import NAME_CHARACTERS_MAX
 from pipeline.operate import command
 from pipeline.operate.command import EXIT_USAGE, EXIT_YES, ROLE, Operator, Questions, VerbRefused
 
@@ -30,8 +34,6 @@ SCOPES = (
 )  # interfaces: Sender API
 SECRET_BYTES = 32  # 256 bits
 CLIENT_ID_BYTES = 8
-NAME_LENGTH_MAX = 200  # characters, as qerds.sender allows
-EMAIL_LENGTH_MAX = 254  # RFC 5321 section 4.5.3.1.3
 JWK_BYTES_MAX = 8192
 
 
@@ -70,11 +72,12 @@ async def _register(
     identity_method: str,
     public_jwk: str | None,
 ) -> Enrolled:
+    name = nfc(name, NAME_CHARACTERS_MAX)
     _check(name, email, identity_method)
     secret, digest, public_jwk = proof_of_client(config, public_jwk)
     client_id = new_client_id()
     async with database.transaction() as rows:
-        [row] = await rows.fetch("operate_add_sender", name, email, identity_level, identity_method)
+        [row] = await rows.fetch("operate_add_sender", name, parse_address(email), identity_level, identity_method)
         await rows.fetch("operate_add_client", client_id, row["id"], digest, public_jwk, list(SCOPES))
     return Enrolled(row["id"], client_id, secret)
 
@@ -95,12 +98,17 @@ def proof_of_client(config: Config, public_jwk: str | None) -> tuple[str | None,
 
 
 def _check(name: str, email: str, identity_method: str) -> None:
-    if not 0 < len(name) <= NAME_LENGTH_MAX:
-        raise VerbRefused(f"a name has 1 to {NAME_LENGTH_MAX} characters", EXIT_USAGE)
-    if "@" not in email[1:-1] or len(email) > EMAIL_LENGTH_MAX:
-        raise VerbRefused("--email is not a mail address", EXIT_USAGE)
-    if not identity_method:
-        raise VerbRefused("--identity-method says how the sender was identified", EXIT_USAGE)
+    """What evidence will say of a sender, by the rules for what evidence says of a recipient. Raises VerbRefused."""
+    if wrong := text_mistake(name, NAME_CHARACTERS_MAX, "name"):
+        raise VerbRefused(f"--name {wrong}", EXIT_USAGE)
+    try:
+        parse_address(email)
+        token_value(identity_method, "method")
+    except AddressInvalid as error:
+        raise VerbRefused(f"--email {error}", EXIT_USAGE) from error
+    except ValueRefused as error:
+        detail = "is the end of an address: 1 to 200 of A-Z a-z 0-9 . _ : / + # -"
+        raise VerbRefused(f"--identity-method {detail}", EXIT_USAGE) from error
 
 
 def read_jwk(path: Path | None) -> str | None:

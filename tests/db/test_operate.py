@@ -98,14 +98,27 @@ def test_a_sender_gets_a_client_whose_secret_is_kept_as_a_digest(installed: Inst
 
 
 @pytest.mark.parametrize(
-    ("name", "email"), [("", "a@example.org"), ("x" * 201, "a@example.org"), ("Name", "nobody"), ("Name", "@")]
+    ("name", "email", "method"),
+    [
+        *(("", "a@example.org", "m"), ("x" * 201, "a@example.org", "m"), ("Name", "nobody", "m"), ("Name", "@", "m")),
+        *((name, "a@example.org", "m") for name in ("A\nB", "A\tB", "A\u200bB", "A\u202eB", " A", "Jeаn", "A\ue000")),
+        *(("Name", address, "m") for address in ("a\n@example.org", "a@exаmple.org", "a@b", "a@\u200bb.org")),
+        *(("Name", "a@example.org", method) for method in ("", "in person", "m\n", "é", "x" * 201)),
+    ],
 )
-def test_a_sender_without_a_name_or_an_address_is_refused(
-    installed: Installed, verb: Verb, name: str, email: str
+def test_what_an_operator_types_is_what_evidence_can_say(
+    installed: Installed, verb: Verb, name: str, email: str, method: str
 ) -> None:
-    """Wrong usage is status 2, and nothing is stored."""
-    assert verb("sender", "add", "--name", name, "--email", email).status == 2
+    """By the API's rules: else the sender's letters would be taken and get no evidence. Status 2, nothing is stored."""
+    assert verb("sender", "add", "--name", name, "--email", email, "--identity-method", method).status == 2
     assert installed.psql("SELECT count(*) FROM qerds.sender") == "1"
+
+
+def test_a_sender_is_stored_in_the_one_spelling(installed: Installed, verb: Verb) -> None:
+    """A name in NFC, an address with the A-labels of its domain."""
+    assert verb("sender", "add", "--name", "Zoe\u0301", "--email", "a@société.example").status == 0
+    stored = installed.psql("SELECT name, email FROM qerds.sender ORDER BY created_at DESC LIMIT 1")
+    assert stored == "Zo\u00e9|a@xn--socit-esab.example"
 
 
 def test_a_private_key_is_not_taken_from_a_sender(installed: Installed, verb: Verb, tmp_path: Path) -> None:
