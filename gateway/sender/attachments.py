@@ -18,6 +18,7 @@ from gateway.sender.form import FormPart, LetterForm
 from gateway.sender.ports import SenderPorts
 from pipeline.content.types import ALLOWED, type_of
 from pipeline.intake.attachments import PART, Attachment, InForm, Inline
+from pipeline.intake.file_names import ending_mistake
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.submission import SubmittedLetter
 from pipeline.ports.bridge import PublishedKey
@@ -78,6 +79,8 @@ class Attachments:
         content_type: str,
         body: AsyncIterator[bytes],
     ) -> tuple[SenderUpload, StoredSegment]:
+        if wrong := ending_mistake(attachment.file_name, content_type):
+            raise field_problem("field_invalid", attachment.pointer("file_name"), wrong)
         upload = self._ports.ids.uuid7()
         expected = ExpectedBody(attachment.sha256, pointer=attachment.pointer("sha256"))
         encrypted = await store_encrypted(self._ports, intake, (sender, upload, ONLY_SEGMENT), body, expected)

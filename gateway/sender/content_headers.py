@@ -37,7 +37,7 @@ def file_description(request: Request) -> FileDescription:
     content_type = declared_type(request)
     mistakes: list[Mistake] = []
     sha256 = _digest(request, mistakes)
-    name = _file_name(request, mistakes)
+    name = _file_name(request, content_type, mistakes)
     if mistakes or sha256 is None or name is None:
         raise problem_of(mistakes)
     return FileDescription(name, content_type, sha256)
@@ -76,7 +76,7 @@ def _digest(request: Request, mistakes: list[Mistake]) -> bytes | None:
     return value
 
 
-def _file_name(request: Request, mistakes: list[Mistake]) -> str | None:
+def _file_name(request: Request, content_type: str, mistakes: list[Mistake]) -> str | None:
     pointer = "file_name" if "file_name" in request.query_params else "Content-Disposition"
     name = request.query_params.get("file_name")
     if name is None:
@@ -86,7 +86,7 @@ def _file_name(request: Request, mistakes: list[Mistake]) -> str | None:
         mistakes.append(Mistake("field_invalid", pointer, detail))
         return None
     name = nfc(name, FILE_NAME_CHARACTERS_MAX)
-    wrong = file_name_mistake(name)
+    wrong = file_name_mistake(name, content_type)
     if wrong:
         mistakes.append(Mistake("field_invalid", pointer, f"the file name {wrong}"))
         return None

@@ -117,7 +117,7 @@ class UploadParts:
         file_name = fields.text("file_name", 255)
         content_type = fields.choice("content_type", tuple(ALLOWED))
         fields.end()
-        if file_name is not None and (wrong := file_name_mistake(file_name)):
+        if file_name is not None and (wrong := file_name_mistake(file_name, content_type)):
             fields.mistake("file_name", wrong)
         bytes_max = self._ports.config.gateway.document_bytes_max
         if content_bytes is not None and not 1 <= content_bytes <= bytes_max:

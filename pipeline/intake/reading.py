@@ -20,12 +20,12 @@ from uuid import UUID
 
 from pipeline.formats import bounded_json
 from pipeline.intake.characters import Kind, character_mistake, without_refused
+from pipeline.intake.file_names import ending_mistake, name_mistake
 from pipeline.intake.mistakes import MISTAKES_MAX, Mistake, Unreadable
 
 RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 FILE_NAME_CHARACTERS_MAX = 255
 NFC_CHARACTERS_MAX = 4  # that become one at most (Unicode: U+1F82 and its like)
-FILE_NAME_REFUSED = re.compile(r"[/\\]|^\.{1,2}$")
 MARKS_MAX = 30  # in a row; no language needs as many (Unicode Standard Annex 15, stream-safe text)
 
 T = TypeVar("T")
@@ -196,11 +196,10 @@ def text_mistake(text: str, characters_max: int, kind: Kind = "text") -> str | N
     return None
 
 
-def file_name_mistake(name: str) -> str | None:
-    """What is wrong with a file name; accents are welcome, folders are not."""
-    return text_mistake(name, FILE_NAME_CHARACTERS_MAX) or (
-        "must be a name without folders" if FILE_NAME_REFUSED.search(name) else None
-    )
+def file_name_mistake(name: str, content_type: str | None = None) -> str | None:
+    """What is wrong with a file name, for a document of that type or of any; accents are welcome."""
+    wrong = text_mistake(name, FILE_NAME_CHARACTERS_MAX) or name_mistake(name)
+    return wrong or (ending_mistake(name, content_type) if content_type else None)
 
 
 def digest(text: str) -> bytes:

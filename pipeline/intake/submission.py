@@ -15,9 +15,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from pipeline.content.types import type_of
 from pipeline.evidence.dossier import RecipientParty
 from pipeline.intake.addresses import AddressInvalid, parse_address
 from pipeline.intake.attachments import UPLOAD, Attachment, Carrier, InForm, Inline, Uploaded, read_attachments
+from pipeline.intake.file_names import ending_mistake
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, day
 from pipeline.stores.senders import Consent, DeclaredDocument, SenderUpload, Submission
@@ -163,7 +165,7 @@ def judge(letter: SubmittedLetter, uploads: Mapping[UUID, SenderUpload], consent
 
 
 def _judge_attachment(attachment: Attachment, uploads: Mapping[UUID, SenderUpload]) -> Mistake | None:
-    """What is to arrive is compared with its digest when it does."""
+    """What is to arrive is compared with its digest, and its name with its type, when it does."""
     match attachment.source:
         case Uploaded(name):
             upload = uploads.get(name)
@@ -171,14 +173,15 @@ def _judge_attachment(attachment: Attachment, uploads: Mapping[UUID, SenderUploa
                 return Mistake("upload_unknown", attachment.pointer(UPLOAD), "no upload of yours has this id")
             if upload.expired:
                 return Mistake("upload_expired", attachment.pointer(UPLOAD), "was not used in time")
-            sha256 = upload.sha256
+            sha256, content_type = upload.sha256, upload.content_type
         case Inline(content):
-            sha256 = hashlib.sha256(content).digest()
+            sha256, content_type = hashlib.sha256(content).digest(), type_of(content)
         case InForm():
             return None
     if sha256 != attachment.sha256:
         return Mistake("digest_mismatch", attachment.pointer("sha256"), "is not the digest of the uploaded bytes")
-    return None
+    wrong = ending_mistake(attachment.file_name, content_type)
+    return Mistake("field_invalid", attachment.pointer("file_name"), wrong) if wrong else None
 
 
 def _judge_consent(letter: SubmittedLetter, consent: Consent | None) -> list[Mistake]:

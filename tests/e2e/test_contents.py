@@ -85,7 +85,7 @@ def test_letters_that_bring_their_documents(running: Installation) -> None:
 
     def of_form(kind: str) -> dict[str, Any]:
         digest = hashlib.sha256(TEXT).hexdigest()
-        body = letter(f"form-{kind[-3:]}", {"part": "text", "file_name": "text.txt", "sha256": digest})
+        body = letter(f"form-{kind[-3:]}", {"part": "text", "file_name": "text", "sha256": digest})
         return {"metadata": (None, json.dumps(body), "application/json"), "text": ("text.txt", TEXT, kind)}
 
     async def send() -> None:

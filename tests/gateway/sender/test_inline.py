@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.client.answers import Refused
 from pipeline.client.api import QerdsClient
 from pipeline.client.uploads import inline_document
 from pipeline.intake.attachments import INLINE_BYTES_MAX
@@ -32,7 +33,7 @@ def inline_letter(*contents: bytes, **changes: Any) -> dict[str, Any]:
 async def test_a_content_in_the_letter_becomes_an_upload(world: World) -> None:
     """202 in one request; encrypted for the bridge alone, with its type by what it begins like, and never plain."""
     client = await world.sender()
-    answer = await client.post("/v1/deliveries", json=inline_letter(CANARY, PDF))
+    answer = await client.post("/v1/deliveries", json=letter("", documents=[inline(), inline(PDF, "bail.pdf")]))
     assert answer.status_code == 202, answer.text
     rows = world.psql("SELECT content_type, bytes, part_bytes IS NULL FROM qerds.upload").split()
     assert sorted(rows) == [f"application/pdf|{len(PDF)}|t", f"text/plain|{len(CANARY)}|t"]
@@ -44,12 +45,14 @@ async def test_a_content_in_the_letter_becomes_an_upload(world: World) -> None:
 
 
 async def test_our_client_sends_one(world: World) -> None:
-    """With nothing but the letter; the type is what the bytes say, whatever the name."""
-    body = letter("", documents=[inline_document("lettre.pdf", CANARY)])
+    """With nothing but the letter; the type is what the bytes say, and the name has to fit it."""
+    wrong, body = (letter("", documents=[inline_document(name, CANARY)]) for name in ("lettre.pdf", "lettre"))
     async with QerdsClient(PUBLIC_URL, "demo", SECRET, world.application()) as client:
+        with pytest.raises(Refused, match=r"must end in \.txt"):
+            await client.submit(wrong)
         sent = await client.submit(body)
     assert sent.state == "submitted"
-    assert world.psql("SELECT file_name, content_type FROM qerds.upload").strip() == "lettre.pdf|text/plain"
+    assert world.psql("SELECT file_name, content_type FROM qerds.upload").strip() == "lettre|text/plain"
 
 
 async def test_a_content_beside_an_upload(world: World) -> None:
@@ -118,7 +121,9 @@ async def test_the_same_letter_again_stores_nothing(world: World) -> None:
     assert (await client.post("/v1/deliveries", json=body, headers=headers)).content == first.content
     assert (await client.post("/v1/deliveries", json=body)).json() == {**first.json(), "replayed": True}
     assert (world.count("qerds.upload"), objects(world)) == (1, 1)
-    sent = await upload(client, CANARY, {"Content-Type": "text/plain"})
+    sent = await upload(
+        client, CANARY, {"Content-Type": "text/plain", "Content-Disposition": "attachment; filename=a.txt"}
+    )
     named = letter(sent.json()["id"], CANARY, client_ref="r-1")
     named["documents"][0]["file_name"] = "lettre.txt"
     assert (await client.post("/v1/deliveries", json=named)).status_code == 200
