@@ -267,6 +267,19 @@ PROBLEMS: dict[str, ProblemKind] = {
             "Attendez la réponse (événements consent.given, consent.refused), ou la fin de validité de la demande.",
         ),
     ),
+    "birth_date_required": _kind(
+        422,
+        (
+            "Birth date required",
+            "Your account sends to consumers only with their birth date: two people may have one name.",
+            "Add recipient.birth_date; GET /v1/me says what your account needs.",
+        ),
+        (
+            "Date de naissance requise",
+            "Votre compte n'écrit aux consommateurs qu'avec leur date de naissance, car des homonymes existent.",
+            "Ajoutez recipient.birth_date ; GET /v1/me indique ce que votre compte exige.",
+        ),
+    ),
     "consent_unknown": _kind(
         422,
         ("Unknown consent", "No consent of this person has that reference.", "Record it, or correct consent_ref."),

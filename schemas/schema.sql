@@ -1412,6 +1412,7 @@ CREATE TABLE qerds.sender (
     identity_valid_until timestamptz,
     window_until         timestamptz,
     salt                 uuid DEFAULT gen_random_uuid(),
+    birth_date_demanded  boolean NOT NULL DEFAULT false,
     CONSTRAINT sender_pkey PRIMARY KEY (id),
     CONSTRAINT sender_email_check CHECK ((length(email) <= 254)),
     CONSTRAINT sender_identity_level_check CHECK ((identity_level = ANY (ARRAY['low'::text, 'substantial'::text, 'high'::text]))),
@@ -1421,7 +1422,7 @@ CREATE TRIGGER state_change_of_sender AFTER UPDATE ON qerds.sender FOR EACH ROW 
 CREATE TRIGGER state_sender AFTER INSERT ON qerds.sender FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_sender();
 GRANT SELECT ON qerds.sender TO qerds_archive, qerds_encrypt, qerds_expire, qerds_gateway, qerds_ingest, qerds_notify,
     qerds_seal, qerds_timestamp;
-GRANT SELECT, INSERT, UPDATE (identity_valid_until, window_until) ON qerds.sender TO qerds_operate;
+GRANT SELECT, INSERT, UPDATE (identity_valid_until, window_until, birth_date_demanded) ON qerds.sender TO qerds_operate;
 
 -- A program of a sender, and what it proves itself by. Inserts: operate.
 CREATE TABLE qerds.sender_client (

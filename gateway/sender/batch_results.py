@@ -7,7 +7,6 @@ Elsewhere: judging (pipeline/intake/batches.py), the shape of a result (batch_vi
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from uuid import UUID
 
 from anyio.to_thread import run_sync
 from starlette.requests import Request
@@ -18,7 +17,7 @@ from gateway.sender import batch_view
 from gateway.sender.batch_view import Row
 from gateway.sender.batches import find_batch, not_open
 from gateway.sender.deliveries import READ_SCOPE, WRITE_SCOPE
-from gateway.sender.oauth import OAuth
+from gateway.sender.oauth import OAuth, Principal
 from gateway.sender.ports import SenderPorts
 from pipeline.evidence.dossier import Reason
 from pipeline.evidence.form.reading import NotOurForm, read
@@ -62,7 +61,7 @@ class BatchResults:
         status, media_type = _query(request)
         if batch.state != OPEN or batch.expired:
             raise not_open(batch)
-        return _stream(self._judged(batch, principal.sender, status, language_of(request)), media_type)
+        return _stream(self._judged(batch, principal, status, language_of(request)), media_type)
 
     async def _pages(self, batch: BatchSeen, status: str | None, language: Language) -> AsyncIterator[Sequence[Row]]:
         after = BEGINNING
@@ -79,16 +78,16 @@ class BatchResults:
             yield [_unprocessed(batch, line) for line in lines]
 
     async def _judged(
-        self, batch: BatchSeen, sender: UUID, status: str | None, language: Language
+        self, batch: BatchSeen, principal: Principal, status: str | None, language: Language
     ) -> AsyncIterator[Sequence[Row]]:
         after = BEGINNING
         while page := await self._store.waiting(batch.id, after, PAGE_LINES):
             after = LineCursor(page[-1].part, page[-1].line)
             lines = [batches.read_line(batch.defaults, StoredLine(w.part, w.line, w.body)) for w in page]
-            references = await self._store.references(sender, *batches.references_of(lines))
+            references = await self._store.references(principal.sender, *batches.references_of(lines))
             rows = []
             for waiting, line in zip(page, lines, strict=True):
-                judged = batches.judged_against(line, references)
+                judged = batches.judged_against(line, references, birth_date_demanded=principal.birth_date_demanded)
                 delivery = references.deliveries.get(line.client_ref or "")
                 seen = ResultSeen(
                     part=waiting.part,

@@ -62,6 +62,7 @@ class Principal:
     client_id: str
     sender: UUID
     scopes: frozenset[str]
+    birth_date_demanded: bool = False
 
 
 class OAuth:
@@ -127,7 +128,7 @@ class OAuth:
             raise Problem("scope_missing", f"needs the scope {scope}", headers=challenge)
         if (writes_to_people or scope == SUBMITTING) and bearer.barred is not None:
             raise Problem(bearer.barred)
-        return Principal(bearer.client_id, bearer.sender, bearer.scopes)
+        return Principal(bearer.client_id, bearer.sender, bearer.scopes, bearer.birth_date_demanded)
 
     async def _client(self, request: Request, form: dict[str, str]) -> Client:
         if "client_assertion" in form:

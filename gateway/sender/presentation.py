@@ -15,6 +15,7 @@ from gateway.versions import NEWEST
 from pipeline.evidence.dossier import Reason
 from pipeline.formats.configuration import Config
 from pipeline.formats.instants import optional_time_text, time_text
+from pipeline.formats.person import MATCH_KINDS, WITHOUT_BIRTH_DATE
 from pipeline.stores.consents import RequestSeen
 from pipeline.stores.senders import Account, Consent, DeliverySeen, EventSeen, SenderUpload, SnapshotSeen
 
@@ -138,6 +139,10 @@ def account(config: Config, a: Account, limits: Mapping[str, int]) -> dict[str, 
             "level": a.identity_level,
             "method": a.identity_method,
             "identified_at": time_text(a.identified_at),
+        },
+        "consumers": {
+            "birth_date": "required" if a.birth_date_demanded else "optional",
+            "match_kinds": [kind for kind in MATCH_KINDS if not a.birth_date_demanded or kind != WITHOUT_BIRTH_DATE],
         },
         "mode": MODE_NAMES[config.mode],
         "config_version": config.config_version,

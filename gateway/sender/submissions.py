@@ -30,7 +30,7 @@ from gateway.sender.backlog import Backlog
 from gateway.sender.deliveries import WRITE_SCOPE
 from gateway.sender.form import LetterForm, form_of, is_form, read_metadata
 from gateway.sender.json_body import declared_json_object, json_object
-from gateway.sender.oauth import OAuth
+from gateway.sender.oauth import OAuth, Principal
 from gateway.sender.ports import SenderPorts
 from pipeline.intake.attachments import Carrier
 from pipeline.intake.mistakes import Mistake
@@ -63,24 +63,24 @@ class Submissions:
 
     async def submit(self, request: Request) -> Response:
         """POST: 202, or 200 with the delivery that has this client_ref already."""
-        sender = (await self._oauth.authorise(request, WRITE_SCOPE)).sender
+        principal = await self._oauth.authorise(request, WRITE_SCOPE)
         if not is_form(request):
-            with self._room(request, sender):
-                return await self._submitted(request, sender, await read_body(request, LETTER_BYTES_MAX), None)
-        with self._places.held(sender):
+            with self._room(request, principal.sender):
+                return await self._submitted(request, principal, await read_body(request, LETTER_BYTES_MAX), None)
+        with self._places.held(principal.sender):
             form = form_of(request)
-            answer = await self._submitted(request, sender, await read_metadata(form, JSON_BYTES_MAX), form)
+            answer = await self._submitted(request, principal, await read_metadata(form, JSON_BYTES_MAX), form)
             await form.pass_over()
             return answer
 
     async def validate(self, request: Request) -> Response:
         """POST validate: what submit would say, and nothing is stored."""
-        sender = (await self._oauth.authorise(request, WRITE_SCOPE)).sender
-        with self._room(request, sender):
+        principal = await self._oauth.authorise(request, WRITE_SCOPE)
+        with self._room(request, principal.sender):
             table = declared_json_object(request, await read_body(request))
             letter, mistakes = read_letter(table, Carrier.JSON)
             if letter is not None:
-                mistakes = await self._judge(sender, letter)
+                mistakes = await self._judge(principal, letter)
         return JSONResponse({"errors": [{"pointer": m.pointer, "code": m.code, "detail": m.detail} for m in mistakes]})
 
     def _room(self, request: Request, sender: UUID) -> AbstractContextManager[None]:
@@ -89,8 +89,11 @@ class Submissions:
         is_small = announced.isdecimal() and len(announced) <= 9 and int(announced) <= JSON_BYTES_MAX
         return nullcontext() if is_small else self._places.held(sender)
 
-    async def _submitted(self, request: Request, sender: UUID, body: bytes, form: LetterForm | None) -> Response:
+    async def _submitted(
+        self, request: Request, principal: Principal, body: bytes, form: LetterForm | None
+    ) -> Response:
         """Steps: 1 answered before under this key, 2 read, 3 there already, 4 judged, 5 stored. Raises Problem."""
+        sender = principal.sender
         key = _idempotency_key(request, body)  # 1; of a form the metadata: the digests of all documents are in it
         if key is not None and (remembered := await self._store.remembered(sender, key.key)) is not None:
             return _again(remembered, key)
@@ -102,17 +105,18 @@ class Submissions:
             existing = await self._store.delivery_by_ref(sender, letter.client_ref)
             if existing is not None:
                 return self._replayed(existing, letter)
-        if mistakes := await self._judge(sender, letter):  # 4
+        if mistakes := await self._judge(principal, letter):  # 4
             raise problem_of(mistakes)
         await self._backlog.check(interactive=True)
         stored = await self._attachments.store(sender, letter, form)  # 5
-        return await self._answer(self._ordered(sender, letter, stored, _traceparent(request)), key, letter)
+        order = self._ordered(sender, letter, stored, _traceparent(request))
+        return await self._answer(order, key, letter, principal)
 
-    async def _judge(self, sender: UUID, letter: SubmittedLetter) -> list[Mistake]:
-        uploads = await self._store.uploads(sender, letter.uploads) if letter.uploads else {}
+    async def _judge(self, principal: Principal, letter: SubmittedLetter) -> list[Mistake]:
+        uploads = await self._store.uploads(principal.sender, letter.uploads) if letter.uploads else {}
         ref = letter.consent_ref
-        consent = None if ref is None else await self._store.consent(sender, ref)
-        return judge(letter, uploads, consent)
+        consent = None if ref is None else await self._store.consent(principal.sender, ref)
+        return judge(letter, uploads, consent, birth_date_demanded=principal.birth_date_demanded)
 
     def _ordered(self, sender: UUID, letter: SubmittedLetter, stored: StoredAttachments, trace: str | None) -> Order:
         return Order(
@@ -126,7 +130,9 @@ class Submissions:
             traceparent=trace,
         )
 
-    async def _answer(self, order: Order, key: IdempotencyKey | None, letter: SubmittedLetter) -> Response:
+    async def _answer(
+        self, order: Order, key: IdempotencyKey | None, letter: SubmittedLetter, principal: Principal
+    ) -> Response:
         config = self._ports.config
         location = f"/v1/deliveries/{order.delivery}"
         answer = await self._store.submit(
@@ -140,7 +146,7 @@ class Submissions:
             return _again(answer.remembered, key)
         if isinstance(answer, KeyInFlight):
             raise Problem("idempotency_in_flight")
-        raise problem_of(await self._judge(order.sender, letter) or [_gone()])
+        raise problem_of(await self._judge(principal, letter) or [_gone()])
 
     def _replayed(self, existing: DeliverySeen, letter: SubmittedLetter) -> Response:
         if existing.request_sha256 != letter.request_sha256:

@@ -7,7 +7,7 @@ Elsewhere: whom a letter is for, and the digest that names a person (context.py)
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Literal
+from typing import Literal, get_args
 
 # How a person is the addressee: by which family name, and whether the birth date agreed, as a whole or as far as it is
 # known to the provider. The kinds are told to senders (docs/matching.md) and stand with each identification.
@@ -17,6 +17,8 @@ MatchKind = Literal[
     "birth_name_and_birth_date",
     "usage_name_and_birth_date",
 ]
+MATCH_KINDS: tuple[MatchKind, ...] = get_args(MatchKind)
+WITHOUT_BIRTH_DATE: MatchKind = "birth_name"
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,7 @@ def references_of(lines: Sequence[Judged]) -> tuple[list[UUID], list[str], list[
     return list(uploads), list(consents), list(refs)
 
 
-def judged_against(line: Judged, references: References) -> Judged:
+def judged_against(line: Judged, references: References, *, birth_date_demanded: bool) -> Judged:
     """What stored state says against the line. A line that is a letter again is not judged anew."""
     letter = line.letter
     if letter is None:
@@ -112,7 +112,7 @@ def judged_against(line: Judged, references: References) -> Judged:
         mistakes = [] if delivery.request_sha256 == letter.request_sha256 else [CONFLICT]
     else:
         consent = None if letter.consent_ref is None else references.consents.get(letter.consent_ref)
-        mistakes = judge(letter, references.uploads, consent)
+        mistakes = judge(letter, references.uploads, consent, birth_date_demanded=birth_date_demanded)
     return replace(line, letter=None, mistakes=tuple(mistakes)) if mistakes else line
 
 
@@ -122,7 +122,7 @@ def plan(draw: Draw, lines: Sequence[Judged], references: References, mint: Mint
     refs = set(references.deliveries)
     planned = []
     for line in lines:
-        judged = judged_against(line, references)
+        judged = judged_against(line, references, birth_date_demanded=draw.birth_date_demanded)
         letter = judged.letter
         if letter is None or letter.client_ref in refs:
             planned.append(Planned(judged))

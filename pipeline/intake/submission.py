@@ -158,9 +158,21 @@ def _digest(
     return hashlib.sha256(json.dumps(["delivery-v1", letter], ensure_ascii=False).encode()).digest()
 
 
-def judge(letter: SubmittedLetter, uploads: Mapping[UUID, SenderUpload], consent: Consent | None) -> list[Mistake]:
-    """What stored state says against the letter. Anything that changes afterwards is the pipeline's to find."""
+def judge(
+    letter: SubmittedLetter,
+    uploads: Mapping[UUID, SenderUpload],
+    consent: Consent | None,
+    *,
+    birth_date_demanded: bool = False,
+) -> list[Mistake]:
+    """What stored state says against the letter. Anything that changes afterwards is the pipeline's to find.
+
+    birth_date_demanded: of consumers, by the operator's policy for this sender.
+    """
     mistakes = [m for a in letter.attachments if (m := _judge_attachment(a, uploads)) is not None]
+    if birth_date_demanded and letter.recipient.kind == "consumer" and letter.recipient.birth_date is None:
+        detail = "is required: a consumer is identified by it too"
+        mistakes.append(Mistake("birth_date_required", "/recipient/birth_date", detail))
     return mistakes + _judge_consent(letter, consent)
 
 

@@ -108,10 +108,11 @@ def _instant(text: str) -> datetime:
 
 
 def main(arguments: list[str]) -> int:
-    """qerds sender add | keys | suspend | window | identity."""
+    """qerds sender add | keys | suspend | window | identity | birth-date."""
     parser = command.parser("sender", "Senders: enrolment, keys, standing.")
     actions = parser.add_subparsers(dest="action", required=True)
     verbs = {"add": senders.add_verb(actions), "keys": keys, "suspend": suspend, "window": window, "identity": identity}
+    verbs["birth-date"] = senders.birth_date_verb(actions)
     clients = _about(actions, "keys", "its clients: show, add, rotate, revoke")
     clients.add_argument("change", nargs="?", choices=("show", "add", "rotate", "revoke"), default="show")
     clients.add_argument("client", nargs="?", metavar="CLIENT", help="of rotate and revoke")

@@ -1,6 +1,6 @@
-"""Enrol a sender and give it a client for the API.
+"""Enrol a sender and give it a client for the API; what its letters must say.
 
-Owns     `sender add`. The secret is made here, printed once, and only its digest is stored
+Owns     `sender add`, `sender birth-date ID`. The secret is made here, printed once, and only its digest is stored
 Rules    a client secret is for embedded installations only; elsewhere a client brings its public key (private_key_jwt)
 Elsewhere: identifying the sender. A person does that before; `--identity-method` says how. Its standing afterwards
          (sender_keys.py)
@@ -23,7 +23,7 @@ from pipeline.intake.addresses import AddressInvalid, parse_address
 from pipeline.intake.reading import nfc, text_mistake
 from pipeline.intake.submission import NAME_CHARACTERS_MAX
 from pipeline.operate import command
-from pipeline.operate.command import EXIT_USAGE, EXIT_YES, ROLE, Operator, Questions, VerbRefused
+from pipeline.operate.command import EXIT_NO, EXIT_USAGE, EXIT_YES, ROLE, Operator, Questions, VerbRefused
 
 SCOPES = (
     "deliveries:write",
@@ -139,6 +139,27 @@ async def _add(operator: Operator) -> int:
     record = {"sender": str(made.sender), "client_id": made.client_id, "client_secret": made.client_secret}
     command.print_record(record, as_json=options.json)
     return EXIT_YES
+
+
+async def _birth_date(operator: Operator) -> int:
+    """Whether its letters to consumers need the birth date."""
+    options = operator.options
+    rows = await operator.database.fetch("operate_sender_birth_date", options.sender, options.required)
+    if not rows:
+        raise VerbRefused(f"there is no sender {options.sender}", EXIT_NO)
+    command.print_record(rows[0], as_json=options.json)
+    return EXIT_YES
+
+
+def birth_date_verb(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> command.Verb:
+    """`birth-date`, among the verbs about senders."""
+    verb = actions.add_parser("birth-date", help="whether its letters to consumers need the birth date")
+    verb.add_argument("sender", type=UUID, metavar="ID")
+    how = verb.add_mutually_exclusive_group(required=True)
+    how.add_argument("--required", action="store_true", help="a letter without it is refused: birth_date_required")
+    how.add_argument("--optional", action="store_true", help="it is compared where it was given")
+    command.add_options(verb)
+    return _birth_date
 
 
 def add_verb(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> command.Verb:

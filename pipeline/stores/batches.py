@@ -57,6 +57,7 @@ class Draw:
     stored: tuple[StoredLine, ...]
     read_at: datetime
     is_paused: bool = False  # an operator holds batch or sender back, or the sender's identification has run out
+    birth_date_demanded: bool = False  # of consumers, by the operator's policy for the sender
 
 
 @dataclass(frozen=True, slots=True)

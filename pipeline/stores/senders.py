@@ -42,6 +42,7 @@ class Bearer:
     scopes: frozenset[str]
     expired: bool
     barred: str | None = None  # the problem code of why it may not submit now; it may read all the same
+    birth_date_demanded: bool = False  # of consumers, by the operator's policy for this sender
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class Account:
     identity_level: str
     identity_method: str
     identified_at: datetime
+    birth_date_demanded: bool
 
 
 # ------------------------------------------------------------------ consents and uploads

@@ -295,6 +295,7 @@ PLANTED: dict[str, tuple[str, ...]] = {
         LEAF % ("evidence", "x.gone"),
         "DELETE FROM qerds.upload_wrap WHERE upload = " + UPLOAD,
         "UPDATE qerds.sender SET salt = NULL",
+        "UPDATE qerds.sender SET birth_date_demanded = true",
         "UPDATE qerds.identification SET match_kind = 'birth_name_and_birth_date' WHERE delivery = {received}",
         "UPDATE qerds.identification SET match_kind = NULL WHERE delivery = {received}",
         """UPDATE qerds.sender SET window_until = now();

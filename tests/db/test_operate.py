@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import anyio
 import asyncpg
@@ -119,6 +119,15 @@ def test_a_sender_is_stored_in_the_one_spelling(installed: Installed, verb: Verb
     assert verb("sender", "add", "--name", "Zoe\u0301", "--email", "a@société.example").status == 0
     stored = installed.psql("SELECT name, email FROM qerds.sender ORDER BY created_at DESC LIMIT 1")
     assert stored == "Zo\u00e9|a@xn--socit-esab.example"
+
+
+def test_the_birth_date_is_demanded_of_a_senders_consumers(installed: Installed, verb: Verb) -> None:
+    """Until it is optional again; of a sender that there is."""
+    sender = installed.psql("SELECT id FROM qerds.sender")
+    for word, demanded in (("--required", "t"), ("--optional", "f")):
+        assert verb("sender", "birth-date", sender, word).status == 0
+        assert installed.psql("SELECT birth_date_demanded FROM qerds.sender") == demanded
+    assert verb("sender", "birth-date", str(UUID(int=1)), "--required").status == 1
 
 
 def test_a_private_key_is_not_taken_from_a_sender(installed: Installed, verb: Verb, tmp_path: Path) -> None:

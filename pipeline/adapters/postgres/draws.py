@@ -81,6 +81,7 @@ def _draw(head: Row, rows: Sequence[Row]) -> Draw:
         stored=tuple(StoredLine(r["part"], r["line"], r["body"]) for r in rows if r["line"] is not None),
         read_at=first["read_at"],
         is_paused=head["is_paused"],
+        birth_date_demanded=head["birth_date_demanded"],
     )
 
 

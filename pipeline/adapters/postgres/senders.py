@@ -86,7 +86,7 @@ class PostgresSenderStore:
         row = await self._database.fetch_one("bearer", token_sha256)
         if row is None:
             return None
-        return Bearer(row["client_id"], row["sender"], frozenset(row["scopes"]), row["expired"], row["barred"])
+        return Bearer(**dict(row) | {"scopes": frozenset(row["scopes"])})
 
     async def account(self, sender: UUID) -> Account | None:
         """A sender, as it was identified."""

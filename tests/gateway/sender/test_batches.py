@@ -19,7 +19,7 @@ from pipeline.adapters.postgres.database import Database
 from pipeline.errors import Transient
 from pipeline.stores.batches import NewPart
 from tests.drawing import ingest_process
-from tests.gateway.sender.conftest import PDF, World, content_digest, letter, problem, upload
+from tests.gateway.sender.conftest import CONSENT, PDF, World, content_digest, letter, problem, upload
 
 pytestmark = pytest.mark.anyio
 NDJSON = "application/x-ndjson"
@@ -139,6 +139,25 @@ async def test_lines_that_cannot_be_letters_are_told_and_the_others_go_on(world:
         assert "delivery_id" not in row
     assert [row["line"] for row in await results(client, batch, status="rejected")] == list(range(1, 21, 2))
     assert len(await results(client, batch, status="accepted")) == 10
+
+
+async def test_a_policy_holds_for_the_lines_of_a_batch(world: World) -> None:
+    """As validate says beforehand: a consumer's line without the birth date is rejected, others pass."""
+    client = await world.sender()
+    await client.put("/v1/consents/c-1", json=CONSENT)
+    batch = await opened(client)
+    world.psql("UPDATE qerds.sender SET birth_date_demanded = true")
+    consumer = {"kind": "consumer", **{name: CONSENT[name] for name in ("email", "given_names", "birth_name")}}
+    lines = [
+        line(1, recipient=consumer, consent_ref="c-1"),
+        line(2, recipient={**consumer, "birth_date": "1980-05-17"}, consent_ref="c-1"),
+        line(3),
+    ]
+    await submitted(client, batch, ndjson(*lines))
+    await drawn(world)
+    rows = await results(client, batch)
+    assert [row["status"] for row in rows] == ["rejected", "accepted", "accepted"]
+    assert rows[0]["problem"]["code"] == "birth_date_required"
 
 
 async def test_lines_that_would_poison_a_database(world: World) -> None:

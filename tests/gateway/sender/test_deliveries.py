@@ -37,6 +37,29 @@ async def test_a_letter_is_stored_with_its_message(world: World) -> None:
         assert (await client.get(f"/v1/deliveries/{name}")).json() == body
 
 
+async def test_a_policy_demands_the_birth_date_of_consumers(world: World) -> None:
+    """Told beforehand, at /v1/me and by validate; a letter without is refused, one with and a professional's pass."""
+    client = await world.sender()
+    await client.put("/v1/consents/c-1", json=CONSENT)
+    body = await uploaded_letter(client, consent_ref="c-1")
+    consumer = {**body["recipient"], "kind": "consumer"}
+    without, with_date = ({**body, "recipient": {**consumer, **more}} for more in ({}, {"birth_date": "1980-05-17"}))
+    told = (await client.get("/v1/me")).json()["consumers"]
+    assert (told["birth_date"], told["match_kinds"][0]) == ("optional", "birth_name")
+    assert (await client.post("/v1/deliveries/validate", json=without)).json() == {"errors": []}
+    world.psql("UPDATE qerds.sender SET birth_date_demanded = true")
+    told = (await client.get("/v1/me")).json()["consumers"]
+    assert told["birth_date"] == "required"
+    assert all("birth_date" in kind for kind in told["match_kinds"])
+    [error] = (await client.post("/v1/deliveries/validate", json=without)).json()["errors"]
+    assert (error["code"], error["pointer"]) == ("birth_date_required", "/recipient/birth_date")
+    answer = await client.post("/v1/deliveries", json=without)
+    problem(answer, 422, "birth_date_required", "/recipient/birth_date")
+    assert nothing_stored(world)
+    for letter_ in (with_date, body):
+        assert (await client.post("/v1/deliveries", json=letter_)).status_code == 202
+
+
 async def test_a_consumers_letter_names_a_consent(world: World) -> None:
     """Without: consent_required; unknown, of another address, withdrawn: said so; recorded: accepted."""
     client = await world.sender()

@@ -8,7 +8,7 @@ SELECT outbox.backlog($1::text[], $2::smallint[], $3::integer) AS waiting;
 -- name: draw_heads
 -- What never changes of a submitted batch, and whether it is held back: by an operator, or because the time is over for which
 -- its sender was identified; a letter made now would say that somebody submitted it whom nobody knows any more.
-SELECT b.id AS batch, b.sender, b.defaults,
+SELECT b.id AS batch, b.sender, b.defaults, s.birth_date_demanded,
        outbox.is_paused('batch', b.id::text) OR outbox.is_paused('sender', b.sender::text)
        OR coalesce(s.identity_valid_until <= legal.now, false) AS is_paused
 FROM (SELECT qerds.legal_now() AS now) legal CROSS JOIN qerds.batch b JOIN qerds.sender s ON s.id = b.sender

@@ -112,6 +112,10 @@ WHERE s.id = $1::uuid RETURNING s.window_until;
 -- Until when its identification is good; null: no end was agreed.
 UPDATE qerds.sender s SET identity_valid_until = $2::timestamptz WHERE s.id = $1::uuid RETURNING s.identity_valid_until;
 
+-- name: operate_sender_birth_date
+-- Whether letters to consumers need the birth date. No row back: there is no such sender.
+UPDATE qerds.sender s SET birth_date_demanded = $2::boolean WHERE s.id = $1::uuid RETURNING s.birth_date_demanded;
+
 -- name: operate_top
 -- $1 stages, $2 how many messages are counted one by one. Totals come from statistics: two of these tell a rate.
 SELECT s.stage, w.interactive, w.bulk, w.interactive_seconds, w.bulk_seconds, h.running, r.waiting AS retries,

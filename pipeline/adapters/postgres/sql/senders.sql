@@ -17,13 +17,14 @@ ON CONFLICT (client_id, jti) DO NOTHING RETURNING jti;
 
 -- name: bearer
 -- An expired token is told from an unknown one until it is forgotten; a revoked client's is unknown at once.
-SELECT t.client_id, c.sender, t.scopes, t.expires_at <= clock_timestamp() AS expired, qerds.sender_bar(c.sender) AS barred
-FROM qerds.access_token t JOIN qerds.sender_client c ON c.client_id = t.client_id
+SELECT t.client_id, c.sender, t.scopes, t.expires_at <= clock_timestamp() AS expired, qerds.sender_bar(c.sender) AS barred,
+       s.birth_date_demanded
+FROM qerds.access_token t JOIN qerds.sender_client c ON c.client_id = t.client_id JOIN qerds.sender s ON s.id = c.sender
 WHERE t.token_sha256 = $1::bytea AND c.revoked_at IS NULL;
 
 -- name: sender_account
 -- Who a sender is, as it was identified.
-SELECT s.id AS sender, s.name, s.email, s.identity_level, s.identity_method, s.identified_at
+SELECT s.id AS sender, s.name, s.email, s.identity_level, s.identity_method, s.identified_at, s.birth_date_demanded
 FROM qerds.sender s WHERE s.id = $1::uuid;
 
 -- name: add_consent
