@@ -1000,18 +1000,21 @@ GRANT SELECT, INSERT ON qerds.delivery_document TO qerds_gateway, qerds_ingest;
 
 -- What a sender is told, at its place; kept 400 days. Inserts: nobody; qerds.sequence_events does.
 CREATE TABLE qerds.event (
-    sequence     bigint NOT NULL,
-    id           uuid NOT NULL,
-    type         text NOT NULL,
-    time         timestamptz NOT NULL,
-    sender       uuid NOT NULL,
-    delivery     uuid,
-    subject      uuid,
-    number       text,
-    client_ref   text,
-    state        text,
-    evidence     uuid,
-    sequenced_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    sequence        bigint NOT NULL,
+    id              uuid NOT NULL,
+    type            text NOT NULL,
+    time            timestamptz NOT NULL,
+    sender          uuid NOT NULL,
+    delivery        uuid,
+    subject         uuid,
+    number          text,
+    client_ref      text,
+    state           text,
+    evidence        uuid,
+    sequenced_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    identifications integer,
+    persons         integer,
+    persons_near    integer,
     CONSTRAINT event_pkey PRIMARY KEY (sequence),
     CONSTRAINT event_id_key UNIQUE (id)
 );
@@ -1042,14 +1045,17 @@ GRANT SELECT ON qerds.event_type TO qerds_operate;
 
 -- A committed fact that has no place yet. Inserts: nobody; triggers of the facts do, so that no process may forge one.
 CREATE TABLE qerds.event_unsequenced (
-    id       bigint GENERATED ALWAYS AS IDENTITY,
-    type     text NOT NULL,
-    sender   uuid NOT NULL,
-    delivery uuid,
-    subject  uuid,
-    state    text,
-    at       timestamptz NOT NULL DEFAULT qerds.legal_now(),
-    ref      text,
+    id              bigint GENERATED ALWAYS AS IDENTITY,
+    type            text NOT NULL,
+    sender          uuid NOT NULL,
+    delivery        uuid,
+    subject         uuid,
+    state           text,
+    at              timestamptz NOT NULL DEFAULT qerds.legal_now(),
+    ref             text,
+    identifications integer,
+    persons         integer,
+    persons_near    integer,
     CONSTRAINT event_unsequenced_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, autovacuum_vacuum_cost_delay=0,
     autovacuum_vacuum_insert_threshold=-1, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000);

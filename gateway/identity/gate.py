@@ -6,6 +6,8 @@ Rules    the nonce comes from the bridge and the tokens go to the bridge: this p
          The exchange happens inside the callback request, because a code lives 30 s; ten seconds in all, then nothing
          is recorded. Whatever fails leaves the letter as it was; giving up at the provider is no refusal of the letter
          Names are on no page but to the person who has them: a mismatch never shows who was expected
+         The cap on retries is of an identified person who is not the addressee: a person who matches meets none,
+         however often somebody else has tried
          After acceptance only those providers are offered with which the addressee identified: another one has another
          name for the same person, and the bridge gives keys to whom accepted
 Elsewhere: what a provider is sent and sends back (provider.py), checks of tokens and the comparison of persons
@@ -47,7 +49,7 @@ EXCHANGE_SECONDS = 10  # code, userinfo, bridge and database together
 BRIDGE_SECONDS = 5
 STATE_BYTES = 32  # FranceConnect+ asks for 32 characters
 SECRET_BYTES = 32  # in hex 64 characters: RFC 7636 section 4.1 wants 43 to 128
-MISMATCHES_MAX = 5  # per letter and hour: guessing names is not a way in
+MISMATCHES_MAX = 5  # per letter, person and hour: nobody becomes another by trying again, and each is told
 
 # What the identity page may say about the last attempt; anything else in the address says nothing.
 RESULTS = frozenset({"mismatch", "limit", "cancelled", "unavailable", "refused", "again"})
@@ -86,8 +88,6 @@ class Gate(LetterHandler[IdentityPorts]):
         name = fields.get("provider", "")
         if name not in await self._offered(letter_request):
             return self.form_refused(letter_request.language, letter_request.address)
-        if await self.ports.portal.recent_mismatches(letter_request.letter.delivery) >= MISMATCHES_MAX:
-            return await self._page(letter_request, "limit", 429)
         try:
             return see_other(await self._departure(letter_request, name))
         except (Transient, TimeoutError):
@@ -143,11 +143,9 @@ class Gate(LetterHandler[IdentityPorts]):
         answer = await self._verified(begun, tokens)  # 2
         if isinstance(answer, wire.Denied):
             return _back(begun, "refused")
-        if await self.ports.portal.recent_mismatches(begun.delivery) >= MISMATCHES_MAX:
-            return _back(begun, "limit")
-        await self._record(begun, answer)  # 3
         if answer.match in MET_AS_MISMATCH or answer.ticket is None:
-            return _back(begun, "mismatch")
+            return await self._mismatch(begun, answer)
+        await self._record(begun, answer)  # 3
         return await self._admit(sent_by, begun, TicketHolder(answer.person, answer.ticket))  # 4
 
     async def _verified(self, begun: Transaction, tokens: wire.IdentityTokens) -> wire.Identified | wire.Denied:
@@ -166,6 +164,13 @@ class Gate(LetterHandler[IdentityPorts]):
         )
         [answer] = await self.ports.bridge.ask([proof])
         return answer
+
+    async def _mismatch(self, begun: Transaction, answer: wire.Identified) -> Response:
+        """Recorded and told to the sender, as often as is of use to anybody."""
+        if await self.ports.portal.recent_mismatches(begun.delivery, answer.person.person_sha256) >= MISMATCHES_MAX:
+            return _back(begun, "limit")
+        await self._record(begun, answer)
+        return _back(begun, "mismatch")
 
     async def _record(self, begun: Transaction, answer: wire.Identified) -> None:
         """Each identification is a fact, matching or not, with the provider's signed tokens."""

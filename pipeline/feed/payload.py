@@ -17,7 +17,11 @@ BODY_BYTES_MAX = 20_000  # Standard Webhooks: receivers may refuse more
 
 @dataclass(frozen=True, slots=True)
 class FeedEvent:
-    """A row of qerds.event. client_ref: the sender's own reference of the letter, or of the consent, it is about."""
+    """A row of qerds.event. client_ref: the sender's own reference of the letter, or of the consent, it is about.
+
+    identifications, persons: of a mismatch, how often somebody else identified for the letter so far, and how many did;
+    persons_near: how many of these are the recipient but for one thing.
+    """
 
     sequence: int
     id: UUID
@@ -29,6 +33,9 @@ class FeedEvent:
     client_ref: str | None = None
     state: str | None = None
     evidence: UUID | None = None
+    identifications: int | None = None
+    persons: int | None = None
+    persons_near: int | None = None
 
 
 def trial(event: UUID, webhook: UUID, time: datetime) -> FeedEvent:
@@ -46,6 +53,9 @@ def body(event: FeedEvent) -> dict[str, object]:
         REFS.get(about, "client_ref"): event.client_ref,
         "state": event.state,
         "evidence_id": _text(event.evidence),
+        "identifications": event.identifications,
+        "persons": event.persons,
+        "persons_near": event.persons_near,
     }
     return {
         "id": str(event.id),

@@ -85,5 +85,5 @@ class PortalStore(Protocol):
     async def matched_providers(self, delivery: UUID) -> frozenset[str]:
         """The identity providers with which somebody was found to be the addressee."""
 
-    async def recent_mismatches(self, delivery: UUID) -> int:
-        """Identifications of the last hour that were not the addressee."""
+    async def recent_mismatches(self, delivery: UUID, person_sha256: bytes) -> int:
+        """Identifications of this person in the last hour that were not the addressee."""

@@ -72,12 +72,12 @@ async def test_elsewhere_nobody_moves_the_clock(postgres: PostgresServer, databa
             assert await connection.fetchval("SELECT qerds.legal_now() <= clock_timestamp()") is True
 
 
-def identify(world: EventsWorld, delivery: UUID, outcome: str) -> None:
+def identify(world: EventsWorld, delivery: UUID, outcome: str, person: str = "x") -> None:
     """As the gateway records it."""
     world.psql(
         "INSERT INTO qerds.identification"
         " (id, delivery, provider, outcome, level, person_sha256, proof, authenticated_at)"
-        f" VALUES ('{uuid4()}', '{delivery}', 'embedded', '{outcome}', 'substantial', sha256('x'), 'proof', now())"
+        f" VALUES ('{uuid4()}', '{delivery}', 'embedded', '{outcome}', 'substantial', sha256('{person}'), 'p', now())"
     )
 
 
@@ -91,12 +91,16 @@ async def test_a_mismatch_is_an_event_and_a_match_is_none(postgres: PostgresServ
     identify(world, letters[0], "no")
     identify(world, letters[0], "match")
     identify(world, letters[1], "near")
+    identify(world, letters[1], "near")
+    identify(world, letters[1], "no", "y")
     await world.sequence()
     events = (await world.events(sender))[4:]
     assert [(e.sequence, e.type, e.delivery, e.state) for e in events] == [
         (5, "delivery.identity_mismatch", letters[0], "notified"),
-        (6, "delivery.identity_mismatch", letters[1], "notified"),
+        *((n, "delivery.identity_mismatch", letters[1], "notified") for n in (6, 7, 8)),
     ]
-    assert [e.evidence for e in events] == [None, None]
+    assert [(e.evidence, e.identifications, e.persons, e.persons_near) for e in events] == [
+        *((None, 1, 1, 0), (None, 1, 1, 1), (None, 2, 1, 1), (None, 3, 2, 1))
+    ]
     assert events[0].number
     assert await world.events(other) == []

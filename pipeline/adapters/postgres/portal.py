@@ -186,9 +186,9 @@ class PostgresPortalStore:
         rows = await self._database.fetch("portal_matched_providers", delivery)
         return frozenset(row["provider"] for row in rows)
 
-    async def recent_mismatches(self, delivery: UUID) -> int:
+    async def recent_mismatches(self, delivery: UUID, person_sha256: bytes) -> int:
         """In the last hour."""
-        row = await self._database.fetch_one("portal_recent_mismatches", delivery)
+        row = await self._database.fetch_one("portal_recent_mismatches", delivery, person_sha256)
         return 0 if row is None else row["mismatches"]
 
 

@@ -48,6 +48,9 @@ def event_of(row: Mapping[str, Any]) -> FeedEvent:
         client_ref=row["client_ref"],
         state=row["state"],
         evidence=row["evidence"],
+        identifications=row["identifications"],
+        persons=row["persons"],
+        persons_near=row["persons_near"],
     )
 
 

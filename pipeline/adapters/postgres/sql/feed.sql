@@ -33,11 +33,12 @@ SELECT h.sequence FROM qerds.event_head h;
 -- The last row looked at comes along with no id, so that the reader goes on from there.
 WITH looked AS MATERIALIZED (
     SELECT e.* FROM qerds.event e WHERE e.sender = $1::uuid AND e.sequence > $2::bigint ORDER BY e.sequence LIMIT $5::integer)
-SELECT l.sequence, l.id, l.type, l.time, l.delivery, l.subject, l.number, l.client_ref, l.state, l.evidence,
+SELECT l.sequence, l.id, l.type, l.time, l.delivery, l.subject, l.number, l.client_ref, l.state, l.evidence, l.identifications,
+       l.persons, l.persons_near,
        (SELECT max(a.sequence) FROM looked a) AS looked_through, (SELECT count(*) FROM looked) AS looked_at
 FROM looked l WHERE cardinality($3::text[]) = 0 OR l.type = ANY ($3::text[])
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, max(a.sequence), count(*) FROM looked a
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, max(a.sequence), count(*) FROM looked a
 ORDER BY sequence NULLS LAST LIMIT $4::integer;
 
 -- name: sender_events_of_delivery
@@ -45,9 +46,10 @@ ORDER BY sequence NULLS LAST LIMIT $4::integer;
 WITH looked AS MATERIALIZED (
     SELECT e.* FROM qerds.event e
     WHERE e.sender = $1::uuid AND e.delivery = $6::uuid AND e.sequence > $2::bigint ORDER BY e.sequence LIMIT $5::integer)
-SELECT l.sequence, l.id, l.type, l.time, l.delivery, l.subject, l.number, l.client_ref, l.state, l.evidence,
+SELECT l.sequence, l.id, l.type, l.time, l.delivery, l.subject, l.number, l.client_ref, l.state, l.evidence, l.identifications,
+       l.persons, l.persons_near,
        (SELECT max(a.sequence) FROM looked a) AS looked_through, (SELECT count(*) FROM looked) AS looked_at
 FROM looked l WHERE cardinality($3::text[]) = 0 OR l.type = ANY ($3::text[])
 UNION ALL
-SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, max(a.sequence), count(*) FROM looked a
+SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, max(a.sequence), count(*) FROM looked a
 ORDER BY sequence NULLS LAST LIMIT $4::integer;

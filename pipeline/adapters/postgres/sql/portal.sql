@@ -138,9 +138,10 @@ WHERE e.delivery = $1::uuid AND e.evidence = $2::uuid AND d.state IN ('accepted'
 SELECT w.key_id, w.wrapped, w.context FROM qerds.content_wrap w WHERE w.delivery = $1::uuid;
 
 -- name: portal_recent_mismatches
--- The retry cap: who was not the addressee in the last hour.
+-- The retry cap: how often this person was not the addressee in the last hour. By person: nobody else is kept out.
 SELECT count(*) AS mismatches FROM qerds.identification i
-WHERE i.delivery = $1::uuid AND i.at > clock_timestamp() - interval '1 h' AND i.outcome <> 'match';
+WHERE i.delivery = $1::uuid AND i.at > clock_timestamp() - interval '1 h' AND i.outcome <> 'match'
+  AND i.person_sha256 = $2::bytea;
 
 -- name: portal_matched_providers
 -- With whom the addressee has identified so far.

@@ -5,12 +5,13 @@
 SELECT w.id, w.url, w.signature, s.secret, w.enabled, w.generation, w.read_through, w.failures,
        coalesce(w.paused_until > c.now, false) AS paused, w.last_success_at, d.tries, d.first_at,
        (SELECT count(*) FROM qerds.webhook_retry r WHERE r.webhook = w.id) AS set_aside,
-       d.sequence, d.event, d.type, d.time, d.delivery, d.subject, d.number, d.client_ref, d.state, d.evidence
+       d.sequence, d.event, d.type, d.time, d.delivery, d.subject, d.number, d.client_ref, d.state, d.evidence,
+       d.identifications, d.persons, d.persons_near
 FROM (SELECT clock_timestamp() AS now) c CROSS JOIN qerds.webhook w
 LEFT JOIN qerds.webhook_secret s ON s.webhook = w.id
 LEFT JOIN LATERAL (
     SELECT r.tries, r.first_at, e.sequence, e.id AS event, e.type, e.time, e.delivery, e.subject, e.number, e.client_ref, e.state,
-           e.evidence
+           e.evidence, e.identifications, e.persons, e.persons_near
     FROM qerds.webhook_retry r JOIN qerds.event e ON e.sequence = r.sequence
     WHERE r.webhook = w.id AND r.due_at <= c.now ORDER BY r.due_at LIMIT 1) d ON true
 WHERE w.id = ANY ($1::uuid[]);
@@ -19,7 +20,7 @@ WHERE w.id = ANY ($1::uuid[]);
 -- What comes next for each, of the types it wants: at most $2 rows, of the $3 that are looked at. The last one looked at
 -- comes along, wanted or not, so that a webhook whose filter nothing meets moves on all the same.
 SELECT w.id AS webhook, l.wanted, l.sequence, l.id AS event, l.type, l.time, l.delivery, l.subject, l.number, l.client_ref, l.state,
-       l.evidence, l.looked_through, l.looked_at
+       l.evidence, l.identifications, l.persons, l.persons_near, l.looked_through, l.looked_at
 FROM qerds.webhook w
 CROSS JOIN LATERAL (
     SELECT m.* FROM (
