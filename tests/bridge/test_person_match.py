@@ -7,9 +7,10 @@ from typing import NamedTuple, get_args
 
 import pytest
 
-from hsm_bridge.identity.matching import Compared, compare, plain
+from hsm_bridge.identity.matching import Compared, compare
 from hsm_bridge.identity.tokens import read_birth_date
 from pipeline.formats.context import AddresseeRecord
+from pipeline.formats.names import plain
 from pipeline.formats.person import IdentifiedPerson, MatchKind
 
 BORN = date(1980, 5, 17)
