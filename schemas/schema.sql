@@ -847,7 +847,7 @@ CREATE TABLE qerds.consent_request (
     CONSTRAINT consent_request_language_check CHECK ((language = ANY (ARRAY['fr'::text, 'en'::text]))),
     CONSTRAINT consent_request_ref_check CHECK ((ref ~ '^[A-Za-z0-9._:-]{1,64}$'::text))
 );
-CREATE INDEX consent_request_by_address ON qerds.consent_request USING btree (sender, lower(email), asked_at);
+CREATE INDEX consent_request_by_mailbox ON qerds.consent_request USING btree (sender, qerds.untagged(email), asked_at);
 CREATE TRIGGER state_consent_request AFTER INSERT ON qerds.consent_request FOR EACH ROW WHEN (true) EXECUTE FUNCTION qerds.state_consent_request();
 GRANT SELECT, INSERT (id, sender, ref, email, given_names, birth_name, language, expires_at) ON qerds.consent_request TO
     qerds_gateway;
@@ -1808,3 +1808,7 @@ CREATE FUNCTION qerds.state_upload_wrap() RETURNS trigger
 CREATE FUNCTION qerds.stated_facts() RETURNS TABLE(stream text, what text, subject uuid, digest bytea)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path=pg_catalog;
 GRANT EXECUTE ON FUNCTION qerds.stated_facts() TO qerds_operate;
+
+CREATE FUNCTION qerds.untagged(email text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT;
+GRANT EXECUTE ON FUNCTION qerds.untagged(text) TO qerds_gateway;

@@ -21,7 +21,7 @@ from gateway.sender.oauth import OAuth, Principal
 from gateway.sender.ports import SenderPorts
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields
-from pipeline.intake.submission import LANGUAGES, NAME_CHARACTERS_MAX, read_email
+from pipeline.intake.submission import LANGUAGES, NAME_CHARACTERS_MAX, read_consenting_email
 from pipeline.stores.consents import (
     ASKED_DAYS,
     ASKED_MAX,
@@ -79,7 +79,7 @@ class ConsentRequests:
         mistakes: list[Mistake] = []
         fields = Fields(json_object(body), mistakes)
         ref = fields.matching("ref", REF, "1 to 64 of A-Z a-z 0-9 . _ : -")
-        email = read_email(fields)
+        email = read_consenting_email(fields)
         given_names = fields.text("given_names", NAME_CHARACTERS_MAX, kind="name")
         birth_name = fields.text("birth_name", NAME_CHARACTERS_MAX, kind="name")
         language = fields.choice("language", LANGUAGES, default="fr")

@@ -1,12 +1,14 @@
 """/v1/consents: a consumer's agreement to registered mail in electronic form, as the sender obtained it.
 
 Owns     recording (once per reference), reading, withdrawing (for ever)
-Rules    a recorded consent is never changed: another one has another reference. The same PUT again is the same answer
+Rules    a consent names a person, an address without a tag, a time and a text; it serves for that person only
+         a recorded consent is never changed: another one has another reference. The same PUT again is the same answer
          a delivery to a consumer names one; it is checked at submission and again before the deposit
 Elsewhere: asking the consumer (consent_requests.py)
 Source   CPCE R.53-1 (prior consent of a recipient who is not a professional)
 """
 
+import hashlib
 import re
 from dataclasses import replace
 from datetime import timedelta
@@ -22,13 +24,15 @@ from gateway.sender.oauth import OAuth, Principal
 from gateway.sender.ports import SenderPorts
 from pipeline.intake.mistakes import Mistake
 from pipeline.intake.reading import Fields, digest, instant, nfc, text_mistake
-from pipeline.intake.submission import NAME_CHARACTERS_MAX, read_email
+from pipeline.intake.submission import NAME_CHARACTERS_MAX, read_consenting_email
 from pipeline.stores.consents import METHOD as ASKED_BY_US
 from pipeline.stores.senders import Consent
 
 WRITE_SCOPE = "consents:write"
 METHOD = re.compile(r"[a-z0-9_]{1,40}", re.ASCII)
 REF_CHARACTERS_MAX = 64
+CONSENT_YEAR_MIN = 2011  # decree 2011-144 of 2 February 2011: the first registered letters by electronic mail in France
+NO_TEXT = hashlib.sha256(b"").digest()
 CLOCK_SKEW = timedelta(minutes=5)  # a sender's clock may be ahead of ours
 
 
@@ -71,7 +75,7 @@ class Consents:
     def _read(self, body: bytes, ref: str, principal: Principal) -> Consent:
         mistakes: list[Mistake] = []
         fields = Fields(json_object(body), mistakes)
-        email = read_email(fields)
+        email = read_consenting_email(fields)
         given_names = fields.text("given_names", NAME_CHARACTERS_MAX, kind="name")
         birth_name = fields.text("birth_name", NAME_CHARACTERS_MAX, kind="name")
         obtained_at = fields.parsed("obtained_at", instant, "a time, RFC 3339 with a zone")
@@ -79,6 +83,10 @@ class Consents:
         text_sha256 = fields.parsed("text_sha256", digest, "the SHA-256 of the text that was agreed to")
         if obtained_at is not None and obtained_at > self._ports.clock.now() + CLOCK_SKEW:
             fields.mistake("obtained_at", "is in the future")
+        if obtained_at is not None and obtained_at.year < CONSENT_YEAR_MIN:
+            fields.mistake("obtained_at", f"is before {CONSENT_YEAR_MIN}, when nobody could receive such letters")
+        if text_sha256 == NO_TEXT:
+            fields.mistake("text_sha256", "is the digest of no text at all")
         if method == ASKED_BY_US:
             fields.mistake("method", "is for consents given on this service's own page: POST /v1/consents/requests")
         fields.end()

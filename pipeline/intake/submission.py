@@ -17,6 +17,7 @@ from uuid import UUID
 
 from pipeline.content.types import type_of
 from pipeline.evidence.dossier import RecipientParty
+from pipeline.formats.names import given_names_agree, names_agree
 from pipeline.intake.addresses import AddressInvalid, parse_address
 from pipeline.intake.attachments import UPLOAD, Attachment, Carrier, InForm, Inline, Uploaded, read_attachments
 from pipeline.intake.file_names import ending_mistake
@@ -31,6 +32,7 @@ SUBJECT_CHARACTERS_MAX = 200
 METADATA_MAX = 10
 METADATA_KEY_CHARACTERS_MAX = 40
 METADATA_VALUE_CHARACTERS_MAX = 200
+TAG = "+"  # RFC 5233: what follows it names no other mailbox
 KINDS = ("consumer", "professional")
 LANGUAGES = ("fr", "en")
 
@@ -96,6 +98,17 @@ def read_email(fields: Fields, name: str = "email") -> str | None:
     except AddressInvalid as error:
         fields.mistake(name, str(error), "email_invalid")
         return None
+
+
+def read_consenting_email(fields: Fields) -> str | None:
+    """The address of somebody who consents, or is asked to: one mailbox, which one person reads, has one name here."""
+    email = read_email(fields)
+    if email is not None and TAG in email.rpartition("@")[0]:
+        fields.mistake(
+            "email", f"must be without a tag ({TAG}...): a consent is for the address itself", "email_invalid"
+        )
+        return None
+    return email
 
 
 def _recipient(body: Fields) -> tuple[RecipientParty | None, str | None]:
@@ -196,11 +209,22 @@ def _judge_attachment(attachment: Attachment, uploads: Mapping[UUID, SenderUploa
     return Mistake("field_invalid", attachment.pointer("file_name"), wrong) if wrong else None
 
 
+def _is_of(consent: Consent, recipient: RecipientParty) -> bool:
+    """Whether the person who consented is the recipient: a mailbox may be a family's.
+
+    Either may be named by more given names than the other, but both by the first.
+    """
+    theirs, own = consent.given_names, recipient.given_names
+    given = given_names_agree(theirs, own, first_may_be_missing=False)
+    given = given or given_names_agree(own, theirs, first_may_be_missing=False)
+    return given and names_agree(consent.birth_name, recipient.birth_name)
+
+
 def _judge_consent(letter: SubmittedLetter, consent: Consent | None) -> list[Mistake]:
     if letter.consent_ref is None:
         return []
-    if consent is None or consent.email != letter.recipient.email:
-        detail = "no consent with this reference was recorded for the recipient's address"
+    if consent is None or consent.email != letter.recipient.email or not _is_of(consent, letter.recipient):
+        detail = "no consent with this reference was recorded for this person at the recipient's address"
         return [Mistake("consent_unknown", "/consent_ref", detail)]
     if consent.withdrawn_at is not None:
         return [Mistake("consent_withdrawn", "/consent_ref", "was withdrawn; a withdrawal is for ever")]

@@ -1,5 +1,6 @@
 """Consents: recorded once, never changed, withdrawn for ever, nobody else's."""
 
+import hashlib
 from datetime import timedelta
 from typing import Any
 
@@ -49,6 +50,12 @@ async def test_another_senders_consent_is_not_there(world: World) -> None:
         ({"obtained_at": "yesterday"}, "field_invalid", "/obtained_at"),
         ({"obtained_at": "2026-01-05T10:00:00"}, "field_invalid", "/obtained_at"),
         ({"obtained_at": "0001-01-01T00:00:00Z"}, "field_invalid", "/obtained_at"),
+        ({"obtained_at": "1970-01-02T00:00:00Z"}, "field_invalid", "/obtained_at"),
+        ({"obtained_at": "2010-12-31T23:59:59Z"}, "field_invalid", "/obtained_at"),
+        ({"obtained_at": "2199-01-01T00:00:00Z"}, "field_invalid", "/obtained_at"),
+        ({"email": "jean+tag@example.org"}, "email_invalid", "/email"),
+        ({"email": "jean+@example.org"}, "email_invalid", "/email"),
+        ({"text_sha256": hashlib.sha256(b"").hexdigest()}, "field_invalid", "/text_sha256"),
         ({"method": "By telephone"}, "field_invalid", "/method"),
         ({"text_sha256": "abc"}, "field_invalid", "/text_sha256"),
         ({"given_names": ""}, "field_invalid", "/given_names"),

@@ -37,6 +37,30 @@ async def test_a_letter_is_stored_with_its_message(world: World) -> None:
         assert (await client.get(f"/v1/deliveries/{name}")).json() == body
 
 
+@pytest.mark.parametrize(
+    ("given_names", "birth_name", "is_theirs"),
+    [
+        *(("Jean Pierre", "Martin", True), ("JEAN-PIERRE", "MARTIN", True), ("Jean", "Martin", True)),
+        *(("Jean Pierre Marie", "Martin", True), ("Marie", "Martin", False), ("Pierre", "Martin", False)),
+        *(("Jean Marie", "Martin", False), ("Jean Pierre", "Durand", False), ("Luc Jean Pierre", "Martin", False)),
+    ],
+)
+async def test_a_consent_serves_for_the_person_who_gave_it(
+    world: World, given_names: str, birth_name: str, is_theirs: bool
+) -> None:
+    """At one address, which a family may share: not for a brother, a wife or a son; a name more or less is the same."""
+    client = await world.sender()
+    await client.put("/v1/consents/c-1", json=CONSENT)
+    body = await uploaded_letter(client, consent_ref="c-1")
+    body["recipient"] |= {"kind": "consumer", "given_names": given_names, "birth_name": birth_name}
+    answer = await client.post("/v1/deliveries", json=body)
+    if is_theirs:
+        assert answer.status_code == 202, answer.text
+    else:
+        problem(answer, 422, "consent_unknown", "/consent_ref")
+        assert nothing_stored(world)
+
+
 async def test_a_policy_demands_the_birth_date_of_consumers(world: World) -> None:
     """Told beforehand, at /v1/me and by validate; a letter without is refused, one with and a professional's pass."""
     client = await world.sender()

@@ -7,16 +7,16 @@ SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || ' ' || $2::text,
 
 -- name: lock_consent_address
 -- Inside: of two requests to one address, the second counts the first.
-SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || ' ' || lower($2::text), 2));
+SELECT pg_advisory_xact_lock(hashtextextended($1::uuid::text || ' ' || qerds.untagged($2::text), 2));
 
 -- name: consent_requests_to
--- Inside, under the lock: what a sender has asked an address in so many days, the newest first; open: it may still be answered.
+-- Inside, under the lock: what a sender has asked a mailbox in so many days, the newest first; open: it may still be answered.
 SELECT r.ref, extract(epoch FROM clock_timestamp() - r.asked_at)::float8 AS age_seconds,
        r.expires_at > clock_timestamp() AND a.request IS NULL AND m.outcome IS DISTINCT FROM 'refused' AS is_open
 FROM qerds.consent_request r
 LEFT JOIN qerds.consent_answer a ON a.request = r.id
 LEFT JOIN qerds.consent_mail_result m ON m.request = r.id
-WHERE r.sender = $1::uuid AND lower(r.email) = lower($2::text)
+WHERE r.sender = $1::uuid AND qerds.untagged(r.email) = qerds.untagged($2::text)
   AND r.asked_at > clock_timestamp() - make_interval(days => $3::integer)
 ORDER BY r.asked_at DESC;
 
