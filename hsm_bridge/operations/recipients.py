@@ -69,6 +69,7 @@ def verify_identity(vault: Vault, item: wire.VerifyIdentity, moment: Moment) -> 
             addressed.addressee.kind,
             documents_sha256(part[0] for part in addressed.parts),
             hashlib.sha256(identified.proof).digest(),
+            compared.kind,
         )
         ticket = tickets.issue_ticket(mac, tickets.Ticket(right, moment.now, expires))
     answer = wire.Identified(

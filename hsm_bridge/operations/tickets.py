@@ -19,6 +19,7 @@ import msgspec
 
 from pipeline.formats import events
 from pipeline.formats.evidence_head import evidence_id
+from pipeline.formats.person import MatchKind
 
 VERSION = b"\x01"
 MAC_BYTES = 32
@@ -49,7 +50,8 @@ class Login:
 @dataclass(frozen=True, slots=True)
 class Right:
     """Who may act on what, as the identification found it: the person (digest), the level, in which capacity the letter
-    addresses the person, which documents it has, and by which tokens of the provider (digests)."""
+    addresses the person, which documents it has, by which tokens of the provider (digests), and how the person is the
+    addressee. match_kind: None in what was issued before it was noted."""
 
     delivery: UUID
     person: bytes
@@ -57,6 +59,7 @@ class Right:
     capacity: str
     documents_sha256: bytes
     proof_sha256: bytes
+    match_kind: MatchKind | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class _RightFields(NamedTuple):
     capacity: str
     documents_sha256: bytes
     proof_sha256: bytes
+    match_kind: MatchKind | None = None
 
 
 class _TicketFields(NamedTuple):
@@ -193,7 +197,13 @@ def open_receipt(mac: Mac, data: bytes, delivery: UUID, act: Act) -> Receipt:
 
 def _right_fields(right: Right) -> _RightFields:
     return _RightFields(
-        right.delivery.bytes, right.person, right.level, right.capacity, right.documents_sha256, right.proof_sha256
+        right.delivery.bytes,
+        right.person,
+        right.level,
+        right.capacity,
+        right.documents_sha256,
+        right.proof_sha256,
+        right.match_kind,
     )
 
 
@@ -205,6 +215,7 @@ def _right(fields: _RightFields) -> Right:
         fields.capacity,
         fields.documents_sha256,
         fields.proof_sha256,
+        fields.match_kind,
     )
 
 

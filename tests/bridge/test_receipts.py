@@ -2,24 +2,26 @@
 
 import secrets
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from hsm_bridge.operations import tickets
 from pipeline.errors import Transient
-from pipeline.formats.context import person_sha256
+from pipeline.formats.context import parse_wrap_context, person_sha256, wrap_context
 from pipeline.formats.events import BY_RECIPIENT
 from pipeline.formats.evidence_head import evidence_id
 from pipeline.formats.legal_texts import decision_words
 from pipeline.formats.person import IdentifiedPerson
 from pipeline.ports.bridge import wire
-from tests.bridge_process import describe
-from tests.contract.bridge_cases import DELIVERY, SESSION, BridgeCase
+from tests.bridge_process import describe, provider_key, write_jwks
+from tests.contract.bridge_cases import DELIVERY, SESSION, BridgeCase, letter_context
 from tests.fakes import letters
-from tests.fakes.bridge import FakeBridge, decision_item, right_to
+from tests.fakes.bridge import FakeBridge, decision_item, pinned, right_to
 
 LOGIN = tickets.Login(DELIVERY, SESSION, "embedded")
 START = datetime(2026, 3, 2, 9, 0, 0, tzinfo=UTC)
@@ -216,7 +218,8 @@ async def test_a_receipt_is_for_its_evidences_and_nothing_else(
 
 
 async def test_a_receipt_says_what_the_person_decided_on(fake: FakeBridge, clocks: Clocks) -> None:
-    """Person, level, capacity, documents, the provider's tokens, intent, the words on the page; its evidences."""
+    """Person, level, capacity, documents, the provider's tokens, the kind of match, intent, the words on the page; its
+    evidences."""
     words = decision_words("refuse", "fr", "professional", "Mairie de Lyon")
     item = wire.Decide(fake.ticket(DELIVERY, [DOCUMENT]), DELIVERY, "refuse", UUID(int=9), words.version, words.sha256)
     [answer] = await fake.bridge("gateway").ask([item])
@@ -233,3 +236,41 @@ async def test_words_are_named_by_version_and_digest(fake: FakeBridge, version: 
     item = wire.Decide(fake.ticket(DELIVERY, [DOCUMENT]), DELIVERY, "accept", UUID(int=9), version, digest)
     [answer] = await fake.bridge("gateway").ask([item])
     assert isinstance(answer, wire.Denied) and answer.code == "item_invalid"
+
+
+@pytest.mark.parametrize(
+    ("birth_date", "kind"), [(None, "birth_name"), (date(1980, 5, 17), "birth_name_and_birth_date")]
+)
+async def test_the_kind_of_match_is_in_each_receipt(tmp_path: Path, birth_date: date | None, kind: str) -> None:
+    """As the bridge compared, in answer, decision and handover alike: nobody can name another afterwards."""
+    key, jwks = provider_key(), tmp_path / "jwks.json"
+    write_jwks(jwks, key)
+    fake = FakeBridge(legal_now=lambda: datetime.now(UTC), random=secrets.token_bytes, identity=pinned(jwks))
+    case = BridgeCase(fake.client, lambda: datetime.now(UTC), key, await describe(fake.client("operator")))
+    letter = parse_wrap_context(letter_context(b"letter"))
+    context = wrap_context(replace(letter, addressee=replace(letter.addressee, birth_date=birth_date)))
+    [wrap] = await fake.bridge("encrypt").ask([wire.DeriveWrap(context, (await case.content(),))])
+    assert isinstance(wrap, wire.Wrapped)
+    person = await case.identified(letter=(context, wrap))
+    accepted = await case.decided(person, "accept")
+    assert person.ticket is not None
+    release = wire.Release(wrap.wrapped, wrap.key_id, context, person.ticket, accepted.receipt)
+    [released] = await fake.bridge("gateway").ask([release])
+    assert isinstance(released, wire.Released)
+    assert person.kind == kind
+    for receipt, act in ((accepted.receipt, "accept"), (released.receipt, "handover")):
+        assert tickets.open_receipt(fake.vault.mac, receipt, DELIVERY, act).right.match_kind == kind  # type: ignore[arg-type]
+
+
+def test_a_receipt_from_before_kinds_were_noted_still_opens(fake: FakeBridge) -> None:
+    """Letters that were accepted then are handed over now: the form has the kind at its end, and it may be missing."""
+    receipt = tickets.Receipt(RIGHT, "accept", START, DECISION)
+    right = (RIGHT.delivery.bytes, *(getattr(RIGHT, name) for name in ("person", "level", "capacity")))
+    decision = (DECISION.intent.bytes, DECISION.words_version, DECISION.words_sha256)
+    evidences = sorted(evidence.bytes for evidence in receipt.evidences)
+    fields = ((*right, RIGHT.documents_sha256, RIGHT.proof_sha256), "accept", 1772442000000, evidences, decision)
+    body = b"\x01" + msgspec.msgpack.encode(fields)
+    opened = tickets.open_receipt(
+        fake.vault.mac, body + fake.vault.mac(b"qerds-receipt-v1\0" + body), DELIVERY, "accept"
+    )
+    assert opened == replace(receipt, right=replace(RIGHT, match_kind=None))

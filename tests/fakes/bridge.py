@@ -228,7 +228,9 @@ class _InMemoryClient(BridgeClient):
 def right_to(delivery: UUID, documents: Iterable[bytes], person: bytes | None = None) -> tickets.Right:
     """What an identification found, of somebody who is the addressee."""
     person = person or person_sha256("Jeanne", "Martin", date(1980, 5, 17), "subject-1")
-    return tickets.Right(delivery, person, "substantial", "consumer", documents_sha256(documents), bytes(32))
+    return tickets.Right(
+        delivery, person, "substantial", "consumer", documents_sha256(documents), bytes(32), "birth_name"
+    )
 
 
 def decision_item(ticket: bytes, delivery: UUID, act: str) -> wire.Decide:
