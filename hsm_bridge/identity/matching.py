@@ -7,7 +7,7 @@ Rules    pure. Like is compared with like: birth name with birth name, usage nam
          first name: some are called by their second
          a birth date that was declared agrees, as far as the provider knows it; one of which it knows nothing does not
          a birth name that differs is somebody else's; only where usage name and whole birth date agree may the sender
-         have known it wrongly
+         have known it wrongly. Two usage names are two people's, unless the whole birth date agrees: one is an old one
          `near` is never taken for a match: it only tells people where to look
 Elsewhere: whether the identification itself is genuine (tokens.py), when two names are one (formats/names.py), the
            pairs of people by which this is judged, for lawyers to read (docs/matching.md)
@@ -18,7 +18,7 @@ from datetime import date
 from typing import Literal
 
 from pipeline.formats.context import AddresseeRecord
-from pipeline.formats.names import given_names_agree, names_agree
+from pipeline.formats.names import given_names_agree, names_agree, usage_names_differ
 from pipeline.formats.person import IdentifiedPerson, MatchKind
 
 Match = Literal["match", "near", "no"]
@@ -36,9 +36,12 @@ class Compared:
 def compare(addressee: AddresseeRecord, person: IdentifiedPerson) -> Compared:
     """match: family name, given names and a declared birth date agree; near: all but one of these."""
     born = _birth_date(addressee.birth_date, person)
-    by_birth = names_agree(addressee.birth_name, person.birth_name)
-    by_usage = born == "whole" and names_agree(addressee.usage_name, person.usage_name)
-    given = given_names_agree(addressee.given_names, person.given_names, born == "whole")
+    is_sure = born == "whole"
+    by_birth = names_agree(addressee.birth_name, person.birth_name) and (
+        is_sure or not usage_names_differ(addressee.usage_name, person.usage_name, person.birth_name)
+    )
+    by_usage = is_sure and names_agree(addressee.usage_name, person.usage_name)
+    given = given_names_agree(addressee.given_names, person.given_names, first_may_be_missing=is_sure)
     missed = [by_birth or by_usage, given, born != "differs"].count(False)
     if missed == 0:
         return Compared("match", _kind(by_birth, born))

@@ -20,7 +20,6 @@ _ZERO_WIDTH_JOINER = "\u200d"  # joins two letters that are neighbours anyway
 _NO_LETTERS = frozenset(
     "ʹʻʼʽˈـ"
 )  # apostrophes, and the stroke that makes an Arabic word longer: Unicode calls them letters
-_GIVEN_NAMES_MAX = 40  # people have fewer; a longer list is compared as far as here
 _WORDS_OF_ONE_NAME_MAX = 4  # Jean-Pierre, Abd el Rahman: written as one, with hyphens or with spaces
 
 
@@ -49,6 +48,17 @@ def names_agree(declared: str | None, identified: str | None) -> bool:
     return bool(compact) and compact == _compact(identified or "")
 
 
+def usage_names_differ(declared: str | None, identified: str | None, birth_name: str) -> bool:
+    """Whether both are there and are two names. One that only repeats the birth name, which both have, is none, and a
+    double name of both is the other half of it."""
+    names = {_beside(_compact(name or ""), _compact(birth_name)) for name in (declared, identified)}
+    return len(names) == 2 and "" not in names
+
+
+def _beside(usage: str, birth: str) -> str:
+    return usage.removeprefix(birth) if usage.startswith(birth) else usage.removesuffix(birth)
+
+
 def _compact(name: str) -> str:
     return plain(name).replace(" ", "")
 
@@ -73,7 +83,7 @@ def given_names_agree(declared: str, identified: str, first_may_be_missing: bool
 
 def _names(text: str) -> list[str]:
     """The given names, in order; a hyphen joins two to one."""
-    return [compact for word in text.replace(",", " ").split() if (compact := _compact(word))][:_GIVEN_NAMES_MAX]
+    return [compact for word in text.replace(",", " ").split() if (compact := _compact(word))]
 
 
 def _runs(names: list[str]) -> Iterator[tuple[int, int, str]]:
