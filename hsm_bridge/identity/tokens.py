@@ -2,7 +2,8 @@
 
 Owns     every check that a relying party owes, on the claims of both tokens
 Rules    anything unexpected is refused with a stable code; but an incomplete birth date is none: civil registers have
-         persons of whom only the year is known, and it is taken as far as it goes
+         persons of whom only the year is known, and it is taken as far as it goes. A name is one line that can stand in
+         an evidence: who identified could neither accept nor refuse otherwise
 Elsewhere: encryption and signatures (jose.py), the login itself and its state (gateway), nonces (tickets), comparison
            with the addressee (matching)
 Source   OpenID Connect Core sections 3.1.3.7 and 5.3.2
@@ -28,6 +29,7 @@ NAME_CHARACTERS_MAX = 400
 SUBJECT_CHARACTERS_MAX = 255  # OpenID Connect Core section 2
 # OpenID Connect Core section 5.1: YYYY-MM-DD, YYYY, or zeros for the year; FranceConnect: zeros for what the register
 # does not know
+UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ufffe\uffff]")  # XML 1.0 section 2.2, and ends of lines
 BIRTH_DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
 
 
@@ -59,7 +61,7 @@ class Verifier:
         if token.claims.get("nonce") != nonce:  # 4
             raise IdentityRefused("nonce_mismatch", "the ID token belongs to another login")
         level = _level(token.claims, switches, minimum)  # 5
-        subject = _text(token.claims, "sub", SUBJECT_CHARACTERS_MAX)
+        subject = _subject(token.claims)
         if info.claims.get("sub") != subject:  # 6 OpenID Connect Core section 5.3.2
             raise IdentityRefused("subject_mismatch", "the user information is about another subject")
         person = _person(info.claims, switches, subject, level, self.name, _time(token.claims, "auth_time"))  # 7
@@ -118,14 +120,13 @@ def _person(
     method: str,
     authenticated_at: datetime,
 ) -> IdentifiedPerson:
-    usage = optional_text(claims, switches.usage_name_claim).strip() if switches.usage_name_claim else ""
+    usage = switches.usage_name_claim
     born, part = read_birth_date(claims, switches.birth_date_claim)
-    given_names = _text(claims, switches.given_names_claim, NAME_CHARACTERS_MAX)
-    birth_name = _text(claims, switches.birth_name_claim, NAME_CHARACTERS_MAX)
+    given_names, birth_name = (_name(claims, c) for c in (switches.given_names_claim, switches.birth_name_claim))
     return IdentifiedPerson(
         given_names=given_names,
         birth_name=birth_name,
-        usage_name=unicodedata.normalize("NFC", usage)[:NAME_CHARACTERS_MAX] or None,
+        usage_name=_name(claims, usage) if usage and _one_line(claims, usage) else None,
         birth_date=born,
         subject=subject,
         level=level,
@@ -138,7 +139,8 @@ def _person(
 
 def read_birth_date(claims: Mapping[str, object], name: str) -> tuple[date | None, str | None]:
     """The whole date, or else what is known of it; neither for a provider that knows nothing."""
-    text = "" if claims.get(name) is None else optional_text(claims, name).strip()
+    year_alone = claims.get(name)
+    text = f"{year_alone:04}" if type(year_alone) is int and year_alone >= 0 else _one_line(claims, name)
     if not text:
         return None, None
     try:
@@ -162,10 +164,25 @@ def _is_day(year: int, month: int, day: int) -> bool:
     return True
 
 
-def _text(claims: Mapping[str, object], name: str, characters_max: int) -> str:
-    value = unicodedata.normalize("NFC", optional_text(claims, name)).strip()
-    if not 1 <= len(value) <= characters_max:
-        raise IdentityRefused("claims_malformed", f"{name} has 1 to {characters_max} characters")
+def _name(claims: Mapping[str, object], name: str) -> str:
+    """Raises IdentityRefused unless there is one, of a length that a person's may have."""
+    value = _one_line(claims, name)
+    if not 1 <= len(value) <= NAME_CHARACTERS_MAX:
+        raise IdentityRefused("claims_malformed", f"{name} has 1 to {NAME_CHARACTERS_MAX} characters")
+    return value
+
+
+def _one_line(claims: Mapping[str, object], name: str) -> str:
+    """The claim's text in NFC, with a space for what no evidence can hold; empty where there is none."""
+    text = "" if claims.get(name) is None else optional_text(claims, name)
+    return UNWRITABLE.sub(" ", unicodedata.normalize("NFC", text)).strip()
+
+
+def _subject(claims: Mapping[str, object]) -> str:
+    """The provider's identifier, as it is: nothing in it may be replaced."""
+    value = unicodedata.normalize("NFC", optional_text(claims, "sub")).strip()
+    if not 1 <= len(value) <= SUBJECT_CHARACTERS_MAX or UNWRITABLE.search(value):
+        raise IdentityRefused("claims_malformed", f"sub has 1 to {SUBJECT_CHARACTERS_MAX} characters, and no control")
     return value
 
 

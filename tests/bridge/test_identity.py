@@ -19,7 +19,7 @@ from hsm_bridge.identity import jose, tokens
 from pipeline.formats.identity_providers import EMBEDDED
 from tests.bridge_process import provider_key, second_key
 from tests.fakes.bridge import pinned
-from tests.fakes.identity import ENCRYPTION, ProviderTokens, second_signed
+from tests.fakes.identity import ENCRYPTION, PERSON, ProviderTokens, second_signed
 
 RECIPIENT = ec.generate_private_key(ec.SECP256R1())
 MOMENT = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -241,6 +241,9 @@ def test_a_pinned_rsa_key_is_a_strong_one(bent: dict[str, object]) -> None:
         ({"family_name": None}, "claims_malformed"),
         ({"family_name": ["A"]}, "claims_malformed"),
         ({"family_name": "x" * 401}, "claims_malformed"),
+        ({"family_name": "\t\u2028"}, "claims_malformed"),
+        ({"preferred_username": "x" * 401}, "claims_malformed"),
+        ({"preferred_username": 7}, "claims_malformed"),
         ({"birthdate": "17/05/1980"}, "claims_malformed"),
         ({"sub": "other"}, "subject_mismatch"),
         ({"aud": "other"}, "audience_mismatch"),
@@ -252,6 +255,34 @@ def test_an_identity_without_a_person_is_refused(claims: dict[str, object], code
     with pytest.raises(jose.IdentityRefused) as refused:
         verify(TOKENS.id_token(), bent.userinfo())
     assert refused.value.code == code
+
+
+@pytest.mark.parametrize("usage_name", [None, "", " ", "\n"])
+def test_a_usage_name_may_be_missing(usage_name: object) -> None:
+    """In each way in which a provider may leave it out."""
+    bent = ProviderTokens(KEY, BRIDGE_JWK, "nonce", MOMENT, userinfo_claims={"preferred_username": usage_name})
+    assert verify(TOKENS.id_token(), bent.userinfo()).person.usage_name is None
+
+
+@pytest.mark.parametrize("code", [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, 0xFFFE, 0xFFFF], ids=hex)
+def test_a_name_with_a_control_can_still_be_written_in_an_evidence(code: int) -> None:
+    """Who has such a name at a provider is the same person, and can accept and refuse."""
+    names = ("given_name", "family_name", "preferred_username")
+    bent = ProviderTokens(
+        KEY, BRIDGE_JWK, "nonce", MOMENT, userinfo_claims={name: f"{PERSON[name]}{chr(code)}de X" for name in names}
+    )
+    person = verify(TOKENS.id_token(), bent.userinfo()).person
+    assert (person.given_names, person.birth_name, person.usage_name) == tuple(f"{PERSON[name]} de X" for name in names)
+
+
+@pytest.mark.parametrize("subject", ["", "a\nb", "a\0", "\uffff", "x" * 256])
+def test_a_subject_is_an_identifier_that_an_evidence_can_hold(subject: str) -> None:
+    """Nothing in it is replaced: another text would be another person."""
+    claims = {"sub": subject}
+    bent = ProviderTokens(KEY, BRIDGE_JWK, "nonce", MOMENT, id_claims=claims, userinfo_claims=claims)
+    with pytest.raises(jose.IdentityRefused) as refused:
+        verify(bent.id_token(), bent.userinfo())
+    assert refused.value.code == "claims_malformed"
 
 
 def test_the_library_agrees_on_what_we_encrypt_to() -> None:

@@ -82,6 +82,8 @@ def test_the_page_has_enough_pairs_and_every_kind_of_match() -> None:
         (" 1980-05-17 ", BORN, None),
         ("1980-05", None, "1980-05-00"),
         ("1980", None, "1980-00-00"),
+        (1980, None, "1980-00-00"),
+        (0, None, None),
         ("1980-05-00", None, "1980-05-00"),
         ("1980-00-00", None, "1980-00-00"),
         ("1980-00", None, "1980-00-00"),
@@ -98,7 +100,7 @@ def test_the_page_has_enough_pairs_and_every_kind_of_match() -> None:
     ],
 )
 def test_an_incomplete_birth_date_is_taken_as_far_as_it_is_known(
-    birth_date: str | None, whole: date | None, part: str | None
+    birth_date: str | int | None, whole: date | None, part: str | None
 ) -> None:
     """A register that does not know the day, or whose day cannot be, keeps nobody from identifying."""
     assert read_birth_date({"birthdate": birth_date}, "birthdate") == (whole, part)
