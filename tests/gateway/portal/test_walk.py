@@ -189,8 +189,8 @@ async def test_evidence_files_verify(portal: World, browser: Browser) -> None:
 
 
 async def test_a_stranger_learns_nothing(portal: World, browser: Browser) -> None:
-    """Another person sees that it is another's letter, not whose; the attempt is a fact; a sixth is none, and the
-    addressee comes in all the same."""
+    """Another person sees that it is another's letter, not whose; the attempt is a fact; a sixth is none, a third
+    person's is one, and the addressee comes in all the same."""
     letter = await portal.open_letter()
     await browser.claim(letter)
     for _ in range(5):
@@ -205,6 +205,8 @@ async def test_a_stranger_learns_nothing(portal: World, browser: Browser) -> Non
         "SELECT identifications, persons FROM qerds.event_unsequenced WHERE persons > 0 ORDER BY id"
     )
     assert [tuple(row) for row in told] == [(n, 1) for n in range(1, 6)]
+    third = await browser.sign_in(letter, {**STRANGER, "given_name": "Bo"})
+    assert "This letter is for another person" in third.text
     assert "Angela" in (await browser.sign_in(letter)).text
     assert await portal.value("SELECT match_kind FROM qerds.identification WHERE outcome = 'match'") == (
         "birth_name_and_birth_date"
