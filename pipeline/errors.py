@@ -4,7 +4,7 @@
     ├── Transient      something outside is away or slow: try again later, nothing is wrong with the message
     │   ├── ObjectMissing   no such object in the store
     │   ├── ObjectExists    the name is taken
-    │   └── ClockBehind     the clock is behind what happened last: it was set back
+    │   └── ClockBehind     a clock is behind what happened last: it was set back
     ├── LeaseLost      this process was taken for dead: drop the work, start a new epoch
     ├── Invariant      something that must hold does not: stop the process, a person has to look
     ├── NoHost         none of the database hosts may be used now
@@ -18,6 +18,9 @@ holds it.
 
 A refusal (content does not match, consent withdrawn, relay says no for ever) is not an error but a fact.
 """
+
+from collections.abc import Collection
+from uuid import UUID
 
 
 class QerdsError(Exception):
@@ -37,8 +40,13 @@ class ObjectExists(Transient):
 
 
 class ClockBehind(Transient):
-    """The clock is behind a delivery's last event. No time is ever clamped: whoever drafts tries again until the clock
-    has passed."""
+    """A clock is behind what happened, or behind what another clock proved. No time is ever clamped: whoever drafts,
+    seals or stamps tries again until the clock has passed. subjects: the deliveries it is about; none: everything that
+    was tried with them."""
+
+    def __init__(self, text: str, subjects: Collection[UUID] = ()) -> None:
+        super().__init__(text)
+        self.subjects = frozenset(subjects)
 
 
 class LeaseLost(QerdsError):

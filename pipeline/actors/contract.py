@@ -10,14 +10,15 @@ Owns the vocabulary only. What happens with an outcome is decided in loop.py and
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Generic, Literal, TypeVar, cast
 
 from pipeline.delivery.routes import Emission
 from pipeline.ports.mailbox import Message, Tx
 
-__all__ = ["Bury", "Done", "Emission", "Message", "Outcome", "Retry", "Stage", "Tx", "Work", "beside"]
+__all__ = ["Bury", "Done", "Emission", "Message", "Outcome", "Retry", "Stage", "Tx", "Work", "beside", "wait_for_clock"]
 
 ATTEMPTS_MAX = 500  # with the cap of pipeline/process/backoff.py about 16 hours of an outage before a person is asked
+CLOCK_SECONDS = 5.0  # until another look at a clock that is wrong
 RESCUES_MAX = 5  # deaths and exceptions, at least three of them alone: the fault is not its neighbours'
 
 Ports = TypeVar("Ports", contravariant=True)  # what perform asks of the outside
@@ -37,12 +38,14 @@ class Done(Generic[Told]):
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Not now. after_seconds: earliest next try, None for the usual backoff. counted: whether it spends an attempt."""
+    """Not now. after_seconds: earliest next try, None for the usual backoff. counted: whether it spends an attempt.
+    outcome: as it is counted in the series of messages."""
 
     message: Message
     why: str
     after_seconds: float | None = None
     counted: bool = True
+    outcome: Literal["retry", "clock"] = "retry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,12 @@ class Bury:
 
 
 Outcome = Done[Told] | Retry | Bury
+
+
+def wait_for_clock(message: Message, why: str) -> Retry:
+    """A clock stepped back or runs ahead: it is waited for however long it takes, with an alarm; nothing is wrong with
+    the message, so it is no attempt and never a dead letter."""
+    return Retry(message, why, CLOCK_SECONDS, counted=False, outcome="clock")
 
 
 @dataclass(frozen=True, slots=True)

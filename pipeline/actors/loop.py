@@ -9,6 +9,7 @@ Dead     a message becomes a dead letter when
          RESCUES_MAX is reached: one for each death of a process that had it in its hands, one for each exception that
          nobody expected. After two deaths or one exception it is taken alone, and only alone does an exception bury
          it, with that as its reason. What is taken with RESCUES_MAX is not performed again
+         Waiting for a clock is none of these: it takes as long as the clock is wrong
 Elsewhere: how rows are stored (pipeline.ports.mailbox.Mailbox), when to try again (pipeline/process/backoff.py),
          what a stage does (pipeline/stages)
 """
@@ -20,10 +21,10 @@ from typing import TypeVar
 
 import anyio
 
-from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage
+from pipeline.actors.contract import ATTEMPTS_MAX, CLOCK_SECONDS, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage
 from pipeline.actors.prefetch import Prefetch
 from pipeline.delivery.routes import BULK, RECEIVER
-from pipeline.errors import Invariant, LeaseLost, Transient
+from pipeline.errors import ClockBehind, Invariant, LeaseLost, Transient
 from pipeline.ports.mailbox import Mailbox, MailboxTx, Message
 from pipeline.ports.outside import Randomness
 from pipeline.process.backoff import retry_seconds
@@ -231,6 +232,10 @@ async def turn(
         _record(recorder, done, retries)
         _tell_dead(recorder, stage.name, dead)
         return False
+    except ClockBehind as error:
+        recorder.count(STAGE_MESSAGES, "clock", by=len(batch))
+        await _put_back(mailbox, _waits_for_clock(batch, error), batch)
+        return False
     except (Transient, TimeoutError) as error:
         recorder.count(STAGE_MESSAGES, "away", by=len(batch))
         waits = [Retry(m, reason_of(error)) for m in ready]
@@ -306,6 +311,11 @@ async def _put_back(
     return dead
 
 
+def _waits_for_clock(batch: Sequence[Message], error: ClockBehind) -> list[tuple[Message, float]]:
+    """Only those wait that the clock has not reached; their neighbours go back to be taken again now. No attempts."""
+    return [(m, CLOCK_SECONDS if m.subject in error.subjects or not error.subjects else 0.0) for m in batch]
+
+
 async def _isolate(
     mailbox: Mailbox[MailboxTx], batch: Sequence[Message], error: Exception, unit: Callable[[], float]
 ) -> list[tuple[Message, str]]:
@@ -333,7 +343,8 @@ def _storable(why: str) -> str:
 
 def _record(recorder: Recorder, done: Sequence[Done[object]], retries: list[Retry]) -> None:
     recorder.count(STAGE_MESSAGES, "done", by=len(done))
-    recorder.count(STAGE_MESSAGES, "retry", by=len(retries))
+    for outcome in ("retry", "clock"):
+        recorder.count(STAGE_MESSAGES, outcome, by=sum(retry.outcome == outcome for retry in retries))
 
 
 def _tell_dead(recorder: Recorder, stage: str, dead: Sequence[tuple[Message, str]]) -> None:

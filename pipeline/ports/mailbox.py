@@ -17,6 +17,7 @@ from pipeline.delivery.states import EvidenceStanding
 from pipeline.delivery.windows import windows_of
 from pipeline.errors import ClockBehind
 from pipeline.evidence.draft import Head
+from pipeline.evidence.facts import EvidenceDraft
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,18 @@ class Locked:
     legal_time: datetime
     not_before: datetime | None = None  # when the last event was, to which nothing may be prior
 
-    def check_clock(self, event_time: datetime) -> None:
-        """Raises ClockBehind when an event of this time would be before the last one."""
-        if self.not_before is not None and event_time < self.not_before:
-            raise ClockBehind(f"the clock is behind the last event of delivery {self.delivery}")
+    def is_behind(self, event_time: datetime) -> bool:
+        """An event of this time would be before the last one."""
+        return self.not_before is not None and event_time < self.not_before
+
+
+def check_clock(facts: Sequence[Any], locked: Mapping[UUID, Locked]) -> None:
+    """Raises ClockBehind, with every delivery it is about, when drafts among the facts would be before what happened
+    last to their letters."""
+    drafts = [fact for fact in facts if isinstance(fact, EvidenceDraft) and fact.delivery in locked]
+    behind = {d.delivery for d in drafts if locked[d.delivery].is_behind(d.event_time)}
+    if behind:
+        raise ClockBehind(f"the clock is behind what happened last to {len(behind)} deliveries", behind)
 
 
 @dataclass(frozen=True, slots=True)

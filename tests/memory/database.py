@@ -24,7 +24,7 @@ from pipeline.delivery.states import EvidenceStanding, advance
 from pipeline.errors import LeaseLost, QerdsError, Transient
 from pipeline.evidence.draft import Head
 from pipeline.evidence.facts import EvidenceDraft, EvidenceToken
-from pipeline.ports.mailbox import Advanced, Locked, Message
+from pipeline.ports.mailbox import Advanced, Locked, Message, check_clock
 from pipeline.stores.batches import DrawRecord, KnownDelivery, LineCursor
 from pipeline.stores.senders import Order
 from tests.memory.batches import BatchWrites, Bulk
@@ -185,13 +185,12 @@ class MemoryTx:
     async def add(self, facts: Sequence[Any]) -> None:
         """Into this transaction's layer. Raises Conflict, here or at COMMIT."""
         await self.statement()
+        check_clock(facts, self._locked_before)
         for fact in facts:
             if isinstance(fact, DecisionIntent):
                 self._check_intent(fact)
             if isinstance(fact, EvidenceDraft):
                 self._check_decision(fact)
-                if fact.delivery in self._locked_before:
-                    self._locked_before[fact.delivery].check_clock(fact.event_time)
             self.tables.add(fact)
 
     def _check_intent(self, intent: DecisionIntent) -> None:
@@ -340,13 +339,13 @@ class MemoryTx:
             intent_alive=any(self.intent_lives(i) for i in self.tables.of(DecisionIntent, delivery)),
             consent_stands=submission is None or submission.consent != "withdrawn",
             legal_time=legal_time,
-            not_before=self._not_before(drafts),
+            not_before=self._not_before(submission, drafts),
         )
 
-    def _not_before(self, drafts: Sequence[EvidenceDraft]) -> datetime | None:
+    def _not_before(self, submission: Submission | None, drafts: Sequence[EvidenceDraft]) -> datetime | None:
         """What happened last, and what its token says but for the second that another clock may be ahead."""
         if not drafts:
-            return None
+            return None if submission is None else submission.dossier.submitted_at
         token = self.tables.find(EvidenceToken, drafts[-1].evidence)
         proved = [] if token is None else [token.gen_time - timedelta(seconds=1)]
         return max([drafts[-1].event_time, *proved])

@@ -19,8 +19,7 @@ from pipeline.delivery.routes import INTERACTIVE, LEGAL_KINDS, RECEIVER, Emissio
 from pipeline.delivery.states import EvidenceStanding, advance
 from pipeline.errors import Invariant
 from pipeline.evidence.draft import Head
-from pipeline.evidence.facts import EvidenceDraft
-from pipeline.ports.mailbox import Advanced, Locked, Message
+from pipeline.ports.mailbox import Advanced, Locked, Message, check_clock
 from pipeline.stores.batches import DrawRecord, KnownDelivery, LineCursor
 from pipeline.stores.senders import Order
 
@@ -53,9 +52,7 @@ class PostgresTx:
 
         Any unique violation is the server's error. Raises ClockBehind for a draft that would be before the last event.
         """
-        for fact in facts:
-            if isinstance(fact, EvidenceDraft) and fact.delivery in self._locked:
-                self._locked[fact.delivery].check_clock(fact.event_time)
+        check_clock(facts, self._locked)
         kinds: dict[type, list[Any]] = defaultdict(list)
         for fact in facts:
             kinds[type(fact)].append(fact)

@@ -10,10 +10,10 @@ import anyio
 import pytest
 
 from pipeline.actors import loop
-from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage, Work
+from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage, Work, wait_for_clock
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.delivery.routes import BULK, CHECKED, INTERACTIVE, SUBMITTED, Emission
-from pipeline.errors import Invariant, LeaseLost, Transient
+from pipeline.errors import ClockBehind, Invariant, LeaseLost, Transient
 from pipeline.ports.mailbox import Message, Tx
 from pipeline.process.measures import STAGE_MESSAGES, STALE_ACKS
 from pipeline.process.recorder import Recorder
@@ -131,6 +131,33 @@ async def test_spent_attempts_end_as_a_dead_letter(perform: Perform) -> None:
     await bench.turn(perform)
     assert bench.back() == []
     assert [f"spent {ATTEMPTS_MAX} attempts" in why for why in bench.dead()] == [True]
+
+
+@pytest.mark.parametrize("attempts", [0, ATTEMPTS_MAX - 1])
+async def test_a_clock_that_is_behind_is_waited_for_by_whom_it_concerns(attempts: int) -> None:
+    """However often: it is no attempt, so never a dead letter; and no neighbour waits with it. The alarm counts it."""
+    bench = Bench()
+    first, second, third = await bench.send(3)
+
+    def behind(_batch: Sequence[Message]) -> Sequence[Outcome[None]]:
+        raise ClockBehind("behind", {second})
+
+    bench.bend(attempts=attempts)
+    await bench.turn(behind)
+    assert {m.subject: m.attempts for m in bench.back()} == dict.fromkeys((first, second, third), attempts)
+    assert [t.message.subject for t in bench.database.timers] == [second]
+    assert (bench.dead(), bench.recorder.counts[STAGE_MESSAGES, ("clock",)]) == ([], 3)
+
+
+@pytest.mark.parametrize("attempts", [0, ATTEMPTS_MAX - 1])
+async def test_who_waits_for_a_clock_spends_no_attempt(attempts: int) -> None:
+    """As an outcome of its own, beside others of the batch."""
+    bench = Bench()
+    await bench.send()
+    bench.bend(attempts=attempts)
+    await bench.turn(each(lambda m: wait_for_clock(m, "the bridge's clock")))
+    assert ([t.message.attempts for t in bench.database.timers], bench.dead()) == ([attempts], [])
+    assert bench.recorder.counts[STAGE_MESSAGES, ("clock",)] == 1
 
 
 async def test_an_outage_costs_everyone_one_attempt() -> None:
