@@ -88,7 +88,7 @@ class PostgresWorld:
             "INSERT INTO qerds.delivery (id, number, sender, request_sha256, lane, mode, config_version,"
             " recipient_kind, recipient_email, given_names, birth_name, language, subject, submitted_at)"
             f" SELECT '{delivery}', '{number}', s.id, sha256('x'), 0, 'non_qualified', 'c-1',"
-            " 'professional', 'r@example.org', 'g', 'b', 'fr', 's', now() FROM qerds.sender s"
+            " 'professional', 'r@example.org', 'g', 'b', 'fr', 's', '2026-01-01' FROM qerds.sender s"
         )
         return delivery
 

@@ -3,7 +3,7 @@
 import hashlib
 import random
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -11,7 +11,7 @@ import pytest
 
 from pipeline.delivery.facts import Notice, Snapshot, UploadWrap
 from pipeline.delivery.states import DEPOSITED, SUBMITTED
-from pipeline.errors import Transient
+from pipeline.errors import ClockBehind, Transient
 from pipeline.evidence.binding import check_row
 from pipeline.evidence.dossier import Deposit, Issuer, Reason
 from pipeline.evidence.draft import draft
@@ -43,7 +43,14 @@ def world(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> World:
     return MemoryWorld()
 
 
-def submitted(world: World, consent: str = "not_needed", parts: int = 1, *, known_second: bool = True) -> Submission:
+def submitted(
+    world: World,
+    consent: str = "not_needed",
+    parts: int = 1,
+    *,
+    known_second: bool = True,
+    submitted_at: datetime = BEGAN,
+) -> Submission:
     """A submission, planted; nobody has looked at it yet."""
     fate = letters.WITHDRAWN if consent == "withdrawn" else letters.ACCEPT
     made = letters.letter(fate, random.Random(uuid4().int), known(world, "intake"), BEGAN, parts).submission
@@ -52,6 +59,7 @@ def submitted(world: World, consent: str = "not_needed", parts: int = 1, *, know
         made.dossier,
         recipient=replace(made.dossier.recipient, kind="consumer" if needs_consent else "professional"),
         consent_ref="consent-1" if needs_consent else None,
+        submitted_at=submitted_at,
         parts=made.dossier.parts if known_second else tuple(replace(p, sha3_256=None) for p in made.dossier.parts),
     )
     submission = replace(made, dossier=dossier, consent=consent)
@@ -116,6 +124,16 @@ def notice(submission: Submission, ordinal: int) -> Notice:
         mail=f"mail {name}".encode(),
         prepared_at=BEGAN,
     )
+
+
+async def test_nothing_happens_to_a_letter_before_it_was_submitted(world: World) -> None:
+    """The clock was set back between the submission and its proof: whoever drafts waits until it has passed."""
+    submission = submitted(world, submitted_at=datetime(2031, 1, 1, tzinfo=UTC))
+    delivery = submission.dossier.delivery
+    with pytest.raises(ClockBehind) as behind:
+        await drafted(world, submission, "encrypt", "A.1")
+    assert behind.value.subjects == {delivery}
+    await drafted(world, submitted(world), "encrypt", "A.1")
 
 
 async def test_a_dossier_says_what_was_submitted(world: World) -> None:
