@@ -29,6 +29,7 @@ from pipeline.process.recorder import Recorder
 
 PUBLISH_RETRY_SECONDS = 2
 HEADS_AT_ONCE = 500  # told to the database by one statement: after a start, those of the whole file
+STATE_AGAIN_SECONDS = 86_400  # a statement lives for two weeks
 DRAIN_SECONDS = 9.0  # for what was taken on; the supervisor waits 10
 NEEDS_A_PERSON = 4
 ENDS = {
@@ -103,20 +104,22 @@ async def _publish(
     *,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """At start and at every ring; the first attempt comes before READY, so that a new installation finds its keys."""
+    """At start, at every ring and once a day; the first attempt comes before READY, for a new installation."""
     started = False
     while True:
         try:
-            await publication.publish(service.public_keys(), service.documents())
+            statement = await service.statement()
+            await publication.publish(service.public_keys(), service.documents(), statement)
             published = True
-        except PublicationAway as error:
+        except (PublicationAway, TokenAway, KeyMissing) as error:
             sys.stderr.write(f"bridge: not published yet, trying again: {error}\n")
             published = False
         if not started:
             task_status.started()
             started = True
         if published:
-            await to_publish.wait()
+            with anyio.move_on_after(STATE_AGAIN_SECONDS):
+                await to_publish.wait()
         else:
             await anyio.sleep(PUBLISH_RETRY_SECONDS)
 

@@ -1,12 +1,12 @@
 """The bridge's one connection to PostgreSQL: publishing public keys, and reading the legal clock.
 
-Owns     inserts into qerds.published_key, qerds.published_document and qerds.key_use_head (only the role qerds_bridge
-         may), and qerds.legal_now() in an embedded installation
-Rules    what is published never changes: an existing row wins. Readers check keys against the authority pinned at
-         installation, so a forged row buys nothing. The bridge serves on without PostgreSQL, but stamps nothing
-         while the legal clock cannot be read
-Elsewhere: what is published (service). This is a door to asyncpg of its own, because the bridge shares no code
-         with the pipeline's adapters
+Owns     inserts into qerds.published_key, qerds.published_document, qerds.published_statement and qerds.key_use_head (only
+         the role qerds_bridge may), and qerds.legal_now() in an embedded installation
+Rules    what is published never changes: an existing row wins. Readers take a row only as the newest statement has it,
+         so a forged one buys nothing: rows and their statement are there together. The bridge serves on without
+         PostgreSQL, but stamps nothing while the legal clock cannot be read
+Elsewhere: what is published and stated (service). This is a door to asyncpg of its own, because the bridge shares no
+         code with the pipeline's adapters
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -41,6 +41,7 @@ INSERT_HEAD = """
     INSERT INTO qerds.key_use_head (number, sha256, key_id, mac) VALUES ($1, $2, $3, $4)
     ON CONFLICT (number, sha256) DO NOTHING
 """
+INSERT_STATEMENT = "INSERT INTO qerds.published_statement (body) VALUES ($1)"
 
 Result = TypeVar("Result")
 
@@ -57,13 +58,18 @@ class Publication:
         self._connection: Any = None
         self._lock = anyio.Lock()
 
-    async def publish(self, keys: Sequence[PublicKey], documents: Sequence[tuple[str, int, bytes]]) -> None:
-        """Inserts what is not there yet; durable on return, may be repeated. Raises PublicationAway."""
+    async def publish(
+        self, keys: Sequence[PublicKey], documents: Sequence[tuple[str, int, bytes]], statement: bytes
+    ) -> None:
+        """Inserts what is not there yet, and the statement of all; durable on return, may be repeated. Raises
+        PublicationAway."""
         rows = [(k.key_id, k.use, k.spki, k.certificate, k.not_before, k.not_after) for k in keys]
 
         async def insert(connection: Any) -> None:
-            await connection.executemany(INSERT_KEY, rows)
-            await connection.executemany(INSERT_DOCUMENT, list(documents))
+            async with connection.transaction():
+                await connection.executemany(INSERT_KEY, rows)
+                await connection.executemany(INSERT_DOCUMENT, list(documents))
+                await connection.execute(INSERT_STATEMENT, statement)
 
         await self._run(insert)
 

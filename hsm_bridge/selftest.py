@@ -21,7 +21,7 @@ PROBE = b"qerds self-test: this is not an evidence, a token or a receipt"
 def run(token: Token, keyring: Keyring) -> None:
     """Every key once; raises TokenAway (lost) when one gives a wrong answer."""
     for key in keyring.keys:
-        if key.use in ("seal", "tsu") and key.public is not None:
+        if key.use in ("seal", "tsu", "statement") and key.public is not None:
             check_signature(key.public, token.sign(key.key_id, hashlib.sha256(PROBE).digest()), PROBE, key.key_id)
         elif key.use in ("intake", "identity") and key.public is not None:
             _check_agreement(token, key.key_id, key.public)

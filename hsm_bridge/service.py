@@ -1,7 +1,7 @@
 """One request from admission to answer, and the life of the token behind it.
 
 Owns     the order of a request (permission, room, clock, intent on disk, work in threads, result on disk), the recovery
-         of a token that went away, the renewal of the revocation list, what is published
+         of a token that went away, the renewal of the revocation list, what is published and stated
 Rules    a worker thread for each session of the token; long batches are worked off in slices, so that a short request
          waits for a slice and not for a batch; every caller kind has room of its own, so that bulk cannot fill the
          recipients' queue
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hsm_bridge import clock, selftest, wire
 from hsm_bridge.audit import Audit
 from hsm_bridge.clock import ClockAway, LegalClock
-from hsm_bridge.operations import descriptions
+from hsm_bridge.operations import descriptions, statements
 from hsm_bridge.operations.table import OPERATIONS, Operation
 from hsm_bridge.operations.vault import Moment, Refused, Vault
 from hsm_bridge.token import certificates, keyring
@@ -197,6 +197,14 @@ class Service:
         """What `describe` tells and the database publishes."""
         return descriptions.public_keys(self.vault)
 
+    async def statement(self) -> bytes:
+        """Of what `public_keys` and `documents` give now. Raises TokenAway, KeyMissing."""
+        if not self.vault.token_up:
+            raise TokenAway("nothing is stated without it", lost=False)
+        await self._record({"phase": "intent", "caller": "bridge", "op": "statement"})
+        keys, documents, now = self.public_keys(), self.documents(), clock.now()
+        return await anyio.to_thread.run_sync(statements.state, self.vault, keys, documents, now, limiter=self._workers)
+
     async def _renew_crl(self) -> bool:
         vault = self.vault
         legal = await self._legal_clock.legal_now()
@@ -241,8 +249,8 @@ class Service:
     def _observe(self) -> None:
         self.recorder.set(BRIDGE_TOKEN_UP, int(self.vault.token_up))
         for key in self.vault.keyring.keys:  # oldest first: the newest of a use stays
-            if key.certificate is not None and key.public_use is not None:
-                self.recorder.set(CERTIFICATE_EXPIRY, key.not_after.timestamp(), key.public_use)
+            if key.certificate is not None:
+                self.recorder.set(CERTIFICATE_EXPIRY, key.not_after.timestamp(), key.public_use or key.use)
         ends_at = crl_made_at(self.vault.crl) + timedelta(certificates.CRL_DAYS)
         self.recorder.set(CRL_EXPIRY, ends_at.timestamp())
 

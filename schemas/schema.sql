@@ -1406,6 +1406,19 @@ GRANT SELECT ON qerds.published_key TO qerds_archive, qerds_encrypt, qerds_event
     qerds_ingest, qerds_notify, qerds_operate, qerds_seal, qerds_timestamp, qerds_webhook;
 GRANT SELECT, INSERT ON qerds.published_key TO qerds_bridge;
 
+-- What the pinned authority states of all published keys and documents, signed; the newest that holds counts. Inserts:
+-- bridge.
+CREATE TABLE qerds.published_statement (
+    id        bigint GENERATED ALWAYS AS IDENTITY,
+    body      bytea NOT NULL,
+    stated_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT published_statement_pkey PRIMARY KEY (id),
+    CONSTRAINT published_statement_body_check CHECK (((octet_length(body) >= 1) AND (octet_length(body) <= 524288)))
+);
+GRANT SELECT ON qerds.published_statement TO qerds_archive, qerds_encrypt, qerds_events, qerds_expire, qerds_gateway,
+    qerds_ingest, qerds_notify, qerds_operate, qerds_seal, qerds_timestamp, qerds_webhook;
+GRANT SELECT, INSERT (body) ON qerds.published_statement TO qerds_bridge;
+
 -- A sender, as it was identified at its enrolment. Inserts: operate.
 CREATE TABLE qerds.sender (
     id                   uuid NOT NULL,

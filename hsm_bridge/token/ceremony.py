@@ -26,6 +26,11 @@ from pipeline.formats.checked_table import ConfigInvalid
 from pipeline.formats.configuration import Config, load
 
 SERIAL_BYTES = 16  # RFC 5280 section 4.1.2.2 allows 20
+ISSUERS = {  # which certificate a key gets, by the use in its label; the other keys have none
+    "seal": certificates.seal_certificate,
+    "tsu": certificates.unit_certificate,
+    "statement": certificates.statement_certificate,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +62,7 @@ class Ceremony:
         present = self.token.labels()
         keys: list[tuple[str, KeyUse]] = [("ca-1", "ca"), ("mac-1", "mac"), ("identity-1", "identity")]
         keys += [(f"intake-{month}", "intake"), (f"kek-{month}", "kek")]
-        yearly: tuple[KeyUse, ...] = ("seal", "tsu", "webhook")
+        yearly: tuple[KeyUse, ...] = ("seal", "tsu", "statement", "webhook")
         for use in yearly:
             if not any(label.startswith(f"{use}-{year}-") for label in present):
                 keys.append((f"{use}-{year}-1", use))
@@ -81,12 +86,11 @@ class Ceremony:
         return x509.load_der_x509_certificate(path.read_bytes())
 
     def _uncertified(self) -> list[str]:
-        certified = [label for label in self.token.labels() if label.startswith(("seal-", "tsu-"))]
+        certified = [label for label in self.token.labels() if label.partition("-")[0] in ISSUERS]
         return [label for label in certified if not keyring.certificate_path(self.config, label).exists()]
 
     def _certify(self, label: str, authority: x509.Certificate) -> bool:
-        issue = certificates.seal_certificate if label.startswith("seal-") else certificates.unit_certificate
-        made = issue(
+        made = ISSUERS[label.partition("-")[0]](
             authority,
             TokenSigningKey(self.token, "ca-1"),
             self.token.public_key(label),

@@ -1,6 +1,7 @@
 """Certificates and revocation lists of the embedded authority, signed by its key in the token.
 
-Owns     the profiles: authority, seal, time-stamping unit, revocation list; and the key object that signs in the token
+Owns     the profiles: authority, seal, time-stamping unit, statements, revocation list; and the key object that signs
+         in the token
 Rules    pure but for the signature: moment and serial number come from the caller
 Elsewhere: when they are made (ceremony, crl renewal in service), files
 Source   RFC 5280; ETSI EN 319 412-3 (seal), RFC 3161 section 2.3 and ETSI EN 319 422 (time-stamping unit)
@@ -19,10 +20,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from hsm_bridge.token.device import Token
 from hsm_bridge.token.signatures import der_signature
 from pipeline.formats.configuration import Mode, Provider
+from pipeline.formats.statement import PURPOSE
 
 CA_DAYS = 3652  # ten years
 SEAL_DAYS = 1095  # three years
 UNIT_DAYS = 1826  # five years: tokens stay checkable long after the key's last use
+STATEMENT_KEY_DAYS = 1095  # three years; a statement itself lives for two weeks
 CRL_DAYS = 7  # renewed daily, so that a week without the bridge does no harm
 DEMONSTRATION = "Demonstration service, not legally recognised"
 
@@ -115,6 +118,24 @@ def unit_certificate(
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage("digital_signature"), critical=True)
     builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
+    return _signed(_issued_by(builder, authority), key)
+
+
+def statement_certificate(
+    authority: x509.Certificate,
+    key: TokenSigningKey,
+    public: ec.EllipticCurvePublicKey,
+    provider: Provider,
+    mode: Mode,
+    serial: int,
+    moment: datetime,
+) -> bytes:
+    """For statements of what is published and nothing else: readers want this usage, alone and critical."""
+    name = _name(provider, mode, f"{provider.name} statements")
+    builder = _builder(name, authority.subject, public, serial, moment, STATEMENT_KEY_DAYS)
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(_usage("digital_signature"), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([PURPOSE]), critical=True)
     return _signed(_issued_by(builder, authority), key)
 
 

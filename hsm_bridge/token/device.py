@@ -32,7 +32,7 @@ EC_BYTES = 32  # P-256 coordinates, digests, signature halves, ed25519 public ke
 ED25519_OID = "1.3.101.112"  # RFC 8410; PKCS#11 v3.0 takes a curve by its object identifier
 TAG_BITS = 128  # NIST SP 800-38D: the full tag
 
-KeyUse = Literal["ca", "seal", "tsu", "intake", "identity", "kek", "mac", "webhook"]
+KeyUse = Literal["ca", "seal", "tsu", "statement", "intake", "identity", "kek", "mac", "webhook"]
 Result = TypeVar("Result")
 
 
@@ -51,7 +51,7 @@ _AGREEING = _Template(ObjectClass.PRIVATE_KEY, KeyType.EC, MechanismFlag.DERIVE)
 _WRAPPING = _Template(ObjectClass.SECRET_KEY, KeyType.AES, MechanismFlag.ENCRYPT | MechanismFlag.DECRYPT)
 _MACKING = _Template(ObjectClass.SECRET_KEY, KeyType.GENERIC_SECRET, MechanismFlag.SIGN | MechanismFlag.VERIFY)
 TEMPLATES: dict[KeyUse, _Template] = {
-    **dict.fromkeys(("ca", "seal", "tsu"), _SIGNING),
+    **dict.fromkeys(("ca", "seal", "tsu", "statement"), _SIGNING),
     **dict.fromkeys(("intake", "identity"), _AGREEING),
     "kek": _WRAPPING,
     "mac": _MACKING,

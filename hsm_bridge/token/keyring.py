@@ -1,7 +1,8 @@
 """Which keys there are, what each is for, and from when to when.
 
-Owns     the names of keys (seal-YYYY-n, tsu-YYYY-n, webhook-YYYY-n, intake-YYYYMM, kek-YYYYMM, identity-n, mac-n,
-         ca-n), their certificates and revocation list as files, and the choice of the key that does new work
+Owns     the names of keys (seal-YYYY-n, tsu-YYYY-n, statement-YYYY-n, webhook-YYYY-n, intake-YYYYMM, kek-YYYYMM,
+         identity-n, mac-n, ca-n), their certificates and revocation list as files, and the choice of the key that does
+         new work
 Rules    a key is known by its label in the token; its time is its certificate's, or follows from the month in its name;
          a key does nothing new after its end but stays usable until no draft names it
 Elsewhere: key operations (token), making keys (ceremony)
@@ -27,7 +28,7 @@ from pipeline.formats.configuration import Config
 MONTHLY_KEY_DAYS = 400  # a new one comes every month; the long end keeps a forgotten rotation from stopping the service
 YEARLY_KEY_DAYS = 731  # of webhooks, likewise: receivers keep the keys of two years
 LABEL = re.compile(
-    r"(?:(ca|identity|mac)-(\d{1,4})|(seal|tsu|webhook)-(\d{4})-(\d{1,4})|(intake|kek)-(\d{4})(0[1-9]|1[0-2]))"
+    r"(?:(ca|identity|mac)-(\d{1,4})|(seal|tsu|statement|webhook)-(\d{4})-(\d{1,4})|(intake|kek)-(\d{4})(0[1-9]|1[0-2]))"
 )
 PUBLIC_FILE_BYTES_MAX = 1024 * 1024
 
@@ -43,7 +44,7 @@ _PUBLIC_USES: dict[KeyUse, PublicUse] = {
 
 @dataclass(frozen=True, slots=True)
 class BridgeKey:
-    """One key; certificate: DER, for seal and tsu; edwards: the public half of a webhook key."""
+    """One key; certificate: DER, for seal, tsu and statement; edwards: the public half of a webhook key."""
 
     key_id: str
     use: KeyUse
@@ -194,7 +195,7 @@ def _key(token: Token, config: Config, parsed: _Parsed, authority: x509.Certific
         edwards = token.edwards_key(label)
         return BridgeKey(label, use, None, None, start, start + timedelta(days=YEARLY_KEY_DAYS), edwards)
     public = None if use in ("kek", "mac") else token.public_key(label)
-    if use in ("seal", "tsu"):
+    if use in ("seal", "tsu", "statement"):
         certificate = x509.load_der_x509_certificate(der := read_certificate(config, label))
         certificate.verify_directly_issued_by(authority)
         if certificate.public_key() != public:

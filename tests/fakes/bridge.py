@@ -8,7 +8,7 @@ Elsewhere: anything for production, where no key exists outside a token
 
 import hashlib
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hsm_bridge import wire
 from hsm_bridge.client import BridgeAway, BridgeClient
-from hsm_bridge.operations import tickets
+from hsm_bridge.operations import descriptions, statements, tickets
 from hsm_bridge.operations.table import OPERATIONS
 from hsm_bridge.operations.vault import Moment, Vault
 from hsm_bridge.service import perform_item
@@ -63,6 +63,7 @@ LABELS: tuple[tuple[str, KeyUse], ...] = (
     ("seal-2026-1", "seal"),
     ("tsu-2026-1", "tsu"),
     ("webhook-2026-1", "webhook"),
+    ("statement-2026-1", "statement"),
 )
 
 
@@ -178,6 +179,10 @@ class FakeBridge:
             if k.public_use is not None and k.spki is not None
         ]
 
+    def statement(self, documents: Sequence[tuple[str, int, bytes]] = ()) -> bytes:
+        """What the bridge would state of its keys and of these documents (name, version, body)."""
+        return statements.state(self.vault, descriptions.public_keys(self.vault), documents, self._now())
+
     def ticket(self, delivery: UUID, documents: Iterable[bytes], person: bytes | None = None) -> bytes:
         """A ticket as verify_identity gives it, for tests that are not about identification. documents: the SHA-256 of
         each."""
@@ -267,14 +272,21 @@ def _keyring(token: SoftwareToken, settings: Config, valid_from: datetime) -> tu
     provider, mode = settings.provider, settings.mode
     der = certificates.authority_certificate(key, provider, mode, serial(), valid_from)
     authority = x509.load_der_x509_certificate(der)
-    issue = {"seal": certificates.seal_certificate, "tsu": certificates.unit_certificate}
+    issue = {
+        "seal": certificates.seal_certificate,
+        "tsu": certificates.unit_certificate,
+        "statement": certificates.statement_certificate,
+    }
     keys = []
     for label, use in LABELS[1:]:
         public = None if use in ("kek", "mac", "webhook") else token.public_key(label)
         issued = None
         if use in issue and public is not None:
             issued = issue[use](authority, key, public, provider, mode, serial(), valid_from)
-        until = valid_from + timedelta(days=certificates.SEAL_DAYS)
+        since, until = valid_from, valid_from + timedelta(days=certificates.SEAL_DAYS)
+        if issued is not None:
+            certificate = x509.load_der_x509_certificate(issued)
+            since, until = certificate.not_valid_before_utc, certificate.not_valid_after_utc
         edwards = token.edwards_key(label) if use == "webhook" else None
-        keys.append(BridgeKey(label, use, public, issued, valid_from, until, edwards))
+        keys.append(BridgeKey(label, use, public, issued, since, until, edwards))
     return Keyring(tuple(keys), authority, "ca-1"), certificates.revocation_list(authority, key, 1, valid_from)
