@@ -100,7 +100,7 @@ async def connect(config: Config, stage: str, recorder: Recorder) -> AsyncIterat
     randomness = SystemRandomness()
     dsn = config.database.dsn(f"qerds_{stage}")
     link = Link(dsn, LeaseLost)
-    keys = PostgresKeys(link.call, config.bridge.public_dir / ANCHOR_FILE)
+    keys = PostgresKeys(link.call, config.bridge.public_dir / ANCHOR_FILE, recorder)
     bridge = SocketBridge.at(config.bridge.socket_dir, stage)
     mailer = RelayMailer(config.mail)
     clock = SystemClock()
@@ -182,7 +182,7 @@ async def connect_gateway(config: Config, recorder: Recorder) -> AsyncIterator[G
     objects = objects_of(config, GATEWAY)
     await verify_objects(objects, recorder)
     database = database_of(config, "qerds_gateway")
-    keys = keys_of(config, database)
+    keys = keys_of(config, database, recorder)
     bridge = SocketBridge.at(config.bridge.socket_dir, "gateway")
     identity = {name: HttpBackChannel(provider) for name, provider in config.identity.providers.items()}
     checker = CheckingProcesses()
@@ -219,9 +219,9 @@ def database_of(config: Config, role: str, answer_seconds: float = GUARD_SECONDS
     return Database(config.database.dsn(role), answer_seconds=answer_seconds)
 
 
-def keys_of(config: Config, database: Database) -> PostgresKeys:
+def keys_of(config: Config, database: Database, recorder: Recorder | None = None) -> PostgresKeys:
     """The published keys, read through `database`."""
-    return PostgresKeys(database.fetch, config.bridge.public_dir / ANCHOR_FILE)
+    return PostgresKeys(database.fetch, config.bridge.public_dir / ANCHOR_FILE, recorder)
 
 
 def ids() -> SystemRandomness:

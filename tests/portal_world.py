@@ -443,6 +443,8 @@ async def _publish(owner: Any, fake: FakeBridge) -> None:
         document,
         fake.crl,
     )
+    statement = fake.statement([("identity_jwks", 1, document), ("crl", 1, fake.crl)])
+    await owner.execute("INSERT INTO qerds.published_statement (body) VALUES ($1)", statement)
 
 
 async def _identity_key(owner: Any) -> ECKey:

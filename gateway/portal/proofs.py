@@ -13,7 +13,7 @@ from gateway.pages.handler import see_other
 from gateway.pages.standing import LetterStanding
 from gateway.portal.download import DOWNLOAD_POLICY
 from gateway.portal.ports import PortalPorts
-from pipeline.evidence.form.xades import assemble
+from pipeline.evidence.form.xades import assemble_stored
 
 
 class ProofFiles(LetterHandler[PortalPorts]):
@@ -29,7 +29,7 @@ class ProofFiles(LetterHandler[PortalPorts]):
         stored = await self.ports.portal.evidence(letter_request.letter.delivery, request.path_params["evidence"])
         if stored is None:
             return self.neutral(request)
-        document = assemble(stored.canonical, stored.certificate, stored.signature, stored.token)
+        document = assemble_stored(stored.canonical, stored.certificate, stored.signature, stored.token)
         name = f"{letter_request.letter.number}-{stored.sequence:02d}-{stored.event}.xml"
         return Response(
             document,

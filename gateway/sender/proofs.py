@@ -18,7 +18,7 @@ from gateway.sender.deliveries import find
 from gateway.sender.oauth import OAuth
 from gateway.sender.ports import SenderPorts
 from gateway.sender.stored import StoredAnswer, stored_answer
-from pipeline.evidence.form.xades import assemble
+from pipeline.evidence.form.xades import assemble_stored
 from pipeline.intake.reading import identifier
 from pipeline.stores.senders import DeliverySeen, SnapshotSeen
 
@@ -49,7 +49,7 @@ class Proofs:
             proof = None
         if proof is None:
             raise Problem("not_found")
-        document = await run_sync(assemble, proof.canonical, proof.certificate, proof.signature, proof.token)
+        document = await run_sync(assemble_stored, proof.canonical, proof.certificate, proof.signature, proof.token)
         name = f"{delivery.number}-{proof.sequence:02d}-{proof.event}.xml"
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(document, 200, headers, "application/xml")

@@ -134,8 +134,11 @@ class Webhooks:
 
     async def keys(self, request: Request) -> Response:
         """GET /.well-known/webhook-keys.json."""
-        keys = [_key(key) for key in await self._store.webhook_keys()]
-        return JSONResponse({"keys": keys}, headers={"Cache-Control": f"public, max-age={KEYS_SECONDS}"})
+        keys = [_key(key) for key in await self._ports.keys.every("webhook")]
+        statement = (await self._ports.keys.statement()).decode("ascii")
+        return JSONResponse(
+            {"keys": keys, "statement": statement}, headers={"Cache-Control": f"public, max-age={KEYS_SECONDS}"}
+        )
 
     async def _named(self, request: Request) -> tuple[UUID, WebhookSeen]:
         sender = (await self._oauth.authorise(request, SCOPE)).sender

@@ -19,7 +19,7 @@ from uuid import UUID
 from pipeline.actors.contract import Bury, Done, Outcome, Retry
 from pipeline.delivery.routes import BULK, EXPORT, PRESERVE, Emission
 from pipeline.errors import Transient
-from pipeline.evidence.form.xades import assemble
+from pipeline.evidence.form.xades import assemble_stored
 from pipeline.evidence.package.container import Packer
 from pipeline.exports.facts import ExportStep
 from pipeline.exports.ports import ExportPorts, ExportRow, ExportStanding, StoredPackage
@@ -144,5 +144,5 @@ async def _evidences(rows: Sequence[ExportRow], ports: ExportPorts) -> AsyncIter
     for row in rows:
         delivery_proofs = None if row.delivery is None else proofs.get(row.delivery)
         for e in delivery_proofs.evidences if delivery_proofs else ():
-            document = assemble(e.canonical, e.certificate, e.signature, e.token)
+            document = assemble_stored(e.canonical, e.certificate, e.signature, e.token)
             yield f"{row.number}/{e.sequence:02d}-{e.event}.xml", document

@@ -37,7 +37,7 @@ class TimeStampAuthority(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class PublishedKey:
-    """A public key of the bridge, checked against the pinned CA where it has a certificate."""
+    """A public key of the bridge, as the pinned authority states it."""
 
     key_id: str
     use: str
@@ -48,10 +48,13 @@ class PublishedKey:
 
 
 class Keys(Protocol):
-    """The keys that the bridge has published."""
+    """The keys that the bridge has published: what the pinned authority does not state is not there."""
 
     async def active(self, use: str) -> PublishedKey:
         """The newest key of that use that may still seal something new. Raises Transient when there is none yet."""
+
+    async def every(self, use: str) -> Sequence[PublishedKey]:
+        """All keys of that use, the newest first, old ones too."""
 
     async def by_id(self, key_id: str) -> PublishedKey:
         """Any published key. Raises Transient when it is not published (yet)."""
@@ -61,3 +64,7 @@ class Keys(Protocol):
 
     async def document(self, name: str) -> bytes | None:
         """The newest published document of that name: crl, identity_jwks."""
+
+    async def statement(self) -> bytes:
+        """What the pinned authority states of all keys and documents, signed (pipeline/formats/statement.py), for
+        readers outside. Raises Transient when there is none."""

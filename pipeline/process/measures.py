@@ -88,6 +88,9 @@ OBJECT_ERRORS = Counter("qerds_object_errors_total", "The object store was away"
 CLEANED_OBJECTS = Counter("qerds_cleaned_objects_total", "Objects that the cleaning removed", of_process="stage")
 MAILS = Counter("qerds_mail_total", "Mails by what the relay's answer is about", ("relay", "class"))
 RELAY_UP = Gauge("qerds_relay_up", "0 while the relay takes nobody's mail: all but a probe wait", of_process="stage")
+PUBLISHED_REFUSED = Counter(
+    "qerds_published_refused_total", "Published rows that the pinned authority does not state", ("what",)
+)
 TSA_REQUESTS = Counter("qerds_tsa_requests_total", "Digests to be stamped", ("authority", "result"))
 TSA_SECONDS = Histogram("qerds_tsa_request_seconds", "A call for many time-stamps", ("authority",))
 

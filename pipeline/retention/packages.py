@@ -13,7 +13,7 @@ from uuid import UUID
 
 from pipeline.delivery import facts
 from pipeline.errors import Invariant, Transient
-from pipeline.evidence.form.xades import SealInvalid, assemble
+from pipeline.evidence.form.xades import SealInvalid, assemble_stored
 from pipeline.evidence.package.snapshot import (
     PackageToSign,
     SnapshotContents,
@@ -100,7 +100,7 @@ def snapshot_of(proofs: DeliveryProofs, authority: bytes, revocations: bytes | N
         mode=proofs.mode,
         snapshot=proofs.snapshots + 1,
         previous_sha256=proofs.snapshot_sha256,
-        documents=tuple(assemble(e.canonical, e.certificate, e.signature, e.token) for e in proofs.evidences),
+        documents=tuple(assemble_stored(e.canonical, e.certificate, e.signature, e.token) for e in proofs.evidences),
         authorities=(authority,),
         revocation_lists=() if revocations is None else (revocations,),
     )

@@ -12,7 +12,6 @@ from typing import Protocol
 from uuid import UUID
 
 from pipeline.feed.payload import FeedEvent
-from pipeline.ports.bridge import PublishedKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +116,3 @@ class EventStore(Protocol):
 
     async def attempts(self, webhook: UUID, before: int | None, limit: int) -> Sequence[AttemptSeen]:
         """The newest first."""
-
-    async def webhook_keys(self) -> Sequence[PublishedKey]:
-        """The keys that sign or have signed, newest first."""

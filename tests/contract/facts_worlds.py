@@ -92,6 +92,7 @@ class PostgresWorld:
         self._run(
             *(insert("published_key", **key) for key in keys),
             insert("published_document", name=CRL, version=1, body=self.bridge.crl),
+            insert("published_statement", body=self.bridge.statement([(CRL, 1, self.bridge.crl)])),
         )
 
     def submit(self, submission: Submission) -> None:

@@ -164,6 +164,7 @@ class Installation:
                 " VALUES ($1, $2, $3, $4, $5, $6)",
                 *(key.key_id, key.use, key.spki, key.certificate, key.not_before, key.until),
             )
+        await bridge.execute("INSERT INTO qerds.published_statement (body) VALUES ($1)", self.bridge.statement())
         await bridge.close()
 
     async def submit(self) -> UUID:

@@ -155,9 +155,9 @@ async def test_a_draft_names_a_key_that_may_seal_it(postgres: PostgresServer, da
         database.name,
     )
     asking = Database(database.dsn("qerds_expire"))
-    assert [row["key_id"] for row in await asking.fetch("active_key", "seal")] == ["now"]
+    assert [row["key_id"] for row in await asking.fetch("active_keys", "seal", 1)] == ["now"]
     postgres.psql("INSERT INTO qerds.legal_clock (ahead) VALUES (interval '31 days')", database.name)
-    assert await asking.fetch("active_key", "seal") == []
+    assert await asking.fetch("active_keys", "seal", 1) == []
     await asking.close()
 
 

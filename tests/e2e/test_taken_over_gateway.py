@@ -121,7 +121,7 @@ async def in_the_database(config: Config, password: str, delivery: str) -> dict[
     """Drafts of every kind; the act of a recipient is drafted with a receipt that nobody gave."""
     database = Database(replace(config.database.dsn("qerds_gateway"), read_password=lambda: password))
     identifier = UUID(delivery)
-    [key] = await database.fetch("active_key", "seal")
+    [key] = await database.fetch("active_keys", "seal", 1)
     issuer = Issuer("Forger", "FR", "2.25.1", key["key_id"], hashlib.sha256(key["certificate"]).digest())
     dossier = (await read_dossiers(database.fetch, [identifier], issuer))[identifier]
     reason = Reason("forged", "forged")

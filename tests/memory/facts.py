@@ -56,6 +56,16 @@ class MemoryKeys:
             raise Transient(f"the bridge has not published a key for {use} yet")
         return max(usable, key=lambda k: (k.not_before, k.key_id))
 
+    async def every(self, use: str) -> Sequence[PublishedKey]:
+        """The newest first."""
+        await anyio.lowlevel.checkpoint()
+        return sorted((k for k in self.published if k.use == use), key=lambda k: (k.not_before, k.key_id), reverse=True)
+
+    async def statement(self) -> bytes:
+        """Nobody outside reads it."""
+        await anyio.lowlevel.checkpoint()
+        raise Transient("nothing is stated in memory")
+
     async def by_id(self, key_id: str) -> PublishedKey:
         """Whatever its age."""
         await anyio.lowlevel.checkpoint()

@@ -11,7 +11,6 @@ from uuid import UUID
 from pipeline.adapters.postgres.database import Database
 from pipeline.delivery.routes import INTERACTIVE, PING, Emission
 from pipeline.feed.payload import FeedEvent
-from pipeline.ports.bridge import PublishedKey
 from pipeline.stores.feed import AttemptSeen, EventQuestion, EventsSeen, NewWebhook, WebhookChange, WebhookSeen
 
 WEBHOOKS_MAX = 20  # of one sender
@@ -86,10 +85,6 @@ class PostgresEventStore:
     async def attempts(self, webhook: UUID, before: int | None, limit: int) -> Sequence[AttemptSeen]:
         """The newest first."""
         return [AttemptSeen(**r) for r in await self._database.fetch("webhook_attempts", webhook, before, limit)]
-
-    async def webhook_keys(self) -> Sequence[PublishedKey]:
-        """The newest first."""
-        return [PublishedKey(**row) for row in await self._database.fetch("webhook_keys")]
 
 
 def _event_fields(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """The sealed document: canonical evidence with its XAdES seal inside (ETSI EN 319 132-1, B-B and B-T).
 
-Owns putting together (`assemble`), checking a seal (`verified_seal`; `check_fresh_seal` by who had it made),
-and the strict way back (`take_apart`). A document is accepted only if assembling its parts again gives the same bytes,
-so there is nothing in it that was not looked at. Time-stamps are judged in `time_stamp`, certificates in
-`certificates`.
+Owns putting together (`assemble`, of rows `assemble_stored`), checking a seal (`verified_seal`; `check_fresh_seal` by
+who had it made), and the strict way back (`take_apart`). A document is accepted only if assembling its parts again
+gives the same bytes, so there is nothing in it that was not looked at. Time-stamps are judged in `time_stamp`,
+certificates in `certificates`.
 """
 
 from __future__ import annotations
@@ -76,6 +76,17 @@ def assemble(canonical: bytes, certificate_der: bytes, signature: bytes, token: 
     signed = signed_parts(canonical, certificate_der)
     element = xades.signature_element(signed.dom_id, signed.info, signature, certificate_der, signed.properties, token)
     return canonical[: -len(_END)] + element + _END
+
+
+def assemble_stored(canonical: bytes, certificate_der: bytes, signature: bytes, token: bytes | None) -> bytes:
+    """`assemble` for who has its parts from rows: SealInvalid for a certificate that the evidence does not name."""
+    try:
+        head = parse_evidence_head(canonical)
+    except HeadError as error:
+        raise SealInvalid(f"not an evidence: {error}") from error
+    if head.certificate_sha256 != hashlib.sha256(certificate_der).digest():
+        raise SealInvalid("the evidence names another seal certificate")
+    return assemble(canonical, certificate_der, signature, token)
 
 
 def verified_seal(canonical: bytes, certificate_der: bytes, signature: bytes) -> None:

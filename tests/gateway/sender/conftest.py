@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64encode
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -62,6 +62,7 @@ class SoftKeys:
         self.intake = ec.generate_private_key(ec.SECP256R1())
         self.documents: dict[str, bytes] = {}
         self.anchor = b""
+        self.webhook_keys: list[PublishedKey] = []
 
     async def active(self, use: str) -> PublishedKey:
         if use != "intake":
@@ -70,8 +71,14 @@ class SoftKeys:
         now = datetime.now(UTC)
         return PublishedKey("intake-1", use, spki, None, now, now + timedelta(days=1))
 
+    async def every(self, use: str) -> Sequence[PublishedKey]:
+        return self.webhook_keys
+
     async def by_id(self, key_id: str) -> PublishedKey:
         return await self.active("intake")
+
+    async def statement(self) -> bytes:
+        return b"head.payload.signature"
 
     async def trust_anchor(self) -> bytes:
         return self.anchor

@@ -1,6 +1,7 @@
 """GET /v1/events and /v1/webhooks over the whole gateway: what is shown, what is refused, what waits."""
 
 from base64 import b64decode
+from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import anyio
@@ -8,6 +9,7 @@ import httpx
 import pytest
 
 from gateway.sender.events import WAITERS_OF_SENDER_MAX, cursor_of, sequence_of
+from pipeline.ports.bridge import PublishedKey
 from tests.gateway.sender.conftest import World
 
 pytestmark = pytest.mark.anyio
@@ -251,16 +253,15 @@ async def test_the_log_of_attempts_is_read_newest_first(world: World) -> None:
 
 async def test_the_keys_that_sign_are_public(world: World) -> None:
     """With their validity, newest first, raw keys in the form that libraries take; no token is needed."""
-    for year in (2025, 2026):
-        world.psql(
-            "INSERT INTO qerds.published_key (key_id, use, spki, not_before, until) VALUES "
-            f"('webhook-{year}-1', 'webhook', '\\x302a300506032b6570032100{year:064x}', "
-            f"'{year}-01-01', '{year + 2}-01-01')"
-        )
+    for year in (2026, 2025):
+        spki = bytes.fromhex(f"302a300506032b6570032100{year:064x}")
+        lived = (datetime(year, 1, 1, tzinfo=UTC), datetime(year + 2, 1, 1, tzinfo=UTC))
+        world.parts.keys.webhook_keys.append(PublishedKey(f"webhook-{year}-1", "webhook", spki, None, *lived))
     answer = await world.anonymous().get("/.well-known/webhook-keys.json")
     keys = answer.json()["keys"]
     assert [key["key_id"] for key in keys] == ["webhook-2026-1", "webhook-2025-1"]
     assert b64decode(keys[0]["public_key"].removeprefix("whpk_")).hex() == f"{2026:064x}"
+    assert answer.json()["statement"] == "head.payload.signature"
     assert (keys[0]["not_before"], keys[0]["algorithm"]) == ("2026-01-01T00:00:00.000Z", "ed25519")
 
 

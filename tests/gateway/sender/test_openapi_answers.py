@@ -27,6 +27,7 @@ from pipeline.feed.payload import FeedEvent, body
 from pipeline.feed.types import SUBJECTS, TYPES
 from pipeline.intake.batches import problem
 from pipeline.intake.mistakes import Mistake
+from pipeline.ports.bridge import PublishedKey
 from pipeline.stores.batches import BatchProgress, BatchSeen, ResultSeen
 from pipeline.stores.consents import ConsentStanding, RequestSeen
 from pipeline.stores.senders import Consent, DeliverySeen, EventSeen, SenderUpload, SnapshotSeen
@@ -256,10 +257,10 @@ async def ask_webhooks(world: World, client: httpx.AsyncClient) -> None:
         f"last_success_at = now() WHERE id = '{hook}';"
         "INSERT INTO qerds.webhook_attempt (webhook, event, type, attempt, outcome, status, milliseconds) VALUES "
         f"('{hook}', gen_random_uuid(), 'webhook.test', 1, 'refused', 500, 7);"
-        "INSERT INTO qerds.published_key (key_id, use, spki, not_before, until) VALUES "
-        f"('webhook-1', 'webhook', '\\x302a300506032b6570032100{1:064x}', now(), now());"
         "SELECT qerds.sequence_events(0, 1000)"
     )
+    spki, now = bytes.fromhex(f"302a300506032b6570032100{1:064x}"), datetime.now(UTC)
+    world.parts.keys.webhook_keys.append(PublishedKey("webhook-1", "webhook", spki, None, now, now))
     await client.get("/v1/webhooks")
     await client.get(at)
     await client.get(f"{at}/attempts")

@@ -216,18 +216,27 @@ JOIN qerds.published_key k ON k.key_id = e.seal_key_id
 WHERE e.delivery = ANY ($1::uuid[]) AND e.sequence <= d.stamped_through
 ORDER BY e.delivery, e.sequence;
 
--- name: active_key
--- The newest key of a use that may seal something new: what the bridge will allow, certificates are judged by the
+-- name: active_keys
+-- The newest keys of a use that may seal something new: what the bridge will allow, certificates are judged by the
 -- time of the law. A draft that names any other key could never be sealed.
 SELECT k.key_id, k.use, k.spki, k.certificate, k.not_before, k.until
 FROM qerds.published_key k WHERE k.use = $1::text AND k.not_before <= clock_timestamp() AND k.until > (SELECT qerds.legal_now())
-ORDER BY k.not_before DESC, k.key_id DESC LIMIT 1;
+ORDER BY k.not_before DESC, k.key_id DESC LIMIT $2::integer;
+
+-- name: keys_of_use
+-- Every key of a use, the newest first.
+SELECT k.key_id, k.use, k.spki, k.certificate, k.not_before, k.until
+FROM qerds.published_key k WHERE k.use = $1::text ORDER BY k.not_before DESC, k.key_id DESC LIMIT $2::integer;
 
 -- name: key_by_id
 -- Any published key, also one that seals nothing new any more.
 SELECT k.key_id, k.use, k.spki, k.certificate, k.not_before, k.until
 FROM qerds.published_key k WHERE k.key_id = $1::text;
 
--- name: published_document
--- The newest version of a published document.
-SELECT p.body FROM qerds.published_document p WHERE p.name = $1::text ORDER BY p.version DESC LIMIT 1;
+-- name: published_documents
+-- The newest versions of a published document.
+SELECT p.version, p.body FROM qerds.published_document p WHERE p.name = $1::text ORDER BY p.version DESC LIMIT $2::integer;
+
+-- name: published_statements
+-- What the authority states of all of them, the newest first.
+SELECT s.body FROM qerds.published_statement s ORDER BY s.id DESC LIMIT $1::integer;

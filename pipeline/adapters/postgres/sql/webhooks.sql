@@ -132,8 +132,3 @@ DELETE FROM qerds.webhook w WHERE w.sender = $1::uuid AND w.id = $2::uuid;
 SELECT a.id, a.event, a.type, a.attempt, a.outcome, a.status, a.milliseconds, a.next_try_at, a.at
 FROM qerds.webhook_attempt a WHERE a.webhook = $1::uuid AND a.id < coalesce($2::bigint, 9223372036854775807)
 ORDER BY a.id DESC LIMIT $3::integer;
-
--- name: webhook_keys
--- Every key that signs or has signed, the newest first.
-SELECT p.key_id, p.use, p.spki, p.certificate, p.not_before, p.until FROM qerds.published_key p
-WHERE p.use = 'webhook' ORDER BY p.not_before DESC, p.key_id DESC;
