@@ -26,6 +26,7 @@ ECDSA_SHA256 = "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256"
 SHA256 = "http://www.w3.org/2001/04/xmlenc#sha256"
 SHA3_256 = "http://www.w3.org/2007/05/xmldsig-more#sha3-256"
 
+EVIDENCE_END = b"</erds:Evidence>"
 SIGNATURE_RAW_BYTES = 64  # r and s of a P-256 signature, XML Signature 1.1 section 6.4.3
 PACKAGE_DOM_ID = "package"
 PACKAGE_ENTRIES_MAX = 500
@@ -178,6 +179,23 @@ def signature_element(
             b"</xades:QualifyingProperties></ds:Object></ds:Signature>",
         ]
     )
+
+
+def sealed_document(
+    dom_id: str, event_time: datetime, canonical: bytes, certificate_der: bytes, signature_raw: bytes, token: bytes
+) -> tuple[bytes, bytes]:
+    """(SignedInfo that the signature must be over, the evidence with its seal and token inside). The first three are of
+    one evidence, as the strict reader of its head gives them."""
+    properties = signed_properties(dom_id, event_time, certificate_der)
+    info = signed_info(dom_id, hashlib.sha256(canonical).digest(), properties)
+    return info, with_seal(
+        canonical, signature_element(dom_id, info, signature_raw, certificate_der, properties, token)
+    )
+
+
+def with_seal(canonical: bytes, element: bytes) -> bytes:
+    """The seal is the last thing in the evidence, enveloped."""
+    return canonical[: -len(EVIDENCE_END)] + element + EVIDENCE_END
 
 
 def package_signature_element(

@@ -14,13 +14,8 @@ from uuid import UUID
 from pipeline.delivery import facts
 from pipeline.errors import Invariant, Transient
 from pipeline.evidence.form.xades import SealInvalid, assemble_stored
-from pipeline.evidence.package.snapshot import (
-    PackageToSign,
-    SnapshotContents,
-    finish,
-    package_imprint_sha256,
-    package_to_sign,
-)
+from pipeline.evidence.package.snapshot import PackageToSign, finish, package_imprint_sha256, package_to_sign
+from pipeline.formats.package_form import SnapshotContents
 from pipeline.ports.bridge import Bridge, Keys, wire
 from pipeline.ports.outside import Objects, Randomness
 from pipeline.ports.rows import DeliveryProofs

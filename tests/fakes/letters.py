@@ -19,8 +19,8 @@ from pipeline.evidence.dossier import (
 )
 from pipeline.evidence.facts import EvidenceDraft
 from pipeline.evidence.form.xades import take_apart
-from pipeline.evidence.package.snapshot import SnapshotContents
 from pipeline.formats.events import EVENTS
+from pipeline.formats.package_form import SnapshotContents
 from pipeline.formats.person import IdentifiedPerson
 from tests.fakes.pki import Provider
 

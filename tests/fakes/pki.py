@@ -21,6 +21,7 @@ from pipeline.evidence.facts import EvidenceDraft
 from pipeline.evidence.form import xades
 from pipeline.evidence.package import snapshot as package
 from pipeline.formats import tst
+from pipeline.formats.package_form import SnapshotContents
 from pipeline.formats.xades import imprint_sha256
 
 FROM = datetime(2026, 1, 1, tzinfo=UTC)
@@ -173,7 +174,7 @@ class Provider:
         token = time_stamp(self.unit, imprint_sha256(signature), stamped_at)
         return xades.assemble(canonical, self.seal.der, signature, token)
 
-    def packed(self, snapshot: package.SnapshotContents, signing_time: datetime) -> bytes:
+    def packed(self, snapshot: SnapshotContents, signing_time: datetime) -> bytes:
         return self.packed_raw(package.package_to_sign(snapshot, signing_time))
 
     def packed_raw(self, to_sign: package.PackageToSign) -> bytes:

@@ -23,7 +23,6 @@ from pipeline.formats import xades
 from pipeline.formats.canonical_xml import Cursor, XmlRefused, parse
 from pipeline.formats.evidence_head import EvidenceHead, HeadError, bytes_of, dom_id_of, parse_evidence_head
 
-_END = b"</erds:Evidence>"
 _SIGNATURE_START = b'<ds:Signature xmlns:ds="'
 
 
@@ -75,7 +74,7 @@ def assemble(canonical: bytes, certificate_der: bytes, signature: bytes, token: 
     """The document to store and ship unchanged: B-B without a token, B-T with one."""
     signed = signed_parts(canonical, certificate_der)
     element = xades.signature_element(signed.dom_id, signed.info, signature, certificate_der, signed.properties, token)
-    return canonical[: -len(_END)] + element + _END
+    return xades.with_seal(canonical, element)
 
 
 def assemble_stored(canonical: bytes, certificate_der: bytes, signature: bytes, token: bytes | None) -> bytes:
@@ -139,10 +138,10 @@ def check_signature(signed_info: bytes, signature: bytes, certificate_der: bytes
 def take_apart(document: bytes) -> SealedDocument:
     """Split an assembled document; raises SealInvalid unless assembling the parts gives the same bytes."""
     start = document.rfind(_SIGNATURE_START)
-    if start < 0 or not document.endswith(_END):
+    if start < 0 or not document.endswith(xades.EVIDENCE_END):
         raise SealInvalid("no seal inside the evidence")
-    canonical = document[:start] + _END
-    seal = read_signature(document[start : -len(_END)])
+    canonical = document[:start] + xades.EVIDENCE_END
+    seal = read_signature(document[start : -len(xades.EVIDENCE_END)])
     if assemble(canonical, seal.certificate_der, seal.signature, seal.token) != document:
         raise SealInvalid("the seal is not in the form this service writes")
     return SealedDocument(canonical, seal)

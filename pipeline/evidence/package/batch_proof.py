@@ -20,13 +20,8 @@ from uuid import UUID
 from pipeline.evidence.form.xades import SealInvalid, SealParts, check_signature
 from pipeline.evidence.package.container import Packer, entries_of
 from pipeline.evidence.package.snapshot import (
-    MANIFEST,
-    MIMETYPE,
-    MODE_WORDS,
     SIGNATURES,
-    PackageRefused,
     PackageToSign,
-    manifest,
     package_signed_info,
     read_description,
     read_signatures,
@@ -34,6 +29,7 @@ from pipeline.evidence.package.snapshot import (
     signing_time_of,
 )
 from pipeline.formats.instants import time_text
+from pipeline.formats.package_form import MANIFEST, MIMETYPE, MODE_WORDS, PackageRefused, manifest
 
 FORMAT = "qerds-batch-proof-1"
 DESCRIPTION = "batch.json"

@@ -1,8 +1,9 @@
 """A package: one delivery's evidences in an ASiC-E container (ETSI EN 319 162-1, XAdES), as numbered snapshots.
 
-Owns names, order and content of every entry, and the package seal over all of them. Building takes two steps, because
-the bridge seals: `package_to_sign` gives digests for `seal_package`, `finish` puts seal and token in. A snapshot is a
-superset of the one before and names its digest. The certificates and revocation lists in `trust/` are copies for
+Owns the package seal over all entries, and the strict way back; names, order and content of the entries are in
+pipeline/formats/package_form.py, because the bridge makes them too. Building takes two steps, because the bridge seals:
+`package_to_sign` gives what its answer must be over, `finish` puts seal and token in. A snapshot is a superset of the
+one before and names its digest. The certificates and revocation lists in `trust/` are copies for
 information: a verifier is given its anchors, it never takes them from here. The content is never inside: a sender
 keeps its own.
 """
@@ -10,7 +11,6 @@ keeps its own.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,47 +20,25 @@ from uuid import UUID
 from pipeline.evidence.form.xades import SealInvalid, SealParts, check_signature, read_signature
 from pipeline.evidence.package.container import pack, unpack
 from pipeline.formats import bounded_json, xades
-from pipeline.formats.events import CODE_OF_URI, URI
+from pipeline.formats.package_form import (
+    DESCRIPTION,
+    EVIDENCE_NAME,
+    MODE_WORDS,
+    PackageRefused,
+    SnapshotContents,
+    package_entries,
+)
 
-MIMETYPE = b"application/vnd.etsi.asic-e+zip"  # EN 319 162-1 clause 4.4.3
 SIGNATURES = "META-INF/signatures.xml"
-MANIFEST = "META-INF/manifest.xml"
-DESCRIPTION = "package.json"
-FORMAT = "qerds-package-1"
 DESCRIPTION_BYTES_MAX = 64 * 1024  # a hundred events are 2 kB
-EVIDENCES_MAX = 100
-TRUST_MAX = 10
-
-_MANIFEST_NAMESPACE = "urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"
 _SIGNATURES_START = b'<asic:XAdESSignatures xmlns:asic="http://uri.etsi.org/02918/v1.2.1#">'
 _SIGNATURES_END = b"</asic:XAdESSignatures>"
-# What stands in the description, which people open; the evidences carry the machine's token.
-MODE_WORDS = {"non_qualified": "demonstration", "qualified": "qualified"}
-_EVIDENCE_NAME = re.compile(r"evidence/\d{3}-[A-E]\.\d\.xml", re.ASCII)
 _SIGNING_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
-
-
-class PackageRefused(ValueError):
-    """Not a package of ours, or content that must not be packed."""
-
-
-@dataclass(frozen=True, slots=True)
-class SnapshotContents:
-    """What one snapshot holds. `documents` are assembled evidences (B-T), contiguous from sequence 1."""
-
-    delivery: UUID
-    number: str
-    mode: str
-    snapshot: int  # 1, 2, 3 for this delivery
-    previous_sha256: bytes | None  # of the whole file of snapshot - 1
-    documents: tuple[bytes, ...]
-    authorities: tuple[bytes, ...] = ()  # DER certificates
-    revocation_lists: tuple[bytes, ...] = ()  # DER
 
 
 @dataclass(frozen=True, slots=True)
 class PackageToSign:
-    """Everything but the seal. `digests` and `signing_time` are what `seal_package` takes."""
+    """Everything but the seal. `digests` and `signing_time` are what the seal is over."""
 
     entries: tuple[tuple[str, bytes], ...]
     digests: tuple[tuple[str, bytes], ...]
@@ -80,7 +58,7 @@ class OpenedPackage:
 def package_to_sign(snapshot: SnapshotContents, signing_time: datetime) -> PackageToSign:
     if signing_time.utcoffset() is None:
         raise PackageRefused("signing time without a time zone")
-    entries = _entries(snapshot)
+    entries = package_entries(snapshot)
     return PackageToSign(
         entries=entries,
         digests=tuple((name, hashlib.sha256(content).digest()) for name, content in entries),
@@ -120,44 +98,8 @@ def open_package(container: bytes) -> OpenedPackage:
         raise PackageRefused("the entries are not those that the description calls for")
     if signatures(package, seal.certificate_der, seal.signature, seal.token) != contents[SIGNATURES]:
         raise SealInvalid("the package seal is not over these entries, or not in the form this service writes")
-    names = tuple(name for name, _ in entries if _EVIDENCE_NAME.fullmatch(name))
+    names = tuple(name for name, _ in entries if EVIDENCE_NAME.fullmatch(name))
     return OpenedPackage(snapshot, names, package, seal)
-
-
-def evidence_name(sequence: int, event: str) -> str:
-    return f"evidence/{sequence:03d}-{event}.xml"
-
-
-def _entries(snapshot: SnapshotContents) -> tuple[tuple[str, bytes], ...]:
-    if not 1 <= len(snapshot.documents) <= EVIDENCES_MAX:
-        raise PackageRefused(f"{len(snapshot.documents)} evidences, 1 to {EVIDENCES_MAX} allowed")
-    if max(len(snapshot.authorities), len(snapshot.revocation_lists)) > TRUST_MAX:
-        raise PackageRefused("too many certificates or revocation lists")
-    if snapshot.snapshot < 1 or (snapshot.snapshot == 1) != (snapshot.previous_sha256 is None):
-        raise PackageRefused("the first snapshot, and only the first, has no previous one")
-    if snapshot.previous_sha256 is not None and len(snapshot.previous_sha256) != 32:
-        raise PackageRefused("the digest of the previous snapshot is not SHA-256")
-    evidences = [
-        (evidence_name(sequence, _event(document)), document)
-        for sequence, document in enumerate(snapshot.documents, start=1)
-    ]
-    entries = [
-        ("mimetype", MIMETYPE),
-        (DESCRIPTION, _description(snapshot, [_event(document) for document in snapshot.documents])),
-        *evidences,
-        *((f"trust/authority-{n}.cer", der) for n, der in enumerate(snapshot.authorities, start=1)),
-        *((f"trust/revoked-{n}.crl", der) for n, der in enumerate(snapshot.revocation_lists, start=1)),
-    ]
-    return (*entries, (MANIFEST, manifest([name for name, _ in entries])))
-
-
-def _event(document: bytes) -> str:
-    """The event named inside, found without judging the rest: `verification` reads each evidence strictly."""
-    match = re.search(rb"<erds:ERDSEventId>http://uri\.etsi\.org/19522/Event/(\w+)</erds:ERDSEventId>", document)
-    code = CODE_OF_URI.get(URI + match.group(1).decode("ascii", "replace")) if match else None
-    if code is None:
-        raise PackageRefused("an entry is not an evidence of a known event")
-    return code
 
 
 def _snapshot(entries: Sequence[tuple[str, bytes]]) -> SnapshotContents:
@@ -175,7 +117,7 @@ def _snapshot(entries: Sequence[tuple[str, bytes]]) -> SnapshotContents:
             mode=modes[str(described["mode"])],
             snapshot=int(str(described["snapshot"])),
             previous_sha256=None if previous is None else bytes.fromhex(str(previous)),
-            documents=tuple(content for name, content in entries if _EVIDENCE_NAME.fullmatch(name)),
+            documents=tuple(content for name, content in entries if EVIDENCE_NAME.fullmatch(name)),
             authorities=tuple(content for name, content in entries if name.endswith(".cer")),
             revocation_lists=tuple(content for name, content in entries if name.endswith(".crl")),
         )
@@ -191,37 +133,6 @@ def read_description(description: bytes) -> dict[str, object]:
     if not isinstance(described, dict):
         raise ValueError("a description is an object")
     return described
-
-
-def _description(snapshot: SnapshotContents, events: list[str]) -> bytes:
-    described = {
-        "format": FORMAT,
-        "number": snapshot.number,
-        "delivery": str(snapshot.delivery),
-        "mode": MODE_WORDS[snapshot.mode],
-        "snapshot": snapshot.snapshot,
-        "previous_sha256": None if snapshot.previous_sha256 is None else snapshot.previous_sha256.hex(),
-        "sequence_through": len(snapshot.documents),
-        "events": events,
-    }
-    return json.dumps(described, indent=2, ensure_ascii=True).encode() + b"\n"
-
-
-def manifest(names: list[str]) -> bytes:
-    """OpenDocument manifest, which EN 319 162-1 clause 4.4.3.2 asks for beside XAdES."""
-
-    def line(path: str, media_type: str) -> str:
-        return (
-            f'<manifest:file-entry manifest:full-path="{path}" manifest:media-type="{media_type}">'
-            "</manifest:file-entry>"
-        )
-
-    lines = [line("/", MIMETYPE.decode()), *(line(n, xades.entry_mime_type(n)) for n in names if n != "mimetype")]
-    return (
-        f'<manifest:manifest xmlns:manifest="{_MANIFEST_NAMESPACE}" manifest:version="1.2">'
-        + "".join(lines)
-        + "</manifest:manifest>"
-    ).encode()
 
 
 def signatures(package: PackageToSign, certificate_der: bytes, signature: bytes, token: bytes | None) -> bytes:

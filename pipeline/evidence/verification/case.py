@@ -13,9 +13,10 @@ from datetime import datetime
 from pipeline.evidence.content import EvidenceContent
 from pipeline.evidence.form.xades import SealParts
 from pipeline.evidence.package.batch_proof import OpenedBatchProof
-from pipeline.evidence.package.snapshot import PackageToSign, SnapshotContents
+from pipeline.evidence.package.snapshot import PackageToSign
 from pipeline.evidence.time_stamp import CheckedTimeStamp
 from pipeline.evidence.verification.report import ContentDigests
+from pipeline.formats.package_form import SnapshotContents
 
 Values = dict[str, object]
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from pipeline.evidence.package.batch_proof import is_batch_proof
-from pipeline.evidence.package.snapshot import MIMETYPE, SIGNATURES
+from pipeline.evidence.package.snapshot import SIGNATURES
 from pipeline.evidence.verification.case import Case
 from pipeline.evidence.verification.report import (
     BatchFacts,
@@ -30,6 +30,7 @@ from pipeline.evidence.verification.report import (
 )
 from pipeline.evidence.verification.table import ORDERS, Check
 from pipeline.formats.events import EVENTS
+from pipeline.formats.package_form import MIMETYPE
 
 _EVIDENCE_START = b"<erds:Evidence "
 

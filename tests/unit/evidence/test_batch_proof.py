@@ -25,10 +25,11 @@ from pipeline.evidence.package.batch_proof import (
     open_batch_proof,
 )
 from pipeline.evidence.package.container import CONTAINER_BYTES_MAX, ContainerRefused, pack, unpack
-from pipeline.evidence.package.snapshot import PackageRefused, package_signed_info
+from pipeline.evidence.package.snapshot import package_signed_info
 from pipeline.evidence.verification import Verdict, content_digests, verify
 from pipeline.evidence.verification.__main__ import main
 from pipeline.evidence.verification.report import BatchFacts
+from pipeline.formats.package_form import PackageRefused
 from pipeline.formats.xades import imprint_sha256
 from tests.fakes.pki import Provider, time_stamp
 from tests.unit.evidence.conftest import Letter

@@ -8,8 +8,9 @@ import pytest
 from pipeline.evidence.package.batch_proof import DESCRIPTION as BATCH_DESCRIPTION
 from pipeline.evidence.package.batch_proof import HEADER
 from pipeline.evidence.package.container import pack
-from pipeline.evidence.package.snapshot import DESCRIPTION, MANIFEST, MIMETYPE, SIGNATURES
+from pipeline.evidence.package.snapshot import SIGNATURES
 from pipeline.evidence.verification import Verdict, verify
+from pipeline.formats.package_form import DESCRIPTION, MANIFEST, MIMETYPE
 
 LOADS = {
     "empty lists": b"[" + b"[]," * 1_500_000 + b"[]]",

@@ -12,13 +12,8 @@ import pytest
 
 from pipeline.evidence.form.xades import SealInvalid
 from pipeline.evidence.package.container import ContainerRefused, pack, unpack
-from pipeline.evidence.package.snapshot import (
-    PackageRefused,
-    finish,
-    open_package,
-    package_signed_info,
-    package_to_sign,
-)
+from pipeline.evidence.package.snapshot import finish, open_package, package_signed_info, package_to_sign
+from pipeline.formats.package_form import PackageRefused
 from tests.fakes import letters
 from tests.unit.evidence.conftest import Letter
 
