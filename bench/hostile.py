@@ -26,7 +26,7 @@ from anyio.abc import SocketStream
 
 from bench.installation import Installation, installation
 from deploy.local.layout import CHECKOUT
-from hsm_bridge import wire
+from hsm_bridge import frames, wire
 from hsm_bridge.client import BridgeClient
 
 SECONDS = 60.0
@@ -121,12 +121,12 @@ async def crowds(port: int, sockets: Path, connections: int, seconds: float) -> 
             await anyio.sleep(PAUSE_SECONDS)
 
     async def at_the_bridge(number: int) -> None:
-        frames = (b"", b"\x00\x00", wire.frame(b"\x91" * 100_000), wire.frame(b"\xdd\xff\xff\xff\xff"))
+        hostile = (b"", b"\x00\x00", frames.frame(b"\x91" * 100_000), frames.frame(b"\xdd\xff\xff\xff\xff"))
         while True:
             try:
                 caller = wire.CALLERS[number % len(wire.CALLERS)]
                 async with await anyio.connect_unix(str(sockets / f"{caller}.sock")) as stream:
-                    await stream.send(frames[number % len(frames)] or b"\x00")
+                    await stream.send(hostile[number % len(hostile)] or b"\x00")
                     await drained(stream)
             except (OSError, anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 pass

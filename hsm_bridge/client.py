@@ -17,7 +17,7 @@ import anyio
 import msgspec
 from anyio.abc import ByteStream
 
-from hsm_bridge import wire
+from hsm_bridge import frames, wire
 from hsm_bridge.errors import BridgeError
 
 DEADLINE_SECONDS = 10.0
@@ -59,7 +59,7 @@ class _Connection:
     """One socket and who waits for what on it."""
 
     stream: ByteStream
-    buffer: wire.FrameBuffer = field(default_factory=wire.FrameBuffer)
+    buffer: frames.FrameBuffer = field(default_factory=frames.FrameBuffer)
     sending: anyio.Lock = field(default_factory=anyio.Lock)
     waiters: dict[int, _Waiter] = field(default_factory=dict)
     has_reader: bool = False
@@ -128,7 +128,7 @@ class BridgeClient:
         )
         waiter = connection.waiters[request.id] = _Waiter()
         try:
-            await self._send(connection, wire.frame(wire.encode(request)))
+            await self._send(connection, frames.frame(wire.encode(request)))
             return await self._await_answer(connection, waiter)
         finally:
             del connection.waiters[request.id]

@@ -20,7 +20,7 @@ from pathlib import Path
 import anyio
 from anyio.abc import SocketAttribute, SocketListener, SocketStream
 
-from hsm_bridge import clock, wire
+from hsm_bridge import clock, frames, wire
 from hsm_bridge.service import Peer, Service
 from hsm_bridge.wire import Caller
 
@@ -157,7 +157,7 @@ class _Connection:
             reading.discard(self._scope)
 
     async def _read(self, tasks: anyio.abc.TaskGroup) -> None:
-        buffer = wire.FrameBuffer()
+        buffer = frames.FrameBuffer()
         while True:
             await self._read_frame_into(buffer)
             while (body := buffer.next()) is not None:
@@ -166,7 +166,7 @@ class _Connection:
                 self._unanswered += 1
                 tasks.start_soon(self._answer, request)
 
-    async def _read_frame_into(self, buffer: wire.FrameBuffer) -> None:
+    async def _read_frame_into(self, buffer: frames.FrameBuffer) -> None:
         """At least one whole frame; raises TimeoutError when it takes too long, and waits for its first byte only where
         one was whole before."""
         if self._has_asked and not buffer.is_begun:
@@ -194,7 +194,7 @@ class _Connection:
         try:
             with anyio.fail_after(SEND_SECONDS_MAX):
                 async with self._sending:
-                    await self._stream.send(wire.frame(body))
+                    await self._stream.send(frames.frame(body))
         except (TimeoutError, anyio.BrokenResourceError, anyio.ClosedResourceError):
             await anyio.aclose_forcefully(self._stream)
 

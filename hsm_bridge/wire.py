@@ -1,12 +1,12 @@
 """What goes over the bridge's sockets: frames, requests, answers and the items of every operation.
 
-Owns     the framing (u32 big-endian length, then msgpack), its limits, the caller kinds, and for each operation the
-         item that asks for it: its class line names the answer, who may ask, and the operation
+Owns     the limits of what is sent, the caller kinds, and for each operation the item that asks for it: its class line
+         names the answer, who may ask, and the operation
 Rules    a frame of another shape is refused whole; an item of another shape is refused alone; answers keep the order.
          Lists are counted before they are read: their length stands in front of them. Whatever reading a frame or an
          item runs into, nesting and memory too, is FrameInvalid
          The callers on a class line are for the type checker of whoever asks: what is allowed says the bridge's table
-Elsewhere: who may ask, and what happens (operations/table.py), sockets (server, client)
+Elsewhere: who may ask, and what happens (operations/table.py), frames (frames), sockets (server, client)
 """
 
 from datetime import datetime
@@ -22,7 +22,6 @@ FRAME_BYTES_MAX = 1024 * 1024
 ITEMS_MAX = 512  # per request
 FRAME_ITEMS_MAX = 2 * ITEMS_MAX  # who asks a few too many hears bad_request; a frame of more is not read at all
 ENTRIES_MAX = 512  # of one item: a package has 500, a letter 20 contents
-LENGTH_BYTES = 4
 DEADLINE_MS_MAX = 60_000
 DETAIL_CHARACTERS_MAX = 300  # of a text for people
 
@@ -341,50 +340,3 @@ def decode(data: bytes | msgspec.Raw, kind: type[Typed]) -> Typed:
         return msgspec.msgpack.decode(data, type=kind)
     except FAULTS as error:  # ValueError: a UUID or a text that is none; RecursionError: nesting
         raise FrameInvalid(str(error)[:DETAIL_CHARACTERS_MAX]) from error
-
-
-def frame(body: bytes) -> bytes:
-    """The body with its length before it."""
-    if len(body) > FRAME_BYTES_MAX:
-        raise FrameInvalid(f"a frame of {len(body)} bytes is larger than {FRAME_BYTES_MAX}")
-    return len(body).to_bytes(LENGTH_BYTES, "big") + body
-
-
-class FrameBuffer:
-    """Bytes as they arrive, and the whole frames in them."""
-
-    def __init__(self) -> None:
-        self._held = bytearray()
-
-    def feed(self, data: bytes) -> None:
-        """Adds received bytes; raises FrameInvalid as soon as an announced frame is too large."""
-        self._held += data
-        self._announced()
-
-    @property
-    def is_begun(self) -> bool:
-        """Something of a frame is there."""
-        return bool(self._held)
-
-    @property
-    def is_whole(self) -> bool:
-        """A frame is there with its last byte."""
-        length = self._announced()
-        return length is not None and len(self._held) >= LENGTH_BYTES + length
-
-    def next(self) -> bytes | None:
-        """Takes the next whole frame out, None while it is incomplete."""
-        length = self._announced()
-        if length is None or not self.is_whole:
-            return None
-        body = bytes(self._held[LENGTH_BYTES : LENGTH_BYTES + length])
-        del self._held[: LENGTH_BYTES + length]
-        return body
-
-    def _announced(self) -> int | None:
-        if len(self._held) < LENGTH_BYTES:
-            return None
-        length = int.from_bytes(self._held[:LENGTH_BYTES], "big")
-        if length > FRAME_BYTES_MAX:
-            raise FrameInvalid(f"a frame of {length} bytes is larger than {FRAME_BYTES_MAX}")
-        return length

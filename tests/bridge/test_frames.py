@@ -13,7 +13,7 @@ from contextlib import ExitStack
 import msgspec
 import pytest
 
-from hsm_bridge import server, wire
+from hsm_bridge import frames, server, wire
 from hsm_bridge.operations.table import OPERATIONS
 from tests.bridge_process import BridgeHome, stop
 
@@ -27,7 +27,7 @@ HONEST = wire.Request(
     items=[msgspec.Raw(wire.encode(wire.TimeStamp(imprint=bytes(32), event_time=None)))],
     deadline_ms=5000,
 )
-DESCRIBE = wire.frame(wire.encode(msgspec.structs.replace(HONEST, op="describe", items=[msgspec.Raw(b"\x80")])))
+DESCRIBE = frames.frame(wire.encode(msgspec.structs.replace(HONEST, op="describe", items=[msgspec.Raw(b"\x80")])))
 
 
 def connect(home: BridgeHome, caller: str) -> socket.socket:
@@ -39,7 +39,7 @@ def connect(home: BridgeHome, caller: str) -> socket.socket:
 
 def answer(connection: socket.socket) -> wire.Response | None:
     """The first one, None when the connection ends without."""
-    buffer = wire.FrameBuffer()
+    buffer = frames.FrameBuffer()
     while (body := buffer.next()) is None:
         try:
             data = connection.recv(65536)
@@ -148,9 +148,9 @@ def test_no_frame_ends_the_bridge(running: tuple[BridgeHome, "subprocess.Popen[b
     process."""
     home, process = running
     dice = random.Random(SEED)
-    frames = list(wrong_frames())
-    worst = [frame for name, frame in frames if name.startswith("nested") and "as items" in name]
-    tries = [(dice.choice(wire.CALLERS), name, frame) for name, frame in frames]
+    wrong = list(wrong_frames())
+    worst = [frame for name, frame in wrong if name.startswith("nested") and "as items" in name]
+    tries = [(dice.choice(wire.CALLERS), name, frame) for name, frame in wrong]
     tries += [(caller, "nested", frame) for caller in wire.CALLERS for frame in worst]
     with connect(home, "timestamp") as honest:
         for number, (caller, name, frame) in enumerate(tries):
@@ -162,7 +162,7 @@ def test_no_frame_ends_the_bridge(running: tuple[BridgeHome, "subprocess.Popen[b
                 except (BrokenPipeError, ConnectionResetError):
                     pass  # it did not wait for the end
             if number % 20 == 0:
-                honest.sendall(wire.frame(wire.encode(HONEST)))
+                honest.sendall(frames.frame(wire.encode(HONEST)))
                 response = answer(honest)
                 assert response is not None and response.results is not None, (caller, name)
                 assert response.results[0].err is None, (caller, name, response.results)

@@ -13,7 +13,7 @@ import anyio
 import msgspec
 import pytest
 
-from hsm_bridge import wire
+from hsm_bridge import frames, wire
 from hsm_bridge.client import BridgeAway, BridgeBusy, BridgeClient, BridgeDenied
 from tests.bridge_process import BridgeHome, health, stop
 
@@ -47,11 +47,11 @@ def raw(bridge: BridgeHome, caller: str) -> socket.socket:
 def request(op: str, items: int = 1, deadline_ms: int = 5000, number: int = 1) -> bytes:
     item = wire.encode(IMPRINT if op == "time_stamp" else wire.Describe())
     asked = wire.Request(v=1, id=number, op=op, items=[msgspec.Raw(item)] * items, deadline_ms=deadline_ms)
-    return wire.frame(wire.encode(asked))
+    return frames.frame(wire.encode(asked))
 
 
 def answers(connection: socket.socket, count: int) -> list[wire.Response]:
-    buffer = wire.FrameBuffer()
+    buffer = frames.FrameBuffer()
     found: list[wire.Response] = []
     while len(found) < count:
         data = connection.recv(65536)
@@ -137,8 +137,8 @@ async def test_another_protocol_ends_the_connection_and_nothing_else(bridge: Bri
     for data in (
         oversized,
         b"GET / HTTP/1.1\r\n\r\n",
-        wire.frame(b"\xc1"),
-        wire.frame(wire.encode(wire.ReportHealth())),
+        frames.frame(b"\xc1"),
+        frames.frame(wire.encode(wire.ReportHealth())),
     ):
         with raw(bridge, "timestamp") as connection:
             connection.sendall(data)
