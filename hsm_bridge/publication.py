@@ -1,7 +1,7 @@
 """The bridge's one connection to PostgreSQL: publishing public keys, and reading the legal clock.
 
-Owns     inserts into qerds.published_key, qerds.published_document, qerds.published_statement and qerds.key_use_head (only
-         the role qerds_bridge may), and qerds.legal_now() in an embedded installation
+Owns     inserts into qerds.published_key, qerds.published_document, qerds.published_statement and qerds.key_use_head
+         (only the role qerds_bridge may), and qerds.legal_now() in an embedded installation
 Rules    what is published never changes: an existing row wins. Readers take a row only as the newest statement has it,
          so a forged one buys nothing: rows and their statement are there together. The bridge serves on without
          PostgreSQL, but stamps nothing while the legal clock cannot be read

@@ -71,7 +71,7 @@ async def event_placed(config: DatabaseSettings) -> None:
 
 async def bridge_publishes(config: DatabaseSettings) -> None:
     publication = Publication(config.dsn("qerds_bridge"))
-    await publication.publish([], [(uuid4().hex, 1, b"{}")])
+    await publication.publish([], [(uuid4().hex, 1, b"{}")], b"statement")
     await publication.close()
 
 
