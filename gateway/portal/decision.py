@@ -79,6 +79,8 @@ async def decide(
                 return DecisionOutcome.ALREADY
             if not await tx.intent_lives(intent):
                 return DecisionOutcome.NOT_RECORDED
+            if not 0 <= (locked.legal_time - decided_at).total_seconds() <= INTENT_SECONDS:
+                return DecisionOutcome.NOT_RECORDED  # a clock was moved: nothing is drafted at another time than now
             drafts = decision_drafts(locked, dossier, holder.person, act, receipt.receipt, decided_at)
             await tx.add(drafts)
             await tx.emit([Emission(DRAFT, delivery, d.evidence, lane=lane_of(d.event)) for d in drafts])
