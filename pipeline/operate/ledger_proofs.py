@@ -63,6 +63,7 @@ def check_page(rows: Sequence[Row], anchors: Sequence[bytes]) -> list[Violation]
 
 def check_statements(rows: Sequence[Row]) -> Iterator[Violation]:
     """The evidences of a delivery say what its rows say, and all of them one thing. Details name fields only."""
+    rows = [row for row in rows if row["canonical"] is not None]
     contents = [content_of(row["canonical"]) for row in rows]
     for row, content in zip(rows, contents, strict=True):
         if fields := differing_rows(row, content):
@@ -79,6 +80,9 @@ def check_delivery(rows: Sequence[Row], anchors: Sequence[bytes]) -> Iterator[Vi
     evidences = [row for row in rows if row["evidence"] is not None]
     before: bytes | None = None
     for row in evidences:
+        if row["canonical"] is None or row["ordinal"] is None:
+            yield Violation("head_says_what_the_row_says", str(row["evidence"]), "a row without bytes or ordinal")
+            continue
         head, digest = _head_of(row), hashlib.sha256(row["canonical"]).digest()
         if row["sha256"] != digest:
             yield Violation("canonical_has_its_digest", str(row["evidence"]), row["event"])
@@ -136,6 +140,9 @@ def check_seal(row: Row, head: EvidenceHead | HeadError, anchors: Sequence[bytes
 def check_token(row: Row, anchors: Sequence[bytes]) -> Iterator[Violation]:
     """The token is over this seal, says the stored time, and is not older than the event."""
     subject = str(row["evidence"])
+    if row["gen_time"] is None:
+        yield Violation("token_verifies", subject, "a token without its time")
+        return
     if row["gen_time"] + RESOLUTION <= row["event_time"]:
         yield Violation("token_is_not_older", subject, f"{row['gen_time']} for an event at {row['event_time']}")
         return

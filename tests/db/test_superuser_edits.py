@@ -55,18 +55,20 @@ async def noticed(
         sql = edit.sql.replace("{ctid}", f"'{place}'")
         try:
             async with connection.transaction():
-                await connection.execute(sql)
+                done = await connection.execute(sql)
         except asyncpg.PostgresError:
             await connection.execute(unguarded(edit.sql.split(" ")[2 if edit.what in ("delete", "insert") else 1]))
-            await connection.execute(sql)
+            done = await connection.execute(sql)
+        if done == "UPDATE 0":  # it had no value
+            return {"nothing was changed"}
         await connection.execute("SET LOCAL ROLE qerds_operate")
         rows = OneSession(connection)
         if guess in SQL_PREDICATES and await rows.fetch(f"ledger_{guess}", 1, *arguments_of(guess, INSTALLATION)):
             return {guess}
         violations = await check_ledger(rows, (healthy.anchor,), installation=INSTALLATION)
         return {violation.predicate for violation in violations}
-    except VerbRefused as error:
-        return {f"the check ends: {error}"}
+    except VerbRefused:
+        return {"the check ends, and says why"}
     finally:
         await transaction.rollback()
 
@@ -88,7 +90,8 @@ def filled(healthy: Healthy) -> Iterator[Healthy]:
 
 @pytest.mark.timeout(300)
 async def test_every_edit_is_noticed_or_listed(filled: Healthy) -> None:
-    """Every table: a row removed, one added, each column changed. What is not seen is exactly what the page lists."""
+    """Every table: a row removed, one added, each column changed and emptied. What is not seen is exactly what the page
+    lists."""
     superuser = filled.server.cluster
     connection = await asyncpg.connect(
         host=str(superuser.socket_dir),
@@ -105,8 +108,10 @@ async def test_every_edit_is_noticed_or_listed(filled: Healthy) -> None:
         assert places, f"no row in {table} to edit"
         guess = None  # what noticed the edit before
         for edit in edits:
-            tried += 1
             name = edit.what.strip('"')
+            if name in missed.get(table, ()):
+                continue  # of which another value went unseen
+            tried += 1
             for place in places:
                 broken = await noticed(filled, connection, edit, place, guess)
                 if not broken:

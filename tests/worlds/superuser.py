@@ -1,7 +1,7 @@
 """A superuser at a database: rows for the tables that a small ledger leaves empty, and every kind of edit.
 
 Owns     FILLING, and edits that are generated over the catalogue: of each table a row removed, one added, each column
-         changed
+         changed, and emptied
 Rules    what processes write is written in their sessions, so that it is stated as theirs. An edit is of one row: its
          first, middle or last one. A constraint that stands in its way is dropped, as a superuser would
 """
@@ -96,7 +96,7 @@ INSERT INTO outbox.dead (stage, why, attempts, rescues, ordinal, enqueued_at, la
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One kind of edit of one table: `delete`, `insert`, or the name of the column that is changed."""
+    """One kind of edit of one table: `delete`, `insert`, or the name of the column that is changed or emptied."""
 
     table: str
     what: str
@@ -158,7 +158,9 @@ def edits_of(table: str, columns: list[Column]) -> Iterator[Edit]:
         f"INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {copied} FROM {table} WHERE ctid = {{ctid}}",
     )
     for column in columns:
-        yield Edit(table, column.name, f"UPDATE {table} SET {column.name} = {other(column)} WHERE ctid = {{ctid}}")
+        update = f"UPDATE {table} SET {column.name} ="
+        yield Edit(table, column.name, f"{update} {other(column)} WHERE ctid = {{ctid}}")
+        yield Edit(table, column.name, f"{update} NULL WHERE ctid = {{ctid}} AND {column.name} IS NOT NULL")
 
 
 async def catalogue(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[str, list[Edit]]:
@@ -172,7 +174,7 @@ async def catalogue(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[st
 
 
 def unguarded(table: str) -> str:
-    """Without constraints, unique indexes and identities."""
+    """Without constraints, unique indexes, identities and columns that need a value."""
     return f"""DO $$ DECLARE one record; BEGIN
         FOR one IN SELECT conname FROM pg_constraint
             WHERE conrelid = '{table}'::regclass AND contype IN ('c', 'u', 'p') LOOP
@@ -184,6 +186,10 @@ def unguarded(table: str) -> str:
         END LOOP;
         FOR one IN SELECT attname FROM pg_attribute WHERE attrelid = '{table}'::regclass AND attidentity <> '' LOOP
             EXECUTE format('ALTER TABLE {table} ALTER COLUMN %I DROP IDENTITY', one.attname);
+        END LOOP;
+        FOR one IN SELECT attname FROM pg_attribute
+            WHERE attrelid = '{table}'::regclass AND attnotnull AND attnum > 0 LOOP
+            EXECUTE format('ALTER TABLE {table} ALTER COLUMN %I DROP NOT NULL', one.attname);
         END LOOP;
     END $$;"""
 

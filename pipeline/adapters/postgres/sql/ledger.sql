@@ -109,8 +109,8 @@ WHERE c.delivery IS NULL OR d.delivery IS NULL OR d.sequence <> c.sequence + 1 O
 
 -- name: ledger_event_is_its_roles_own
 -- Each event was drafted by a process kind that may; $2: event and role of each such pair, with a space between them.
-SELECT e.evidence::text AS subject, e.event || ' by ' || e.drafted_by AS detail FROM qerds.evidence e
-WHERE e.event || ' ' || e.drafted_by <> ALL ($2::text[]) LIMIT $1::integer;
+SELECT e.evidence::text AS subject, concat_ws(' by ', e.event, e.drafted_by) AS detail FROM qerds.evidence e
+WHERE (e.event || ' ' || e.drafted_by = ANY ($2::text[])) IS NOT TRUE LIMIT $1::integer;
 
 -- name: ledger_receipt_is_a_recipients
 -- Recipient's acts ($2) have the bridge's receipt, nothing else has one.
@@ -358,7 +358,7 @@ WHERE r.id IS NULL OR t.times IS DISTINCT FROM 1 LIMIT $1::integer;
 SELECT 'events' AS subject, concat_ws(' ', e.first, e.last, e.events, 'head', h.sequence) AS detail
 FROM (SELECT min(x.sequence) AS first, max(x.sequence) AS last, count(*) AS events, count(DISTINCT x.sequence) AS places FROM qerds.event x) e
 CROSS JOIN (SELECT max(y.sequence) AS sequence, count(*) AS heads FROM qerds.event_head y) h
-WHERE h.heads <> 1 OR coalesce(e.last, h.sequence) <> h.sequence OR e.events <> e.places
+WHERE h.heads <> 1 OR h.sequence IS NULL OR coalesce(e.last, h.sequence) <> h.sequence OR e.events <> e.places
    OR e.events <> coalesce(e.last - e.first + 1, 0) LIMIT $1::integer;
 
 -- name: ledger_event_tells_of_its_letter
@@ -419,7 +419,7 @@ SELECT w.id::text AS subject, concat_ws(' ', w.under_way, coalesce(m.messages, 0
 FROM qerds.webhook w
 LEFT JOIN (SELECT o.subject, count(*) AS messages FROM outbox.message o WHERE o.kind = 'push' GROUP BY o.subject) m
     ON m.subject = w.id
-WHERE coalesce(m.messages, 0) <> w.under_way::integer LIMIT $1::integer;
+WHERE coalesce(m.messages, 0) IS DISTINCT FROM w.under_way::integer LIMIT $1::integer;
 
 -- name: ledger_batch_has_a_next_step
 -- Submitted and not at its end: the next draw is on its way; or, when every line is drawn, the look whether it is at its end.
@@ -431,7 +431,7 @@ WHERE b.state IN ('submitted', 'processing')
 -- name: ledger_lines_are_accounted_for
 -- Each line of a batch is a result or still a line, up to the cursor and after it, and the counters say how many.
 WITH counted AS (
-    SELECT b.id, b.state, b.lines, b.accepted, b.rejected, coalesce(p.lines, 0) AS stored, coalesce(p.passed, 0) + b.drawn_line AS drawn,
+    SELECT b.id, b.state, b.lines, b.accepted, b.rejected, b.drawn_part, coalesce(p.lines, 0) AS stored, coalesce(p.passed, 0) + b.drawn_line AS drawn,
            coalesce(r.results, 0) AS results, coalesce(r.accepted, 0) AS accepted_results, coalesce(w.waiting, 0) AS waiting
     FROM qerds.batch b
     LEFT JOIN (SELECT x.batch, sum(x.lines) AS lines, sum(x.lines) FILTER (WHERE x.part < c.drawn_part) AS passed
@@ -443,8 +443,9 @@ WITH counted AS (
 SELECT c.id::text AS subject,
        concat_ws(' ', 'lines', c.stored, 'results', c.results, 'waiting', c.waiting, 'cursor', c.drawn) AS detail
 FROM counted c
-WHERE c.stored <> c.results + c.waiting OR c.drawn <> c.results OR c.accepted_results <> c.accepted
-   OR c.results - c.accepted_results <> c.rejected OR (c.state <> 'open' AND c.lines <> c.stored) LIMIT $1::integer;
+WHERE c.stored <> c.results + c.waiting OR c.drawn_part IS NULL OR c.drawn IS DISTINCT FROM c.results
+   OR c.accepted IS DISTINCT FROM c.accepted_results OR c.rejected IS DISTINCT FROM c.results - c.accepted_results
+   OR c.lines IS NULL OR (c.state <> 'open' AND c.lines <> c.stored) LIMIT $1::integer;
 
 -- name: ledger_result_has_its_delivery
 -- An accepted line of its own has a delivery of its batch, and a delivery of a batch one such line; a replay has one at all.
@@ -456,8 +457,8 @@ UNION ALL
 SELECT min(x.batch::text), x.delivery || ' of ' || count(*) || ' lines' FROM qerds.batch_result x
 WHERE x.delivery IS NOT NULL AND NOT x.replayed GROUP BY x.delivery HAVING count(*) > 1
 UNION ALL
-SELECT x.batch::text, x.part || '/' || x.line FROM qerds.batch_result x
-WHERE x.replayed AND NOT EXISTS (SELECT FROM qerds.delivery y WHERE y.id = x.delivery) LIMIT $1::integer;
+SELECT x.batch::text, x.part || '/' || x.line FROM qerds.batch_result x LEFT JOIN qerds.delivery y ON y.id = x.delivery
+WHERE x.replayed IS NULL OR (x.replayed AND y.id IS NULL) LIMIT $1::integer;
 
 -- name: ledger_deposit_time_is_its_evidences
 -- By which lists and exports find a letter: the time of its stamped A.1 or A.2, and no change before its first proof.
