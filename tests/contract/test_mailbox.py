@@ -173,6 +173,20 @@ async def test_rows_of_a_stale_epoch_are_rescued_and_its_late_removal_is_fenced(
     await alive.stop()
 
 
+async def test_a_living_process_keeps_what_it_holds(world: World) -> None:
+    """Whoever sweeps beside it, as often as it likes: within its lease nobody takes it for dead."""
+    await send(world, 2)
+    holder, other = await started(world, "ingest"), await started(world, "ingest")
+    batch = await holder.take(10)
+    with anyio.move_on_after(0.2):
+        await other.doorbell(60)  # some of the lease has passed
+    await other.sweep()
+    assert list(await other.take(10)) == []
+    assert await removed(holder, batch) == {m.id for m in batch}
+    await holder.stop()
+    await other.stop()
+
+
 async def test_what_a_stale_process_takes_afterwards_is_rescued_too(world: World) -> None:
     """A life that took once more before it knew of its end leaves nothing running for ever."""
     dead, alive = await started(world, "ingest"), world.mailbox("ingest")

@@ -10,8 +10,9 @@ from pipeline.delivery.deadlines import PARIS, QUIET_SECONDS_BEFORE_MIDNIGHT
 from pipeline.delivery.facts import AcceptanceWindow
 from pipeline.delivery.routes import ASK_CONSENT, MAIL_CONSENT, PREPARE, SEND, Emission
 from pipeline.errors import Transient
+from pipeline.evidence.form.reading import read
 from pipeline.notices.consent_facts import ConsentMail, ConsentMailResult
-from pipeline.ports.outside import Cause, MailAnswer, MailRefused, NotTaken
+from pipeline.ports.outside import Cause, MailAnswer, MailRefused, NotTaken, Relayed
 from pipeline.stages import notify
 from tests.stages.line import PROOF, Line
 
@@ -52,6 +53,17 @@ async def test_the_relay_s_answer_is_proved_and_opens_the_window() -> None:
     assert window.expires_at == datetime(2026, 3, 18, tzinfo=PARIS)
     [timer] = [t for t in line.database.timers if t.is_legal]
     assert timer.due_at == window.expires_at + timedelta(seconds=120)
+
+
+@pytest.mark.parametrize(("tls", "words"), [("TLSv1.3", "TLSv1.3"), (None, "none")])
+async def test_a_notice_says_how_it_went_to_the_relay(tls: str | None, words: str) -> None:
+    """Over which TLS, or that it was over none: C.1 is read as it is, years later."""
+    line = Line()
+    await deposited(line)
+    line.relay.answers = [Relayed(250, "2.0.0 queued", tls)]
+    await line.run("notify")
+    [message] = line.waiting("seal")
+    assert dict(read(line.last(message.subject).canonical).details)["tls"] == words
 
 
 @pytest.mark.parametrize("days", [1, 14, 15, 16, 20, 400])

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from starlette.applications import Starlette
@@ -126,6 +127,25 @@ async def test_a_receipt_that_comes_after_its_intent_is_over_decides_nothing(por
     assert (await decided_slowly(portal, letter, act, a_minute_passes)).endswith("?message=not_recorded")
     assert await portal.drafted(letter) == ["A.1", "C.1"]
     assert await portal.waiting("seal") == 0
+
+
+@pytest.mark.parametrize("act", ["accept", "refuse"])
+async def test_a_second_decision_waits_while_one_is_made(portal: World, browser: Browser, act: str) -> None:
+    """In another window, for as long as the first one's intent lives: there is no second receipt."""
+    letter = await portal.open_letter()
+    await browser.claim(letter)
+    await browser.sign_in(letter)
+    page = await browser.go(f"{letter.address()}/{act}")
+    await portal.owner.execute(
+        "INSERT INTO qerds.decision_intent (id, delivery, act, decided_at)"
+        " VALUES ($1, $2, 'accept', qerds.legal_now())",
+        uuid4(),
+        letter.delivery,
+    )
+    decided = await browser.post(f"{letter.address()}/{act}", hidden(page.text) | {"understood": "yes"})
+    assert decided.headers["location"] == letter.address()  # which says that a decision is under way
+    assert await portal.value("SELECT count(*) FROM qerds.decision_intent") == 1
+    assert await portal.drafted(letter) == ["A.1", "C.1"]
 
 
 @pytest.mark.parametrize("act", ["accept", "refuse"])

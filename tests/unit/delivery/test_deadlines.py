@@ -76,6 +76,17 @@ def test_nothing_is_sent_in_the_last_two_minutes_of_a_day(instant: datetime) -> 
         assert paris_date(wait_until) == paris_date(instant) + timedelta(days=1)
 
 
+@pytest.mark.parametrize("day", [datetime(2026, 3, 2, tzinfo=PARIS), datetime(2026, 3, 29, tzinfo=PARIS)], ids=str)
+@pytest.mark.parametrize(
+    ("seconds", "is_late"),
+    [(-7200, False), (-121, False), (-120, True), (-60, True), (-0.001, True), (0, False), (1, False)],
+)
+def test_the_last_two_minutes_end_at_midnight(day: datetime, seconds: float, is_late: bool) -> None:
+    """Exactly 120 seconds before it; at midnight a new day begins. Also of the day on which the clocks change."""
+    instant = day.astimezone(UTC) + timedelta(seconds=seconds)
+    assert too_late_to_send(instant) == (day if is_late else None)
+
+
 def test_access_lasts_whole_days() -> None:
     """365 days of access, to the end of the last one in Paris."""
     accepted = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)  # already 3 March in Paris
