@@ -24,6 +24,22 @@ WEBHOOKS = """
 INSERT INTO qerds.webhook (id, sender, url, signature, read_through)
 SELECT gen_random_uuid(), '{sender}', 'https://example.org/', 'v1a', 0 FROM generate_series(1, 3)
 """
+RETRIES = """
+INSERT INTO qerds.webhook
+    (id, sender, url, signature, read_through, failures, under_way, paused_until, enabled, disabled_reason)
+SELECT lpad(w.n::text, 32, '0')::uuid, '{sender}', 'https://example.org/', 'v1a', 0, 9, w.under_way, w.paused_until,
+       w.reason IS NULL, w.reason
+FROM (VALUES
+    (1, false, NULL,                      NULL),
+    (2, false, NULL,                      NULL),
+    (3, true,  NULL,                      NULL),
+    (4, false, now() + interval '1 hour', NULL),
+    (5, false, now() - interval '1 hour', NULL),
+    (6, false, NULL,                      'by_sender')) w(n, under_way, paused_until, reason);
+INSERT INTO qerds.webhook_retry (webhook, sequence, tries, due_at)
+SELECT w.id, 1, 1, now() + CASE WHEN w.id::text LIKE '%2' THEN interval '1 hour' ELSE interval '-1 s' END
+FROM qerds.webhook w
+"""
 
 
 @asynccontextmanager
@@ -122,4 +138,16 @@ async def test_webhooks_that_others_change_are_woken_later(
             assert await log.wake() == 2
     assert await log.wake() == 1
     assert await log.wake() == 0  # each has its one message, whatever more it will find to send
+    await log.stop()
+
+
+async def test_a_try_that_is_due_wakes_its_webhook(postgres: PostgresServer, database: DatabaseSettings) -> None:
+    """Also when the circuit is open: it is the probe. Not before its time, nor while the webhook has its message, is
+    asked to wait, or is off."""
+    world = EventsWorld(postgres, database)
+    world.psql(RETRIES.format(sender=world.add_sender()))
+    log = world.log()
+    assert await log.elect()
+    assert await log.wake() == 2
+    assert [line[-1] for line in world.psql("SELECT subject FROM outbox.webhook ORDER BY 1").split()] == ["1", "5"]
     await log.stop()
