@@ -63,8 +63,8 @@ def main() -> int:
     options = parser.parse_args()
     defects = read_list()
     chosen = [d for d in defects if not options.names or any(fnmatch.fnmatch(d.id, name) for name in options.names)]
-    if not chosen:
-        parser.error("no defect has such a name; --list tells them")
+    if strange := [name for name in options.names if not any(fnmatch.fnmatch(d.id, name) for d in chosen)]:
+        parser.error(f"no defect is called {strange[0]}; --list tells them")
     if options.list:
         print("\n".join(f"{d.id}  {d.file}\n    {d.means}\n    {', '.join(d.tests)}" for d in chosen))
         return 0
@@ -172,7 +172,9 @@ async def ended(process: Process, seconds: float) -> int | None:
             with anyio.move_on_after(INTERRUPT_SECONDS_MAX, shield=True):
                 await process.wait()
         if process.returncode is None:
-            process.kill()
+            process.kill()  # its servers end with it
+            with anyio.CancelScope(shield=True):
+                await process.wait()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.planted.defects import ROOT, Defect, misfits, planted, read_list
+from tests.planted.__main__ import run_tests
+from tests.planted.defects import ROOT, Defect, Plot, misfits, planted, read_list
 
 GOOD = Defect("a", "x.py", "is_mine(row)", "True", "Everybody has it.", ("test_x.py::test_it",))
 
@@ -50,6 +51,43 @@ def test_it_is_planted_where_it_belongs(tree: Path) -> None:
 def test_what_cannot_be_planted_or_noticed_is_seen(tree: Path, change: dict[str, object]) -> None:
     """A text that is gone or stands there twice, a file or a test that is gone: told, never skipped."""
     assert list(misfits([msgspec.structs.replace(GOOD, **change)], tree)) != []
+
+
+def test_what_was_planted_is_cleared(tree: Path) -> None:
+    """The next defect is planted into the tree as it was; bytecode of the one before is never taken for it."""
+    before, path = (tree / "x.py").read_text(), tree / "x.py"
+    plot, times = Plot(tree), {path.stat().st_mtime}
+    for count in range(1, 4):
+        plot.plant(GOOD)
+        assert path.read_text() != before
+        times.add(path.stat().st_mtime)
+        assert len(times) == count + 1
+        plot.clear()
+        assert path.read_text() == before
+
+
+ENDINGS = """
+import pytest
+
+@pytest.fixture
+def broken():
+    raise ValueError
+
+def test_passes(): ...
+def test_errs(broken): ...
+@pytest.mark.parametrize("x", ["a b", "c]"])
+def test_fails(x): raise ValueError("a - b")
+@pytest.mark.skip
+def test_is_skipped(): ...
+"""
+
+
+@pytest.mark.anyio
+async def test_only_a_test_that_fails_has_noticed(tree: Path) -> None:
+    """Not one whose fixture breaks, nor one that is skipped: either would be silent about what is wrong."""
+    (tree / "test_endings.py").write_text(ENDINGS)
+    run = await run_tests(tree, ["test_endings.py"], ["-n", "0"])
+    assert (run.code, run.failed) == (1, frozenset({"test_endings.py::test_fails"}))
 
 
 def test_two_of_one_name_are_seen(tree: Path) -> None:
