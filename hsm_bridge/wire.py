@@ -21,6 +21,7 @@ VERSION = 1
 FRAME_BYTES_MAX = 1024 * 1024
 ITEMS_MAX = 512  # per request
 FRAME_ITEMS_MAX = 2 * ITEMS_MAX  # who asks a few too many hears bad_request; a frame of more is not read at all
+EVIDENCES_MAX = 100  # of a package; and snapshots of one letter
 ENTRIES_MAX = 512  # of one item: a package has 500, a letter 20 contents
 DEADLINE_MS_MAX = 60_000
 DETAIL_CHARACTERS_MAX = 300  # of a text for people
@@ -167,8 +168,28 @@ class SealEvidence(Item[Sealed, Literal["seal"]], frozen=True, op="seal_evidence
     receipt: bytes | None
 
 
+class PackagedEvidence(_Struct, frozen=True):
+    """Canonical bytes, the seal's signature, the token over it: as they are stored."""
+
+    evidence: bytes
+    signature: bytes
+    token: bytes
+
+
 class SealPackage(Item[Sealed, Literal["archive"]], frozen=True, op="seal_package"):
-    """Package entries in order, (name, SHA-256), and the signing time."""
+    """All that a snapshot holds and the bridge does not know itself: it makes the entries of it, as the caller does.
+    number, snapshot, previous_sha256: of the letter, of this snapshot, of the file of the one before."""
+
+    evidences: Annotated[tuple[PackagedEvidence, ...], msgspec.Meta(max_length=EVIDENCES_MAX)]
+    number: str
+    snapshot: Annotated[int, msgspec.Meta(ge=1, le=EVIDENCES_MAX)]
+    previous_sha256: bytes | None
+    revocation_list: bytes | None
+    signing_time: datetime
+
+
+class SealList(Item[Sealed, Literal["archive"]], frozen=True, op="seal_list"):
+    """Entries of a list in order, (name, SHA-256), and the signing time: sealed as a list, no evidence."""
 
     entries: Annotated[tuple[tuple[str, bytes], ...], msgspec.Meta(max_length=ENTRIES_MAX)]
     signing_time: datetime

@@ -1,8 +1,9 @@
-"""Seals of the provider: of an evidence, of a package.
+"""Seals of the provider: of an evidence; and the key and the signature of all of them.
 
-Owns     the conditions of seal_evidence and seal_package; the composition of what is signed
+Owns     the conditions of seal_evidence; the composition of what is signed
 Rules    a recipient's act is sealed only against the bridge's own receipt of it: this evidence, person, documents, time
-Elsewhere: reading an evidence's head and composing SignedInfo (pipeline/formats), the form of receipts (tickets)
+Elsewhere: packages and lists (packages), reading an evidence's head and composing SignedInfo (pipeline/formats), the
+         form of receipts (tickets)
 Source   ETSI EN 319 132-1
 """
 
@@ -34,7 +35,7 @@ def seal_evidence(vault: Vault, item: wire.SealEvidence, moment: Moment) -> Done
         raise Refused("evidence_invalid", str(error)) from error
     if head.mode != vault.config.mode:
         raise Refused("mode_mismatch", f"this installation runs in mode {vault.config.mode}")
-    key = _sealing_key(vault, head.certificate_sha256)  # 2
+    key = sealing_key(vault, head.certificate_sha256)  # 2
     if not key.may_start(head.event_time):
         raise Refused("certificate_not_valid", "the event is outside the certificate's validity")
     if head.event_time > moment.legal_time + timedelta(seconds=FUTURE_SECONDS_MAX):  # 3
@@ -43,26 +44,11 @@ def seal_evidence(vault: Vault, item: wire.SealEvidence, moment: Moment) -> Done
     certificate = key.certificate or b""
     properties = xades.signed_properties(head.dom_id, head.event_time, certificate)  # 5
     info = xades.signed_info(head.dom_id, hashlib.sha256(item.evidence).digest(), properties)
-    return Done(_sealed(vault, key, info), key.key_id, str(head.evidence_id))
+    return Done(seal_over(vault, key, info), key.key_id, str(head.evidence_id))
 
 
-def seal_package(vault: Vault, item: wire.SealPackage, moment: Moment) -> Done[wire.Sealed]:
-    """Seals a package over its entries' digests, with the seal key of the signing time."""
-    if item.signing_time.utcoffset() is None:
-        raise Refused("item_invalid", "signing_time has no time zone")
-    if item.signing_time > moment.legal_time + timedelta(seconds=FUTURE_SECONDS_MAX):
-        raise Refused("event_in_future", "the signing time has not come yet")
-    key = vault.keyring.newest("seal", item.signing_time)
-    certificate = key.certificate or b""
-    try:
-        properties = xades.package_signed_properties(item.entries, item.signing_time, certificate)
-        info = xades.package_signed_info(item.entries, properties)
-    except ValueError as error:
-        raise Refused("item_invalid", str(error)) from error
-    return Done(_sealed(vault, key, info), key.key_id, hashlib.sha256(info).hexdigest())
-
-
-def _sealing_key(vault: Vault, certificate_sha256: bytes) -> BridgeKey:
+def sealing_key(vault: Vault, certificate_sha256: bytes) -> BridgeKey:
+    """The key whose certificate an evidence names, whatever its age. Raises Refused."""
     for key in vault.keyring.of("seal"):
         if key.certificate_sha256 == certificate_sha256:
             return key
@@ -94,7 +80,8 @@ def _check_receipt(vault: Vault, head: evidence_head.EvidenceHead, receipt: byte
         raise Refused("receipt_invalid", "the receipt is of another time")
 
 
-def _sealed(vault: Vault, key: BridgeKey, signed_info: bytes) -> wire.Sealed:
+def seal_over(vault: Vault, key: BridgeKey, signed_info: bytes) -> wire.Sealed:
+    """The signature over what was composed here, verified."""
     raw = vault.token.sign(key.key_id, hashlib.sha256(signed_info).digest())
     if key.public is None:
         raise KeyMissing(f"{key.key_id} has no public half")

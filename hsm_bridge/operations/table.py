@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from hsm_bridge import wire
-from hsm_bridge.operations import descriptions, intake, recipients, seals, time_stamps, webhooks, wraps
+from hsm_bridge.operations import descriptions, intake, packages, recipients, seals, time_stamps, webhooks, wraps
 from hsm_bridge.operations.vault import Done, Moment, Vault
 from hsm_bridge.token.device import KeyUse
 from hsm_bridge.wire import CALLERS, Caller
@@ -49,7 +49,8 @@ TABLE = (
     _row(wire.WrapContent, {"encrypt"}, "kek", work=wraps.wrap_content),
     _row(wire.DeriveWrap, {"encrypt"}, "kek", work=wraps.derive_wrap),
     _row(wire.SealEvidence, {"seal"}, "seal", "mac", legal_time=True, work=seals.seal_evidence),
-    _row(wire.SealPackage, {"archive"}, "seal", legal_time=True, work=seals.seal_package),
+    _row(wire.SealPackage, {"archive"}, "seal", legal_time=True, work=packages.seal_package),
+    _row(wire.SealList, {"archive"}, "seal", legal_time=True, work=packages.seal_list),
     _row(wire.TimeStamp, {"timestamp", "archive"}, "tsu", legal_time=True, work=time_stamps.time_stamp),
     _row(wire.SignWebhook, {"webhook"}, "webhook", work=webhooks.sign_webhook),
     _row(wire.BeginIdentity, {"gateway"}, "mac", work=recipients.begin_identity),

@@ -60,7 +60,8 @@ async def _pieces(head: BatchHead, writer: BatchProofWriter, ports: ExportPorts)
     anchor, revoked = await ports.keys.trust_anchor(), await ports.keys.document("crl")
     yield writer.describe(head, (anchor,), () if revoked is None else (revoked,))
     package = writer.to_sign(await ports.facts.legal_now())
-    [end] = await sealed([Unsealed(f"batch {head.batch}", package, writer.finish)], ports.bridge, ports.keys)
+    item = wire.SealList(package.digests, package.signing_time)
+    [end] = await sealed([Unsealed(f"batch {head.batch}", item, package, writer.finish)], ports.bridge, ports.keys)
     if isinstance(end, wire.Denied):
         raise _SealDenied(end.code)
     yield end

@@ -4,7 +4,7 @@ Owns     description, manifest, names; the evidences go in as they are assembled
 Rules    everything follows from the snapshot: who writes a package, who seals it and who reads one make the same bytes
          of the same facts, and compare
 Elsewhere: the container, and reading one (pipeline/evidence/package), what a seal is over (xades), the conditions of a
-         seal (hsm_bridge/operations/seals.py)
+         seal (hsm_bridge/operations/packages.py)
 """
 
 from __future__ import annotations

@@ -29,6 +29,10 @@ SHA3_256 = "http://www.w3.org/2007/05/xmldsig-more#sha3-256"
 EVIDENCE_END = b"</erds:Evidence>"
 SIGNATURE_RAW_BYTES = 64  # r and s of a P-256 signature, XML Signature 1.1 section 6.4.3
 PACKAGE_DOM_ID = "package"
+# Purposes of seals over what is no evidence, nor a package of them: readers say so. Identifiers from UUIDs (X.667).
+# The first is what the service lists, in lines that nobody checked; the second is of papers, and nothing seals any yet.
+LIST_OF_THE_SERVICE = "urn:oid:2.25.144953922997375303292417217533035904084"
+READING_COPY = "urn:oid:2.25.236131667331294935621232277929964591600"
 PACKAGE_ENTRIES_MAX = 500
 ENTRY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,119}")
 
@@ -52,13 +56,18 @@ def signed_properties(evidence_dom_id: str, signing_time: datetime, certificate_
     return _signed_properties(evidence_dom_id, signing_time, certificate_der, ["text/xml"])
 
 
-def package_signed_properties(entries: PackageEntries, signing_time: datetime, certificate_der: bytes) -> bytes:
-    """SignedProperties of a package seal: one DataObjectFormat per entry, in the order of the references."""
+def package_signed_properties(
+    entries: PackageEntries, signing_time: datetime, certificate_der: bytes, purpose: str | None = None
+) -> bytes:
+    """SignedProperties of a package seal: one DataObjectFormat per entry, in the order of the references. purpose: of a
+    seal over what is no package of evidences."""
     formats = [entry_mime_type(name) for name, _ in entries]
-    return _signed_properties(PACKAGE_DOM_ID, signing_time, certificate_der, formats)
+    return _signed_properties(PACKAGE_DOM_ID, signing_time, certificate_der, formats, purpose)
 
 
-def _signed_properties(dom_id: str, signing_time: datetime, certificate_der: bytes, mime_types: list[str]) -> bytes:
+def _signed_properties(
+    dom_id: str, signing_time: datetime, certificate_der: bytes, mime_types: list[str], purpose: str | None = None
+) -> bytes:
     certificate_sha256 = hashlib.sha256(certificate_der).digest()
     # EN 319 132-1 clause 5.2.4: a DataObjectFormat for every signed object but the properties themselves.
     objects = "".join(
@@ -74,9 +83,21 @@ def _signed_properties(dom_id: str, signing_time: datetime, certificate_der: byt
         f"{digest_elements(certificate_sha256)}"
         "</xades:CertDigest></xades:Cert></xades:SigningCertificateV2>"
         "</xades:SignedSignatureProperties>"
-        f"<xades:SignedDataObjectProperties>{objects}</xades:SignedDataObjectProperties>"
+        f"<xades:SignedDataObjectProperties>{objects}{_commitment(purpose)}</xades:SignedDataObjectProperties>"
         "</xades:SignedProperties>"
     ).encode()
+
+
+def _commitment(purpose: str | None) -> str:
+    """EN 319 132-1 clause 5.2.3: what the seal says of all that it is over."""
+    if purpose is None:
+        return ""
+    return (
+        "<xades:CommitmentTypeIndication><xades:CommitmentTypeId>"
+        f'<xades:Identifier Qualifier="OIDAsURN">{purpose}</xades:Identifier>'
+        "</xades:CommitmentTypeId><xades:AllSignedDataObjects></xades:AllSignedDataObjects>"
+        "</xades:CommitmentTypeIndication>"
+    )
 
 
 def signed_info(evidence_dom_id: str, canonical_sha256: bytes, signed_properties_bytes: bytes) -> bytes:

@@ -21,6 +21,7 @@ from pipeline.ports.outside import Objects, Randomness
 from pipeline.ports.rows import DeliveryProofs
 from pipeline.retention.storing import store
 
+SIGNING_TIME_PAST = "signing_time_past"  # the bridge's code: pack again
 ArchiveBridge = Bridge[Literal["archive"]]  # the bridge as `archive` sees it
 
 
@@ -39,10 +40,11 @@ class PackagePorts(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Unsealed:
-    """A package but for its seal. about: for people, whose it is. finish: of package, certificate, signature and token
-    makes the bytes that seal it; raises SealInvalid."""
+    """A package or a list but for its seal. about: for people, whose it is. item: what the bridge is asked. finish: of
+    package, certificate, signature and token makes the bytes that seal it; raises SealInvalid."""
 
     about: str
+    item: wire.SealPackage | wire.SealList
     package: PackageToSign
     finish: Callable[[PackageToSign, bytes, bytes, bytes], bytes]
 
@@ -53,8 +55,9 @@ async def preserve(
     """The next snapshot of each delivery, stored; or the bridge's no to its seal. Raises as `sealed`."""
     trust = (await ports.keys.trust_anchor(), await ports.keys.document("crl"))
     packages = [
-        Unsealed(f"delivery {d.delivery}", package_to_sign(snapshot_of(d, *trust), d.legal_time), finish)
+        Unsealed(f"delivery {d.delivery}", item_of(d, trust[1], package), package, finish)
         for d in deliveries
+        for package in [package_to_sign(snapshot_of(d, *trust), d.legal_time)]
     ]
     containers = await sealed(packages, ports.bridge, ports.keys)
     return {
@@ -66,7 +69,9 @@ async def preserve(
 async def sealed(packages: Sequence[Unsealed], bridge: ArchiveBridge, keys: Keys) -> list[bytes | wire.Denied]:
     """What `finish` makes of each, or the bridge's no to its seal. Raises Transient when the bridge is away or stamps
     one of them not, Invariant when a seal does not verify."""
-    seals = await bridge.ask([wire.SealPackage(u.package.digests, u.package.signing_time) for u in packages])
+    seals = await bridge.ask([u.item for u in packages])
+    if any(isinstance(seal, wire.Denied) and seal.code == SIGNING_TIME_PAST for seal in seals):
+        raise Transient("the clock of the law went on while it was packed")
     signed = [(u, seal) for u, seal in zip(packages, seals, strict=True) if isinstance(seal, wire.Sealed)]
     stamps = await bridge.ask(
         [wire.TimeStamp(package_imprint_sha256(seal.signature), u.package.signing_time) for u, seal in signed]
@@ -98,6 +103,18 @@ def snapshot_of(proofs: DeliveryProofs, authority: bytes, revocations: bytes | N
         documents=tuple(assemble_stored(e.canonical, e.certificate, e.signature, e.token) for e in proofs.evidences),
         authorities=(authority,),
         revocation_lists=() if revocations is None else (revocations,),
+    )
+
+
+def item_of(proofs: DeliveryProofs, revocations: bytes | None, package: PackageToSign) -> wire.SealPackage:
+    """What the bridge needs to make the same package, and to check each proof in it."""
+    return wire.SealPackage(
+        evidences=tuple(wire.PackagedEvidence(e.canonical, e.signature, e.token) for e in proofs.evidences),
+        number=proofs.number,
+        snapshot=proofs.snapshots + 1,
+        previous_sha256=proofs.snapshot_sha256,
+        revocation_list=revocations,
+        signing_time=package.signing_time,
     )
 
 

@@ -27,6 +27,7 @@ from pipeline.formats.context import (
 )
 from pipeline.formats.identity_providers import EMBEDDED
 from pipeline.formats.person import IdentifiedPerson
+from pipeline.formats.xades import imprint_sha256
 from tests.bridge_process import SECOND
 from tests.fakes import letters, pki
 from tests.fakes.bridge import decision_item
@@ -36,6 +37,8 @@ DELIVERY = letters.DELIVERY
 SESSION = hashlib.sha256(b"browser session").digest()
 KEYS = bytes(range(32)) + bytes(range(32, 64))
 ADDRESSEE = AddresseeRecord("consumer", "Zoé", "Lefèvre", "Martin", None)
+
+NUMBER = "40128823401927"  # of the letters of tests/fakes/letters.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,10 @@ class BridgeCase:
         mode: str = "non_qualified",
         ordinal: int = 0,
         contents: Sequence[bytes] = (),
+        after: bytes | None = None,
     ) -> EvidenceDraft:
-        """An evidence under the bridge's seal key, at its place in a delivery that has been deposited."""
+        """An evidence under the bridge's seal key, at its place in a delivery that has been deposited. after: what it
+        follows, where that matters."""
         moment = at or self.legal_now()
         known = letters.dossier(pki.Provider.new(), *contents)
         sha256 = certificate_sha256 or hashlib.sha256(self.seal_certificate).digest()
@@ -83,10 +88,25 @@ class BridgeCase:
             deposit = Deposit(UUID(int=7), bytes(32), moment - timedelta(hours=1), bytes(32))
             known = replace(known, deposit=deposit)
         drafted = frozenset[str]() if first else frozenset({"A.1"})
-        head = Head(delivery, "any", 1 if first else 2, None if first else bytes(32), moment, drafted)
+        predecessor = bytes(32) if after is None else hashlib.sha256(after).digest()
+        head = Head(delivery, "any", 1 if first else 2, None if first else predecessor, moment, drafted)
         return draft(
             head, event, known, event_time=moment, identification=identification, receipt=receipt, ordinal=ordinal
         )
+
+    async def proven(self, drafted: EvidenceDraft) -> wire.PackagedEvidence:
+        """Sealed and stamped, as the stages do."""
+        [seal] = await self.bridge("seal").ask([wire.SealEvidence(drafted.canonical, None)])
+        assert isinstance(seal, wire.Sealed), seal
+        imprint = imprint_sha256(seal.signature)
+        [stamp] = await self.bridge("timestamp").ask([wire.TimeStamp(imprint, drafted.event_time)])
+        assert isinstance(stamp, wire.Stamped), stamp
+        return wire.PackagedEvidence(drafted.canonical, seal.signature, stamp.token)
+
+    def package_of(self, *proofs: wire.PackagedEvidence) -> wire.SealPackage:
+        """The first snapshot that holds these."""
+        moment = self.legal_now().replace(microsecond=0)
+        return wire.SealPackage(proofs, NUMBER, 1, None, self.description.crl, moment)
 
     async def content(self, letter: bytes = b"letter", keys: bytes = KEYS, open_days: int = 90) -> wire.WrappedContent:
         """A content's wrap."""

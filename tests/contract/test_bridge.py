@@ -27,10 +27,13 @@ from hsm_bridge.client import BridgeClient
 from hsm_bridge.operations.table import OPERATIONS
 from pipeline.errors import Invariant
 from pipeline.evidence.form import xades as seals
+from pipeline.evidence.package.batch_proof import REJECTED, BatchHead, BatchProofWriter, ProvenLine
+from pipeline.evidence.package.snapshot import package_signed_info, package_to_sign
 from pipeline.formats import tst
 from pipeline.formats.configuration import DatabaseSettings
 from pipeline.formats.context import content_context, parse_content_context
-from pipeline.formats.xades import imprint_sha256, package_signed_info, package_signed_properties
+from pipeline.formats.package_form import SnapshotContents
+from pipeline.formats.xades import LIST_OF_THE_SERVICE, imprint_sha256
 from tests.bridge_process import (
     CLIENT_ID,
     ISSUER,
@@ -313,16 +316,39 @@ async def test_a_token_verifies_and_is_not_older_than_its_event(case: BridgeCase
 
 
 async def test_a_package_seal_covers_every_entry(case: BridgeCase) -> None:
-    """The signature is over the composed SignedInfo of these entries at this time; odd names are refused."""
-    entries = (("mimetype", bytes(32)), ("evidence/1.xml", bytes(31) + b"\x01"))
-    moment = case.legal_now()
-    good, odd = await case.bridge("archive").ask(
-        [wire.SealPackage(entries, moment), wire.SealPackage((("../escape", bytes(32)),), moment)]
+    """The signature is over the entries that whoever packs the same proofs makes; a proof that is none is refused."""
+    proof = await case.proven(case.draft("A.1"))
+    item = case.package_of(proof)
+    forged = structs.replace(item, evidences=(structs.replace(proof, signature=bytes(64)),))
+    good, bad = await case.bridge("archive").ask([item, forged])
+    assert isinstance(good, wire.Sealed), good
+    document = seals.assemble(proof.evidence, case.seal_certificate, proof.signature, proof.token)
+    lists = (case.description.crl,)
+    snapshot = SnapshotContents(
+        DELIVERY, item.number, "non_qualified", 1, None, (document,), (case.description.ca,), lists
     )
-    assert isinstance(good, wire.Sealed)
-    properties = package_signed_properties(entries, moment, case.seal_certificate)
-    info = package_signed_info(entries, properties)
+    info = package_signed_info(package_to_sign(snapshot, item.signing_time), case.seal_certificate)
     verify_raw(case.seal_key.spki, good.signature, info)
+    assert codes(bad) == "seal_invalid"
+
+
+async def test_a_list_is_sealed_as_a_list(case: BridgeCase) -> None:
+    """Its purpose is under the signature; entries of anything else, evidences above all, are refused."""
+    writer, moment = BatchProofWriter(), case.legal_now()
+    writer.start()
+    writer.lines([ProvenLine(1, None, REJECTED, None, "email_invalid")])
+    writer.describe(BatchHead(DELIVERY, "x", "non_qualified", "x", "x", 1, bytes(32), moment), (), ())
+    package = writer.to_sign(moment)
+    package_names = ("mimetype", "package.json", "evidence/001-A.1.xml", "META-INF/manifest.xml")
+    good, odd = await case.bridge("archive").ask(
+        [
+            wire.SealList(package.digests, package.signing_time),
+            wire.SealList(tuple((name, bytes(32)) for name in package_names), package.signing_time),
+        ]
+    )
+    assert isinstance(good, wire.Sealed), good
+    assert package.purpose == LIST_OF_THE_SERVICE
+    verify_raw(case.seal_key.spki, good.signature, package_signed_info(package, case.seal_certificate))
     assert codes(odd) == "item_invalid"
 
 

@@ -34,7 +34,7 @@ class Denying:
     honest: Bridge[Literal["archive"]]
 
     async def ask(self, items: Sequence[wire.Item[Any, Literal["archive"]]]) -> Sequence[Any]:
-        if items and isinstance(items[0], wire.SealPackage):
+        if items and isinstance(items[0], wire.SealPackage | wire.SealList):
             return [wire.Denied("item_invalid") for _ in items]
         return await self.honest.ask(items)
 

@@ -30,6 +30,7 @@ from pipeline.evidence.package.snapshot import (
 )
 from pipeline.formats.instants import time_text
 from pipeline.formats.package_form import MANIFEST, MIMETYPE, MODE_WORDS, PackageRefused, manifest
+from pipeline.formats.xades import LIST_OF_THE_SERVICE
 
 FORMAT = "qerds-batch-proof-1"
 DESCRIPTION = "batch.json"
@@ -150,7 +151,8 @@ class BatchProofWriter:
         """What the bridge is asked to seal; the entries themselves are on their way already."""
         if signing_time.utcoffset() is None:
             raise PackageRefused("signing time without a time zone")
-        return PackageToSign((), tuple(self._digests), signing_time.astimezone(UTC).replace(microsecond=0))
+        moment = signing_time.astimezone(UTC).replace(microsecond=0)
+        return PackageToSign((), tuple(self._digests), moment, LIST_OF_THE_SERVICE)
 
     def finish(self, package: PackageToSign, certificate_der: bytes, signature: bytes, token: bytes) -> bytes:
         """The seal and the end. Raises SealInvalid if the seal does not hold: nothing unverifiable is stored."""
@@ -196,7 +198,9 @@ def _opened(small: dict[str, bytes], digests: list[tuple[str, bytes]], counts: C
         raise PackageRefused("no lines, no description, no manifest or no seal")
     head = _head(small[DESCRIPTION])
     seal = read_signatures(small[SIGNATURES])
-    package = PackageToSign((), tuple(digests), signing_time_of(seal.signing_time))
+    # Under the signature, where it is; the first proofs were sealed without it, and are lists all the same.
+    purpose = LIST_OF_THE_SERVICE if LIST_OF_THE_SERVICE.encode() in small[SIGNATURES] else None
+    package = PackageToSign((), tuple(digests), signing_time_of(seal.signing_time), purpose)
     authorities = tuple(content for name, content in small.items() if name.endswith(".cer"))
     lists = tuple(content for name, content in small.items() if name.endswith(".crl"))
     line_names = [name for name, _ in digests if name.startswith("lines/")]

@@ -43,6 +43,7 @@ class PackageToSign:
     entries: tuple[tuple[str, bytes], ...]
     digests: tuple[tuple[str, bytes], ...]
     signing_time: datetime
+    purpose: str | None = None  # of a seal over what is no package of evidences
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,9 @@ def package_to_sign(snapshot: SnapshotContents, signing_time: datetime) -> Packa
 
 def package_signed_info(package: PackageToSign, certificate_der: bytes) -> bytes:
     """The bytes that the package seal signs; the bridge composes the same from digests and signing time."""
-    properties = xades.package_signed_properties(package.digests, package.signing_time, certificate_der)
+    properties = xades.package_signed_properties(
+        package.digests, package.signing_time, certificate_der, package.purpose
+    )
     return xades.package_signed_info(package.digests, properties)
 
 
@@ -136,7 +139,9 @@ def read_description(description: bytes) -> dict[str, object]:
 
 
 def signatures(package: PackageToSign, certificate_der: bytes, signature: bytes, token: bytes | None) -> bytes:
-    properties = xades.package_signed_properties(package.digests, package.signing_time, certificate_der)
+    properties = xades.package_signed_properties(
+        package.digests, package.signing_time, certificate_der, package.purpose
+    )
     info = xades.package_signed_info(package.digests, properties)
     element = xades.package_signature_element(info, signature, certificate_der, properties, token)
     return _SIGNATURES_START + element + _SIGNATURES_END
