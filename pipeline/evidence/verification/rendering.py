@@ -13,7 +13,7 @@ from pipeline.evidence.events import WORDS
 from pipeline.evidence.form.xml import one_line
 from pipeline.evidence.verification.report import BatchFacts, CheckOutcome, LetterFacts, Report, Step
 from pipeline.evidence.verification.table import CHECKS
-from pipeline.evidence.verification.words import LABELS, MARKS, STANDING, VERDICTS
+from pipeline.evidence.verification.words import LABELS, MARKS, NATURES, STANDING, VERDICTS
 from pipeline.formats.instants import time_text
 
 
@@ -30,7 +30,8 @@ def verdict_sentence(report: Report, language: str) -> str:
     sentence = VERDICTS[language][report.verdict.value].format(reason=reason)
     if report.facts is None:
         return sentence
-    return f"{sentence} ({STANDING[language][report.facts.mode]})"
+    nature = "" if report.nature is None else f"; {NATURES[language][report.nature]}"
+    return f"{sentence} ({STANDING[language][report.facts.mode]}{nature})"
 
 
 def text(report: Report, name: str, language: str, *, quiet: bool = False) -> str:
@@ -81,6 +82,7 @@ def as_dict(report: Report, language: str = "en") -> dict[str, object]:
     facts = report.facts
     return {
         "kind": report.kind,
+        "is_evidence": report.is_evidence,
         "sha256": report.sha256,
         "verdict": report.verdict.value,
         "failed_check": report.failed_check,

@@ -87,6 +87,16 @@ class Report:
     facts: LetterFacts | BatchFacts | None
 
     @property
+    def nature(self) -> str | None:
+        """Of what is sealed and no evidence: `list`; a place for `reading_copy`, which nothing seals yet. Else None."""
+        return "list" if self.kind == "batch" else None
+
+    @property
+    def is_evidence(self) -> bool:
+        """Whether such a file, when it is valid, is evidence or holds some."""
+        return self.kind in ("package", "evidence")
+
+    @property
     def failed_check(self) -> str | None:
         return next((step.check for step in self.steps if step.outcome is CheckOutcome.FAILED), None)
 

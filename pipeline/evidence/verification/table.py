@@ -251,18 +251,18 @@ _ROWS = (
         "EN 319 162-1 clause 4.4",
         checks.batch_form,
         title=Words(
-            "the proof of deposit is complete, byte for byte",
-            "la preuve de dépôt est complète, octet par octet",
+            "the list of deposits is complete, byte for byte",
+            "la liste des dépôts est complète, octet par octet",
         ),
         passed=Words(
-            "The file is a batch's proof of deposit as this service writes it: {lines} lines in {entries} entries, "
-            "every byte accounted for",
-            "Le fichier est une preuve de dépôt d'un lot telle que ce service l'écrit : {lines} lignes en "
+            "The file is a list of the service, of a batch's deposits, as it writes them: {lines} lines in {entries} "
+            "entries, every byte accounted for",
+            "Le fichier est une liste du service, des dépôts d'un lot, telle qu'il les écrit : {lines} lignes en "
             "{entries} entrées, chaque octet est justifié",
         ),
         failed=Words(
-            "The file has been changed, or is not a proof of deposit of this service",
-            "Le fichier a été modifié, ou n'est pas une preuve de dépôt de ce service",
+            "The file has been changed, or is not a list of deposits of this service",
+            "Le fichier a été modifié, ou n'est pas une liste de dépôts de ce service",
         ),
     ),
     Check(

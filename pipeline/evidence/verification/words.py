@@ -35,6 +35,17 @@ VERDICTS = _sentences(
         "n'importe qui peut l'avoir fait",
     },
 )
+# What is sealed and is no evidence says so beside every verdict, whatever the seal is worth.
+NATURES = _sentences(
+    en={
+        "list": "a list of the service and no evidence: of a letter, its own A.1 or A.2 is",
+        "reading_copy": "a copy for reading and no evidence: the sealed evidence is",
+    },
+    fr={
+        "list": "une liste du service et non une preuve : celle d'un envoi est sa propre A.1 ou A.2",
+        "reading_copy": "une copie de lecture et non une preuve : l'attestation scellée en est une",
+    },
+)
 STANDING = _sentences(
     en={
         "non_qualified": "issued by a demonstration service, without legal recognition",

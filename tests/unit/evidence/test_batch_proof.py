@@ -25,12 +25,13 @@ from pipeline.evidence.package.batch_proof import (
     open_batch_proof,
 )
 from pipeline.evidence.package.container import CONTAINER_BYTES_MAX, ContainerRefused, pack, unpack
-from pipeline.evidence.package.snapshot import package_signed_info
+from pipeline.evidence.package.snapshot import SIGNATURES, package_signed_info
 from pipeline.evidence.verification import Verdict, content_digests, verify
 from pipeline.evidence.verification.__main__ import main
+from pipeline.evidence.verification.rendering import as_dict, verdict_sentence
 from pipeline.evidence.verification.report import BatchFacts
 from pipeline.formats.package_form import PackageRefused
-from pipeline.formats.xades import imprint_sha256
+from pipeline.formats.xades import LIST_OF_THE_SERVICE, READING_COPY, imprint_sha256
 from tests.fakes.pki import Provider, time_stamp
 from tests.unit.evidence.conftest import Letter
 
@@ -49,14 +50,19 @@ def line(number: int) -> ProvenLine:
     return ProvenLine(number, None if number % 2 else f"ref/{number}", outcome, evidence)
 
 
-def made(provider: Provider, lines: list[ProvenLine], head: BatchHead = HEAD) -> bytes:
-    """The file, as `archive` writes it."""
+def made(
+    provider: Provider,
+    lines: list[ProvenLine],
+    head: BatchHead = HEAD,
+    purpose: str | None = LIST_OF_THE_SERVICE,
+) -> bytes:
+    """The file, as `archive` writes it; purpose None: as it was written before seals had one."""
     writer = BatchProofWriter()
     pieces = [writer.start()]
     firsts = range(0, len(lines), LINES_PER_ENTRY)
     pieces += [writer.lines(lines[first : first + LINES_PER_ENTRY]) for first in firsts]
     pieces.append(writer.describe(head, (provider.root.der,), ()))
-    package = writer.to_sign(AT + timedelta(days=1))
+    package = replace(writer.to_sign(AT + timedelta(days=1)), purpose=purpose)
     signature = provider.seal.sign_raw(package_signed_info(package, provider.seal.der))
     token = time_stamp(provider.unit, imprint_sha256(signature), AT + timedelta(days=1, seconds=1))
     return b"".join([*pieces, writer.finish(package, provider.seal.der, signature, token)])
@@ -85,6 +91,28 @@ def test_reading_gives_what_was_written(proof: bytes) -> None:
     opened = open_batch_proof(proof)
     assert opened.head == HEAD
     assert (opened.counts.deposited, opened.counts.rejected) == (8, 4)
+
+
+@pytest.mark.parametrize("purpose", [LIST_OF_THE_SERVICE, None])
+@pytest.mark.parametrize(("language", "words"), [("en", "no evidence"), ("fr", "non une preuve")])
+def test_a_list_is_called_a_list_and_no_evidence(
+    letter: Letter, purpose: str | None, language: str, words: str
+) -> None:
+    """With its purpose under the seal or, as before there was one, without: valid, and no evidence."""
+    report = verify(made(letter.provider, [line(1)], purpose=purpose), [letter.provider.root.der])
+    assert (report.verdict, report.is_evidence, report.nature) == (Verdict.VALID, False, "list")
+    assert words in verdict_sentence(report, language)
+    assert as_dict(report, language)["is_evidence"] is False
+
+
+def test_a_seal_of_another_purpose_is_no_list_s(letter: Letter) -> None:
+    """A copy for reading cannot be shown as a list, nor a list's seal be stripped of its purpose."""
+    assert verify(made(letter.provider, [line(1)], purpose=READING_COPY), ()).verdict is not Verdict.VALID
+    whole = made(letter.provider, [line(1)])
+    seal = dict(unpack(whole))[SIGNATURES]
+    start, end = seal.index(b"<xades:CommitmentTypeIndication>"), seal.index(b"</xades:SignedDataObjectProperties>")
+    stripped = [(n, seal[:start] + seal[end:] if n == SIGNATURES else c) for n, c in unpack(whole)]
+    assert verify(pack(stripped), [letter.provider.root.der]).verdict is Verdict.INVALID
 
 
 def test_many_lines_come_in_several_entries(letter: Letter) -> None:
