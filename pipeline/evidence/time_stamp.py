@@ -1,8 +1,10 @@
 """A seal's time-stamp token (RFC 3161) judged as part of a proof: what it covers, and that it is not too early.
 
-Owns the relation between token, seal and event. The token's own form and signature are checked by `formats.tst`, its
-certificate's issuer by `certificates`. A token proves that the seal existed at gen_time; so EventTime is proved only
-if gen_time is not before it.
+Owns     the relation between token, seal and event: a token proves that the seal existed at gen_time, so an event is
+         proved only if gen_time with its resolution is later than EventTime; and how long after it a proof is late
+Rules    one rule for who writes (`timestamp` asks again until it holds), who keeps (the ledger) and who verifies: what
+         could be written verifies. The accuracy that a token claims excuses nothing: a later token can always be had
+Elsewhere: the token's own form and signature (`formats.tst`), its certificate's issuer (`certificates`)
 """
 
 from __future__ import annotations
@@ -16,11 +18,16 @@ from pipeline.formats.tst import TokenInvalid, check_imprint, check_token, parse
 from pipeline.formats.xades import imprint_sha256
 
 ACCURACY_SECONDS_MAX = 1  # EN 319 421 clause 7.7.2; a vague token would prove any time
+LAG_SECONDS_MAX = 3600  # of the token behind the event: an outage of an hour; beyond it whoever reads the proof is told
 RESOLUTION = timedelta(milliseconds=1)  # both times are milliseconds, rounded down
 
 
 class TimeStampRefused(ValueError):
     """The token, or who issued its unit's certificate, proves nothing; the text says which and why."""
+
+
+class TooEarly(TimeStampRefused, TokenInvalid):
+    """A sound token of a clock that had not reached the event: a later one proves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class CheckedTimeStamp:
 
 
 def proven_time(token: bytes, signature: bytes, event_time: datetime, anchors: Sequence[bytes] | None) -> datetime:
-    """The gen_time of a token that proves `event_time`. Raises TimeStampRefused.
+    """The gen_time of a token that proves `event_time`. Raises TimeStampRefused, TooEarly where a later one would do.
 
     anchors: DER certificates of which one must have issued the unit's; None: who issued it is not asked.
     """
@@ -42,6 +49,8 @@ def proven_time(token: bytes, signature: bytes, event_time: datetime, anchors: S
         stamp = checked_time_stamp(token, signature, event_time)
         if anchors is not None:
             check_issued(stamp.certificate_der, anchors, stamp.gen_time)
+    except TooEarly:
+        raise
     except (TokenInvalid, CertificateRefused) as error:
         raise TimeStampRefused(str(error)) from error
     return stamp.gen_time
@@ -63,7 +72,7 @@ def checked_time_stamp(token: bytes, signature: bytes, event_time: datetime) -> 
     stamp = parsed.stamp
     if not 0 <= (stamp.accuracy_seconds or 0) <= ACCURACY_SECONDS_MAX:
         raise TokenInvalid("the token's accuracy is worse than a second")
+    if stamp.gen_time + RESOLUTION <= event_time:
+        raise TooEarly("the token is older than the event it should prove")
     accuracy = timedelta(seconds=stamp.accuracy_seconds or 0)
-    if event_time - stamp.gen_time >= max(accuracy, RESOLUTION):
-        raise TokenInvalid("the token is older than the event it should prove")
     return CheckedTimeStamp(stamp.gen_time, accuracy, stamp.policy, certificate_der)

@@ -18,6 +18,7 @@ from pipeline.evidence.certificates import CertificateRefused, load_anchors
 from pipeline.evidence.languages import LANGUAGES
 from pipeline.evidence.package.batch_proof import BATCH_PROOF_BYTES_MAX, is_batch_proof
 from pipeline.evidence.package.container import CONTAINER_BYTES_MAX
+from pipeline.evidence.time_stamp import LAG_SECONDS_MAX
 from pipeline.evidence.verification.protocol import verify
 from pipeline.evidence.verification.rendering import as_html, as_json, text
 from pipeline.evidence.verification.report import ContentDigests, Report, Verdict
@@ -26,6 +27,7 @@ CHUNK_BYTES = 1_048_576
 ANCHOR_BYTES_MAX = 1_048_576
 _WORST_FIRST = (Verdict.INVALID, Verdict.NOT_A_PROOF, Verdict.INDETERMINATE, Verdict.VALID)
 WRONG_USAGE = 2
+SECONDS_DIGITS_MAX = 10  # three hundred years
 
 
 class UsageError(Exception):
@@ -67,6 +69,13 @@ def _parser() -> argparse.ArgumentParser:
         "--crl", nargs="+", action="extend", default=[], type=Path, metavar="FILE", help="revocation lists, DER"
     )
     parser.add_argument("--at", type=_time, metavar="TIME", help="refuse what was made after this time (RFC 3339)")
+    parser.add_argument(
+        "--lag-max",
+        type=_seconds,
+        default=LAG_SECONDS_MAX,
+        metavar="SECONDS",
+        help="tell what was proved later than so long after it happened (default: %(default)s)",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument("--report", type=Path, metavar="FILE", help="also write a report, .json or .html")
     parser.add_argument("--lang", choices=LANGUAGES, default="en")
@@ -77,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
 def _time(argument: str) -> datetime:
     moment = datetime.fromisoformat(argument)
     return moment.replace(tzinfo=UTC) if moment.utcoffset() is None else moment
+
+
+def _seconds(argument: str) -> int:
+    if not argument.isdecimal() or len(argument) > SECONDS_DIGITS_MAX:
+        raise argparse.ArgumentTypeError(f"a whole number of seconds, not {argument[:20]!r}")
+    return int(argument)
 
 
 def _verify_all(options: argparse.Namespace) -> list[tuple[str, Report]]:
@@ -91,7 +106,14 @@ def _verify_all(options: argparse.Namespace) -> list[tuple[str, Report]]:
     return [
         (
             str(path),
-            verify(_read_proof(path), anchors, contents, options.at, revocation_lists=lists),
+            verify(
+                _read_proof(path),
+                anchors,
+                contents,
+                options.at,
+                revocation_lists=lists,
+                lag_seconds_max=options.lag_max,
+            ),
         )
         for path in options.files
     ]

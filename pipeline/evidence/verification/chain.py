@@ -53,8 +53,8 @@ def sequence(case: Case) -> Values:
 def story(case: Case) -> Values:
     """Check 8 (EN 319 522-1 clause 6, CPCE R.53-3): an order that can happen, times that do not run back."""
     before: ReadEvidence | None = None
-    notice: EvidenceContent | None = None
-    for evidence in case.evidences:
+    noticed_at: datetime | None = None
+    for evidence, stamp in zip(case.evidences, case.stamps, strict=True):
         content = evidence.content
         if content.event not in FOLLOWS[before.content.event if before else None]:
             raise CheckFailed(f"{content.event} cannot happen here", evidence.subject)
@@ -62,16 +62,16 @@ def story(case: Case) -> Values:
             raise CheckFailed("it happened before the event that it follows", evidence.subject)
         if content.event == "D.1" and before is not None and content.event_time != before.content.event_time:
             raise CheckFailed("acceptance and making available are one act at one time", evidence.subject)
-        if content.event == "C.5" and notice is not None and content.event_time < _window_end(notice.event_time):
+        if content.event == "C.5" and noticed_at is not None and content.event_time < _window_end(noticed_at):
             raise CheckFailed("the period had not ended", evidence.subject)
         if content.event == "C.1":
-            notice = content
+            noticed_at = max(content.event_time, stamp.gen_time)  # a notice that nobody can prove yet ends no period
         before = evidence
     return {"events": ", ".join(e.content.event for e in case.evidences)}
 
 
 def _window_end(noticed_at: datetime) -> datetime:
-    """Paris midnight after the last day; the notice is not younger than its evidence, so this is the earliest."""
+    """Paris midnight after the last day, counted from the day since which the notice is proved."""
     paris = ZoneInfo("Europe/Paris")  # not read at import: without data of time zones, all else can be verified
     day = noticed_at.astimezone(paris).date() + timedelta(days=WINDOW_DAYS + 1)
     return datetime.combine(day, time(), tzinfo=paris)

@@ -106,9 +106,12 @@ def seals(case: Case) -> Values:
 
 
 def times(case: Case) -> Values:
-    """Check 6 (EN 319 132-1 level B-T, RFC 3161): each seal's time-stamp, not older than its event."""
+    """Check 6 (EN 319 132-1 level B-T, RFC 3161): each seal's time-stamp, not older than its event; this not before the
+    submission."""
     case.stamps = [_time_stamp(e.seal, e.content.event_time, case.at, e.subject) for e in case.evidences]
     for evidence, stamp in zip(case.evidences, case.stamps, strict=True):
+        if evidence.content.event_time < evidence.content.submitted_at:
+            raise CheckFailed("it happened before the letter was submitted", evidence.subject)
         case.add_signers(evidence.subject, evidence.seal, stamp)
     return {"count": len(case.evidences)}
 

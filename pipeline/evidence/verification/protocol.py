@@ -15,6 +15,7 @@ from datetime import datetime
 
 from pipeline.evidence.package.batch_proof import is_batch_proof
 from pipeline.evidence.package.snapshot import SIGNATURES
+from pipeline.evidence.time_stamp import LAG_SECONDS_MAX
 from pipeline.evidence.verification.case import Case
 from pipeline.evidence.verification.report import (
     BatchFacts,
@@ -42,8 +43,10 @@ def verify(
     at: datetime | None = None,
     *,
     revocation_lists: Sequence[bytes] = (),
+    lag_seconds_max: int = LAG_SECONDS_MAX,
 ) -> Report:
     """Judge `data`. `anchors` and `revocation_lists` are DER; anchors come from the person who verifies.
+    lag_seconds_max: what was proved later than so long after it happened is told as late; it is no less valid.
 
     Raises only for programming errors: whatever the bytes are, the answer is a Report.
     """
@@ -55,7 +58,7 @@ def verify(
     steps = _steps(kind, case)
     if steps[-1].outcome is CheckOutcome.FAILED:  # nobody should read what did not hold
         return Report(kind, sha256, Verdict.INVALID, steps, None)
-    facts = _batch_facts(case) if kind == "batch" else _facts(case, kind)
+    facts = _batch_facts(case) if kind == "batch" else _facts(case, kind, lag_seconds_max)
     return Report(kind, sha256, Verdict.VALID if anchors else Verdict.INDETERMINATE, steps, facts)
 
 
@@ -91,7 +94,7 @@ def _step(number: int, check: Check, case: Case) -> Step:
     return Step(number, check.name, CheckOutcome.PASSED, values=texts)
 
 
-def _facts(case: Case, kind: str) -> LetterFacts:
+def _facts(case: Case, kind: str, lag_seconds_max: int) -> LetterFacts:
     first = case.evidences[0].content
     recipient = first.recipient
     return LetterFacts(
@@ -108,6 +111,7 @@ def _facts(case: Case, kind: str) -> LetterFacts:
             for e, s in zip(case.evidences, case.stamps, strict=True)
         ),
         snapshot=case.snapshot.snapshot if kind == "package" else None,
+        lag_seconds_max=lag_seconds_max,
     )
 
 

@@ -31,7 +31,15 @@ def verdict_sentence(report: Report, language: str) -> str:
     if report.facts is None:
         return sentence
     nature = "" if report.nature is None else f"; {NATURES[language][report.nature]}"
-    return f"{sentence} ({STANDING[language][report.facts.mode]}{nature})"
+    return f"{sentence} ({STANDING[language][report.facts.mode]}{nature}){_late(report.facts, language)}"
+
+
+def _late(facts: LetterFacts | BatchFacts, language: str) -> str:
+    """What a verdict says of events that were the service's word alone for longer than the bound."""
+    if isinstance(facts, BatchFacts) or not facts.late:
+        return ""
+    events = ", ".join(event.code for event in facts.late)
+    return f". {LABELS[language]['late'].format(events=events, seconds=facts.lag_seconds_max)}"
 
 
 def text(report: Report, name: str, language: str, *, quiet: bool = False) -> str:
@@ -70,10 +78,10 @@ def _letter_lines(facts: LetterFacts, language: str) -> list[tuple[str, str]]:
         (labels["recipient"], facts.recipient),
     ]
     for event in facts.events:
+        sentence = WORDS[event.code].sentence.said(language)
         stamped = "" if event.stamped_at is None else f"; {labels['stamped']} {time_text(event.stamped_at)}"
-        lines.append(
-            (event.code, f"{WORDS[event.code].sentence.said(language)}, {time_text(event.event_time)}{stamped}")
-        )
+        line = f"{sentence}: {labels['happened']} {time_text(event.event_time)}{stamped}"
+        lines.append((event.code, f"{line} ({labels['proved_late']})" if facts.is_late(event) else line))
     return lines
 
 
@@ -123,6 +131,7 @@ def _facts(facts: LetterFacts | BatchFacts, language: str) -> dict[str, object]:
         "sender": facts.sender,
         "recipient": facts.recipient,
         "snapshot": facts.snapshot,
+        "lag_seconds_max": facts.lag_seconds_max,
         "events": [
             {
                 "event": event.code,
@@ -130,6 +139,8 @@ def _facts(facts: LetterFacts | BatchFacts, language: str) -> dict[str, object]:
                 "sequence": event.sequence,
                 "event_time": time_text(event.event_time),
                 "stamped_at": None if event.stamped_at is None else time_text(event.stamped_at),
+                "lag_seconds": event.lag_seconds,
+                "is_late": facts.is_late(event),
             }
             for event in facts.events
         ],

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
+from pipeline.evidence.time_stamp import LAG_SECONDS_MAX
+
 
 class Verdict(Enum):
     VALID = "valid"
@@ -42,11 +44,18 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ProvenEvent:
+    """event_time: by the service's word; stamped_at: since when it is proved, None for what is not checked."""
+
     code: str
     name: str
     sequence: int
     event_time: datetime
     stamped_at: datetime | None
+
+    @property
+    def lag_seconds(self) -> float:
+        """For so long it was the service's word alone."""
+        return 0.0 if self.stamped_at is None else max((self.stamped_at - self.event_time).total_seconds(), 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +70,15 @@ class LetterFacts:
     recipient: str
     events: tuple[ProvenEvent, ...]
     snapshot: int | None = None
+    lag_seconds_max: int = LAG_SECONDS_MAX
+
+    def is_late(self, event: ProvenEvent) -> bool:
+        """Proved later after it happened than whoever verifies finds usual. Valid, and to be told."""
+        return event.lag_seconds > self.lag_seconds_max
+
+    @property
+    def late(self) -> tuple[ProvenEvent, ...]:
+        return tuple(event for event in self.events if self.is_late(event))
 
 
 @dataclass(frozen=True, slots=True)

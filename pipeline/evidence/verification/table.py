@@ -132,8 +132,10 @@ _ROWS = (
         checks.times,
         title=Words("the time-stamp of each proof", "l’horodatage de chaque preuve"),
         passed=Words(
-            "Each seal is time-stamped, and no time-stamp is older than its event: {count}",
-            "Chaque cachet est horodaté, et aucun horodatage n'est antérieur à son événement : {count}",
+            "Each seal is time-stamped, and no time-stamp is older than its event, nor any event than the submission: "
+            "{count}",
+            "Chaque cachet est horodaté, et aucun horodatage n'est antérieur à son événement, ni celui-ci à la "
+            "soumission : {count}",
         ),
         failed=Words("The time-stamp of an evidence does not hold", "L'horodatage d'une preuve n'est pas bon"),
     ),

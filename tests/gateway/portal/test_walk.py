@@ -403,8 +403,8 @@ async def test_a_run_out_session_says_so(portal: World, browser: Browser, change
 async def test_who_is_not_the_addressee_five_times_an_hour_may_wait(
     portal: World, browser: Browser, ago: str, is_recorded: bool
 ) -> None:
-    """Sign-ins that were begun beside each other count like those one after the other: the sixth is not recorded, and an
-    hour later it is."""
+    """Sign-ins that were begun beside each other count like those one after the other: the sixth is not recorded, and
+    an hour later it is."""
     letter = await portal.open_letter()
     await browser.claim(letter)
     page = await browser.go(f"{letter.address()}/identity")

@@ -22,7 +22,10 @@ from pipeline.evidence.form.xml import render
 from pipeline.evidence.package.container import pack, unpack
 from pipeline.evidence.package.snapshot import SIGNATURES, finish, package_signed_info, package_to_sign
 from pipeline.evidence.verification import Verdict, content_digests, verify
+from pipeline.evidence.verification.rendering import as_dict, as_html
+from pipeline.evidence.verification.rendering import text as lines_of
 from pipeline.evidence.verification.report import LetterFacts
+from pipeline.formats.instants import time_text
 from pipeline.formats.xades import imprint_sha256
 from tests.fakes import letters
 from tests.fakes.pki import FROM, TIME_STAMPING, Provider, Signer, authority, leaf, revocation_list, time_stamp
@@ -231,6 +234,50 @@ def test_a_story_that_cannot_happen_is_refused(letter: Letter, upto: int, event:
     """Perfect seals do not help events in an order, or at times, that the service's rules exclude."""
     report = verify(packed(letter, redraft(letter, upto, event, hours)), letter.anchors)
     assert (report.verdict, report.failed_check) == (Verdict.INVALID, "story")
+
+
+@pytest.mark.parametrize("lag_seconds", [0.0, 1.0, 3600.0, 3601.0, 20 * 86_400.0])
+def test_both_times_are_told_and_what_was_proved_late_is_said_to_be(letter: Letter, lag_seconds: float) -> None:
+    """An outage takes no evidence away, so it stays valid; but for so long it was the service's word alone."""
+    documents = [letter.provider.sealed(d, lag=timedelta(seconds=lag_seconds)) for d in letter.drafts[:1]]
+    for proof in (packed(letter, documents), documents[0]):
+        for bound in (3600, 60):
+            report = verify(proof, letter.anchors, lag_seconds_max=bound)
+            assert (report.verdict, isinstance(report.facts, LetterFacts)) == (Verdict.VALID, True)
+            assert isinstance(report.facts, LetterFacts)
+            [event] = report.facts.events
+            happened, proved = (time_text(t) for t in (event.event_time, event.stamped_at) if t is not None)
+            assert f"by the service's word, at {happened}; proved since {proved}" in lines_of(report, "x", "en")
+            is_late = lag_seconds > bound
+            [told] = as_dict(report)["facts"]["events"]  # type: ignore[index]
+            assert (told["lag_seconds"], told["is_late"]) == (lag_seconds, is_late)
+            sentence = f"Proved more than {bound} s after it happened by the service's word: A.1"
+            for shown in (lines_of(report, "x", "en", quiet=True), as_html([("x", report)], "en")):
+                assert (sentence in shown.replace("&#x27;", "'")) is is_late
+            assert ("prouvé tardivement" in lines_of(report, "x", "fr")) is is_late
+
+
+@pytest.mark.parametrize(("held_days", "failed"), [(0, None), (1, "story"), (14, "story")])
+def test_a_period_counts_from_the_notice_that_is_proved(letter: Letter, held_days: int, failed: str | None) -> None:
+    """Held back and dated long ago, a notice ends nobody's time: C.5 comes sixteen days after its proof."""
+    drafts, documents = letters.life(letter.provider, "unclaimed")
+    late = letter.provider.sealed(drafts[1], lag=timedelta(days=held_days + 1))
+    report = verify(packed(letter, [documents[0], late, documents[2]]), letter.anchors)
+    assert report.failed_check == failed
+    assert report.verdict is (Verdict.INVALID if failed else Verdict.VALID)
+
+
+@pytest.mark.parametrize("early", [timedelta(milliseconds=334), timedelta(hours=1), timedelta(days=30)])
+def test_nothing_happens_before_the_submission(letter: Letter, early: timedelta) -> None:
+    """A deposit, or any event, that is dated before the letter was handed over proves a story that cannot be."""
+    known = letters.dossier(letter.provider)
+    head = drafting.Head(letters.DELIVERY, "", 1, None, letters.SUBMITTED, frozenset())
+    at = letters.SUBMITTED + timedelta(milliseconds=333)
+    documents = [letter.provider.sealed(letters.one_draft(head, e, known, at - early)) for e in ("A.1", "A.2")]
+    for document in documents:
+        for proof in (document, packed(letter, [document])):
+            report = verify(proof, letter.anchors)
+            assert (report.verdict, report.failed_check) == (Verdict.INVALID, "times")
 
 
 def test_all_evidences_speak_of_one_letter(letter: Letter) -> None:
