@@ -29,6 +29,7 @@ DETAIL_CHARACTERS_MAX = 300  # of a text for people
 Caller = Literal["gateway", "encrypt", "seal", "timestamp", "archive", "webhook", "operator"]
 CALLERS: tuple[Caller, ...] = get_args(Caller)  # one socket each
 
+CLOCK_CODES = frozenset({"event_in_future", "clock_behind"})
 BUSY, DENIED, BAD_REQUEST, TOKEN_AWAY, CLOCK_AWAY = "busy", "denied", "bad_request", "token_away", "clock_away"
 
 
@@ -82,10 +83,16 @@ class Response(_Struct, frozen=True, omit_defaults=True):
 
 
 class Denied(_Struct, frozen=True):
-    """The bridge says no to one item, and always will: code is stable, detail is for people."""
+    """The bridge says no to one item, and always will, but where a clock is wrong: code is stable, detail is for
+    people."""
 
     code: str
     detail: str = ""
+
+    @property
+    def is_clock(self) -> bool:
+        """What is asked is right, and a clock is wrong today: ask again."""
+        return self.code in CLOCK_CODES
 
 
 Answered = TypeVar("Answered", bound=msgspec.Struct, covariant=True)

@@ -15,7 +15,7 @@ from typing import Generic, Literal, TypeVar, cast
 from pipeline.delivery.routes import Emission
 from pipeline.ports.mailbox import Message, Tx
 
-__all__ = ["Bury", "Done", "Emission", "Message", "Outcome", "Retry", "Stage", "Tx", "Work", "beside", "wait_for_clock"]
+__all__ = ["Bury", "Done", "Emission", "Message", "Outcome", "Retry", "Stage", "Tx", "Work", "beside"]
 
 ATTEMPTS_MAX = 500  # with the cap of pipeline/process/backoff.py about 16 hours of an outage before a person is asked
 CLOCK_SECONDS = 5.0  # until another look at a clock that is wrong
@@ -47,6 +47,12 @@ class Retry:
     counted: bool = True
     outcome: Literal["retry", "clock"] = "retry"
 
+    @classmethod
+    def for_clock(cls, message: Message, why: str) -> "Retry":
+        """A clock stepped back or runs ahead: it is waited for however long it takes, with an alarm; nothing is wrong
+        with the message, so it is no attempt and never a dead letter."""
+        return cls(message, why, CLOCK_SECONDS, counted=False, outcome="clock")
+
 
 @dataclass(frozen=True, slots=True)
 class Bury:
@@ -57,12 +63,6 @@ class Bury:
 
 
 Outcome = Done[Told] | Retry | Bury
-
-
-def wait_for_clock(message: Message, why: str) -> Retry:
-    """A clock stepped back or runs ahead: it is waited for however long it takes, with an alarm; nothing is wrong with
-    the message, so it is no attempt and never a dead letter."""
-    return Retry(message, why, CLOCK_SECONDS, counted=False, outcome="clock")
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,13 @@ RESOLUTION = timedelta(milliseconds=1)  # both times are milliseconds, rounded d
 class TimeStampRefused(ValueError):
     """The token, or who issued its unit's certificate, proves nothing; the text says which and why."""
 
+    is_too_early = False
+
 
 class TooEarly(TimeStampRefused, TokenInvalid):
     """A sound token of a clock that had not reached the event: a later one proves it."""
+
+    is_too_early = True
 
 
 @dataclass(frozen=True, slots=True)

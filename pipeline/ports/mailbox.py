@@ -7,7 +7,7 @@ implement it (adapters/postgres), the simulation has its own in memory; one cont
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -18,6 +18,8 @@ from pipeline.delivery.windows import windows_of
 from pipeline.errors import ClockBehind
 from pipeline.evidence.draft import Head
 from pipeline.evidence.facts import EvidenceDraft
+
+AHEAD_MAX = timedelta(seconds=1)  # EN 319 421 clause 7.7.2: as far as two clocks that are right may be apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,19 @@ def check_clock(facts: Sequence[Any], locked: Mapping[UUID, Locked]) -> None:
         raise ClockBehind(f"the clock is behind what happened last to {len(behind)} deliveries", behind)
 
 
+def check_tokens(standings: Mapping[UUID, Sequence[EvidenceStanding]], locked: Mapping[UUID, Locked]) -> None:
+    """Raises ClockBehind, with every delivery it is about, when tokens are later than now: an authority is ahead of the
+    database. What they prove would be proved by a time that has not come, and nothing could follow before it."""
+    ahead = {
+        delivery
+        for delivery, own in standings.items()
+        for standing in own
+        if standing.proved_at is not None and standing.proved_at > locked[delivery].legal_time + AHEAD_MAX
+    }
+    if ahead:
+        raise ClockBehind(f"the clock is behind the tokens of {len(ahead)} deliveries", ahead)
+
+
 @dataclass(frozen=True, slots=True)
 class Advanced:
     """What one delivery gained by newly stamped evidence."""
@@ -90,7 +105,8 @@ class Tx(Protocol):
         """Insert facts. A seal, token or wrap that exists wins silently; any other conflict is like a crash."""
 
     async def advance(self, deliveries: Sequence[UUID]) -> Sequence[Advanced]:
-        """Extend the stamped prefix of locked deliveries and their state. Only `timestamp` may."""
+        """Extend the stamped prefix of locked deliveries and their state. Only `timestamp` may. Raises ClockBehind for
+        tokens that are later than now."""
 
     async def emit(self, emissions: Sequence[Emission]) -> None:
         """Add messages to the outboxes or timers of their receivers."""

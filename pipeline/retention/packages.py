@@ -12,7 +12,7 @@ from typing import Literal, Protocol
 from uuid import UUID
 
 from pipeline.delivery import facts
-from pipeline.errors import Invariant, Transient
+from pipeline.errors import ClockBehind, Invariant, Transient
 from pipeline.evidence.form.xades import SealInvalid, assemble_stored
 from pipeline.evidence.package.snapshot import PackageToSign, finish, package_imprint_sha256, package_to_sign
 from pipeline.formats.package_form import SnapshotContents
@@ -68,16 +68,24 @@ async def preserve(
 
 async def sealed(packages: Sequence[Unsealed], bridge: ArchiveBridge, keys: Keys) -> list[bytes | wire.Denied]:
     """What `finish` makes of each, or the bridge's no to its seal. Raises Transient when the bridge is away or stamps
-    one of them not, Invariant when a seal does not verify."""
+    one of them not, ClockBehind when its clock is, Invariant when a seal does not verify."""
     seals = await bridge.ask([u.item for u in packages])
+    check_clocks(seals)
     if any(isinstance(seal, wire.Denied) and seal.code == SIGNING_TIME_PAST for seal in seals):
         raise Transient("the clock of the law went on while it was packed")
     signed = [(u, seal) for u, seal in zip(packages, seals, strict=True) if isinstance(seal, wire.Sealed)]
     stamps = await bridge.ask(
         [wire.TimeStamp(package_imprint_sha256(seal.signature), u.package.signing_time) for u, seal in signed]
     )
+    check_clocks(stamps)
     ends = iter([await _finished(u, seal, stamp, keys) for (u, seal), stamp in zip(signed, stamps, strict=True)])
     return [seal if isinstance(seal, wire.Denied) else next(ends) for seal in seals]
+
+
+def check_clocks(answers: Sequence[object]) -> None:
+    """Raises ClockBehind when the bridge has not reached the signing time yet: that is no fault of a package."""
+    if any(isinstance(answer, wire.Denied) and answer.is_clock for answer in answers):
+        raise ClockBehind("the bridge's clock is behind the signing time")
 
 
 async def _finished(unsealed: Unsealed, seal: wire.Sealed, stamped: wire.Stamped | wire.Denied, keys: Keys) -> bytes:

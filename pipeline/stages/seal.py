@@ -3,7 +3,8 @@
 Receives  draft: evidence whose canonical bytes are stored
 Outside   one bridge call per batch; repeatable, the first committed seal wins
 Commits   EvidenceSeal                Emits  sealed -> timestamp
-Fails     Retry: bridge busy, away or its clock slow; database away. Bury: no such draft, or bridge denies these bytes
+Fails     Retry: bridge busy or away; database away. Waits for a clock: the bridge's is behind the event
+          Bury: no such draft, or bridge denies these bytes
           Bury: row and bytes differ. Invariant: seal does not verify
 Source    ETSI EN 319 132-1; docs/ARCHITECTURE.md, "Evidence"
 """
@@ -19,8 +20,6 @@ from pipeline.evidence.binding import RowDiffers, check_row, check_sealed
 from pipeline.evidence.facts import EvidenceSeal
 from pipeline.ports.bridge import Bridge, wire
 from pipeline.ports.rows import Facts, StoredDraft
-
-EVENT_IN_FUTURE = "event_in_future"  # a clock that is wrong today; the bytes are right
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +55,8 @@ def examine(message: Message, draft: StoredDraft | None) -> tuple[Message, Store
 def judge(message: Message, draft: StoredDraft, answer: wire.Sealed | wire.Denied) -> Outcome[EvidenceSeal]:
     """A seal that verifies, or the bridge's no."""
     row = draft.row
-    if isinstance(answer, wire.Denied) and answer.code == EVENT_IN_FUTURE:
-        return Retry(message, "the bridge's clock is behind the event")
+    if isinstance(answer, wire.Denied) and answer.is_clock:
+        return Retry.for_clock(message, "the bridge's clock is behind the event")
     if isinstance(answer, wire.Denied):
         return Bury(message, f"seal denied: {answer.code}")
     if answer.key_id != draft.seal_key_id:

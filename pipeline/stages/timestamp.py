@@ -4,7 +4,8 @@ Receives  sealed: evidence with its seal
 Outside   one call to the authority per batch; repeatable, the first committed token wins
 Commits   EvidenceToken; state and stamped prefix of the delivery, and its AcceptanceWindow, here and nowhere else
 Emits     what pipeline/delivery/routes.py says for each event that joined the stamped prefix
-Fails     Retry: authority busy, away, or its clock behind the event; database away
+Fails     Retry: authority busy or away; database away
+          Waits for a clock: the token is older than its event, or later than now
           Bury: no such seal, it does not verify, or row and bytes differ
           Invariant: token does not verify
 Source    RFC 3161; EN 319 132-1 (SignatureTimeStamp over the SignatureValue element); docs/ARCHITECTURE.md, "Evidence"
@@ -62,12 +63,16 @@ def judge(
     message: Message, seal: StoredSeal, answer: wire.Stamped | wire.Denied, anchor: bytes
 ) -> Outcome[EvidenceToken]:
     """A token that verifies and is not older than its event, or a later try."""
+    if isinstance(answer, wire.Denied) and answer.is_clock:
+        return Retry.for_clock(message, "the authority's clock is behind the event")
     if isinstance(answer, wire.Denied):
         return Retry(message, f"not stamped: {answer.code}")
     row = seal.row
     try:
         gen_time = proven_time(answer.token, seal.signature, row.event_time, (anchor,))
     except TimeStampRefused as error:
+        if error.is_too_early:
+            return Retry.for_clock(message, "the authority's clock is behind the event")
         raise Invariant(f"the token over evidence {row.evidence} does not verify") from error
     return Done(message, EvidenceToken(row.evidence, answer.token, gen_time))
 
@@ -77,7 +82,7 @@ async def commit(tx: Tx, done: Sequence[Done[EvidenceToken]]) -> list[Emission]:
     deliveries = [d.message.subject for d in done]
     await tx.lock(deliveries)  # before the tokens: lock order, and nobody else can stamp the same delivery meanwhile
     await tx.add([d.fact for d in done])
-    advanced = await tx.advance(deliveries)
+    advanced = await tx.advance(deliveries)  # raises for a token that is later than now: it is not stored
     await tx.add([window for a in advanced for window in a.windows])
     return [emission for a in advanced for stamped in a.reached for emission in follow(a.delivery, stamped)]
 

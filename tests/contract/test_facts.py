@@ -136,6 +136,30 @@ async def test_nothing_happens_to_a_letter_before_it_was_submitted(world: World)
     await drafted(world, submitted(world), "encrypt", "A.1")
 
 
+@pytest.mark.parametrize("ahead_seconds", [0, 60, 3600])
+async def test_a_token_that_is_later_than_now_is_not_kept(world: World, ahead_seconds: int) -> None:
+    """An authority ahead of the database: no state stands on it, and its row goes with the transaction."""
+    submission = submitted(world)
+    evidence = await drafted(world, submission, "encrypt", "A.1")
+    seal = await sealed(world, evidence)
+    ahead = timedelta(seconds=ahead_seconds)
+    token = EvidenceToken(evidence.evidence, b"token", evidence.event_time + ahead)
+
+    async def stamp() -> None:
+        async with world.tx("timestamp") as tx:
+            await tx.lock([evidence.delivery])
+            await tx.add([token])
+            await tx.advance([evidence.delivery])
+
+    if not ahead_seconds:
+        await stamp()
+        return
+    with pytest.raises(ClockBehind) as behind:
+        await stamp()
+    assert behind.value.subjects == {evidence.delivery}
+    await stamped(world, evidence, seal)
+
+
 async def test_a_dossier_says_what_was_submitted(world: World) -> None:
     """Who sends, to whom, which documents; the issuer is the provider under the key that seals now; no deposit yet."""
     submission = submitted(world, parts=2)

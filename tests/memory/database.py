@@ -24,7 +24,7 @@ from pipeline.delivery.states import EvidenceStanding, advance
 from pipeline.errors import LeaseLost, QerdsError, Transient
 from pipeline.evidence.draft import Head
 from pipeline.evidence.facts import EvidenceDraft, EvidenceToken
-from pipeline.ports.mailbox import Advanced, Locked, Message, check_clock
+from pipeline.ports.mailbox import Advanced, Locked, Message, check_clock, check_tokens
 from pipeline.stores.batches import DrawRecord, KnownDelivery, LineCursor
 from pipeline.stores.senders import Order
 from tests.memory.batches import BatchWrites, Bulk
@@ -208,8 +208,10 @@ class MemoryTx:
         """Extend the stamped prefix of locked deliveries, and their state with it."""
         heads = await self.lock(deliveries)
         gained = []
+        standings = {d: [self._stamped(e) for e in self.tables.drafts(d)] for d in heads}
+        check_tokens(standings, heads)
         for d, locked in heads.items():
-            step = advance(locked.state, locked.stamped_through, [self._stamped(e) for e in self.tables.drafts(d)])
+            step = advance(locked.state, locked.stamped_through, standings[d])
             if step.reached:
                 self.tables.set_state(d, step.state, step.stamped_through)
                 gained.append(Advanced(d, step.state, step.reached))

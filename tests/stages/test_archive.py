@@ -91,6 +91,19 @@ async def test_what_fails_on_the_way_is_done_again(trouble: str) -> None:
     assert len(line.snapshots(delivery)) == 1
 
 
+@pytest.mark.parametrize("code", sorted(wire.CLOCK_CODES))
+@pytest.mark.parametrize("step", ["seal", "stamp"])
+async def test_a_package_waits_for_the_bridges_clock(code: str, step: str) -> None:
+    """A signing time that the bridge has not reached is no fault of the package."""
+    line = Line()
+    delivery = await accepted(line)
+    stubborn = Stubborn(line.bridge.bridge("archive"), **{step: wire.Denied(code)})
+    line.ports["archive"] = replace(line.ports["archive"], bridge=stubborn)
+    await line.turn("archive")
+    [timer] = [t for t in line.database.timers if t.stage == "archive"]
+    assert (timer.message.attempts, line.dead(), line.snapshots(delivery)) == (0, [], [])
+
+
 async def test_a_package_that_the_bridge_denies_is_a_dead_letter() -> None:
     """No attempt can change a no; the proofs themselves are not touched."""
     line = Line()

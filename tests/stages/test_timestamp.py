@@ -12,6 +12,7 @@ from pipeline.delivery.routes import SEALED, Emission
 from pipeline.errors import Invariant
 from pipeline.evidence.facts import EvidenceToken
 from pipeline.ports.bridge import wire
+from pipeline.process.measures import STAGE_MESSAGES
 from tests.fakes.pki import Provider, time_stamp
 from tests.stages.line import Line
 
@@ -32,16 +33,17 @@ class Authority:
 
     async def ask(self, items: Sequence[wire.TimeStamp]) -> Sequence[wire.Stamped | wire.Denied]:
         honest = self.line.bridge.bridge("timestamp")
-        if self.fault == "clock behind":
-            return [wire.Denied("clock_behind") for _ in items]
+        if self.fault in ("clock_behind", "event_in_future"):
+            return [wire.Denied(self.fault) for _ in items]
         if self.fault == "another provider's":
             unit, moment = Provider.new().unit, self.line.clock.legal_now()
             return [wire.Stamped(time_stamp(unit, i.imprint, moment)) for i in items]
         if self.fault == "over something else":
             return await honest.ask([structs.replace(i, imprint=bytes(32)) for i in items])
-        self.line.later(hours=-1)
+        ahead = float(self.fault)
+        self.line.later(seconds=ahead)
         tokens = await honest.ask([structs.replace(i, event_time=None) for i in items])
-        self.line.later(hours=1)
+        self.line.later(seconds=-ahead)
         return tokens
 
 
@@ -85,20 +87,49 @@ async def test_the_second_half_of_an_acceptance_waits_for_the_first() -> None:
     assert (access.due_at, access.is_legal) == (access_ends_at(accepted.event_time), True)
 
 
-@pytest.mark.parametrize("trouble", ["away", "answer lost", "clock behind"])
+@pytest.mark.parametrize("trouble", ["away", "answer lost"])
 async def test_an_authority_that_cannot_stamp_now_is_asked_again(trouble: str) -> None:
     """No token, no state; the seal waits."""
     line = Line()
     await sealed(line)
     line.bridge.away, line.bridge.lose_answers = trouble == "away", int(trouble == "answer lost")
-    if trouble == "clock behind":
-        line.ports["timestamp"] = replace(line.ports["timestamp"], authority=Authority(line, trouble))
     [message] = await line.turn("timestamp")
     [timer] = line.database.timers
     assert (timer.message.attempts, line.state(message.subject)) == (1, "submitted")
 
 
-@pytest.mark.parametrize("fault", ["another provider's", "older than the event", "over something else"])
+WRONG_CLOCKS = ("clock_behind", "event_in_future", "-60", "-3600", "60", "3600", "86400")
+
+
+@pytest.mark.parametrize("fault", WRONG_CLOCKS)
+async def test_a_token_of_a_wrong_clock_is_never_stored_and_asked_for_again(fault: str) -> None:
+    """Older than its event or later than now, by whatever authority: no row, no state, no dead letter; an alarm."""
+    line = Line()
+    await sealed(line)
+    honest = line.ports["timestamp"]
+    line.ports["timestamp"] = replace(honest, authority=Authority(line, fault))
+    [message] = await line.turn("timestamp")
+    [timer] = line.database.timers
+    assert message.evidence is not None
+    assert line.database.tables.find(EvidenceToken, message.evidence) is None
+    assert (timer.message.attempts, line.state(message.subject), line.dead()) == (0, "submitted", [])
+    assert line.recorder.counts[STAGE_MESSAGES, ("clock",)] == 1
+    line.ports["timestamp"] = honest
+    await line.again(message)
+    await line.turn("timestamp")
+    assert line.state(message.subject) == "deposited"
+
+
+async def test_clocks_that_are_right_may_be_a_second_apart() -> None:
+    """So much an authority may be ahead of the database."""
+    line = Line()
+    await sealed(line)
+    line.ports["timestamp"] = replace(line.ports["timestamp"], authority=Authority(line, "0.9"))
+    [message] = await line.turn("timestamp")
+    assert line.state(message.subject) == "deposited"
+
+
+@pytest.mark.parametrize("fault", ["another provider's", "over something else"])
 async def test_a_token_that_proves_nothing_stops_the_process(fault: str) -> None:
     """No state ever stands on a token that a verifier would refuse."""
     line = Line()

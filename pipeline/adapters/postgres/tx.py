@@ -19,7 +19,7 @@ from pipeline.delivery.routes import INTERACTIVE, LEGAL_KINDS, RECEIVER, Emissio
 from pipeline.delivery.states import EvidenceStanding, advance
 from pipeline.errors import Invariant
 from pipeline.evidence.draft import Head
-from pipeline.ports.mailbox import Advanced, Locked, Message, check_clock
+from pipeline.ports.mailbox import Advanced, Locked, Message, check_clock, check_tokens
 from pipeline.stores.batches import DrawRecord, KnownDelivery, LineCursor
 from pipeline.stores.senders import Order
 
@@ -70,6 +70,7 @@ class PostgresTx:
         for r in await self._link.fetch("evidence_progress", sorted(heads)):
             standing = EvidenceStanding(r["sequence"], r["event"], r["ordinal"], r["event_time"], r["gen_time"])
             progress[r["delivery"]].append(standing)
+        check_tokens(progress, heads)
         steps = {d: advance(h.state, h.stamped_through, progress[d]) for d, h in heads.items()}
         moved = {d: s for d, s in steps.items() if s.reached}
         updated = await self._link.fetch(

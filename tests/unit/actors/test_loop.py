@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from pipeline.actors import loop
-from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage, Work, wait_for_clock
+from pipeline.actors.contract import ATTEMPTS_MAX, RESCUES_MAX, Bury, Done, Outcome, Retry, Stage, Work
 from pipeline.adapters.ids import SystemRandomness
 from pipeline.delivery.routes import BULK, CHECKED, INTERACTIVE, SUBMITTED, Emission
 from pipeline.errors import ClockBehind, Invariant, LeaseLost, Transient
@@ -155,7 +155,7 @@ async def test_who_waits_for_a_clock_spends_no_attempt(attempts: int) -> None:
     bench = Bench()
     await bench.send()
     bench.bend(attempts=attempts)
-    await bench.turn(each(lambda m: wait_for_clock(m, "the bridge's clock")))
+    await bench.turn(each(lambda m: Retry.for_clock(m, "the bridge's clock")))
     assert ([t.message.attempts for t in bench.database.timers], bench.dead()) == ([attempts], [])
     assert bench.recorder.counts[STAGE_MESSAGES, ("clock",)] == 1
 
