@@ -25,11 +25,13 @@ from pipeline.formats.checked_table import ConfigInvalid
 from pipeline.formats.configuration import load_from_environment
 from pipeline.process import life
 from pipeline.process.life import CANNOT_START, Life
+from pipeline.process.measures import BRIDGE_CLOCK_OFFSET
 from pipeline.process.recorder import Recorder
 
 PUBLISH_RETRY_SECONDS = 2
 HEADS_AT_ONCE = 500  # told to the database by one statement: after a start, those of the whole file
 STATE_AGAIN_SECONDS = 86_400  # a statement lives for two weeks
+COMPARE_SECONDS = 5.0  # a step of this host's clock is seen at once, of the database's after so long
 DRAIN_SECONDS = 9.0  # for what was taken on; the supervisor waits 10
 NEEDS_A_PERSON = 4
 ENDS = {
@@ -49,7 +51,7 @@ async def work(own: Life) -> None:
     selftest.run(token, ring)
     crl = keyring.crl_path(settings).read_bytes()
     publication = Publication(settings.database.dsn(ROLE))
-    legal_clock: LegalClock = publication if settings.embedded else SystemLegalClock()
+    legal_clock: LegalClock = publication if settings.embedded else SystemLegalClock(publication.comparison)
     audit = Audit.open(settings.bridge.data_dir / "audit.jsonl", mac=token.mac)
     recorder = Recorder("hsm_bridge")
     recorder.config_version = settings.config_version
@@ -70,6 +72,7 @@ async def _serve(service: Service, server: Server, publication: Publication, dra
         tasks.start_soon(_stop_when_draining, server, draining)
         tasks.start_soon(service.keep_token)
         await tasks.start(_publish, service, publication, to_publish)
+        await tasks.start(_watch_clock, service, publication)
         tasks.start_soon(service.keep_crl, to_publish.ring)
         tasks.start_soon(_anchor, service, publication)
         async with anyio.create_task_group() as sockets:
@@ -135,6 +138,23 @@ async def _anchor(service: Service, publication: Publication) -> None:
         except PublicationAway as error:
             sys.stderr.write(f"bridge: the record is not anchored yet, trying again: {error}\n")
         await anyio.sleep(HEAD_SECONDS)
+
+
+async def _watch_clock(
+    service: Service, publication: Publication, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """For ever: this host's clock beside the database's. The first comparison, or its failure, comes before READY."""
+    started = False
+    while True:
+        try:
+            reading, _ = await publication.compare()
+            service.recorder.set(BRIDGE_CLOCK_OFFSET, reading.offset_seconds)
+        except PublicationAway as error:
+            sys.stderr.write(f"bridge: clocks not compared, trying again: {error}\n")
+        if not started:
+            task_status.started()
+            started = True
+        await anyio.sleep(COMPARE_SECONDS)
 
 
 if __name__ == "__main__":

@@ -37,6 +37,10 @@ class BridgeAway(BridgeError):
     """The bridge, its token or its clock is away; ask again later."""
 
 
+class BridgeClockAway(BridgeAway):
+    """The bridge's clock cannot be read or is apart from the database's; ask again later, it is no fault of an item."""
+
+
 class BridgeDenied(BridgeError):
     """This caller may not ask this at all, or asks in a form the bridge does not know: a fault of the installation."""
 
@@ -232,7 +236,8 @@ def _error(code: str, op: str) -> BridgeError:
         return BridgeBusy(f"{op}: the bridge has no room now")
     if code in (wire.DENIED, wire.BAD_REQUEST):
         return BridgeDenied(f"{op}: {code}")
-    return BridgeAway(f"{op}: {_word(code)}")
+    kind = BridgeClockAway if code == wire.CLOCK_AWAY else BridgeAway
+    return kind(f"{op}: {_word(code)}")
 
 
 def _word(code: str | None) -> str:

@@ -1,7 +1,8 @@
 """The bridge's one connection to PostgreSQL: publishing public keys, and reading the legal clock.
 
 Owns     inserts into qerds.published_key, qerds.published_document, qerds.published_statement and qerds.key_use_head
-         (only the role qerds_bridge may), and qerds.legal_now() in an embedded installation
+         (only the role qerds_bridge may), and qerds.legal_now() in an embedded installation; its clock
+         beside this host's in every one
 Rules    what is published never changes: an existing row wins. Readers take a row only as the newest statement has it,
          so a forged one buys nothing: rows and their statement are there together. The bridge serves on without
          PostgreSQL, but stamps nothing while the legal clock cannot be read
@@ -10,14 +11,14 @@ Elsewhere: what is published and stated (service). This is a door to asyncpg of 
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
 import anyio
 import asyncpg
 
-from hsm_bridge.clock import ClockAway, to_milliseconds
+from hsm_bridge.clock import ClockAway, ClockComparison, ClockReading, now, to_milliseconds
 from hsm_bridge.errors import BridgeError
 from hsm_bridge.wire import PublicKey
 from pipeline.formats.database_address import Dsn
@@ -54,6 +55,7 @@ class Publication:
     """One connection, made when needed and again after any trouble."""
 
     def __init__(self, dsn: Dsn) -> None:
+        self.comparison = ClockComparison()
         self._dsn = dsn
         self._connection: Any = None
         self._lock = anyio.Lock()
@@ -84,15 +86,24 @@ class Publication:
 
     async def legal_now(self) -> datetime:
         """The installation's legal time. Raises ClockAway."""
-
-        async def read(connection: Any) -> datetime:
-            moment: datetime = await connection.fetchval("SELECT qerds.legal_now()")
-            return moment
-
         try:
-            return to_milliseconds((await self._run(read)).astimezone(UTC))
+            _, moment = await self.compare()
         except PublicationAway as error:
             raise ClockAway(str(error)) from error
+        self.comparison.check()
+        return moment
+
+    async def compare(self) -> tuple[ClockReading, datetime]:
+        """Reads the database's clock beside ours, and its legal time. Raises PublicationAway."""
+
+        async def read(connection: Any) -> tuple[ClockReading, datetime]:
+            before = now()
+            real, legal = await connection.fetchrow("SELECT clock_timestamp(), qerds.legal_now()")
+            return ClockReading(before, to_milliseconds(real), now()), to_milliseconds(legal)
+
+        reading, moment = await self._run(read)
+        self.comparison.note(reading)
+        return reading, moment
 
     async def close(self) -> None:
         """Ends the connection."""

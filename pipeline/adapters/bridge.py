@@ -1,7 +1,8 @@
 """The bridge as the ports see it: the errors of its client, translated.
 
 Owns     one socket, that of this process's caller kind
-Rules    busy and away become Transient; a refusal of one item stays a Denied of that item, also when it is only the
+Rules    busy and away become Transient, a clock that is away ClockBehind;
+         a refusal of one item stays a Denied of that item, also when it is only the
          clock's, so that its neighbours do not wait with it; asking what this caller may not is an Invariant
 Elsewhere: framing and reconnects (hsm_bridge/client.py), what is allowed (the bridge itself)
 """
@@ -13,7 +14,7 @@ from typing import Never, TypeVar
 import msgspec
 
 from hsm_bridge import client, wire
-from pipeline.errors import Invariant, Transient
+from pipeline.errors import ClockBehind, Invariant, Transient
 
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 
@@ -35,6 +36,8 @@ class SocketBridge:
     async def ask(self, items: Sequence[wire.Item[Answer, Never]]) -> Sequence[Answer | wire.Denied]:
         try:
             return await self._client.ask(items)
+        except client.BridgeClockAway as error:
+            raise ClockBehind(str(error)) from error
         except (client.BridgeBusy, client.BridgeAway) as error:
             raise Transient(str(error)) from error
         except client.BridgeDenied as error:

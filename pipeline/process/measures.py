@@ -99,6 +99,7 @@ BRIDGE_REQUESTS = Counter("qerds_bridge_requests_total", "Requests", ("op", "cal
 BRIDGE_REQUEST_SECONDS = Histogram("qerds_bridge_request_seconds", "Time to answer", ("op",), bounds=BRIDGE_SECONDS)
 BRIDGE_QUEUE = Gauge("qerds_bridge_queue_items", "Items taken on and not answered")
 BRIDGE_TOKEN_UP = Gauge("qerds_bridge_token_up", "1 while the token works")
+BRIDGE_CLOCK_OFFSET = Gauge("qerds_bridge_clock_offset_seconds", "The database's clock ahead of the bridge's")
 CERTIFICATE_EXPIRY = Gauge("qerds_certificate_expiry_timestamp_seconds", "End of the newest certificate", ("use",))
 CRL_EXPIRY = Gauge("qerds_crl_expiry_timestamp_seconds", "When the revocation list runs out")
 

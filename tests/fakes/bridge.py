@@ -9,6 +9,7 @@ Elsewhere: anything for production, where no key exists outside a token
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -25,6 +26,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hsm_bridge import wire
 from hsm_bridge.client import BridgeAway, BridgeClient
+from hsm_bridge.clock import ClockAway, ClockComparison, ClockReading
 from hsm_bridge.operations import descriptions, statements, tickets
 from hsm_bridge.operations.table import OPERATIONS
 from hsm_bridge.operations.vault import Moment, Vault
@@ -146,6 +148,7 @@ class FakeBridge:
         identity: IdentitySettings | None = None,
         valid_from: datetime = datetime(2026, 1, 1, tzinfo=UTC),
     ) -> None:
+        self.database_now: Callable[[], datetime] | None = None  # what the clock is compared with
         self.away = False
         self.lose_answers = 0
         self._legal_now = legal_now
@@ -208,11 +211,32 @@ class FakeBridge:
             raise BridgeAway(f"{op}: away")
         if caller not in OPERATIONS[op].callers:
             return wire.Response(id=0, err=wire.DENIED)
+        if OPERATIONS[op].needs_legal_time and not self._is_clock_good():
+            return wire.Response(id=0, err=wire.CLOCK_AWAY)
         results = [self.perform(op, item) for item in items]
         if self.lose_answers:
             self.lose_answers -= 1
             raise BridgeAway(f"{op}: the answer is lost")
         return wire.Response(id=0, results=results)
+
+    def on_another_host(self, legal_now: Callable[[], datetime]) -> "FakeBridge":
+        """The same keys under another clock, which nobody compares with the database's: an authority elsewhere."""
+        other = copy(self)
+        other._legal_now, other.database_now = legal_now, None
+        return other
+
+    def _is_clock_good(self) -> bool:
+        """As the bridge compares it."""
+        if self.database_now is None:
+            return True
+        own = self._legal_now()
+        comparison = ClockComparison(self._legal_now, lambda: 0.0)
+        comparison.note(ClockReading(own, self.database_now(), own))
+        try:
+            comparison.check()
+        except ClockAway:
+            return False
+        return True
 
 
 class _InMemoryClient(BridgeClient):
