@@ -75,6 +75,7 @@ async def _serve(service: Service, server: Server, publication: Publication, dra
         await tasks.start(_watch_clock, service, publication)
         tasks.start_soon(service.keep_crl, to_publish.ring)
         tasks.start_soon(_anchor, service, publication)
+        tasks.start_soon(service.keep_issuer_keys, to_publish.ring)
         async with anyio.create_task_group() as sockets:
             await sockets.start(server.run)
             service.recorder.ready.set()

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from hsm_bridge import clock, selftest, wire
 from hsm_bridge.audit import Audit
 from hsm_bridge.clock import ClockAway, LegalClock
+from hsm_bridge.identity import issuer_keys
 from hsm_bridge.operations import descriptions, statements
 from hsm_bridge.operations.table import OPERATIONS, Operation
 from hsm_bridge.operations.vault import Moment, Refused, Vault
@@ -35,6 +36,7 @@ from pipeline.process.measures import (
     BRIDGE_TOKEN_UP,
     CERTIFICATE_EXPIRY,
     CRL_EXPIRY,
+    ISSUER_KEYS,
 )
 from pipeline.process.recorder import Recorder
 
@@ -44,6 +46,9 @@ SLICE_ITEMS = 32  # best batch for the token is 32 to 128; about 4 ms
 PROBE_SECONDS = 10  # how soon a token that nobody uses is missed
 RECOVERY_SECONDS = 1  # between attempts to get a lost token back
 CRL_CHECK_SECONDS = 5  # the legal clock of an embedded installation may jump
+ISSUER_SECONDS = 3600  # providers publish a new key before they sign with it
+ISSUER_RETRY_SECONDS = 60
+ISSUER_CHECK_SECONDS = 1
 CRL_AGE = timedelta(days=1)
 
 
@@ -66,6 +71,7 @@ class Service:
         self._queued: dict[Caller, int] = dict.fromkeys(wire.CALLERS, 0)
         self._queued_bytes: dict[Caller, int] = dict.fromkeys(wire.CALLERS, 0)
         self._lost = anyio.Event()
+        self._issuer_documents: dict[str, issuer_keys.IssuerKeys] = {}  # each set as it was first fetched
         recorder.set(BRIDGE_QUEUE, 0)
         self._observe()
 
@@ -184,6 +190,28 @@ class Service:
         """The database has them, the oldest."""
         del self._audit.heads[: len(heads)]
 
+    async def keep_issuer_keys(self, published: Callable[[], None]) -> None:
+        """For ever: the keys of providers that rotate them, each hour; calls `published` when some are others."""
+        providers = self.vault.config.identity.providers
+        due = dict.fromkeys((name for name, p in providers.items() if p.jwks_file is None), 0.0)
+        while due:
+            for name in [name for name, at in due.items() if at <= clock.monotonic_seconds()]:
+                try:
+                    keys = await issuer_keys.fetch_keys(providers[name], clock.now())
+                    self.recorder.count(ISSUER_KEYS, "ok")
+                except issuer_keys.IssuerAway as away:
+                    self.recorder.error("issuer_keys", away)
+                    self.recorder.count(ISSUER_KEYS, "away")
+                    due[name] = clock.monotonic_seconds() + ISSUER_RETRY_SECONDS
+                    continue
+                due[name] = clock.monotonic_seconds() + ISSUER_SECONDS
+                before = self.vault.issuer_keys.get(name)
+                self.vault.issuer_keys[name] = keys
+                if before is None or before.jwks != keys.jwks:
+                    self._issuer_documents[name] = keys
+                    published()
+            await anyio.sleep(ISSUER_CHECK_SECONDS)
+
     def documents(self) -> list[tuple[str, int, bytes]]:
         """(name, version, body) of all that is published beside the keys."""
         ring = self.vault.keyring
@@ -191,7 +219,15 @@ class Service:
         jwks = b'{"keys":[' + ring.identity_jwk() + b"]}"
         crl = self.vault.crl
         version = len(ring.of("identity"))
-        return [("ca", 1, authority), ("identity_jwks", version, jwks), ("crl", crl_number(crl), crl)]
+        return [
+            ("ca", 1, authority),
+            ("identity_jwks", version, jwks),
+            ("crl", crl_number(crl), crl),
+            *(
+                (f"identity_provider.{name}", int(keys.at.timestamp()), keys.jwks)
+                for name, keys in self._issuer_documents.items()
+            ),
+        ]
 
     def public_keys(self) -> list[wire.PublicKey]:
         """What `describe` tells and the database publishes."""

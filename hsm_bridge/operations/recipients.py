@@ -8,7 +8,7 @@ Elsewhere: checks of tokens and names (hsm_bridge/identity), the forms of ticket
 """
 
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import cast
 from uuid import UUID
@@ -52,7 +52,7 @@ def verify_identity(vault: Vault, item: wire.VerifyIdentity, moment: Moment) -> 
     addressed = _authentic_context(vault, item.wrap_key_id, item.wrapped, item.context, item.delivery)[0]  # 2
     try:
         minimum = max(addressed.minimum_level, vault.config.identity.minimum_level, key=ORDER.__getitem__)
-        identified = _verifier(vault, item.provider).verify(
+        identified = _verifier(vault, item.provider, moment.now).verify(
             item.tokens.id_token, item.tokens.userinfo, item.nonce, minimum, moment.now
         )  # 3
     except IdentityRefused as error:
@@ -137,14 +137,24 @@ def _provider(vault: Vault, name: str) -> IdentityProviderSettings:
     return provider
 
 
-def _verifier(vault: Vault, name: str) -> Verifier:
-    """Reads the pinned keys each time: the operator replaces the file, nobody else can."""
+def _verifier(vault: Vault, name: str, now: datetime) -> Verifier:
     provider = _provider(vault, name)
+    jwks = provider_keys(vault, name, provider, now)
+    return Verifier(name, provider, pinned_keys(jwks, provider.switches.signature), partial(_agree, vault))
+
+
+def provider_keys(vault: Vault, name: str, provider: IdentityProviderSettings, now: datetime) -> bytes:
+    """Of the pinned file, read each time: the operator replaces it, nobody else can. Or those that this bridge fetched
+    itself, while they count."""
+    if provider.jwks_file is None:
+        fetched = vault.issuer_keys.get(name)
+        if fetched is None or not fetched.count(now):
+            raise Refused("keys_missing", "the identity provider's keys could not be fetched")
+        return fetched.jwks
     try:
-        jwks = provider.jwks_file.read_bytes()
+        return provider.jwks_file.read_bytes()
     except OSError as error:
         raise Refused("keys_missing", "no keys of the identity provider are pinned") from error
-    return Verifier(name, provider, pinned_keys(jwks, provider.switches.signature), partial(_agree, vault))
 
 
 def _agree(vault: Vault, key_id: str | None, point: bytes) -> bytes:

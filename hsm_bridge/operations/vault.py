@@ -7,12 +7,13 @@ Rules    an operation is a function of vault, item and moment, run in a worker t
 Elsewhere: which operations there are and who may ask (table), moments and queues (service), records (audit)
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
 import msgspec
 
+from hsm_bridge.identity.issuer_keys import IssuerKeys
 from hsm_bridge.token.device import Token
 from hsm_bridge.token.keyring import Keyring
 from pipeline.formats.configuration import Config
@@ -53,7 +54,7 @@ class Done(Generic[Answer]):
 
 @dataclass(slots=True)
 class Vault:
-    """One bridge's token and keys, and how they fare. The service replaces keyring and crl, and keeps the last two."""
+    """One bridge's token and keys, and how they fare. The service replaces keyring and crl, and keeps the rest."""
 
     token: Token
     keyring: Keyring
@@ -61,6 +62,7 @@ class Vault:
     crl: bytes
     token_up: bool = True
     queued_items: int = 0
+    issuer_keys: dict[str, IssuerKeys] = field(default_factory=dict)  # by the provider's name
 
     def mac(self, data: bytes) -> bytes:
         """The MAC of nonces, tickets and receipts."""

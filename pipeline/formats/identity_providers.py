@@ -77,14 +77,16 @@ LABELS: Mapping[ProviderKind, str] = {"franceconnect_plus": "FranceConnect+"}
 
 
 class IdentityProviderSettings(Struct, frozen=True, kw_only=True):
-    """One identity provider, and the keys that the bridge pins for it. label: how people call it, on its button."""
+    """One identity provider. jwks_file: its keys, pinned; without it the bridge fetches them from the issuer, whose TLS
+    certificate ca_file vouches for, or the system. label: how people call it, on its button."""
 
     kind: ProviderKind
     label: Text | None = None
     issuer: Text
     client_id: Text
     client_secret_file: Path
-    jwks_file: Path
+    jwks_file: Path | None = None
+    ca_file: Path | None = None
     oidc: OidcSwitches | None = None
 
     @property
@@ -114,6 +116,10 @@ def check(at: str, provider: IdentityProviderSettings, minimum: AssuranceLevel) 
         raise ConfigInvalid(f"{at}: none of its levels reaches identity.minimum_level")
     if "openid" not in switches.scopes:
         raise ConfigInvalid(f"{at}.oidc.scopes must hold openid")
+    if provider.jwks_file is None and not provider.issuer.startswith("https://"):
+        raise ConfigInvalid(f"{at}.jwks_file is needed: keys are fetched from an https issuer only")
+    if provider.jwks_file is not None and provider.ca_file is not None:
+        raise ConfigInvalid(f"{at}.ca_file is of keys that are fetched; take it or jwks_file out")
     _check_endpoints(at, provider.issuer, switches)
 
 

@@ -101,6 +101,7 @@ BRIDGE_QUEUE = Gauge("qerds_bridge_queue_items", "Items taken on and not answere
 BRIDGE_TOKEN_UP = Gauge("qerds_bridge_token_up", "1 while the token works")
 BRIDGE_CLOCK_OFFSET = Gauge("qerds_bridge_clock_offset_seconds", "The database's clock ahead of the bridge's")
 CERTIFICATE_EXPIRY = Gauge("qerds_certificate_expiry_timestamp_seconds", "End of the newest certificate", ("use",))
+ISSUER_KEYS = Counter("qerds_issuer_keys_total", "Fetches of a provider's keys from its issuer", ("result",))
 CRL_EXPIRY = Gauge("qerds_crl_expiry_timestamp_seconds", "When the revocation list runs out")
 
 # ------------------------------------------------------------------ elected processes

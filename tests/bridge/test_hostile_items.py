@@ -124,8 +124,8 @@ async def test_half_characters_in_claims_are_refused(items: tuple[FakeBridge, di
     key = provider_key()
     jwk = fake.vault.keyring.identity_jwk()
     tokens = ProviderTokens(key, jwk, item.nonce, datetime.now(UTC), userinfo_claims={"given_name": "\ud800"})
-    fake.vault.config.identity.providers[EMBEDDED].jwks_file.write_text(
-        json.dumps({"keys": [key.as_dict(private=False)]})
-    )
+    jwks_file = fake.vault.config.identity.providers[EMBEDDED].jwks_file
+    assert jwks_file is not None
+    jwks_file.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
     bent = msgspec.structs.replace(item, tokens=wire.IdentityTokens(tokens.id_token(), tokens.userinfo()))
     assert fake.perform("verify_identity", wire.encode(bent)).err == "token_malformed"

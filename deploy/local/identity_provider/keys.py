@@ -12,6 +12,7 @@ from pathlib import Path
 
 from joserfc.jwk import ECKey
 
+from pipeline.formats.checked_table import ConfigInvalid
 from pipeline.formats.configuration import Config
 from pipeline.formats.identity_providers import EMBEDDED, IdentityProviderSettings
 from pipeline.formats.secret_file import read_secret
@@ -51,6 +52,8 @@ def _signing_key(path: Path) -> ECKey:
 
 def _publish(settings: IdentityProviderSettings, key: ECKey) -> None:
     public = json.dumps({"keys": [key.as_dict(private=False)]}, indent=1) + "\n"
+    if settings.jwks_file is None:
+        raise ConfigInvalid("the stand-in writes its keys into jwks_file")
     if not settings.jwks_file.exists() or settings.jwks_file.read_text("utf-8") != public:
         settings.jwks_file.unlink(missing_ok=True)
         _write_once(settings.jwks_file, public, 0o644)

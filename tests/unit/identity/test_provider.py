@@ -179,10 +179,12 @@ def test_keys_are_made_once(state_dir: Path) -> None:
     config = parse(config_table(state_dir))
     first = keys.prepare(config)
     secret = keys.client_secret(config)
-    pinned = keys.settings_of(config).jwks_file.read_text()
+    jwks_file = keys.settings_of(config).jwks_file
+    assert jwks_file is not None
+    pinned = jwks_file.read_text()
     assert keys.prepare(config).kid == first.kid
     assert keys.client_secret(config) == secret
-    assert keys.settings_of(config).jwks_file.read_text() == pinned
+    assert jwks_file.read_text() == pinned
     assert '"d"' not in pinned
     for path in keys.settings_of(config).client_secret_file.parent.iterdir():
         assert path.stat().st_mode & 0o077 == 0
