@@ -108,7 +108,6 @@ async def test_what_is_not_committed_rings_for_nobody(
             tasks.start_soon(box.heartbeat)  # rings, too
         if sender == "gateway, merged":
             await stack.enter_async_context(gateway.ringing())
-        heard.clear()
         with pytest.raises(asyncpg.RaiseError):
             async with box.transaction(()) if sender == "stage" else gateway.transaction() as tx:
                 await tx.emit([Emission(CHECKED if sender == "stage" else PRESERVE, uuid4())])
@@ -117,7 +116,7 @@ async def test_what_is_not_committed_rings_for_nobody(
         with anyio.fail_after(HEARD_SECONDS):
             await done.wait()
         tasks.cancel_scope.cancel()
-    assert heard == ["seal"]
+    assert refused not in heard, heard
     if sender == "stage":
         await box.stop()
     await gateway.close()
