@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from msgspec import structs
 
 from hsm_bridge.audit import Audit
-from hsm_bridge.clock import SystemLegalClock
+from hsm_bridge.clock import ClockComparison, SystemLegalClock
 from hsm_bridge.identity.issuer_keys import ANSWER_BYTES_MAX, KEYS_HOURS_MAX, IssuerAway, IssuerKeys, fetch_keys
 from hsm_bridge.operations import recipients
 from hsm_bridge.operations.vault import Refused
@@ -154,7 +154,7 @@ async def test_a_new_set_is_used_published_and_stated(tmp_path: Path) -> None:
         provider = settings(port, tmp_path / "ca.pem")
         identity = structs.replace(vault.config.identity, providers={"rotating": provider})
         vault.config = structs.replace(vault.config, identity=identity)
-        service = Service(vault, audit, SystemLegalClock(), Recorder("hsm_bridge"))
+        service = Service(vault, audit, SystemLegalClock(ClockComparison()), Recorder("hsm_bridge"))
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(service.keep_issuer_keys, rung.set)
             await rung.wait()
