@@ -1,9 +1,10 @@
 """Verify stored content by reading it back, wrap its keys for the addressee, draft the proof of deposit.
 
-Receives  checked: a delivery whose content the gateway encrypted on the way in
+Receives  checked: a delivery; its documents are uploads, each a content that the gateway encrypted on the way in
 Outside   opens the content keys, wraps each content, derives the letters' wraps: one call each a batch; reads each
           upload once, and none that was read before; all repeatable
-Commits   UploadWrap of what was read now, ContentWrap and draft A.1; or draft A.2: it is not what was declared
+Commits   UploadWrap of each content read for a deposit, ContentWrap of the letter, draft A.1; or draft A.2: a content
+          is not what was declared, or the consent does not stand
 Emits     draft -> seal
 Fails     Retry: bridge, store or database away; an object that cannot be read; no time left in this batch
           Bury: no such delivery; a document without a segment; the bridge refuses a key or a wrap for a reason that is
@@ -25,7 +26,7 @@ from pipeline.ports.rows import Facts
 
 PERFORM_SECONDS = 300.0  # two gigabytes of documents on a slow disk
 BATCH_MAX = 100  # deliveries; their contents are read one after the other
-READING_SECONDS = 60.0  # no content begins later in a batch: the last one has the rest, and none is read for nothing
+READING_SECONDS = 60.0  # no content begins later: the last one has the rest. A batch that is cut has read for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ async def commit(tx: Tx, done: Sequence[Done[WrappedDeposit | Refusal]]) -> list
     for d in done:
         locked = heads[d.message.subject]
         if locked.drafted:
-            continue  # judged before: a dead letter that was put back
+            continue  # judged before: its message was dead and has been put back since
         if isinstance(d.fact, WrappedDeposit) and locked.consent_stands:
             deposits.append(d.fact)
             drafts.append(draft(locked.head, "A.1", d.fact.dossier))

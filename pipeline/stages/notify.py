@@ -4,12 +4,14 @@ Receives  prepare: a deposited delivery            send: a prepared notice (deli
           ask_consent, mail_consent: a question to a consumer (pipeline/notices/consents.py)
 Outside   prepare: random bytes only; send: one mail at the relay, may be sent twice (same bytes, same Message-ID)
 Commits   prepare: Notice
-          send: NoticeResult; draft C.1 when the relay took it, draft C.2 when it says that this
-          recipient has no mailbox, and says it while it takes the mails of others (pipeline/notices/circuit.py)
+          send: NoticeResult; draft C.1 (notice sent) when the relay took it, draft C.2 (not sent) when it says that
+          this recipient has no mailbox: believed only of a relay that takes others' mails (pipeline/notices/circuit.py)
 Emits     prepare: send
-          send: draft -> seal; or prepare, when its date had passed. The window is opened by timestamp, with C.1's token
-Fails     Retry: the relay does not take it, is away or slow; too close to midnight Paris; database away
-          Bury: no such delivery, notice, consent request or mail; no relay took it on five dates
+          send: draft -> seal; or prepare, when the date of the latest notice had passed. The window is opened by
+          timestamp, with C.1's token
+Fails     Retry: the relay does not take it, is away or slow; database away; uncounted: too close to midnight in Paris,
+          to prepare as to send
+          Bury: no such delivery, notice, consent request or mail; a try that fails after five printed dates
 Source    CPCE R.53-3 I; docs/adr/0004-time-rules.md: nothing leaves in the last 120 s of the printed date D, nor when D
           has passed
 """
@@ -48,12 +50,15 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Findin
     if not stored:
         return [*prepared]
     notices = await ports.facts.notices([(m.subject, m.ordinal) for m in stored])
-    now = await ports.facts.legal_now()  # holds for the whole batch: it ends within the quiet seconds before midnight
+    now = await ports.facts.legal_now()  # once a batch: a perform is no longer than the quiet time before midnight
     return [*prepared, *await send([(m, notices.get((m.subject, m.ordinal))) for m in stored], now, ports.relay)]
 
 
 async def commit(tx: Tx, done: Sequence[Done[Finding]]) -> list[Emission]:
-    """A crash between the relay's answer and this commit sends the same mail again; the last notice rules."""
+    """A crash between the relay's answer and this commit sends the same mail again.
+
+    Of two answers the first to be committed counts: under the lock, nothing is added once C.1 or C.2 is drafted.
+    """
     heads = await tx.lock([d.message.subject for d in done])
     settled = [settle_notice(heads[d.message.subject], d.fact) for d in done]
     await tx.add([fact for s in settled for fact in s.facts])
