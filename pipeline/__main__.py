@@ -78,7 +78,7 @@ STAGES: tuple[Runnable, ...] = (
     Actor(notify.STAGE, lambda a, s: notify.Ports(a.facts, a.relay, a.randomness, s.letterhead, a.consents)),
     Actor(expire.STAGE, lambda a, s: expire.Ports(a.facts)),
     Actor(archive.STAGE, lambda a, s: archive.Ports(a.facts, a.bridge, a.objects, a.keys, a.randomness, a.exports)),
-    Actor(webhook.STAGE, lambda a, s: webhook.Ports(a.webhooks, a.bridge, a.courier, a.clock, a.ids)),
+    Actor(webhook.STAGE, lambda a, s: webhook.Ports(a.webhooks, a.bridge, a.courier, a.clock)),
 )
 DRAIN_SECONDS = 28.0  # for the turn under way; the supervisor waits 30
 

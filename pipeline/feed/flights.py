@@ -9,6 +9,9 @@ Elsewhere: requests (posts.py), the schedule of tries (attempts.py), the flight 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
+from uuid import uuid5
+
+import anyio
 
 from pipeline.actors.contract import Done, Message, Outcome, Retry
 from pipeline.delivery.routes import PING
@@ -17,8 +20,9 @@ from pipeline.feed.facts import Fact, attempt_of, facts_of
 from pipeline.feed.payload import trial
 from pipeline.feed.ports import Courier, Flight, WebhookFacts
 from pipeline.feed.posts import WebhookBridge, signed_posts
-from pipeline.ports.outside import Clock, Ids
+from pipeline.ports.outside import Clock
 
+RELEASE_SECONDS_MAX = 2.0  # of a database that does not answer: its session ends, and the claims with it
 LOOK_SECONDS = 1.0  # until a flight that does not move is looked at again; one that moves is waited for
 
 
@@ -33,8 +37,6 @@ class FlightPorts(Protocol):
     def courier(self) -> Courier: ...
     @property
     def clock(self) -> Clock: ...
-    @property
-    def ids(self) -> Ids: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +57,17 @@ async def start(batch: Sequence[Message], ports: FlightPorts) -> dict[int, Outco
         webhook = webhooks.get(m.subject)
         if webhook is None:
             outcomes[m.id] = Done(m, FlightResult())  # deleted
-        elif (job := _job(m, webhook, ports)) is None:
+        elif (job := _job(m, webhook)) is None:
             outcomes[m.id] = Done(m, _result(webhook, idle(webhook)))
         else:
             jobs.append((m, Flight(m.kind, webhook, job)))
     return outcomes | (await _begin(jobs, ports) if jobs else {})
 
 
-def _job(message: Message, webhook: Webhook, ports: FlightPorts) -> Job | None:
+def _job(message: Message, webhook: Webhook) -> Job | None:
     if message.kind == PING:
-        return Job((trial(ports.ids.uuid7(), webhook.id, ports.clock.now()),))
+        # As often as it is sent, it is the same one: an endpoint tells it by its id.
+        return Job((trial(uuid5(webhook.id, str(message.id)), webhook.id, message.enqueued_at),))
     return next_job(webhook)
 
 
@@ -72,16 +75,23 @@ async def _begin(jobs: Sequence[tuple[Message, Flight]], ports: FlightPorts) -> 
     """Sign and send what no other process is sending."""
     claimed = await ports.webhooks.claim([m.subject for m, _ in jobs])
     claimed_jobs = [(m, flight) for m, flight in jobs if m.subject in claimed]
-    ready = await signed_posts(
-        [(flight.webhook, flight.job) for _, flight in claimed_jobs], ports.bridge, ports.clock.now()
-    )
+    try:
+        return await _send(claimed_jobs, ports)
+    finally:
+        # Whatever ended it: claims of a session add up, and one that stays keeps all others from the endpoint.
+        grounded = [m.subject for m, _ in claimed_jobs if ports.courier.flight(m.subject) is None]
+        with anyio.move_on_after(RELEASE_SECONDS_MAX, shield=True):
+            await ports.webhooks.release(grounded)
+
+
+async def _send(jobs: Sequence[tuple[Message, Flight]], ports: FlightPorts) -> dict[int, Outcome[FlightResult]]:
+    ready = await signed_posts([(flight.webhook, flight.job) for _, flight in jobs], ports.bridge, ports.clock.now())
     outcomes: dict[int, Outcome[FlightResult]] = {}
-    for (m, flight), posts in zip(claimed_jobs, ready, strict=True):
+    for (m, flight), posts in zip(jobs, ready, strict=True):
         if posts is None:
             outcomes[m.id] = Retry(m, "the bridge does not sign")
         elif ports.courier.flight(m.subject) is None and not ports.courier.start(flight, posts):
             outcomes[m.id] = Retry(m, "no room", LOOK_SECONDS, counted=False)
-    await ports.webhooks.release([m.subject for m, _ in claimed_jobs if ports.courier.flight(m.subject) is None])
     return outcomes
 
 

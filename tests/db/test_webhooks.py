@@ -73,7 +73,7 @@ async def process(world: EventsWorld, bridge: FakeBridge, lines: list[str], post
     link, draining, randomness = Link(where, LeaseLost), anyio.Event(), SystemRandomness()
     async with anyio.create_task_group() as tasks, anyio.create_task_group() as flights:
         courier = HttpCourier(flights, SystemClock(), loopback_http=True, post_seconds=post_seconds)
-        ports = webhook.Ports(PostgresWebhookFacts(link), bridge.bridge("webhook"), courier, SystemClock(), randomness)
+        ports = webhook.Ports(PostgresWebhookFacts(link), bridge.bridge("webhook"), courier, SystemClock())
         mailbox = PostgresMailbox(where, link, "webhook", "test", randomness, log)
         tasks.start_soon(loop.run, webhook.STAGE, mailbox, ports, draining, randomness, log)
         yield

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.actors.contract import Done, Outcome, Retry
 from pipeline.delivery.routes import PING, PUSH
+from pipeline.errors import Transient
 from pipeline.feed.attempts import Answer, Webhook
 from pipeline.feed.facts import WebhookAttempt, WebhookProgress, WebhookRetry
 from pipeline.feed.flights import LOOK_SECONDS, FlightResult
@@ -43,6 +44,7 @@ class World:
     answers: list[Answer] = field(default_factory=list)
     others: set[UUID] = field(default_factory=set)  # claimed by another process
     denied: bool = False
+    failure: Exception | None = None  # of the bridge
     full: bool = False
     held: set[UUID] = field(default_factory=set)
     flights: dict[UUID, Flight] = field(default_factory=dict)
@@ -61,6 +63,8 @@ class World:
         self.held -= set(ids)
 
     async def ask(self, items: Sequence[wire.Item[Any, Any]]) -> Sequence[Any]:
+        if self.failure is not None:
+            raise self.failure
         signed = wire.WebhookSigned("webhook-1", bytes(64))
         return [wire.Denied("key_unknown") if self.denied else signed for _ in items]
 
@@ -86,11 +90,8 @@ class World:
     def now(self) -> datetime:
         return NOW
 
-    def uuid7(self) -> UUID:
-        return uuid4()
-
     async def perform(self, *batch: Message) -> list[Outcome[FlightResult]]:
-        return await webhook.perform(batch, webhook.Ports(self, self, self, self, self))
+        return await webhook.perform(batch, webhook.Ports(self, self, self, self))
 
 
 async def test_what_is_delivered_moves_the_cursor_and_is_logged() -> None:
@@ -199,3 +200,25 @@ async def test_a_test_and_a_push_to_one_endpoint_do_not_meet() -> None:
     assert isinstance(ping, Done) and [type(f) for f in ping.fact.facts] == [WebhookAttempt]
     assert isinstance(push, Retry) and not push.counted
     assert (len(world.posts), world.held) == (1, set())
+
+
+@pytest.mark.parametrize("failure", [Transient("the bridge is away"), TimeoutError()], ids=["away", "late"])
+async def test_a_claim_is_given_back_whatever_keeps_its_flight_from_beginning(failure: Exception) -> None:
+    """Claims add up: one too many would keep every other process from the endpoint for as long as this one lives."""
+    world = World(failure=failure)
+    with pytest.raises(type(failure)):
+        await world.perform(message())
+    assert (world.held, world.flights) == (set(), {})
+
+
+async def test_a_trial_is_the_same_one_as_often_as_it_is_sent() -> None:
+    """No commit came, and the message came back: the same id, the same body."""
+    posts = []
+    for _ in range(2):
+        world = World(answers=[Answer("delivered", 200)])
+        await world.perform(message(PING))
+        posts.append((world.posts[0].headers["webhook-id"], world.posts[0].body))
+    assert posts[0] == posts[1]
+    other = World(answers=[Answer("delivered", 200)])
+    await other.perform(message(PING, 2))
+    assert other.posts[0].headers["webhook-id"] != posts[0][0]
