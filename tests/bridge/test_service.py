@@ -16,6 +16,7 @@ from cryptography import x509
 from hsm_bridge import wire
 from hsm_bridge.client import BridgeAway
 from pipeline.formats import tst
+from pipeline.formats.statement import StatedKey, read_statement
 from tests.bridge_process import BridgeHome, describe, health, stop
 from tests.servers import PostgresServer
 from tests.waiting import until
@@ -133,7 +134,7 @@ async def test_a_database_that_hangs_up_in_the_middle_never_ends_the_bridge(
 
 
 def test_what_the_bridge_is_stands_in_the_database(bridge: BridgeHome, postgres: PostgresServer) -> None:
-    """Keys and documents are published before READY, equal to what describe tells."""
+    """Keys and documents are published before READY, equal to what describe tells, and stated by the authority."""
     described = bridge.describe()
     rows = postgres.psql(
         "SELECT json_agg(json_build_array(key_id, use, encode(spki, 'hex'), encode(certificate, 'hex')))"
@@ -147,6 +148,13 @@ def test_what_the_bridge_is_stands_in_the_database(bridge: BridgeHome, postgres:
     )
     assert sorted(json.loads(documents)) == [["ca", 1], ["crl", 1], ["identity_jwks", 1]]
     assert {k.use for k in described.keys} == {"seal", "time", "intake", "identity", "webhook"}
+    published = postgres.psql(
+        "SELECT encode(body, 'hex') FROM qerds.published_statement ORDER BY id DESC LIMIT 1", bridge.database.name
+    )
+    statement = read_statement(bytes.fromhex(published), described.ca, datetime.now(UTC))
+    for k in described.keys:
+        statement.check_key(StatedKey(k.key_id, k.use, k.spki, k.certificate, k.not_before, k.not_after))
+    statement.check_document("ca", 1, described.ca)
 
 
 def test_every_use_of_a_key_is_recorded_and_no_key_is(bridge: BridgeHome) -> None:
