@@ -37,6 +37,8 @@ from pipeline.process.measures import (
     CERTIFICATE_EXPIRY,
     CRL_EXPIRY,
     ISSUER_KEYS,
+    PROOF_LAG,
+    PROVED_LATE,
 )
 from pipeline.process.recorder import Recorder
 
@@ -57,6 +59,14 @@ class Peer(NamedTuple):
 
     pid: int
     uid: int
+
+
+class Performed(NamedTuple):
+    """One item: its result, what the record says of it, and how long after its event a token was made."""
+
+    result: wire.ItemResult
+    outcome: str
+    lag_seconds: float | None = None
 
 
 class Service:
@@ -122,10 +132,10 @@ class Service:
             return wire.Response(id=request.id, err=wire.CLOCK_AWAY)
         if not operation.keys:
             moment = Moment(clock.now(), legal)
-            results = [perform_item(operation, self.vault, raw, moment)[0] for raw in request.items]
+            results = [perform_item(operation, self.vault, raw, moment).result for raw in request.items]
             return wire.Response(id=request.id, results=results)
         await self._record(about | {"phase": "intent"})  # 2
-        done: list[tuple[wire.ItemResult, str]] = []
+        done: list[Performed] = []
         error = None
         while error is None and len(done) < len(request.items):  # 3
             if clock.monotonic_seconds() > deadline:
@@ -140,10 +150,11 @@ class Service:
             except TokenAway as away:
                 error = wire.TOKEN_AWAY
                 self._note_away(away)
-        await self._record({**about, "phase": "result", "error": error, "done": [outcome for _, outcome in done]})  # 4
+        about |= self._late(done)
+        await self._record({**about, "phase": "result", "error": error, "done": [item.outcome for item in done]})  # 4
         if error is not None:
             return wire.Response(id=request.id, err=error)
-        return wire.Response(id=request.id, results=[result for result, _ in done])
+        return wire.Response(id=request.id, results=[item.result for item in done])
 
     async def missing(self) -> str:
         """What it lacks to answer; "" when nothing."""
@@ -290,18 +301,26 @@ class Service:
         ends_at = crl_made_at(self.vault.crl) + timedelta(certificates.CRL_DAYS)
         self.recorder.set(CRL_EXPIRY, ends_at.timestamp())
 
+    def _late(self, done: Sequence[Performed]) -> dict[str, object]:
+        """What the record says of tokens that came late: places in the batch, and seconds. An event is the service's
+        word alone until its token, so somebody must hear when that takes long."""
+        lags = [(place, item.lag_seconds) for place, item in enumerate(done) if item.lag_seconds is not None]
+        for _, lag in lags:
+            self.recorder.observe(PROOF_LAG, lag)
+        late = [[place, round(lag)] for place, lag in lags if lag > self.vault.config.time.lag_seconds_max]
+        self.recorder.count(PROVED_LATE, by=len(late))
+        return {"late": late} if late else {}
+
     async def _record(self, entry: Mapping[str, object]) -> None:
         await self._audit.record({"at": clock.now().isoformat(timespec="milliseconds"), **entry})
 
 
-def perform_slice(
-    operation: Operation, vault: Vault, items: list[msgspec.Raw], moment: Moment
-) -> list[tuple[wire.ItemResult, str]]:
+def perform_slice(operation: Operation, vault: Vault, items: list[msgspec.Raw], moment: Moment) -> list[Performed]:
     """In a worker thread: some items one after the other."""
     return [perform_item(operation, vault, raw, moment) for raw in items]
 
 
-def perform_item(operation: Operation, vault: Vault, raw: msgspec.Raw, moment: Moment) -> tuple[wire.ItemResult, str]:
+def perform_item(operation: Operation, vault: Vault, raw: msgspec.Raw, moment: Moment) -> Performed:
     """One item's result and what the record says of it; its own errors, also in telling the answer, harm no other item:
     a mistake of ours becomes that item's dead letter, and must not stop every other letter, again and again."""
     try:
@@ -314,14 +333,16 @@ def perform_item(operation: Operation, vault: Vault, raw: msgspec.Raw, moment: M
     except Refused as error:
         return _refused(error.code, error)
     except wire.FAULTS as error:
-        return wire.ItemResult(err="fault", detail=type(error).__name__), f"fault {type(error).__name__}"
-    return wire.ItemResult(ok=msgspec.Raw(answer)), f"ok {done.key_id} {done.about}".rstrip()
+        name = type(error).__name__
+        return Performed(wire.ItemResult(err="fault", detail=name), f"fault {name}")
+    outcome = f"ok {done.key_id} {done.about}".rstrip()
+    return Performed(wire.ItemResult(ok=msgspec.Raw(answer)), outcome, done.lag_seconds)
 
 
-def _refused(code: str, error: Exception) -> tuple[wire.ItemResult, str]:
+def _refused(code: str, error: Exception) -> Performed:
     """The detail may quote the item: as far as it can be written, and not longer than people read."""
     detail = str(error)[: wire.DETAIL_CHARACTERS_MAX].encode("utf-8", "replace").decode()
-    return wire.ItemResult(err=code, detail=detail), code
+    return Performed(wire.ItemResult(err=code, detail=detail), code)
 
 
 def crl_number(crl: bytes) -> int:

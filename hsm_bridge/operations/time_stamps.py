@@ -1,7 +1,8 @@
 """Time-stamps of our own authority.
 
 Owns     the conditions of time_stamp
-Rules    a token is never older than the event it proves; one whose signature does not verify is a sick token
+Rules    a token is never older than the event it proves, and one that comes late is given, and said to be late in the
+         record: an outage takes no evidence away; one whose signature does not verify is a sick token
 Elsewhere: the token's content (authority), whether the clock is good (clock, the host)
 Source   RFC 3161; ETSI EN 319 421
 """
@@ -45,4 +46,5 @@ def time_stamp(vault: Vault, item: wire.TimeStamp, moment: Moment) -> Done[wire.
         raise Refused("request_invalid", str(error)) from error
     except tst.TokenInvalid as error:
         raise TokenAway(f"a token of {key.key_id} does not verify", lost=True) from error
-    return Done(wire.Stamped(token=token), key.key_id, item.imprint.hex())
+    lag = None if item.event_time is None else (legal - item.event_time).total_seconds()
+    return Done(wire.Stamped(token=token), key.key_id, item.imprint.hex(), lag)

@@ -45,11 +45,13 @@ class Moment:
 
 @dataclass(frozen=True, slots=True)
 class Done(Generic[Answer]):
-    """One item's answer, with what the audit record says about it."""
+    """One item's answer, with what the audit record says about it. lag_seconds: how long after its event a token was
+    made."""
 
     answer: Answer
     key_id: str = ""
     about: str = ""
+    lag_seconds: float | None = None
 
 
 @dataclass(slots=True)

@@ -195,6 +195,12 @@ class WebhooksSettings(Struct, frozen=True):
     loopback_http: bool = False
 
 
+class TimeSettings(Struct, frozen=True):
+    """How long an event may be the service's word alone before its proof is said to be late."""
+
+    lag_seconds_max: Annotated[int, Meta(ge=1, le=86_400)] = 3600
+
+
 class Config(Struct, frozen=True):
     """The whole file."""
 
@@ -210,6 +216,7 @@ class Config(Struct, frozen=True):
     gateway: GatewaySettings
     identity: IdentitySettings
     webhooks: WebhooksSettings = WebhooksSettings()
+    time: TimeSettings = TimeSettings()
 
 
 def load_from_environment(environment: Mapping[str, str] = os.environ) -> Config:

@@ -34,6 +34,7 @@ from pipeline.operate.ledger_pages import (
 )
 from pipeline.operate.ledger_proofs import PURE_PREDICATES, Violation
 from pipeline.operate.ledger_record import RECORD_NAME, RECORD_PREDICATES, check_record
+from pipeline.operate.ledger_times import TIME_PREDICATES, late_line
 
 EXIT_STOPPED = 130  # as a shell tells SIGINT
 TELL_SECONDS = 10.0  # between two lines of progress, and before the first
@@ -76,6 +77,7 @@ SQL_PREDICATES = (
     "webhook_has_its_message",
     "deposit_time_is_its_evidences",
     "consent_request_is_asked",
+    *TIME_PREDICATES,
 )
 NO_RECORD = (
     "qerds: the bridge's record cannot be read here: key_uses_are_whole and every_seal_was_made were not checked"
@@ -186,6 +188,10 @@ async def _check(operator: Operator) -> int:
     except OSError:
         held -= len(RECORD_PREDICATES)
         print(NO_RECORD, file=sys.stderr)
+    lag_seconds_max = float(operator.config.time.lag_seconds_max)
+    [late] = await operator.database.fetch("ledger_proved_late", lag_seconds_max)
+    if line := late_line(late, lag_seconds_max):
+        print(f"qerds: {line}", file=sys.stderr)
     rows = [asdict(violation) for violation in violations]
     command.print_rows(rows, as_json=options.json, nothing=f"all {held} predicates hold")
     return EXIT_NO if violations else EXIT_YES

@@ -11,6 +11,7 @@ from pipeline.formats.configuration import DatabaseSettings
 from pipeline.operate.ledger import PREDICATES, check_ledger
 from pipeline.operate.ledger_proofs import Violation
 from pipeline.operate.ledger_record import RECORD_PREDICATES
+from pipeline.operate.ledger_times import late_line
 from tests.db import small_ledger
 from tests.db.healthy_ledger import Healthy
 from tests.db.small_ledger import Letters
@@ -383,6 +384,18 @@ PLANTED: dict[str, tuple[str, ...]] = {
         + EVIDENCE % "E.1",
         "UPDATE qerds.evidence_token SET gen_time = gen_time + interval '1 s' WHERE evidence = " + EVIDENCE % "A.1",
     ),
+    "event_is_not_before_its_predecessor": (
+        "UPDATE qerds.evidence SET event_time = event_time - interval '1 h' WHERE evidence = " + EVIDENCE % "C.1",
+        "UPDATE qerds.delivery SET submitted_at = submitted_at + interval '1 h' WHERE id = {received}",
+    ),
+    "event_is_of_its_drafts_time": (
+        "UPDATE qerds.evidence SET event_time = event_time - interval '20 days' WHERE evidence = " + EVIDENCE % "C.1",
+        "UPDATE qerds.evidence SET drafted_at = drafted_at - interval '400 days' WHERE evidence = " + EVIDENCE % "C.1",
+    ),
+    "token_is_not_later": (
+        "UPDATE qerds.evidence_token SET gen_time = gen_time + interval '400 days' WHERE evidence = "
+        + EVIDENCE % "A.1",
+    ),
     "token_is_not_older": (
         "UPDATE qerds.evidence_token SET gen_time = gen_time - interval '1 h' WHERE evidence = " + EVIDENCE % "A.1",
     ),
@@ -425,6 +438,21 @@ async def test_a_planted_violation_is_found(healthy: Healthy, predicate: str, pl
     found = await violations(healthy, database)
     healthy.server.drop(database)
     assert predicate in {violation.predicate for violation in found}
+
+
+async def test_what_was_proved_late_is_told_and_breaks_nothing(healthy: Healthy) -> None:
+    """As after an outage: the row says by how much; the letter's own predicates are not about it."""
+    database = healthy.copy()
+    operator = Database(small_ledger.config_of(database, Path("/none")).database.dsn("qerds_operate"))
+    try:
+        [row] = await operator.fetch("ledger_proved_late", 0.0)
+        assert row["evidences"] > 0 and (line := late_line(row, 0.0)) is not None
+        assert f"{row['evidences']} evidences were proved more than 0 s after they happened" in line
+        [none] = await operator.fetch("ledger_proved_late", 10.0**7)
+        assert (none["evidences"], late_line(none, 10.0**7)) == (0, None)
+    finally:
+        await operator.close()
+    healthy.server.drop(database)
 
 
 async def test_a_foreign_authority_is_noticed(healthy: Healthy) -> None:

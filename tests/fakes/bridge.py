@@ -201,7 +201,7 @@ class FakeBridge:
         """One item as it goes over the wire; no other key is used than the table says."""
         operation = OPERATIONS[op]
         self._token.used.clear()
-        result = perform_item(operation, self.vault, msgspec.Raw(item), self.moment())[0]
+        result = perform_item(operation, self.vault, msgspec.Raw(item), self.moment()).result
         assert self._token.used <= operation.keys, (op, self._token.used)
         return result
 

@@ -50,7 +50,7 @@ async def test_items_that_hold_what_they_must_not(bridge: FakeBridge, item: obje
     """Every operation over every malformed item: the record has a code, whatever the answer says to who asked."""
     for operation in OPERATIONS.values():
         raw = msgspec.Raw(msgspec.msgpack.encode(item))
-        result, recorded = perform_item(operation, bridge.vault, raw, bridge.moment())
+        result, recorded, _ = perform_item(operation, bridge.vault, raw, bridge.moment())
         assert found_in(f"{recorded} {result.err}") == []
 
 
@@ -82,7 +82,7 @@ def test_work_that_fails_over_an_item(bridge: FakeBridge, work: Callable[[], obj
 
     raw = msgspec.Raw(wire.encode(wire.Describe()))
     operation = Operation(wire.Describe, frozenset(), frozenset(), False, stumble)
-    result, recorded = perform_item(operation, bridge.vault, raw, bridge.moment())
+    result, recorded, _ = perform_item(operation, bridge.vault, raw, bridge.moment())
     assert found_in(f"{recorded} {result.err}") == []
     assert result.err is not None
 
@@ -100,7 +100,7 @@ class Refusing:
     async def executemany(self, *_arguments: object) -> None:
         raise asyncpg.UniqueViolationError.new({"C": "23505", "M": PERSON, "D": f"Key (key_id)=({PERSON}) exists."})
 
-    async def fetchval(self, *_arguments: object) -> None:
+    async def fetchrow(self, *_arguments: object) -> None:
         raise asyncpg.DataError(PERSON)
 
     def terminate(self) -> None:
