@@ -81,7 +81,7 @@ class ClockComparison:
         self._reading: ClockReading | None = None
         self._read_at = 0.0
 
-    def note(self, reading: ClockReading) -> None:
+    def keep(self, reading: ClockReading) -> None:
         """A new one."""
         self._reading, self._read_at = reading, self._monotonic_seconds()
 

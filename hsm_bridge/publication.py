@@ -102,7 +102,7 @@ class Publication:
             return ClockReading(before, to_milliseconds(real), now()), to_milliseconds(legal)
 
         reading, moment = await self._run(read)
-        self.comparison.note(reading)
+        self.comparison.keep(reading)
         return reading, moment
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ class Host:
     def compare(self, database_ahead: float, took: float = 0.0) -> None:
         before = self.wall
         self.live(took)
-        self.comparison.note(ClockReading(before, before + timedelta(seconds=took / 2 + database_ahead), self.wall))
+        self.comparison.keep(ClockReading(before, before + timedelta(seconds=took / 2 + database_ahead), self.wall))
 
     def live(self, seconds: float) -> None:
         self.wall += timedelta(seconds=seconds)

@@ -231,7 +231,7 @@ class FakeBridge:
             return True
         own = self._legal_now()
         comparison = ClockComparison(self._legal_now, lambda: 0.0)
-        comparison.note(ClockReading(own, self.database_now(), own))
+        comparison.keep(ClockReading(own, self.database_now(), own))
         try:
             comparison.check()
         except ClockAway:

@@ -74,7 +74,10 @@ LOOKED_AT = {
     ("pipeline/notices/relaying.py", "str(answer)"),  # cause, phase, code, status in digits
     ("pipeline/operate/__main__.py", "'|'.join(VERBS)"),
     ("pipeline/operate/command.py", "error"),  # Refused: what somebody typed is told back at the same terminal
+    ("pipeline/operate/ledger.py", "line"),  # a count and seconds
     ("pipeline/operate/ledger.py", "progress"),
+    ("pipeline/ports/mailbox.py", "ahead"),  # ids
+    ("pipeline/ports/mailbox.py", "behind"),
     ("pipeline/process/escapes.py", "[place]"),
     ("pipeline/process/escapes.py", "record.levelname"),
     ("pipeline/process/escapes.py", "record.name"),  # a logger
