@@ -84,10 +84,11 @@ class Life:
             await self.line.run("expire")
 
     async def settle(self) -> None:
-        """The clocks are right, an hour passes, and everything that waited is due."""
+        """The clocks are right, and everything that waited is due: at once, while events may still be an hour ahead,
+        and after each of some hours."""
         line = self.line
-        for _ in range(3):
-            line.later(seconds=HOUR + 60)
+        for passed in (0, HOUR + 60, HOUR + 60, HOUR + 60):
+            line.later(seconds=passed)
             line.database.timers = [
                 t if t.is_legal else replace(t, due_at=line.clock.now()) for t in line.database.timers
             ]
