@@ -49,7 +49,7 @@ def seal_package(vault: Vault, item: wire.SealPackage, moment: Moment) -> Done[w
     for proof in item.evidences:
         head, document, stamped_at = _proven(vault, proof)  # 2
         if stamped_at > item.signing_time + timedelta(seconds=TOKEN_LAG_SECONDS_MAX):
-            raise Refused("package_invalid", "a package is not older than its proofs")
+            raise Refused("clock_behind", "a package is not older than its proofs")
         heads.append(head)
         documents.append(document)
     delivery = _one_letter(item, heads, vault.config.mode)  # 3

@@ -97,7 +97,7 @@ FORGED: dict[str, tuple[Forge, str]] = {
     "half a digest": (lambda i: structs.replace(i, snapshot=2, previous_sha256=bytes(8)), "package_invalid"),
     "of tomorrow": (lambda i: structs.replace(i, signing_time=NOW + timedelta(days=1)), "event_in_future"),
     "of yesterday": (lambda i: structs.replace(i, signing_time=NOW - timedelta(days=1)), "signing_time_past"),
-    "older than its proofs": (lambda i: structs.replace(i, signing_time=NOW - timedelta(minutes=5)), "package_invalid"),
+    "older than its proofs": (lambda i: structs.replace(i, signing_time=NOW - timedelta(minutes=5)), "clock_behind"),
 }  # fmt: skip
 
 
@@ -131,10 +131,12 @@ async def test_another_service_s_proofs_are_no_package(case: BridgeCase, two: wi
 
 
 async def test_a_token_older_than_the_event_proves_nothing(case: BridgeCase, clock: Clock) -> None:
-    """The seal is good; the token was got a minute before."""
+    """The seal is good; the token was got a minute before, by a clock that was behind."""
     later = case.draft("A.1", at=NOW + timedelta(seconds=60))
+    clock.moment += timedelta(minutes=1)
     [seal] = await case.bridge("seal").ask([wire.SealEvidence(later.canonical, None)])
     assert isinstance(seal, wire.Sealed)
+    clock.moment -= timedelta(minutes=1)
     [stamp] = await case.bridge("archive").ask([wire.TimeStamp(imprint_sha256(seal.signature), None)])
     assert isinstance(stamp, wire.Stamped)
     clock.moment += timedelta(minutes=2)

@@ -137,8 +137,8 @@ async def test_a_broken_proof_on_the_last_page_is_found(ledger: Ledger) -> None:
 async def test_a_proof_that_cannot_be_read_ends_the_check(ledger: Ledger) -> None:
     """What stumbles in a process is told with its reason: the check does not answer that all is well."""
     ledger.plant(
-        "ALTER TABLE qerds.evidence ALTER canonical DROP NOT NULL;"
-        f" UPDATE qerds.evidence SET canonical = NULL WHERE delivery = '{ledger.letters.received}'"
+        "ALTER TABLE qerds.evidence ALTER event_time DROP NOT NULL;"
+        f" UPDATE qerds.evidence SET event_time = NULL WHERE delivery = '{ledger.letters.received}'"
     )
     for jobs in (1, 2):
         with pytest.raises(VerbRefused, match="could not be finished: TypeError"):

@@ -11,6 +11,13 @@ from pipeline.formats.configuration import DatabaseSettings
 pytestmark = pytest.mark.anyio
 
 UNSTATED = {
+    "delivery": {
+        "batch",
+        "state",
+        "stamped_through",
+        "settled_at",
+        "changed_at",
+    },  # what follows from lines and evidences
     "evidence": {  # in the sealed bytes, of which the leaf `draft` has the digest; `receipt` is a leaf of its own
         *("delivery", "event", "ordinal", "sequence", "event_time", "canonical", "sha256", "seal_key_id"),
         *("drafted_by", "drafted_at"),

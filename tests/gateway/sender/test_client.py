@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import tomllib
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,13 +20,17 @@ import anyio
 import anyio.to_thread
 import httpx
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from deploy.local.settings import write
 from pipeline.client.answers import Refused, Unreachable
 from pipeline.client.api import QerdsClient
 from pipeline.client.credentials import CredentialsMissing, find_credentials
 from pipeline.formats.identity_providers import EMBEDDED
+from pipeline.ports.bridge import PublishedKey
+from tests.contract.facts_worlds import insert
+from tests.fakes.bridge import FakeBridge
 from tests.gateway.sender.conftest import CONSENT, PDF, PUBLIC_URL, SECRET, World, letter
 from tests.waiting import until
 from tests.worlds.unsteady import Unsteady
@@ -77,10 +83,20 @@ def free_port() -> int:
         return port
 
 
+def publish(world: World, state: Path) -> None:
+    """What a bridge publishes and states, and the authority that the set-up has pinned."""
+    bridge = FakeBridge(legal_now=lambda: datetime.now(UTC), random=random.Random(1).randbytes)
+    anchor = x509.load_der_x509_certificate(bridge.authority)
+    (state / "ca.pem").write_bytes(anchor.public_bytes(Encoding.PEM))
+    keys = [{name: getattr(key, name) for name in PublishedKey.__slots__} for key in bridge.published()]
+    world.psql("DELETE FROM qerds.published_key")
+    world.psql(";".join(insert("published_key", **key) for key in keys))
+    world.psql(insert("published_statement", body=bridge.statement()))
+
+
 @pytest.fixture
 def installation(world: World, state_dir: Path) -> Iterator[Installation]:
-    spki = world.parts.keys.intake.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    world.psql(f"UPDATE qerds.published_key SET spki = '\\x{spki.hex()}'")
+    publish(world, state_dir)
     port = free_port()
     config = tomllib.loads(settings_text(world, state_dir, port))
     assert config["gateway"]["port"] == port

@@ -1,7 +1,8 @@
 """The bridge's own lines: its record of every use of a key, and what it says on stderr."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -97,6 +98,10 @@ def test_a_key_that_an_item_names(bridge: FakeBridge) -> None:
 class Refusing:
     """PostgreSQL's answer to a row of ours."""
 
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        yield
+
     async def executemany(self, *_arguments: object) -> None:
         raise asyncpg.UniqueViolationError.new({"C": "23505", "M": PERSON, "D": f"Key (key_id)=({PERSON}) exists."})
 
@@ -112,7 +117,7 @@ async def test_what_postgresql_says(capsys: pytest.CaptureFixture[str]) -> None:
     publication: Any = Publication(Dsn((Host("/nonexistent", 5432),), "x", "x", str))
     publication._connection = Refusing()
     with pytest.raises(PublicationAway) as away:
-        await publication.publish([], [])
+        await publication.publish([], [], b"statement")
     publication._connection = Refusing()
     with pytest.raises(ClockAway) as lost:
         await publication.legal_now()
