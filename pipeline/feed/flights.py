@@ -1,6 +1,6 @@
 """Start flights to endpoints, and tell what one that is over has come to. What `webhook` performs with.
 
-Owns     what there is to send for a message, who may send it, what is written about a flight
+Owns     what there is to send for a message, who may send it, when it is waited for, what is written about a flight
 Rules    one process speaks to an endpoint: a webhook is claimed before its flight begins, and released when none began
 Elsewhere: requests (posts.py), the schedule of tries (attempts.py), the flight and its courier (ports.py, and over HTTP
          pipeline/adapters/webhook_http.py)
@@ -9,7 +9,7 @@ Elsewhere: requests (posts.py), the schedule of tries (attempts.py), the flight 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 import anyio
 
@@ -23,7 +23,7 @@ from pipeline.feed.posts import WebhookBridge, signed_posts
 from pipeline.ports.outside import Clock
 
 RELEASE_SECONDS_MAX = 2.0  # of a database that does not answer: its session ends, and the claims with it
-LOOK_SECONDS = 1.0  # until a flight that does not move is looked at again; one that moves is waited for
+LOOK_SECONDS = 1.0  # until a flight that does not move, or is another's, is looked at again
 
 
 class FlightPorts(Protocol):
@@ -93,6 +93,23 @@ async def _send(jobs: Sequence[tuple[Message, Flight]], ports: FlightPorts) -> d
         elif ports.courier.flight(m.subject) is None and not ports.courier.start(flight, posts):
             outcomes[m.id] = Retry(m, "no room", LOOK_SECONDS, counted=False)
     return outcomes
+
+
+async def wait(webhooks: Sequence[UUID], ports: FlightPorts, seconds: float) -> dict[UUID, Flight]:
+    """The flights to these, after a moment in which those that move may end. A flight moves that is new, or has had an
+    answer since the last look: one that hangs is not waited for again until it does."""
+    flights = {webhook: flight for webhook in webhooks if (flight := ports.courier.flight(webhook)) is not None}
+    await ports.courier.settle([webhook for webhook, flight in flights.items() if flight.is_moving], seconds)
+    for flight in flights.values():
+        flight.look()
+    return flights
+
+
+async def land(flights: Sequence[Flight], ports: FlightPorts) -> None:
+    """Forgets flights that are over, and gives their claims back."""
+    for flight in flights:
+        ports.courier.land(flight.webhook.id)
+    await ports.webhooks.release([flight.webhook.id for flight in flights])
 
 
 def result_of(flight: Flight) -> FlightResult:

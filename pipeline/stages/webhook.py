@@ -1,8 +1,8 @@
 """Tell a sender's endpoint what happened, as it asked for.
 
-A *flight* is one webhook's requests under way; it outlives a perform. The *courier* of this process keeps flights and
-posts in the background. A *claim* keeps all other processes from the same endpoint meanwhile: an advisory lock of this
-session, which ends with it. An open *circuit* sends nothing new to an endpoint that fails.
+A *flight* is a webhook's requests under way, one after the other; it outlives a perform, because the *courier* of this
+process posts in the background. A *claim* keeps all other processes from the same endpoint meanwhile: an advisory lock
+of this session, which ends with it. An open *circuit* sends nothing new to an endpoint that fails.
 
 Receives  push: a webhook with something to send      ping: a webhook that its sender wants to see tried
           (the subject of a message is the webhook's id)
@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from pipeline.actors.contract import Done, Emission, Message, Outcome, Retry, Stage, Tx, Work
 from pipeline.delivery.routes import PING, PUSH
 from pipeline.feed.facts import WebhookProgress
-from pipeline.feed.flights import LOOK_SECONDS, FlightResult, result_of, start
+from pipeline.feed.flights import LOOK_SECONDS, FlightResult, land, result_of, start, wait
 from pipeline.feed.ports import Courier, Flight, WebhookFacts
 from pipeline.feed.posts import WebhookBridge
 from pipeline.ports.outside import Clock
 
-SETTLE_SECONDS = 0.25  # all that endpoints that hang hold up the others by, and each of them once
+SETTLE_SECONDS = 0.25  # the longest that one perform waits, however many endpoints hang
 PERFORM_SECONDS = 20.0  # reads, one call of the bridge, one wait: a flight takes longer, and goes on
 
 
@@ -45,31 +45,27 @@ class Ports:
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[FlightResult]]:
     """Start a flight for each webhook that has none, wait a moment, take what is over.
 
-    Flights that are over leave the courier here, and their claims the session, because a commit has its transaction
-    and nothing else. Until it the cursor is the old one: whoever gets another message about this webhook meanwhile,
-    or this one again, sends the same once more, under the same ids.
+    What is over is forgotten and its claim given back before the commit, which has its transaction and nothing else.
+    Before it is committed the cursor is the old one: whoever gets another message about this webhook meanwhile, or
+    this one again, sends the same once more, under the same ids.
     """
-    idle = [m for m in batch if ports.courier.flight(m.subject) is None]
-    outcomes = await start(idle, ports)  # of messages whose flight did not begin
-    flights = {m.subject: flight for m in batch if (flight := ports.courier.flight(m.subject)) is not None}
-    await ports.courier.settle([webhook for webhook, flight in flights.items() if flight.is_moving], SETTLE_SECONDS)
-    for flight in flights.values():
-        flight.look()  # it moves if it has more answers than at the last look; else it is not waited for again
-    judged = {m.id: judge(m, flights.get(m.subject)) for m in batch if m.id not in outcomes}
-    over = list(dict.fromkeys(o.message.subject for o in judged.values() if isinstance(o, Done)))
-    for webhook in over:
-        ports.courier.land(webhook)
-    await ports.webhooks.release(over)
-    outcomes |= judged
+    outcomes = await start([m for m in batch if ports.courier.flight(m.subject) is None], ports)
+    flights, landed = await wait([m.subject for m in batch], ports, SETTLE_SECONDS), []
+    for m in batch:
+        if m.id not in outcomes:  # a flight began, now or earlier, or another process speaks to this endpoint
+            outcomes[m.id] = outcome = judge(m, flights.get(m.subject))
+            if isinstance(outcome, Done):
+                landed.append(flights.pop(m.subject))  # one result of one flight: a second message starts anew
+    await land(landed, ports)
     return [outcomes[m.id] for m in batch]
 
 
 def judge(message: Message, flight: Flight | None) -> Outcome[FlightResult]:
-    """What a flight has come to. None has begun where another process has the claim; one of the other kind, of push or
-    ping, may be under way: both are waited for, at LOOK_SECONDS."""
-    if flight is None or flight.kind != message.kind or not flight.is_over:
-        is_moving = flight is not None and flight.kind == message.kind and flight.is_moving
-        return Retry(message, "no answer yet", 0.0 if is_moving else LOOK_SECONDS, counted=False)
+    """What a message's flight has come to. One that is under way for the other kind, of push and ping, is not its."""
+    if flight is None or flight.kind != message.kind:
+        return Retry(message, "the endpoint is spoken to", LOOK_SECONDS, counted=False)
+    if not flight.is_over:
+        return Retry(message, "no answer yet", 0.0 if flight.is_moving else LOOK_SECONDS, counted=False)
     return Done(message, result_of(flight))
 
 

@@ -222,3 +222,14 @@ async def test_a_trial_is_the_same_one_as_often_as_it_is_sent() -> None:
     other = World(answers=[Answer("delivered", 200)])
     await other.perform(message(PING, 2))
     assert other.posts[0].headers["webhook-id"] != posts[0][0]
+
+
+async def test_two_trials_at_once_are_two() -> None:
+    """One flight has one result: the second message waits, and has a request and a line of its own."""
+    world = World(answers=[Answer("delivered", 200)])
+    first, second = await world.perform(message(PING), message(PING, 2))
+    assert isinstance(first, Done) and isinstance(second, Retry) and not second.counted
+    [again] = await world.perform(second.message)
+    assert isinstance(again, Done)
+    assert len({post.headers["webhook-id"] for post in world.posts}) == 2
+    assert (world.held, world.flights) == (set(), {})
