@@ -26,13 +26,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from hsm_bridge import wire
 from hsm_bridge.operations.authority import unit_of
-from hsm_bridge.operations.seals import seal_over, sealing_key
+from hsm_bridge.operations.seals import FUTURE_SECONDS_MAX, seal_over, sealing_key
 from hsm_bridge.operations.vault import Done, Moment, Refused, Vault
 from hsm_bridge.token.signatures import der_signature
 from pipeline.formats import evidence_head, package_form, tst, xades
 from pipeline.formats.evidence_head import EvidenceHead
 
-FUTURE_SECONDS_MAX = 120  # between the caller's database clock and ours; beyond, a time is a lie
 PAST_SECONDS_MAX = 3600  # whoever packs asks for the time, packs, and asks us
 TOKEN_LAG_SECONDS_MAX = 1  # a token says milliseconds, rounded down, with an accuracy of a second
 NUMBER = re.compile(r"[0-9]{14}")
