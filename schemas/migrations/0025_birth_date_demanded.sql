@@ -6,4 +6,4 @@
 
 ALTER TABLE qerds.sender ADD COLUMN birth_date_demanded boolean NOT NULL DEFAULT false;
 GRANT UPDATE (birth_date_demanded) ON qerds.sender TO qerds_operate;
-SELECT qerds.also_state('sender', 'birth_date_demanded', 'x.birth_date_demanded');   -- a sender of whom it is not asked is stated as before
+SELECT qerds.also_state('sender', 'birth_date_demanded', 'x.birth_date_demanded IS DISTINCT FROM false');   -- else as before
