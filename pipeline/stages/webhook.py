@@ -10,8 +10,9 @@ Outside   signatures of the bridge; requests to the endpoint, at least once each
 Commits   the webhook's cursor and circuit, events that wait for their next try, a line of the delivery log for each
           request; of a ping the line alone. Nothing for a webhook that is deleted or has nothing to send
 Emits     push to itself, while there is more
-Fails     Retry, not counted: no answer yet (the flight goes on), or no room for one, so that no endpoint makes a dead
-          letter. Retry, counted: the bridge does not sign; bridge or database away
+Fails     Retry, not counted, so that no endpoint makes a dead letter: no answer yet (the flight goes on); the endpoint
+          is spoken to by another process, or for the other kind; the courier has no room for another flight
+          Retry, counted: the bridge does not sign; bridge or database away
           An endpoint's failure is no failure here: it is a fact, and the schedule of pipeline/feed/attempts.py says
           when it is tried again
 Source    Standard Webhooks
@@ -43,7 +44,10 @@ class Ports:
 
 
 async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[FlightResult]]:
-    """Start a flight for each webhook that has none, wait a moment, take what is over.
+    """Start a flight for each webhook that has none, wait a moment for those that move, take what is over.
+
+    `start` answers the messages that get no flight: deleted, nothing to send, not signed, no room. It leaves out those
+    whose flight began and those whose endpoint another process has claimed; these, and flights of before, are judged.
 
     What is over is forgotten and its claim given back before the commit, which has its transaction and nothing else.
     Before it is committed the cursor is the old one: whoever gets another message about this webhook meanwhile, or
@@ -52,7 +56,7 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Flight
     outcomes = await start([m for m in batch if ports.courier.flight(m.subject) is None], ports)
     flights, landed = await wait([m.subject for m in batch], ports, SETTLE_SECONDS), []
     for m in batch:
-        if m.id not in outcomes:  # a flight began, now or earlier, or another process speaks to this endpoint
+        if m.id not in outcomes:  # a flight of this process, or another's claim
             outcomes[m.id] = outcome = judge(m, flights.get(m.subject))
             if isinstance(outcome, Done):
                 landed.append(flights.pop(m.subject))  # one result of one flight: a second message starts anew
@@ -70,10 +74,11 @@ def judge(message: Message, flight: Flight | None) -> Outcome[FlightResult]:
 
 
 async def commit(tx: Tx, done: Sequence[Done[FlightResult]]) -> list[Emission]:
-    """A crash before it sends the same again, under the same ids.
+    """After a crash before this is committed the same requests are sent again, under the same ids.
 
     Lock order: a webhook's own row, then what belongs to it; as where its sender changes it (replay_webhook in
-    sql/webhooks.sql). A ping has a line and no progress, and would else be the first to be written.
+    sql/webhooks.sql). Writing progress locks that row, so it is sorted first: a ping has a line and no progress, and
+    in front of the batch its line would be written before any webhook's row is locked.
     """
     facts = [fact for d in done for fact in d.fact.facts]
     await tx.add(sorted(facts, key=lambda fact: not isinstance(fact, WebhookProgress)))  # that row is locked first
