@@ -162,7 +162,7 @@ def _audited(it: Installation) -> dict[str, int]:
             for line in file:
                 entry = json.loads(line)
                 if entry.get("phase") == "intent":
-                    counts[entry["op"]] = counts.get(entry["op"], 0) + entry["items"]
+                    counts[entry["op"]] = counts.get(entry["op"], 0) + entry.get("items", 1)  # its own: one
     return counts
 
 
