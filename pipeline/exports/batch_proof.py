@@ -14,7 +14,7 @@ from pipeline.exports.facts import BatchProof
 from pipeline.exports.ports import ExportPorts
 from pipeline.ports.bridge import wire
 from pipeline.ports.mailbox import Message
-from pipeline.retention.packages import Unsealed, sealed
+from pipeline.retention.packages import Unsealed, not_sealed, sealed
 from pipeline.retention.storing import store
 
 WAIT_SECONDS = 5.0  # until a batch that is not settled is looked at again; nobody asks before it is completed
@@ -25,7 +25,11 @@ class _NotNow(Exception):
 
 
 class _SealDenied(Exception):
-    """The bridge will never seal this."""
+    """The bridge does not seal this."""
+
+    def __init__(self, denied: wire.Denied) -> None:
+        super().__init__(denied.code)
+        self.denied = denied
 
 
 async def prove(message: Message, ports: ExportPorts) -> Outcome[BatchProof | None]:
@@ -43,7 +47,7 @@ async def prove(message: Message, ports: ExportPorts) -> Outcome[BatchProof | No
     except _NotNow:
         return _wait(message)
     except _SealDenied as denied:
-        return Bury(message, f"package seal denied: {denied}")
+        return not_sealed(message, denied.denied)
     fact = BatchProof(message.subject, stored.object, stored.object_bytes, stored.sha256, writer.line_count)
     return Done(message, fact)
 
@@ -63,7 +67,7 @@ async def _pieces(head: BatchHead, writer: BatchProofWriter, ports: ExportPorts)
     item = wire.SealList(package.digests, package.signing_time)
     [end] = await sealed([Unsealed(f"batch {head.batch}", item, package, writer.finish)], ports.bridge, ports.keys)
     if isinstance(end, wire.Denied):
-        raise _SealDenied(end.code)
+        raise _SealDenied(end)
     yield end
 
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 from uuid import UUID
 
+from pipeline.actors.contract import Bury, Message, Retry
 from pipeline.delivery import facts
-from pipeline.errors import ClockBehind, Invariant, Transient
+from pipeline.errors import Invariant, Transient
 from pipeline.evidence.form.xades import SealInvalid, assemble_stored
 from pipeline.evidence.package.snapshot import PackageToSign, finish, package_imprint_sha256, package_to_sign
 from pipeline.formats.package_form import SnapshotContents
@@ -21,7 +22,7 @@ from pipeline.ports.outside import Objects, Randomness
 from pipeline.ports.rows import DeliveryProofs
 from pipeline.retention.storing import store
 
-SIGNING_TIME_PAST = "signing_time_past"  # the bridge's code: pack again
+SIGNING_TIME_PAST = "signing_time_past"  # the bridge's code: the clock of the law went on while it was packed
 ArchiveBridge = Bridge[Literal["archive"]]  # the bridge as `archive` sees it
 
 
@@ -67,28 +68,31 @@ async def preserve(
 
 
 async def sealed(packages: Sequence[Unsealed], bridge: ArchiveBridge, keys: Keys) -> list[bytes | wire.Denied]:
-    """What `finish` makes of each, or the bridge's no to its seal. Raises Transient when the bridge is away or stamps
-    one of them not, ClockBehind when its clock is, Invariant when a seal does not verify."""
+    """What `finish` makes of each, or the bridge's no to this one. Raises Transient when the bridge is away or stamps
+    one of them not, Invariant when a seal does not verify."""
     seals = await bridge.ask([u.item for u in packages])
-    check_clocks(seals)
-    if any(isinstance(seal, wire.Denied) and seal.code == SIGNING_TIME_PAST for seal in seals):
-        raise Transient("the clock of the law went on while it was packed")
     signed = [(u, seal) for u, seal in zip(packages, seals, strict=True) if isinstance(seal, wire.Sealed)]
     stamps = await bridge.ask(
         [wire.TimeStamp(package_imprint_sha256(seal.signature), u.package.signing_time) for u, seal in signed]
     )
-    check_clocks(stamps)
     ends = iter([await _finished(u, seal, stamp, keys) for (u, seal), stamp in zip(signed, stamps, strict=True)])
     return [seal if isinstance(seal, wire.Denied) else next(ends) for seal in seals]
 
 
-def check_clocks(answers: Sequence[object]) -> None:
-    """Raises ClockBehind when the bridge has not reached the signing time yet: that is no fault of a package."""
-    if any(isinstance(answer, wire.Denied) and answer.is_clock for answer in answers):
-        raise ClockBehind("the bridge's clock is behind the signing time")
+def not_sealed(message: Message, denied: wire.Denied) -> Retry | Bury:
+    """What the bridge's no means for the one package or list that it is about: a wrong clock is no fault of it."""
+    if denied.is_clock:
+        return Retry.for_clock(message, "the bridge's clock is behind the signing time, or that behind a proof")
+    if denied.code == SIGNING_TIME_PAST:
+        return Retry(message, "the clock of the law went on while it was packed")
+    return Bury(message, f"package seal denied: {denied.code}")
 
 
-async def _finished(unsealed: Unsealed, seal: wire.Sealed, stamped: wire.Stamped | wire.Denied, keys: Keys) -> bytes:
+async def _finished(
+    unsealed: Unsealed, seal: wire.Sealed, stamped: wire.Stamped | wire.Denied, keys: Keys
+) -> bytes | wire.Denied:
+    if isinstance(stamped, wire.Denied) and stamped.is_clock:
+        return stamped
     if isinstance(stamped, wire.Denied):
         raise Transient(f"the package seal was not stamped: {stamped.code}")
     certificate = (await keys.by_id(seal.key_id)).certificate

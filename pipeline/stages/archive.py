@@ -5,6 +5,7 @@ Receives  preserve: a delivery whose stamped prefix grew, or whose package someb
 Outside   package seal and token at the bridge, one object written; repeatable, each try under a new name
 Commits   Snapshot, BatchProof, ExportStep   Emits  preserve and export, of an export that is not at its end
 Fails     Retry: bridge, store or database away; a batch with letters undecided; packages of an export not made yet
+          Waits for a clock: the bridge's is behind the signing time, or this behind a proof
           Bury: no such delivery, batch or export; bridge denies the package. Invariant: its seal does not verify
 Source    EN 319 162-1 (ASiC-E); docs/invariants.md, "State is derived": snapshots are supersets, chained by digest
 """
@@ -19,7 +20,7 @@ from pipeline.exports.perform import EXPORTS, ExportFacts
 from pipeline.ports.bridge import Keys, wire
 from pipeline.ports.outside import Objects, Randomness
 from pipeline.ports.rows import Facts
-from pipeline.retention.packages import ArchiveBridge, preserve
+from pipeline.retention.packages import ArchiveBridge, not_sealed, preserve
 
 BATCH_MAX = 50  # packages of some 60 KiB, held at once
 PERFORM_SECONDS = 300.0  # the proof of a million lines is written in one go; a minute on two quiet cores
@@ -47,7 +48,7 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Snapsh
 
 def judge(message: Message, made: Snapshot | wire.Denied | None) -> Outcome[Snapshot | None]:
     """What was stored; None: it was preserved before, or by a neighbour in this batch. Or the bridge's no."""
-    return Bury(message, f"package seal denied: {made.code}") if isinstance(made, wire.Denied) else Done(message, made)
+    return not_sealed(message, made) if isinstance(made, wire.Denied) else Done(message, made)
 
 
 async def commit(tx: Tx, done: Sequence[Done[Snapshot | None]]) -> list[Emission]:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
@@ -102,6 +103,41 @@ async def test_a_package_waits_for_the_bridges_clock(code: str, step: str) -> No
     await line.turn("archive")
     [timer] = [t for t in line.database.timers if t.stage == "archive"]
     assert (timer.message.attempts, line.dead(), line.snapshots(delivery)) == (0, [], [])
+
+
+class Picky(Stubborn):
+    """Says no to the first package alone."""
+
+    async def ask(self, items: Sequence[wire.Item[Any, Literal["archive"]]]) -> Sequence[Any]:
+        answers = list(await self.honest.ask(items))
+        if self.seal is not None and items and not isinstance(items[0], wire.TimeStamp):
+            answers[0] = self.seal
+        if self.stamp is not None and items and isinstance(items[0], wire.TimeStamp):
+            answers[0] = self.stamp
+        return answers
+
+
+@pytest.mark.parametrize(
+    ("step", "code"),
+    [
+        *product(["seal", "stamp"], sorted(wire.CLOCK_CODES)),
+        ("seal", "signing_time_past"),
+        ("seal", "package_invalid"),
+    ],
+)
+async def test_what_the_bridge_says_of_one_package_harms_no_neighbour(step: str, code: str) -> None:
+    """Its neighbours in the batch are made at once; it waits, is packed again, or is a dead letter."""
+    line = Line()
+    letters = [await accepted(line) for _ in range(3)]
+    picky = Picky(line.bridge.bridge("archive"), **{step: wire.Denied(code)})
+    line.ports["archive"] = replace(line.ports["archive"], bridge=picky)
+    await line.turn("archive")
+    assert sorted(len(line.snapshots(letter)) for letter in letters) == [0, 1, 1]
+    waiting = [t.message.attempts for t in line.database.timers if t.stage == "archive"]
+    assert (waiting, len(line.dead())) == {
+        "package_invalid": ([], 1),
+        "signing_time_past": ([1], 0),
+    }.get(code, ([0], 0))
 
 
 async def test_a_package_that_the_bridge_denies_is_a_dead_letter() -> None:
