@@ -26,6 +26,8 @@ ENTRIES_MAX = 512  # of one item: a package has 500, a letter 20 contents
 DEADLINE_MS_MAX = 60_000
 DETAIL_CHARACTERS_MAX = 300  # of a text for people
 
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]  # one without a zone is no time
+
 Caller = Literal["gateway", "encrypt", "seal", "timestamp", "archive", "webhook", "operator"]
 CALLERS: tuple[Caller, ...] = get_args(Caller)  # one socket each
 
@@ -192,14 +194,14 @@ class SealPackage(Item[Sealed, Literal["archive"]], frozen=True, op="seal_packag
     snapshot: Annotated[int, msgspec.Meta(ge=1, le=EVIDENCES_MAX)]
     previous_sha256: bytes | None
     revocation_list: bytes | None
-    signing_time: datetime
+    signing_time: Instant
 
 
 class SealList(Item[Sealed, Literal["archive"]], frozen=True, op="seal_list"):
     """Entries of a list in order, (name, SHA-256), and the signing time: sealed as a list, no evidence."""
 
     entries: Annotated[tuple[tuple[str, bytes], ...], msgspec.Meta(max_length=ENTRIES_MAX)]
-    signing_time: datetime
+    signing_time: Instant
 
 
 class Stamped(_Struct, frozen=True):
@@ -212,7 +214,7 @@ class TimeStamp(Item[Stamped, Literal["timestamp", "archive"]], frozen=True, op=
     """A SHA-256 imprint (32 bytes) and the event time that the token must not be older than."""
 
     imprint: bytes
-    event_time: datetime | None
+    event_time: Instant | None
 
 
 class WebhookSigned(_Struct, frozen=True):

@@ -24,8 +24,6 @@ def time_stamp(vault: Vault, item: wire.TimeStamp, moment: Moment) -> Done[wire.
         raise Refused("time_not_available", "nothing attests that this clock is synchronised")
     legal = moment.legal_time
     if item.event_time is not None:
-        if item.event_time.utcoffset() is None:
-            raise Refused("item_invalid", "event_time has no time zone")
         if item.event_time > legal + timedelta(seconds=BEHIND_SECONDS_MAX):
             raise Refused("event_in_future", "the event has not happened yet")
         if item.event_time > legal:

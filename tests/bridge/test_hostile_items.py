@@ -98,6 +98,19 @@ async def test_no_altered_item_is_a_fault(items: tuple[FakeBridge, dict[str, byt
             assert result.err != "fault", (op, bytes(altered), result.detail)
 
 
+async def test_a_time_without_a_zone_is_refused(items: tuple[FakeBridge, dict[str, bytes]]) -> None:
+    """In every item that has one, before anybody compares it."""
+    fake, good = items
+    tried = 0
+    for op, data in good.items():
+        item = wire.decode(data, OPERATIONS[op].item)
+        for name in [n for n in item.__struct_fields__ if isinstance(getattr(item, n), datetime)]:
+            naive = msgspec.structs.replace(item, **{name: getattr(item, name).replace(tzinfo=None)})
+            assert fake.perform(op, wire.encode(naive)).err == "item_invalid", (op, name)
+            tried += 1
+    assert tried == 3
+
+
 async def test_deep_and_odd_structures_are_refused(items: tuple[FakeBridge, dict[str, bytes]]) -> None:
     """Nesting without end, in the frame, in XML and in JSON, exhausts nothing."""
     fake, _ = items
