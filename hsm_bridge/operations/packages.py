@@ -33,7 +33,7 @@ from pipeline.formats import evidence_head, package_form, tst, xades
 from pipeline.formats.evidence_head import EvidenceHead
 
 PAST_SECONDS_MAX = 3600  # whoever packs asks for the time, packs, and asks us
-TOKEN_LAG_SECONDS_MAX = 1  # a token says milliseconds, rounded down, with an accuracy of a second
+AHEAD_SECONDS_MAX = 1  # as far as the clock of a token may be ahead of the database's, which says the signing time
 NUMBER = re.compile(r"[0-9]{14}")
 LINES_NAME = re.compile(r"lines/\d{3}\.csv", re.ASCII)
 LIST_DESCRIPTION = "batch.json"
@@ -47,7 +47,7 @@ def seal_package(vault: Vault, item: wire.SealPackage, moment: Moment) -> Done[w
     documents, heads = [], []
     for proof in item.evidences:
         head, document, stamped_at = _proven(vault, proof)  # 2
-        if stamped_at > item.signing_time + timedelta(seconds=TOKEN_LAG_SECONDS_MAX):
+        if stamped_at > item.signing_time + timedelta(seconds=AHEAD_SECONDS_MAX):
             raise Refused("clock_behind", "a package is not older than its proofs")
         heads.append(head)
         documents.append(document)
@@ -125,7 +125,7 @@ def _stamped_at(vault: Vault, proof: wire.PackagedEvidence, event_time: datetime
         tst.check_token(token, unit_of(unit).certificate)
     except tst.TokenInvalid as error:
         raise Refused("token_invalid", str(error)) from error
-    if token.gen_time < event_time - timedelta(seconds=TOKEN_LAG_SECONDS_MAX):
+    if tst.is_too_early(token.gen_time, event_time):
         raise Refused("token_invalid", "the token is older than the event")
     return token.gen_time
 

@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pipeline.evidence.certificates import CertificateRefused, check_issued, load
-from pipeline.formats.tst import TokenInvalid, check_imprint, check_token, parse_token
+from pipeline.formats.tst import TokenInvalid, check_imprint, check_token, is_too_early, parse_token
 from pipeline.formats.xades import imprint_sha256
 
 ACCURACY_SECONDS_MAX = 1  # EN 319 421 clause 7.7.2; a vague token would prove any time
 LAG_SECONDS_MAX = 3600  # of the token behind the event: an outage of an hour; beyond it whoever reads the proof is told
-RESOLUTION = timedelta(milliseconds=1)  # both times are milliseconds, rounded down
 
 
 class TimeStampRefused(ValueError):
@@ -76,7 +75,7 @@ def checked_time_stamp(token: bytes, signature: bytes, event_time: datetime) -> 
     stamp = parsed.stamp
     if not 0 <= (stamp.accuracy_seconds or 0) <= ACCURACY_SECONDS_MAX:
         raise TokenInvalid("the token's accuracy is worse than a second")
-    if stamp.gen_time + RESOLUTION <= event_time:
+    if is_too_early(stamp.gen_time, event_time):
         raise TooEarly("the token is older than the event it should prove")
     accuracy = timedelta(seconds=stamp.accuracy_seconds or 0)
     return CheckedTimeStamp(stamp.gen_time, accuracy, stamp.policy, certificate_der)

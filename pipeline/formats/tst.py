@@ -10,7 +10,7 @@ Source   RFC 3161, RFC 5652, RFC 5816, ETSI EN 319 422; profile: SHA-256 and ECD
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
 
 from cryptography import x509
@@ -24,6 +24,7 @@ from pipeline.formats import tst_schema
 
 REQUEST_BYTES_MAX = 4096  # a request is a digest and a few numbers
 TOKEN_BYTES_MAX = 16_384  # ours are about 1 KiB with the certificate
+RESOLUTION = timedelta(milliseconds=1)  # of gen_time and of EventTime: both are rounded down
 SERIAL_BITS_MAX = 160  # RFC 3161 section 2.4.2
 
 Oid = tst_schema.Oid
@@ -260,6 +261,12 @@ def verify_token(
         check_issuer(unit, anchors)  # 4
     check_token(token, unit)  # 5 to 8
     return token
+
+
+def is_too_early(gen_time: datetime, event_time: datetime) -> bool:
+    """Whether a token of then cannot prove an event: the one rule of who writes, keeps, packs and verifies. The
+    accuracy that a token claims excuses nothing, because a later token can always be had."""
+    return gen_time + RESOLUTION <= event_time
 
 
 def check_imprint(token: TimeStampToken, imprint_sha256: bytes) -> None:

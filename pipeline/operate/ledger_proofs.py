@@ -10,7 +10,6 @@ Elsewhere: the predicates that are one query (sql/ledger.sql), reading rows and 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from itertools import groupby
 from typing import Any
 
@@ -20,10 +19,10 @@ from pipeline.evidence.certificates import CertificateRefused, check_issued
 from pipeline.evidence.form.xades import SealInvalid, check_seal_of
 from pipeline.evidence.time_stamp import TimeStampRefused, proven_time
 from pipeline.formats.evidence_head import EvidenceHead, HeadError, evidence_id, parse_evidence_head
+from pipeline.formats.tst import is_too_early
 from pipeline.operate.ledger_statements import content_of, differing_evidences, differing_rows
 
 Row = Mapping[str, Any]
-RESOLUTION = timedelta(milliseconds=1)  # docs/invariants.md: gen_time + its resolution must be later than EventTime
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +142,7 @@ def check_token(row: Row, anchors: Sequence[bytes]) -> Iterator[Violation]:
     if row["gen_time"] is None:
         yield Violation("token_verifies", subject, "a token without its time")
         return
-    if row["gen_time"] + RESOLUTION <= row["event_time"]:
+    if is_too_early(row["gen_time"], row["event_time"]):
         yield Violation("token_is_not_older", subject, f"{row['gen_time']} for an event at {row['event_time']}")
         return
     if row["signature"] is None:

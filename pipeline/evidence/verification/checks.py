@@ -24,12 +24,12 @@ from pipeline.evidence.form.xades import SealInvalid, SealParts, check_signature
 from pipeline.evidence.package.batch_proof import open_batch_proof
 from pipeline.evidence.package.container import ContainerRefused
 from pipeline.evidence.package.snapshot import SIGNATURES, open_package, package_signed_info
-from pipeline.evidence.time_stamp import RESOLUTION, CheckedTimeStamp, checked_time_stamp
+from pipeline.evidence.time_stamp import CheckedTimeStamp, checked_time_stamp
 from pipeline.evidence.verification.case import Case, ReadEvidence, Values, time_value
 from pipeline.evidence.verification.report import CheckFailed, ContentDigests, NotChecked
 from pipeline.formats.events import EVENTS
 from pipeline.formats.package_form import PackageRefused
-from pipeline.formats.tst import TokenInvalid
+from pipeline.formats.tst import RESOLUTION, TokenInvalid
 
 
 def container(case: Case) -> Values:
