@@ -2,7 +2,8 @@
 
 Owns the rules for a chain of length one: a leaf issued directly by an anchor. Anchors are given by the person who
 verifies, never taken from what is verified. Works offline: revocation is known only from the lists that are handed in,
-and a list counts only when the anchor that vouches for the leaf signed it.
+and a list counts only when the anchor that vouches for the leaf signed it. Reading a certificate is
+`formats.certificate_path`.
 """
 
 from __future__ import annotations
@@ -14,23 +15,14 @@ from functools import lru_cache
 from typing import TypeVar
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from pipeline.formats.certificate_path import UNREADABLE, CertificateUnreadable, read_certificate
+
 Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
-# What the library raises for DER that anybody may have made; most of these are not ValueErrors.
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
-
-CERTIFICATE_BYTES_MAX = 8_192
 CRL_BYTES_MAX = 1_048_576
 
 
@@ -38,20 +30,12 @@ class CertificateRefused(ValueError):
     """A certificate or revocation list that does not count, and why."""
 
 
-@lru_cache(maxsize=256)
 def load(der: bytes) -> x509.Certificate:
-    """One DER certificate, byte for byte: what is parsed must be what was hashed."""
-    if len(der) > CERTIFICATE_BYTES_MAX:
-        raise CertificateRefused("certificate too large")
+    """One DER certificate, read strictly."""
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        certificate.extensions  # noqa: B018 - parsed lazily; a broken extension must be refused here
-        certificate.public_key()
-    except _UNREADABLE as error:
-        raise CertificateRefused(f"not a certificate: {error}") from error
-    if certificate.public_bytes(Encoding.DER) != der:
-        raise CertificateRefused("certificate not in its one encoding")
-    return certificate
+        return read_certificate(der)
+    except CertificateUnreadable as error:
+        raise CertificateRefused(str(error)) from error
 
 
 def load_anchors(source: bytes) -> tuple[bytes, ...]:
@@ -100,7 +84,7 @@ def check_issued(der: bytes, anchors: Sequence[bytes], moment: datetime) -> byte
 def _issued(leaf_der: bytes, anchor_der: bytes) -> bool:
     try:
         load(leaf_der).verify_directly_issued_by(load(anchor_der))
-    except (InvalidSignature, *_UNREADABLE):
+    except (InvalidSignature, *UNREADABLE):
         return False  # another anchor may be the one
     return True
 
@@ -152,7 +136,7 @@ def _parse_crl(der: bytes) -> x509.CertificateRevocationList:
         crl.signature_hash_algorithm  # noqa: B018
         for entry in crl:
             entry.extensions  # noqa: B018
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise CertificateRefused("not a revocation list") from error
     return crl
 

@@ -1,6 +1,6 @@
-"""A certificate's path to the authority that was pinned, whatever its length.
+"""A certificate from its bytes, and its path to the authority that was pinned, whatever its length.
 
-Owns     the order of a path, and what each of its certificates must say
+Owns     the strict reading of one certificate; the order of a path, and what each of its certificates must say
 Rules    the authority is given by who checks, never taken from what is checked; the path is the one that is given, in
          its order, and nothing is looked for
 Elsewhere: what the last certificate is for (each form), the paths of length one of evidences, with their revocation
@@ -10,16 +10,18 @@ Source   RFC 5280 section 6.1
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding
 
 PATH_MAX = 6  # certificates below the authority; there are two or three in practice
 CERTIFICATE_BYTES_MAX = 8_192
 
 # What the library raises for DER that anybody may have made; most of these are not ValueErrors.
-_UNREADABLE = (
+UNREADABLE = (
     *(ValueError, TypeError, UnsupportedAlgorithm),
     *(x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType),
 )
@@ -29,6 +31,26 @@ class PathRefused(ValueError):
     """No path from this certificate to the authority."""
 
 
+class CertificateUnreadable(PathRefused):
+    """Bytes that are no certificate, in its one encoding."""
+
+
+@lru_cache(maxsize=256)
+def read_certificate(der: bytes) -> x509.Certificate:
+    """One DER certificate, byte for byte: what is parsed must be what was hashed. Raises CertificateUnreadable."""
+    if len(der) > CERTIFICATE_BYTES_MAX:
+        raise CertificateUnreadable("certificate too large")
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        certificate.extensions  # noqa: B018 - parsed lazily; a broken extension must be refused here
+        certificate.public_key()
+    except UNREADABLE as error:
+        raise CertificateUnreadable("not a certificate") from error
+    if certificate.public_bytes(Encoding.DER) != der:
+        raise CertificateUnreadable("certificate not in its one encoding")
+    return certificate
+
+
 def check_path(path: Sequence[bytes], authority: bytes, moment: datetime) -> x509.Certificate:
     """The first certificate of a path (DER, each issued by the next, the last by the authority). Raises PathRefused.
 
@@ -36,7 +58,7 @@ def check_path(path: Sequence[bytes], authority: bytes, moment: datetime) -> x50
     """
     if not 1 <= len(path) <= PATH_MAX:  # 1
         raise PathRefused(f"a path has 1 to {PATH_MAX} certificates")
-    chain = [_certificate(der) for der in (*path, authority)]
+    chain = [read_certificate(der) for der in (*path, authority)]
     for certificate in chain:  # 2
         if not certificate.not_valid_before_utc <= moment <= certificate.not_valid_after_utc:
             raise PathRefused("a certificate of the path is not valid at that time")
@@ -44,7 +66,7 @@ def check_path(path: Sequence[bytes], authority: bytes, moment: datetime) -> x50
         _check_may_issue(issuer, below)  # 4
         try:
             leaf.verify_directly_issued_by(issuer)  # 3
-        except (InvalidSignature, *_UNREADABLE) as error:
+        except (InvalidSignature, *UNREADABLE) as error:
             raise PathRefused("a certificate of the path was not issued by the next") from error
     return chain[0]
 
@@ -56,18 +78,6 @@ def extended_usage(certificate: x509.Certificate) -> frozenset[x509.ObjectIdenti
     except x509.ExtensionNotFound:
         return frozenset()
     return frozenset(extension.value) if extension.critical else frozenset()
-
-
-def _certificate(der: bytes) -> x509.Certificate:
-    if len(der) > CERTIFICATE_BYTES_MAX:
-        raise PathRefused("a certificate of the path is too large")
-    try:
-        certificate = x509.load_der_x509_certificate(der)
-        certificate.extensions  # noqa: B018 - parsed lazily; a broken extension must be refused here
-        certificate.public_key()
-    except _UNREADABLE as error:
-        raise PathRefused("not a certificate") from error
-    return certificate
 
 
 def _check_may_issue(issuer: x509.Certificate, below: int) -> None:
