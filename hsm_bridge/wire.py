@@ -15,13 +15,13 @@ from uuid import UUID
 
 import msgspec
 
+from pipeline.formats.package_form import EVIDENCES_MAX
 from pipeline.formats.person import IdentifiedPerson, MatchKind
 
 VERSION = 1
 FRAME_BYTES_MAX = 1024 * 1024
 ITEMS_MAX = 512  # per request
 FRAME_ITEMS_MAX = 2 * ITEMS_MAX  # who asks a few too many hears bad_request; a frame of more is not read at all
-EVIDENCES_MAX = 100  # of a package; and snapshots of one letter
 ENTRIES_MAX = 512  # of one item: a package has 500, a letter 20 contents
 DEADLINE_MS_MAX = 60_000
 DETAIL_CHARACTERS_MAX = 300  # of a text for people

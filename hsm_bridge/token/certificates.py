@@ -115,10 +115,7 @@ def unit_certificate(
     """For time-stamp tokens and nothing else: RFC 3161 section 2.3 wants one extended key usage, critical."""
     name = _name(provider, mode, f"{provider.name} time-stamping unit")
     builder = _builder(name, authority.subject, public, serial, moment, UNIT_DAYS)
-    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_usage("digital_signature"), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.TIME_STAMPING]), critical=True)
-    return _signed(_issued_by(builder, authority), key)
+    return _for_one_purpose(builder, ExtendedKeyUsageOID.TIME_STAMPING, authority, key)
 
 
 def statement_certificate(
@@ -133,9 +130,16 @@ def statement_certificate(
     """For statements of what is published and nothing else: readers want this usage, alone and critical."""
     name = _name(provider, mode, f"{provider.name} statements")
     builder = _builder(name, authority.subject, public, serial, moment, STATEMENT_KEY_DAYS)
+    return _for_one_purpose(builder, PURPOSE, authority, key)
+
+
+def _for_one_purpose(
+    builder: x509.CertificateBuilder, purpose: x509.ObjectIdentifier, authority: x509.Certificate, key: TokenSigningKey
+) -> bytes:
+    """A leaf whose key signs for this purpose alone."""
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage("digital_signature"), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([PURPOSE]), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=True)
     return _signed(_issued_by(builder, authority), key)
 
 

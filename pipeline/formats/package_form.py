@@ -21,7 +21,7 @@ MIMETYPE = b"application/vnd.etsi.asic-e+zip"  # EN 319 162-1 clause 4.4.3
 MANIFEST = "META-INF/manifest.xml"
 DESCRIPTION = "package.json"
 FORMAT = "qerds-package-1"
-EVIDENCES_MAX = 100
+EVIDENCES_MAX = 100  # of a letter, and so of its snapshots
 TRUST_MAX = 10
 
 _MANIFEST_NAMESPACE = "urn:oasis:names:tc:opendocument:xmlns:manifest:1.0"

@@ -15,10 +15,6 @@ import msgspec
 
 from hsm_bridge import wire as wire
 
-CLOCK_CODES = frozenset(
-    {"event_in_future", "clock_behind"}
-)  # of a Denied: a clock is wrong today, what is asked is right
-
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 Asker = TypeVar("Asker", bound=wire.Caller, covariant=True)
 
