@@ -72,7 +72,12 @@ def _signed(dom_id: str, event_time: datetime, canonical: bytes, certificate_der
 
 def assemble(canonical: bytes, certificate_der: bytes, signature: bytes, token: bytes | None) -> bytes:
     """The document to store and ship unchanged: B-B without a token, B-T with one."""
-    signed = signed_parts(canonical, certificate_der)
+    return _assembled(signed_parts(canonical, certificate_der), canonical, certificate_der, signature, token)
+
+
+def _assembled(
+    signed: SignedParts, canonical: bytes, certificate_der: bytes, signature: bytes, token: bytes | None
+) -> bytes:
     element = xades.signature_element(signed.dom_id, signed.info, signature, certificate_der, signed.properties, token)
     return xades.with_seal(canonical, element)
 
@@ -85,7 +90,8 @@ def assemble_stored(canonical: bytes, certificate_der: bytes, signature: bytes, 
         raise SealInvalid(f"not an evidence: {error}") from error
     if head.certificate_sha256 != hashlib.sha256(certificate_der).digest():
         raise SealInvalid("the evidence names another seal certificate")
-    return assemble(canonical, certificate_der, signature, token)
+    signed = _signed(head.dom_id, head.event_time, canonical, certificate_der)
+    return _assembled(signed, canonical, certificate_der, signature, token)
 
 
 def verified_seal(canonical: bytes, certificate_der: bytes, signature: bytes) -> None:
