@@ -3,12 +3,13 @@
 Owns     the file, its form (one JSON object a line, each naming the digest of the line before), durability, rotation
 Rules    an intent is on disk before a key is used, its result before the answer leaves; many waiters share one fsync;
          a torn last line (a crash while writing, so nobody was answered) is cut off at the next start, and the cut is
-         itself recorded; a broken chain stops the start. No key and no content is ever written, digests are
+         itself recorded; a broken chain stops the start. Digests are written, and never a key or a content;
          with a head, each HEAD_SECONDS of use, the token's key vouches for all lines before it: who cuts the file or
          computes the chain anew has no MAC for it. Heads go to the database too, where `ledger check` compares them;
          a file that has grown to FILE_BYTES_MAX becomes audit-NUMBER.jsonl (the number of its last line), read-only;
          the chain goes on in a new audit.jsonl, whose first line names that file and the digest of its last line
-Crash    while rotating: audit.jsonl is there at every moment and ends with the last line that anybody was answered for.
+Crash    after a head and before the database was told: every head of the file is told again at the next start
+         while rotating: audit.jsonl is there at every moment and ends with the last line that anybody was answered for.
          What lies beside it half done, `open` undoes: it is rotated again
 Elsewhere: what happened (service); the form of lines and heads, and reading them (pipeline/formats/key_record.py);
          copying old files elsewhere (operators)

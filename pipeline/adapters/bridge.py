@@ -1,9 +1,9 @@
 """The bridge as the ports see it: the errors of its client, translated.
 
 Owns     one socket, that of this process's caller kind
-Rules    busy and away become Transient, a clock that is away ClockBehind;
-         a refusal of one item stays a Denied of that item, also when it is only the
-         clock's, so that its neighbours do not wait with it; asking what this caller may not is an Invariant
+Rules    busy and away become Transient, a clock that is away ClockBehind; a refusal of one item stays a Denied of that
+         item, also when it is only the clock's, so that its neighbours do not wait with it; asking what this caller may
+         not is an Invariant
 Elsewhere: framing and reconnects (hsm_bridge/client.py), what is allowed (the bridge itself)
 """
 

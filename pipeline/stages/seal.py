@@ -4,8 +4,7 @@ Receives  draft: evidence whose canonical bytes are stored
 Outside   one bridge call per batch; repeatable, the first committed seal wins
 Commits   EvidenceSeal                Emits  sealed -> timestamp
 Fails     Retry: bridge busy or away; database away. Waits for a clock: the bridge's is behind the event
-          Bury: no such draft, or bridge denies these bytes
-          Bury: row and bytes differ. Invariant: seal does not verify
+          Bury: no such draft, row and bytes differ, or the bridge denies these bytes. Invariant: seal does not verify
 Source    ETSI EN 319 132-1; docs/ARCHITECTURE.md, "Evidence"
 """
 

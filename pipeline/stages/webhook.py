@@ -8,7 +8,7 @@ Receives  push: a webhook with something to send      ping: a webhook that its s
           (the subject of a message is the webhook's id)
 Outside   signatures of the bridge; requests to the endpoint, at least once each: an answer that is lost is asked again
 Commits   the webhook's cursor and circuit, events that wait for their next try, a line of the delivery log for each
-          request; of a ping the line alone. Nothing for a webhook that is deleted or has nothing to send
+          request; of a ping the line alone; of a webhook with nothing to send, that it is idle
 Emits     push to itself, while there is more
 Fails     Retry, not counted, so that no endpoint makes a dead letter: no answer yet (the flight goes on); the endpoint
           is spoken to by another process, or for the other kind; the courier has no room for another flight
@@ -54,18 +54,20 @@ async def perform(batch: Sequence[Message], ports: Ports) -> list[Outcome[Flight
     this one again, sends the same once more, under the same ids.
     """
     outcomes = await start([m for m in batch if ports.courier.flight(m.subject) is None], ports)
-    flights, landed = await wait([m.subject for m in batch], ports, SETTLE_SECONDS), []
+    flights = await wait([m.subject for m in batch], ports, SETTLE_SECONDS)
+    over: list[Flight] = []
     for m in batch:
         if m.id not in outcomes:  # a flight of this process, or another's claim
             outcomes[m.id] = outcome = judge(m, flights.get(m.subject))
             if isinstance(outcome, Done):
-                landed.append(flights.pop(m.subject))  # one result of one flight: a second message starts anew
-    await land(landed, ports)
+                over.append(flights.pop(m.subject))  # one result of one flight: a second message starts anew
+    await land(over, ports)
     return [outcomes[m.id] for m in batch]
 
 
 def judge(message: Message, flight: Flight | None) -> Outcome[FlightResult]:
-    """What a message's flight has come to. One that is under way for the other kind, of push and ping, is not its."""
+    """What a message's flight has come to; there is none for it while another process, or the other kind of message,
+    speaks to the endpoint."""
     if flight is None or flight.kind != message.kind:
         return Retry(message, "the endpoint is spoken to", LOOK_SECONDS, counted=False)
     if not flight.is_over:

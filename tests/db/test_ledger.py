@@ -16,6 +16,7 @@ from tests.db import small_ledger
 from tests.db.healthy_ledger import Healthy
 from tests.db.small_ledger import Letters
 from tests.fakes import pki
+from tests.worlds.superuser import unguarded
 
 pytestmark = pytest.mark.anyio
 INVARIANTS = Path(__file__).resolve().parents[2] / "docs" / "invariants.md"
@@ -37,20 +38,6 @@ async def test_a_healthy_ledger_breaks_no_predicate(healthy: Healthy) -> None:
     database = healthy.copy()
     assert await violations(healthy, database) == []
     healthy.server.drop(database)
-
-
-def unguarded(table: str) -> str:
-    """Without its constraints and unique indexes, as after a restore gone wrong or a superuser's mistake."""
-    return f"""DO $$ DECLARE one record; BEGIN
-        FOR one IN SELECT conname FROM pg_constraint
-            WHERE conrelid = '{table}'::regclass AND contype IN ('c', 'u', 'p') LOOP
-            EXECUTE format('ALTER TABLE {table} DROP CONSTRAINT %I CASCADE', one.conname);
-        END LOOP;
-        FOR one IN SELECT indexrelid::regclass AS name FROM pg_index
-            WHERE indrelid = '{table}'::regclass AND indisunique LOOP
-            EXECUTE 'DROP INDEX ' || one.name;
-        END LOOP;
-    END $$;"""
 
 
 # Predicate -> ways to break it. {received} and the like are deliveries in that situation.
