@@ -112,6 +112,7 @@ async def _publish(
     started = False
     while True:
         try:
+            await publication.compare()  # nothing is signed, nor written down, that nobody can be told now
             statement = await service.statement()
             await publication.publish(service.public_keys(), service.documents(), statement)
             published = True
