@@ -9,6 +9,7 @@ Elsewhere: when it is sent (departure.py) and what its answer means (answers.py)
 
 import base64
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -179,4 +180,5 @@ def day_in_words(day: date, language: str) -> str:
 
 
 def _quoted(name: str) -> str:
-    return '"' + name.replace("\\", "").replace('"', "") + '"'
+    """A quoted-string (RFC 5322 section 3.2.4): whatever the name holds, it is read back as it is."""
+    return '"' + re.sub(r'(["\\])', r"\\\1", name) + '"'
