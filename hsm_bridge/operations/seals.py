@@ -20,7 +20,7 @@ from pipeline.formats import evidence_head, xades
 from pipeline.formats.context import documents_sha256
 from pipeline.formats.events import EVENTS
 
-FUTURE_SECONDS_MAX = 1  # as far as the database's clock may be ahead of ours (clock.py); what is later is waited for
+FUTURE_SECONDS_MAX = 1  # as far as the database's clock may be ahead of ours (hsm_bridge/clock.py); else it waits
 ACT_SECONDS_MAX = 120  # between a decision's receipt and the evidence's time
 HANDOVER_SECONDS_MAX = 7200  # between the release of the keys and the end of the download
 # How much later than its receipt an act may be. D.1, making available, follows the acceptance whenever it can.

@@ -70,7 +70,6 @@ LOOKED_AT = {
     ("pipeline/formats/database_address.py", "key"),  # its place in the list
     ("pipeline/process/first_host.py", "', '.join(reasons)"),  # hosts, and kinds of errors
     ("pipeline/formats/configuration.py", "name"),
-    ("pipeline/exports/batch_proof.py", "denied"),  # carries the code of the bridge
     ("pipeline/notices/relaying.py", "str(answer)"),  # cause, phase, code, status in digits
     ("pipeline/operate/__main__.py", "'|'.join(VERBS)"),
     ("pipeline/operate/command.py", "error"),  # Refused: what somebody typed is told back at the same terminal
