@@ -8,6 +8,7 @@ Elsewhere: making copies and running tests (__main__.py)
 
 import ast
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+FUNCTION = re.compile(r"^CREATE (?:OR REPLACE )?FUNCTION ([a-z_.]+)\(", re.MULTILINE)
 LIST = Path(__file__).with_name("defects.toml")
 ROOT = LIST.parents[2]
 
@@ -46,7 +48,18 @@ def planted(defect: Defect, tree: Path) -> str:
     times = text.count(defect.old)
     if times != 1:
         raise Misfit(f"{defect.id}: its old text stands in {defect.file} {times} times, not once")
+    if later := replaced_in(path, text.partition(defect.old)[0]):
+        raise Misfit(f"{defect.id}: what {defect.file} says there, {later} says anew: nothing would be planted")
     return text.replace(defect.old, defect.new)
+
+
+def replaced_in(path: Path, before: str) -> str | None:
+    """The later migration that makes the function anew in which what follows `before` stands; None outside of one."""
+    begun = list(FUNCTION.finditer(before)) if path.parent.name == "migrations" else []
+    if not begun or before.count("$$", begun[-1].start()) > 1:  # its body has begun and ended
+        return None
+    later = [file for file in sorted(path.parent.glob("*.sql")) if file.name > path.name]
+    return next((file.name for file in later if begun[-1][1] in FUNCTION.findall(file.read_text())), None)
 
 
 def misfits(defects: Sequence[Defect], tree: Path) -> Iterator[str]:

@@ -33,7 +33,7 @@ class Authority:
 
     async def ask(self, items: Sequence[wire.TimeStamp]) -> Sequence[wire.Stamped | wire.Denied]:
         honest = self.line.bridge.bridge("timestamp")
-        if self.fault in ("clock_behind", "event_in_future"):
+        if self.fault in ("clock_behind", "event_in_future", "request_invalid"):
             return [wire.Denied(self.fault) for _ in items]
         if self.fault == "another provider's":
             unit, moment = Provider.new().unit, self.line.clock.legal_now()
@@ -87,12 +87,14 @@ async def test_the_second_half_of_an_acceptance_waits_for_the_first() -> None:
     assert (access.due_at, access.is_legal) == (access_ends_at(accepted.event_time), True)
 
 
-@pytest.mark.parametrize("trouble", ["away", "answer lost"])
+@pytest.mark.parametrize("trouble", ["away", "answer lost", "denied"])
 async def test_an_authority_that_cannot_stamp_now_is_asked_again(trouble: str) -> None:
     """No token, no state; the seal waits."""
     line = Line()
     await sealed(line)
     line.bridge.away, line.bridge.lose_answers = trouble == "away", int(trouble == "answer lost")
+    if trouble == "denied":
+        line.ports["timestamp"] = replace(line.ports["timestamp"], authority=Authority(line, "request_invalid"))
     [message] = await line.turn("timestamp")
     [timer] = line.database.timers
     assert (timer.message.attempts, line.state(message.subject)) == (1, "submitted")

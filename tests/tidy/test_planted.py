@@ -90,6 +90,23 @@ async def test_only_a_test_that_fails_has_noticed(tree: Path) -> None:
     assert (run.code, run.failed) == (1, frozenset({"test_endings.py::test_fails"}))
 
 
+def test_a_function_that_a_later_migration_replaces_is_dead_text(tmp_path: Path) -> None:
+    """What is planted there is never run: nobody could notice. Beside the function, and in the last one, it counts."""
+    folder = tmp_path / "schemas" / "migrations"
+    folder.mkdir(parents=True)
+    body = "CREATE {}FUNCTION qerds.f(a int) RETURNS int AS $$\nBEGIN\n    RETURN {};\nEND $$;\nGRANT {} TO x;\n"
+    (folder / "0001_a.sql").write_text(body.format("", "one", "SELECT"))
+    (folder / "0002_b.sql").write_text(body.format("OR REPLACE ", "two", "INSERT"))
+    (tmp_path / "test_x.py").write_text("def test_it(): ...\n")
+
+    def misfit(file: str, old: str) -> list[str]:
+        row = msgspec.structs.replace(GOOD, file=f"schemas/migrations/{file}", old=old, new="three")
+        return list(misfits([row], tmp_path))
+
+    assert "0002_b.sql says anew" in misfit("0001_a.sql", "one")[0]
+    assert misfit("0001_a.sql", "SELECT") == misfit("0002_b.sql", "two") == []
+
+
 def test_two_of_one_name_are_seen(tree: Path) -> None:
     """Whoever names one on the command line means one."""
     assert list(misfits([GOOD, GOOD], tree)) == ["a: there are two of this name"]
